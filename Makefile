@@ -1,0 +1,64 @@
+# Every target sets up what it needs: a virtual environment in $(VENV), installed once and again when setup.cfg changes.
+# Needs make and Python 3.11 or 3.12. `make demo PYTHON=/path/to/python3.12` chooses the interpreter.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV ?= .venv
+OUT ?= demo_output
+WORKERS ?= 2
+PYTEST_ARGS ?=
+CONFIG ?= experiments/configs/demo.json
+RUN_DIR ?= runs/demo
+TRAIN_ARGS ?=
+
+# A version manager may put a `python3.12` on the PATH that only prints an error: ask each candidate to run.
+usable = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
+	"$$p" -c '$(usable)' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+
+BIN := $(VENV)/bin
+DEMO := $(VENV)/.installed-demo
+DEV := $(VENV)/.installed-dev
+
+.PHONY: help demo test lint train smoke clean distclean
+
+help: ## What the targets do
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then echo "make: no Python 3.11 or 3.12 found; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; fi
+	"$(PYTHON)" -m venv "$(VENV)" || { rm -rf "$(VENV)"; exit 1; }
+
+# The stamps keep a second run off the network.
+$(DEMO): setup.cfg pyproject.toml | $(BIN)/python
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch "$@"
+
+$(DEV): setup.cfg pyproject.toml | $(BIN)/python
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -e '.[demo,test,dev]'
+	@touch "$@" "$(DEMO)"
+
+demo: $(DEMO) ## Send the demo photographs; table, curves and pictures in demo_output/
+	"$(BIN)/lvm-mtc" demo --out "$(OUT)" --overwrite
+
+test: $(DEV) ## Run the tests (PYTEST_ARGS="tests/phy -x" for some of them)
+	"$(BIN)/python" -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
+
+lint: $(DEV) ## Check the style
+	"$(BIN)/ruff" check .
+
+train: $(DEMO) ## Train the demo's weights (CONFIG=, RUN_DIR=, TRAIN_ARGS="--set total_steps=100")
+	"$(BIN)/lvm-mtc" train --config "$(CONFIG)" --stage all --run-dir "$(RUN_DIR)" $(TRAIN_ARGS)
+
+smoke: $(DEV) ## Import every module and run the shortest tests
+	"$(BIN)/python" -m pytest -q tests/test_layers.py $(PYTEST_ARGS)
+	"$(BIN)/lvm-mtc" --version
+
+clean: ## Remove results and caches
+	rm -rf "$(OUT)" build dist .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+distclean: clean ## Remove the virtual environment too
+	rm -rf "$(VENV)"
