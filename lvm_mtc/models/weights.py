@@ -1,0 +1,161 @@
+"""Weights files: a plain npz archive with named tensors and a JSON description, readable without running any code."""
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+METADATA_NAME = "__metadata__"
+FORMAT = "lvm_mtc-weights-1"
+
+
+class WeightsError(ValueError):
+    """A weights file cannot be read, or does not fit the model; the message is one line."""
+
+
+def flatten_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries to a flat one with names ``"a/b/c"``, in sorted order.
+
+    Raises:
+        ValueError: if a name is no string, empty or holds a slash, or a branch is empty.
+    """
+    flat = {}
+    for name in sorted(params, key=str):
+        value = params[name]
+        if not isinstance(name, str) or not name or "/" in name:
+            raise ValueError(f"parameter names must be non-empty strings without '/', got {name!r}")
+        if isinstance(value, Mapping):
+            if not value:
+                raise ValueError(f"parameter group {name!r} is empty")
+            flat.update({f"{name}/{rest}": leaf for rest, leaf in flatten_params(value).items()})
+        else:
+            flat[name] = value
+    return flat
+
+
+def unflatten_params(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Inverse of :func:`flatten_params`."""
+    params = {}
+    for name, value in flat.items():
+        *groups, leaf = name.split("/")
+        node = params
+        for group in groups:
+            node = node.setdefault(group, {})
+        node[leaf] = value
+    return params
+
+
+def save_weights(
+    path: str | Path, params: Mapping[str, Any], metadata: Mapping[str, Any], dtype: Any = "float16"
+) -> None:
+    """Writes parameters and their description; the file appears under its name only when it is complete.
+
+    Args:
+        path: The file, by custom ``*.npz``; its folder is made.
+        params: Nested dictionaries of arrays.
+        metadata: JSON object: where the weights come from (seed, data, versions) and the model's configuration.
+        dtype: Type in which floating-point tensors are stored; None keeps theirs.
+
+    Raises:
+        ValueError: if a tensor holds a number that is not finite, in itself or in ``dtype``, or metadata is not JSON.
+        OSError: if the file cannot be written.
+    """
+    path = Path(path)
+    tensors = {}
+    for name, leaf in flatten_params(params).items():
+        array = np.asarray(leaf)
+        if np.issubdtype(array.dtype, np.floating) or array.dtype.name == "bfloat16":
+            with np.errstate(over="ignore"):
+                array = array.astype(array.dtype if dtype is None else dtype)
+            if not np.isfinite(array).all():
+                raise ValueError(f"tensor {name} holds a number that is not finite as {array.dtype.name}")
+        if array.dtype.name == "bfloat16":
+            raise ValueError(f"tensor {name} is bfloat16, which npz cannot hold: pass a dtype")
+        tensors[name] = array
+    description = json.dumps({"format": FORMAT, "metadata": dict(metadata)}, sort_keys=True, allow_nan=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez_compressed(file, **{METADATA_NAME: np.array(description)}, **tensors)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_weights(
+    path: str | Path, reference: Mapping[str, Any] | None = None, *, dtype: Any = "float32"
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads parameters and their description. Nothing in the file is executed.
+
+    Args:
+        path: File written by :func:`save_weights`.
+        reference: Parameters or their ``jax.eval_shape``, which the file must fit; None checks nothing.
+        dtype: Type to which floating-point tensors are converted; None keeps the stored one.
+
+    Returns:
+        params: Nested dictionaries of numpy arrays.
+        metadata: What was given when saving.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        WeightsError: if it is truncated, damaged or foreign, or does not fit ``reference``.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder, not a weights file")
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile) or METADATA_NAME not in archive.files:
+                raise WeightsError(f"{path} is not a weights file of lvm_mtc")
+            description = json.loads(str(archive[METADATA_NAME]))
+            flat = {name: archive[name] for name in archive.files if name != METADATA_NAME}
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no weights file {path}") from None
+    except WeightsError:
+        raise
+    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise WeightsError(f"{path} is not a readable weights file (truncated or of another kind): {reason}") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise WeightsError(f"{path} is not a weights file of the format {FORMAT}")
+    if dtype is not None:
+        flat = {n: a.astype(dtype) if np.issubdtype(a.dtype, np.floating) else a for n, a in flat.items()}
+    params = unflatten_params(flat)
+    if reference is not None:
+        check_params(params, reference, name=str(path))
+    return params, description["metadata"]
+
+
+def check_params(params: Mapping[str, Any], reference_shapes: Mapping[str, Any], *, name: str = "params") -> None:
+    """Compares names and shapes of parameters with those that a model wants.
+
+    Args:
+        params: Nested dictionaries of arrays.
+        reference_shapes: The same of arrays or ``jax.ShapeDtypeStruct``, as ``jax.eval_shape`` of ``init`` gives.
+        name: What to call ``params`` in the message, such as the file's name.
+
+    Raises:
+        WeightsError: listing all missing, superfluous and misshapen tensors, in one line.
+    """
+    have, want = flatten_params(params), flatten_params(reference_shapes)
+    missing = [n for n in want if n not in have]
+    extra = [n for n in have if n not in want]
+    misshapen = [
+        f"{n} {tuple(np.shape(have[n]))} instead of {tuple(want[n].shape)}"
+        for n in want
+        if n in have and tuple(np.shape(have[n])) != tuple(want[n].shape)
+    ]
+    lists = (("missing", missing), ("not known", extra), ("of another shape", misshapen))
+    faults = [f"{len(items)} {kind}: {', '.join(items)}" for kind, items in lists if items]
+    if faults:
+        total = len(jax.tree.leaves(reference_shapes))
+        raise WeightsError(f"{name} does not fit the model of {total} tensors; " + "; ".join(faults))

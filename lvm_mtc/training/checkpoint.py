@@ -1,0 +1,186 @@
+"""Checkpoints of a whole training state. The only file that knows orbax."""
+
+import errno
+import re
+import shutil
+import warnings
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from lvm_mtc.training.state import PyTree, path_name
+
+_STEP_FOLDER = re.compile(r"step_(\d{8,})$")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint does not belong to this run, or none of them can be read."""
+
+
+class CheckpointStore:
+    """The checkpoints of one run: folders ``step_00000100`` and so on below ``directory``.
+
+    A checkpoint appears under its name only when it is complete, holds a CRC-32 of every array, and records the run's
+    fingerprint, with which a run of another configuration is refused.
+    """
+
+    def __init__(self, directory: str | Path, *, keep: int = 3, fingerprint: Mapping[str, Any] | None = None):
+        """Opens the store and clears what a killed save left behind.
+
+        Args:
+            directory: Folder of the checkpoints; made at the first save.
+            keep: How many of the newest to keep, >= 1.
+            fingerprint: Flat mapping of whatever must not change between start and resumption to JSON scalars.
+        """
+        self.directory = Path(directory).absolute()
+        self.keep = keep
+        self.fingerprint = dict(fingerprint or {})
+        for leftover in self.directory.glob("step_*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def steps(self) -> list[int]:
+        """Steps that have a checkpoint, ascending."""
+        if not self.directory.is_dir():
+            return []
+        found = (_STEP_FOLDER.match(entry.name) for entry in self.directory.iterdir())
+        return sorted(int(match[1]) for match in found if match)
+
+    def path(self, step: int) -> Path:
+        """Folder of the checkpoint of ``step``."""
+        return self.directory / f"step_{step:08d}"
+
+    def save(self, state: PyTree, step: int, extra: Mapping[str, Any] | None = None) -> Path:
+        """Writes a checkpoint, then deletes the oldest ones beyond ``keep``.
+
+        Args:
+            state: Any pytree of arrays and typed keys.
+            step: Step that names it.
+            extra: Small JSON object kept with it.
+
+        Returns:
+            The checkpoint's folder.
+
+        Raises:
+            OSError: if it cannot be written; the message is one line and names the newest checkpoint that stands.
+        """
+        record = {
+            "fingerprint": self.fingerprint,
+            "arrays": describe(state),
+            "crc32": checksums(state),
+            "extra": dict(extra or {}),
+        }
+        path = self.path(step)
+        older = [other for other in self.steps() if other != step]
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            ocp.save(path, state, overwrite=True, custom_metadata=record)
+        except Exception as error:
+            for leftover in self.directory.glob(f"{path.name}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            stands = f"the newest checkpoint is that of step {older[-1]}" if older else "there is no earlier one"
+            full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+            reason = "the disk is full" if full else first_line(error)
+            code = errno.ENOSPC if full else getattr(error, "errno", None) or errno.EIO
+            raise OSError(code, f"cannot save step {step} ({reason}); {stands}", str(path)) from error
+        for step_to_drop in sorted([*older, step])[: -self.keep]:
+            shutil.rmtree(self.path(step_to_drop), ignore_errors=True)
+        return path
+
+    def restore(self, reference: PyTree) -> tuple[PyTree, int, dict[str, Any]] | None:
+        """Reads the newest checkpoint that is whole.
+
+        A damaged one is renamed to ``step_..._damaged`` with a warning, and the one before it is read.
+
+        Args:
+            reference: State of the same structure, shapes, types and shardings; it is not changed.
+
+        Returns:
+            state, step, extra; or None where no checkpoint was ever saved.
+
+        Raises:
+            CheckpointError: if the checkpoint's fingerprint or shapes differ from this run's (the message names the
+                first difference), or if all checkpoints are damaged.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            path = self.path(step)
+            try:
+                record = ocp.metadata(path).custom_metadata
+                parts = {name: record[name] for name in ("fingerprint", "arrays", "crc32", "extra")}
+            except Exception as error:
+                self._set_aside(path, error)
+                continue
+            self._check_same_run(path, parts, reference)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # orbax speaks of shardings, which the reference fixes
+                    state = ocp.load(path, jax.tree.map(abstract, reference))
+                compare_checksums(state, parts["crc32"])
+            except Exception as error:
+                self._set_aside(path, error)
+                continue
+            return state, step, parts["extra"]
+        if steps:
+            raise CheckpointError(f"none of the {len(steps)} checkpoints in {self.directory} can be read")
+        return None
+
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        """Renames a damaged checkpoint, so that it is neither read again nor counted among those to keep."""
+        aside = path.with_name(path.name + "_damaged")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+        warnings.warn(
+            f"checkpoint {path} is damaged ({first_line(error)}): moved to {aside.name}, going back to the one before",
+            stacklevel=3,
+        )
+
+    def _check_same_run(self, path: Path, record: Mapping[str, Any], reference: PyTree) -> None:
+        pairs = ((record["fingerprint"], self.fingerprint), (record["arrays"], describe(reference)))
+        for saved, now in pairs:
+            for name in [*saved, *(name for name in now if name not in saved)]:
+                was, wanted = saved.get(name, "absent"), now.get(name, "absent")
+                if was != wanted:
+                    raise CheckpointError(
+                        f"{path} belongs to another configuration: {name} was {was}, now it is {wanted}; "
+                        "use the old value or another folder"
+                    )
+
+
+def first_line(error: Exception) -> str:
+    """First line of an error's text, short enough for a one-line message."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
+    """Shape, type and sharding of an array."""
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+
+
+def describe(state: PyTree) -> dict[str, str]:
+    """Type and shape of every leaf by name, such as ``{"params/kernel": "float32[3, 4]"}``."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {path_name(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
+
+
+def checksums(state: PyTree) -> dict[str, int]:
+    """CRC-32 of the bytes of every leaf by name; orbax itself does not notice a flipped bit in an array."""
+
+    def crc(leaf):
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        return zlib.crc32(np.ascontiguousarray(np.asarray(leaf)).view(np.uint8).data if leaf.size else b"")
+
+    return {path_name(path): crc(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+
+
+def compare_checksums(state: PyTree, expected: Mapping[str, int]) -> None:
+    """Raises CheckpointError naming the first array whose bytes are not those that were saved."""
+    for name, value in checksums(state).items():
+        if value != expected.get(name):
+            raise CheckpointError(f"array {name} does not match its checksum")

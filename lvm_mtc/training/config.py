@@ -1,0 +1,86 @@
+"""Configuration of a training run."""
+
+import dataclasses
+from typing import Any
+
+from lvm_mtc.training.optimizer import OptimizerConfig
+
+# What may change between start and resumption because it does not change the numbers.
+_FREE_FIELDS = ("total_steps", "checkpoint_every", "keep_checkpoints", "log_every", "validate_every", "num_devices")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Numbers of a training run.
+
+    Attributes:
+        batch_size: Pictures in a batch (leading axis of every batch array), >= 1.
+        total_steps: Step at which the run ends, >= 1.
+        optimizer: The optimiser's numbers.
+        seed: Seed of everything random in the run, >= 0.
+        checkpoint_every: Steps between checkpoints, >= 1; one more is saved at the end and at an orderly stop.
+        keep_checkpoints: How many of the newest checkpoints to keep, >= 1.
+        log_every: Steps that one log line averages, >= 1. Losses are also looked at for NaN this often.
+        validate_every: Steps between validations, >= 1; None: never.
+        steps_per_call: Steps that one compiled call runs, >= 1; it divides all the intervals above.
+        ema_decay: Decay of the moving average of the weights, in [0, 1); None: no average.
+        num_devices: Devices that share a batch, >= 1, a divisor of ``batch_size``; None: all of them.
+    """
+
+    batch_size: int
+    total_steps: int
+    optimizer: OptimizerConfig = OptimizerConfig()
+    seed: int = 0
+    checkpoint_every: int = 500
+    keep_checkpoints: int = 3
+    log_every: int = 50
+    validate_every: int | None = None
+    steps_per_call: int = 1
+    ema_decay: float | None = None
+    num_devices: int | None = 1
+
+    def __post_init__(self):
+        for name in ("batch_size", "total_steps", "checkpoint_every", "keep_checkpoints", "log_every", "steps_per_call"):
+            self._check_count(name)
+        for name in ("validate_every", "num_devices"):
+            if getattr(self, name) is not None:
+                self._check_count(name)
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
+            raise ValueError(f"TrainConfig.seed must be an int in [0, 2**32), got {self.seed!r}")
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
+            raise ValueError(f"TrainConfig.ema_decay must be in [0, 1) or None, got {self.ema_decay}")
+        for name in ("total_steps", "checkpoint_every", "log_every", "validate_every"):
+            value = getattr(self, name)
+            if value is not None and value % self.steps_per_call:
+                raise ValueError(
+                    f"TrainConfig.{name} must be a multiple of steps_per_call = {self.steps_per_call}, got {value}"
+                )
+        length = self.total_steps if self.optimizer.total_steps is None else self.optimizer.total_steps
+        if length <= self.optimizer.warmup_steps:
+            raise ValueError(
+                f"TrainConfig.optimizer.warmup_steps must be < total_steps = {length}, got {self.optimizer.warmup_steps}"
+            )
+
+    def _check_count(self, name: str) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"TrainConfig.{name} must be an int >= 1, got {value!r}")
+
+    def fingerprint(self) -> dict[str, Any]:
+        """The fields that a resumed run must not change, flat, ``{"optimizer.learning_rate": 0.001, ...}``."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in _FREE_FIELDS}
+        values["optimizer"] = dataclasses.asdict(self.optimizer)
+        if self.optimizer.total_steps is None:
+            values["optimizer"]["total_steps"] = self.total_steps
+        return flatten(values)
+
+
+def flatten(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings to a flat one with dotted names; tuples become lists, as JSON would have them."""
+    flat = {}
+    for name, value in mapping.items():
+        if isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
+    return flat

@@ -1,0 +1,116 @@
+"""The run's log: one JSON object a line, appended and flushed at once."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+WALL_TIME_FIELDS = ("seconds", "pictures_per_second")
+
+
+class JsonLog:
+    """Append-only JSON-lines file that a killed run can take up again.
+
+    Every line has an integer ``step``. At opening, lines after the restored step and a half-written last line are cut,
+    so that the finished log equals an undisturbed run's but for :data:`WALL_TIME_FIELDS`.
+    """
+
+    def __init__(self, path: str | Path, *, step: int = 0):
+        """Opens the log.
+
+        Args:
+            path: The file; made with its folder where absent.
+            step: Step from which the run goes on.
+
+        Raises:
+            OSError: if the file cannot be opened.
+        """
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.records = cut_log(self.path, step)
+        self._file = open(self.path, "a", encoding="utf-8")
+
+    def write(self, step: int, event: str, **fields: Any) -> None:
+        """Appends one line and hands it to the operating system.
+
+        Args:
+            step: Updates done so far.
+            event: Kind of the line, such as ``"train"`` or ``"validation"``.
+            **fields: JSON values; a number that is not finite is written as a string.
+
+        Raises:
+            OSError: if it cannot be written, for example because the disk is full; one line, with the file's name.
+        """
+        record = {"step": step, "event": event, **fields}
+        try:
+            self._file.write(json.dumps(make_finite(record), allow_nan=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OSError(error.errno, f"cannot write the log at step {step} ({error.strerror})", str(self.path)) from error
+
+    def sync(self) -> None:
+        """Waits until the log is on the disk; called before a checkpoint that relies on it."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Closes the file; a write that the disk refused is not tried again."""
+        try:
+            self._file.close()
+        except OSError:
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+def cut_log(path: Path, step: int) -> int:
+    """Cuts a log at its first line that is unreadable or lies after ``step``; returns the number of lines kept."""
+    if not path.exists():
+        return 0
+    kept, size = 0, 0
+    with open(path, "rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            try:
+                record_step = json.loads(line)["step"]
+            except (ValueError, KeyError, TypeError):
+                break
+            if record_step > step:
+                break
+            kept, size = kept + 1, size + len(line)
+    if size < path.stat().st_size:
+        os.truncate(path, size)
+    return kept
+
+
+def read_log(path: str | Path, *, wall_times: bool = True) -> list[dict[str, Any]]:
+    """Reads a log.
+
+    Args:
+        path: The file.
+        wall_times: False drops :data:`WALL_TIME_FIELDS`, the only part in which two equal runs differ.
+
+    Returns:
+        One dictionary a line; a half-written last line is left out.
+    """
+    with open(path, encoding="utf-8") as file:
+        records = [json.loads(line) for line in file if line.endswith("\n")]
+    if wall_times:
+        return records
+    return [{name: value for name, value in record.items() if name not in WALL_TIME_FIELDS} for record in records]
+
+
+def make_finite(value: Any) -> Any:
+    """Replaces NaN and infinities, which JSON does not know, by the strings ``"nan"``, ``"inf"`` and ``"-inf"``."""
+    if isinstance(value, dict):
+        return {name: make_finite(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [make_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

@@ -1,0 +1,182 @@
+"""The training loop: any loss, any batch, resumable at every moment."""
+
+import dataclasses
+import platform
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import tqdm
+from jax.sharding import Mesh
+
+from lvm_mtc.training.checkpoint import CheckpointStore
+from lvm_mtc.training.config import TrainConfig, flatten
+from lvm_mtc.training.log import JsonLog
+from lvm_mtc.training.mesh import make_mesh, replicated
+from lvm_mtc.training.monitor import MetricsWindow, NonFiniteLoss, Speed, TrainingStopped, stop_requests
+from lvm_mtc.training.optimizer import make_optimizer
+from lvm_mtc.training.state import PyTree, Trainable, TrainState, averaged_params, init_state
+from lvm_mtc.training.step import BatchFn, LossFn, check_batch, make_train_step
+
+ValidateFn = Callable[[PyTree, int], Mapping[str, float]]
+
+# Keeps the run's key apart from keys that a caller derives from the same seed, for example to initialise.
+_TRAINING_STREAM = 2**31 - 1
+
+
+def train(
+    config: TrainConfig,
+    *,
+    loss_fn: LossFn,
+    batch_fn: BatchFn,
+    data: PyTree,
+    init_params: PyTree,
+    run_dir: str | Path,
+    resume: bool = True,
+    fingerprint: Mapping[str, Any] | None = None,
+    trainable: Trainable | None = None,
+    validate: ValidateFn | None = None,
+    mesh: Mesh | None = None,
+    progress: bool | None = None,
+) -> TrainState:
+    """Trains, from ``init_params`` or from where the same run in ``run_dir`` stopped.
+
+    A run that is killed at any moment and started again ends with the same parameters and the same log, bit for bit,
+    on the same machine and number of devices. ``run_dir`` holds ``log.jsonl`` and ``checkpoints/``.
+
+    Args:
+        config: Numbers of the run.
+        loss_fn: Pure ``(params, batch, key) -> (loss, metrics)``; scalars.
+        batch_fn: Pure ``(data, key) -> batch``, compiled into the step.
+        data: Pytree of arrays (or numpy arrays) that stays on every device as it is, uint8 pictures for example.
+        init_params: Parameters to start from; left untouched.
+        run_dir: Folder of the run.
+        resume: False refuses a folder that already holds checkpoints.
+        fingerprint: What else must be the same when the run is resumed (the model's configuration, the data's name):
+            nested mappings of JSON scalars and lists of them.
+        trainable: Predicate on parameter names ``"a/b/c"``; the others are frozen and take no optimiser memory.
+        validate: Called every ``config.validate_every`` steps and at the end with the parameters (averaged, where
+            ``ema_decay`` is set) and the step; the numbers it returns are logged.
+        mesh: Device mesh; None makes one of ``config.num_devices``.
+        progress: Whether to draw a progress bar on stderr; None: only on a terminal.
+
+    Returns:
+        The final state; :func:`averaged_params` gives the parameters to ship.
+
+    Raises:
+        NonFiniteLoss: naming the step in which the loss or the gradient is NaN or infinite; nothing is saved after it.
+        TrainingStopped: after SIGTERM or Ctrl-C, once the state is saved.
+        CheckpointError: if the folder's checkpoints belong to another configuration, or are all damaged.
+        FileExistsError: if ``resume`` is False and the folder holds checkpoints.
+        OSError: if a checkpoint or the log cannot be written; one line.
+        ValueError: for a batch that does not fit the configuration.
+    """
+    run_dir = Path(run_dir)
+    mesh = make_mesh(config.num_devices) if mesh is None else mesh
+    check_batch(batch_fn, data, config.batch_size, mesh.size)
+    optimizer, schedule = make_optimizer(config.optimizer, config.total_steps)
+    key = jax.random.fold_in(jax.random.key(config.seed), _TRAINING_STREAM)
+    state = init_state(init_params, optimizer, key, trainable=trainable, ema=config.ema_decay is not None)
+    state = jax.device_put(state, replicated(mesh))
+    data = jax.device_put(data, replicated(mesh))
+
+    identity = config.fingerprint() | {f"run.{k}": v for k, v in flatten(dict(fingerprint or {})).items()}
+    store = CheckpointStore(run_dir / "checkpoints", keep=config.keep_checkpoints, fingerprint=identity)
+    if not resume and store.steps():
+        raise FileExistsError(f"{run_dir} already holds a run (step {store.steps()[-1]}): resume it or use another folder")
+    restored = store.restore(state)
+    step, extra = 0, {}
+    if restored is not None:
+        state, step, extra = restored
+    train_step = make_train_step(
+        loss_fn,
+        batch_fn,
+        optimizer,
+        schedule=schedule,
+        trainable=trainable,
+        ema_decay=config.ema_decay,
+        steps_per_call=config.steps_per_call,
+        mesh=mesh,
+    )
+    hidden = not sys.stderr.isatty() if progress is None else not progress
+    with (
+        JsonLog(run_dir / "log.jsonl", step=step) as log,
+        tqdm.tqdm(total=config.total_steps, initial=step, unit="step", disable=hidden, dynamic_ncols=True) as bar,
+        stop_requests() as stops,
+    ):
+        if log.records == 0:
+            log.write(0, "start", config=dataclasses.asdict(config), run=dict(fingerprint or {}), **environment(mesh))
+        run = _Run(config, store, log, bar, validate)
+        run.window = MetricsWindow(extra.get("window"))
+        return run.go(state, step, train_step, data, stops)
+
+
+class _Run:
+    """The running loop: what is due at a step, in the order that makes a resumed log equal an undisturbed one."""
+
+    def __init__(self, config: TrainConfig, store: CheckpointStore, log: JsonLog, bar, validate: ValidateFn | None):
+        self.config, self.store, self.log, self.bar, self.validate = config, store, log, bar, validate
+        self.window, self.speed = MetricsWindow(), Speed()
+
+    def go(self, state: TrainState, step: int, train_step: Callable, data: PyTree, stops: list[int]) -> TrainState:
+        config = self.config
+        while step < config.total_steps:
+            state, metrics = train_step(state, data)
+            step += config.steps_per_call
+            self.window.add(step, metrics)
+            self.speed.add(config.batch_size * config.steps_per_call, metrics)
+            self.bar.update(config.steps_per_call)
+            last = step == config.total_steps
+            if last or step % config.log_every == 0:
+                self.write_line(step)
+            if self.validate and config.validate_every and (last or step % config.validate_every == 0):
+                self.write_validation(state, step)
+            if last or stops or step % config.checkpoint_every == 0:
+                self.save(state, step)
+            if stops and not last:
+                raise TrainingStopped(
+                    f"stopped by {signal.Signals(stops[0]).name} at step {step} of {config.total_steps}; the state is "
+                    f"saved in {self.store.path(step)}: start the same run again to go on",
+                    step,
+                    stops[0],
+                )
+        return state
+
+    def finite(self, read: Callable) -> Any:
+        """Calls ``read``, which looks at the losses, and tells a NaN's reader where the run is still good."""
+        try:
+            return read()
+        except NonFiniteLoss as error:
+            good = self.store.steps()
+            where = f"the last good checkpoint is {self.store.path(good[-1])}" if good else "there is no checkpoint yet"
+            raise NonFiniteLoss(f"{error}; {where}", error.step) from None
+
+    def write_line(self, step: int) -> None:
+        means = self.finite(self.window.close)
+        times = self.speed.read()
+        self.log.write(step, "train", **means, **times)
+        self.bar.set_postfix(loss=f"{means['loss']:.4g}", pictures_per_second=times["pictures_per_second"])
+
+    def write_validation(self, state: TrainState, step: int) -> None:
+        self.finite(self.window.values)
+        with self.speed.paused():
+            numbers = self.validate(averaged_params(state), step)
+            self.log.write(step, "validation", **{name: float(value) for name, value in numbers.items()})
+
+    def save(self, state: TrainState, step: int) -> None:
+        window = self.finite(self.window.values)
+        with self.speed.paused():
+            self.log.sync()
+            self.store.save(state, step, {"window": window})
+
+
+def environment(mesh: Mesh) -> dict[str, Any]:
+    """Versions and devices, for the first line of the log."""
+    device = mesh.devices.flat[0]
+    return {
+        "versions": {"python": platform.python_version(), "jax": jax.__version__},
+        "devices": {"kind": device.device_kind, "count": mesh.size},
+    }
