@@ -1,0 +1,124 @@
+"""Boxes: ``(x, y, w, h)``, centre first, in pixels.
+
+Coordinates are continuous: pixel i covers [i, i + 1), so a picture of width W spans 0 to W and its centre is W / 2.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+CENTER_PRIOR_FRACTION = 0.25
+"""Share of the picture's area that the centre prior covers: half of each side."""
+
+
+def corners_to_center(corners: np.ndarray) -> np.ndarray:
+    """Turns corner boxes into centre boxes.
+
+    Args:
+        corners: ``[..., 4]``, left, top, right, bottom edge, pixels.
+
+    Returns:
+        ``[..., 4]`` float64, centre x, centre y, width, height, pixels.
+    """
+    corners = _boxes(corners)
+    low, high = corners[..., :2], corners[..., 2:]
+    return np.concatenate([(low + high) / 2, high - low], axis=-1)
+
+
+def center_to_corners(boxes: np.ndarray) -> np.ndarray:
+    """Turns centre boxes into corner boxes, the inverse of :func:`corners_to_center`.
+
+    Args:
+        boxes: ``[..., 4]``, centre x, centre y, width, height, pixels.
+
+    Returns:
+        ``[..., 4]`` float64, left, top, right, bottom edge, pixels.
+    """
+    boxes = _boxes(boxes)
+    center, half = boxes[..., :2], boxes[..., 2:] / 2
+    return np.concatenate([center - half, center + half], axis=-1)
+
+
+def center_prior(height: float, width: float, fraction: float = CENTER_PRIOR_FRACTION) -> np.ndarray:
+    """The stated guess where nobody has annotated an object: a centred box with the picture's proportions.
+
+    Args:
+        height: Picture height, pixels.
+        width: Picture width, pixels.
+        fraction: Area of the box over the area of the picture, in (0, 1].
+
+    Returns:
+        ``[4]`` float64, centre x, centre y, width, height, pixels.
+
+    Raises:
+        ValueError: if ``fraction`` is outside (0, 1].
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction must lie in (0, 1], got {fraction!r}")
+    scale = fraction**0.5
+    return np.array([width / 2, height / 2, width * scale, height * scale])
+
+
+def box_in_window(box: np.ndarray, window: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
+    """Follows a box through a crop and a resize, and clips it to what is left.
+
+    A box that lies wholly outside the window becomes an empty one (w or h is 0) at the nearest point of the border, so
+    that its centre still tells where the object went.
+
+    Args:
+        box: ``[4]``, centre x, centre y, width, height, pixels of the source picture.
+        window: ``[4]``, left, top, right, bottom edge of the crop, pixels of the source picture.
+        size: Height and width of the resized crop, pixels.
+
+    Returns:
+        box: ``[4]`` float64, the visible part as centre box, pixels of the resized crop.
+        visible: Share of the box's area that lies inside the window, in [0, 1].
+    """
+    window = _boxes(window)
+    corners = center_to_corners(box)
+    low, high = window[:2], window[2:]
+    clipped = np.concatenate([np.clip(corners[:2], low, high), np.clip(corners[2:], low, high)])
+    area = np.prod(corners[2:] - corners[:2])
+    visible = float(np.prod(clipped[2:] - clipped[:2]) / area) if area > 0 else 0.0
+    scale = np.array([size[1], size[0]]) / (high - low)
+    shifted = (clipped - np.tile(low, 2)) * np.tile(scale, 2)
+    return corners_to_center(shifted), visible
+
+
+def check_box(box: object, height: int, width: int, *, name: str = "box") -> np.ndarray:
+    """Validates one centre box against the picture that it belongs to.
+
+    Args:
+        box: Four finite numbers: centre x, centre y, width, height, pixels.
+        height: Picture height, pixels.
+        width: Picture width, pixels.
+        name: What the message calls the box.
+
+    Returns:
+        ``[4]`` float64, unchanged values.
+
+    Raises:
+        ValueError: if the box has not four finite numbers, has no area, or reaches outside the picture by more than
+            half a pixel.
+    """
+    try:
+        values = np.asarray(box, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.empty(0)
+    if values.shape != (4,) or not np.all(np.isfinite(values)):
+        raise ValueError(f"{name} must be four finite numbers (x, y, w, h), got {box!r}")
+    if min(values[2:]) <= 0:
+        raise ValueError(f"{name} must have positive width and height, got {values.tolist()}")
+    left, top, right, bottom = center_to_corners(values)
+    if left < -0.5 or top < -0.5 or right > width + 0.5 or bottom > height + 0.5:
+        raise ValueError(
+            f"{name} {values.tolist()} (x, y, w, h, centre) reaches outside the picture of {width} x {height} pixels"
+        )
+    return values
+
+
+def _boxes(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim == 0 or values.shape[-1] != 4:
+        raise ValueError(f"boxes need four numbers along the last axis, got shape {values.shape}")
+    return values

@@ -1,0 +1,231 @@
+"""Training pictures from several folders, at one size, in one file that loads in a second."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lvm_mtc.data.boxes import box_in_window, center_prior
+from lvm_mtc.data.images import check_directory, check_regular_file, list_images, load_image
+from lvm_mtc.data.resizing import check_size, resize_image
+from lvm_mtc.data.voc import largest_object, load_voc
+
+HOLDOUT_EVERY = 20
+"""Picture 19, 39, 59, ... of a folder in sorted order is held out: a rule without a draw, the same on every machine."""
+
+VOC_FOLDER = "voc2012_320"
+PICTURE_FOLDERS = ("imagenet1000_160", "aid150")
+
+
+class PackedPictures(NamedTuple):
+    """A packed set: what is trained on, and what is held out.
+
+    Attributes:
+        pictures: ``[M, S, S, 3]`` uint8.
+        boxes: ``[M, 4]`` float32, centre x, centre y, width, height, pixels of the packed picture.
+        source: ``[M]`` text, folder and file of each picture.
+        annotated: ``[M]`` bool, whether the box was annotated (else it is the centre prior).
+        holdout_pictures: As ``pictures``, never to be trained on.
+        holdout_boxes: As ``boxes``.
+        holdout_source: As ``source``.
+        holdout_annotated: As ``annotated``.
+    """
+
+    pictures: np.ndarray
+    boxes: np.ndarray
+    source: np.ndarray
+    annotated: np.ndarray
+    holdout_pictures: np.ndarray
+    holdout_boxes: np.ndarray
+    holdout_source: np.ndarray
+    holdout_annotated: np.ndarray
+
+
+class PictureSource(NamedTuple):
+    """One picture that is going to be packed.
+
+    Attributes:
+        name: Folder and file, as ``source`` will say it.
+        path: Its file.
+        box: The chosen object, ``(x, y, w, h)``, centre, pixels of the file's picture; None takes the centre prior.
+        holdout: Whether it is held out.
+    """
+
+    name: str
+    path: Path
+    box: tuple[float, float, float, float] | None
+    holdout: bool
+
+
+def training_sources(data: str | os.PathLike) -> list[PictureSource]:
+    """Lists the training pictures below one data folder.
+
+    ``imagenet1000_160`` and ``aid150`` (every :data:`HOLDOUT_EVERY`-th of each is held out), and ``voc2012_320``
+    (list ``train``; list ``val`` is held out) with the largest object of each picture. Test material (Kodak, drone
+    frames) is not among them.
+
+    Args:
+        data: Folder that holds the three.
+
+    Returns:
+        Sources, sorted within each folder.
+
+    Raises:
+        ValueError: if a folder is missing, holds no picture, or an annotation cannot be used.
+    """
+    data = Path(data)
+    sources = []
+    for folder in PICTURE_FOLDERS:
+        for index, path in enumerate(_pictures_below(data / folder)):
+            held = index % HOLDOUT_EVERY == HOLDOUT_EVERY - 1
+            sources.append(PictureSource(path.relative_to(data).as_posix(), path, None, held))
+    for split in ("train", "val"):
+        for example in load_voc(data / VOC_FOLDER, split):
+            chosen = largest_object(example.annotation)
+            name = example.image_path.relative_to(data).as_posix()
+            sources.append(PictureSource(name, example.image_path, chosen.box if chosen else None, split == "val"))
+    return sources
+
+
+def square_window(
+    height: int, width: int, box: tuple[float, float, float, float] | None = None
+) -> tuple[float, float, float, float]:
+    """The largest square of a picture: centred, moved no further than it takes to keep a box in.
+
+    Args:
+        height: Picture height, pixels.
+        width: Picture width, pixels.
+        box: ``(x, y, w, h)``, centre, pixels; one that is longer than the square is cut at both ends alike.
+
+    Returns:
+        Left, top, right, bottom edge, pixels.
+    """
+    side = min(height, width)
+    edges = []
+    for axis, length in ((0, width), (1, height)):
+        start = (length - side) / 2
+        if box is not None:
+            center, extent = box[axis], min(box[axis + 2], side)
+            start = min(max(start, center + extent / 2 - side), center - extent / 2)
+        edges.append(min(max(start, 0.0), float(length - side)))
+    return edges[0], edges[1], edges[0] + side, edges[1] + side
+
+
+def pack_picture(
+    image: np.ndarray, size: int, box: tuple[float, float, float, float] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Crops one picture to a square and resizes it, with its box.
+
+    Args:
+        image: ``[H, W, 3]`` uint8.
+        size: Side of the result, pixels.
+        box: ``(x, y, w, h)``, centre, pixels of ``image``; None stands for the centre prior.
+
+    Returns:
+        picture: ``[size, size, 3]`` uint8.
+        box: ``[4]`` float32, centre x, centre y, width, height, pixels of ``picture``, clipped to it.
+    """
+    window = square_window(image.shape[0], image.shape[1], box)
+    picture = resize_image(image, size, window=window)
+    if box is None:
+        return picture, center_prior(size, size).astype(np.float32)
+    return picture, box_in_window(np.asarray(box), np.asarray(window), (size, size))[0].astype(np.float32)
+
+
+def pack_pictures(
+    sources: Iterable[PictureSource],
+    size: int,
+    *,
+    progress: Callable[[Iterable[PictureSource]], Iterable[PictureSource]] = iter,
+) -> PackedPictures:
+    """Reads, crops and resizes all pictures.
+
+    Args:
+        sources: What to pack, for example :func:`training_sources`.
+        size: Side of the packed pictures, pixels.
+        progress: Wraps the iterable, for example tqdm.
+
+    Returns:
+        The packed set, in the order of ``sources``.
+
+    Raises:
+        ValueError: if ``size`` is not a positive integer, no picture is left for one of the two parts, or a picture
+            cannot be used.
+    """
+    check_size(size)
+    rows: dict[bool, list] = {False: [], True: []}
+    for source in progress(sources):
+        picture, box = pack_picture(load_image(source.path), size, source.box)
+        rows[source.holdout].append((picture, box, source.name, source.box is not None))
+    if not rows[False] or not rows[True]:
+        raise ValueError(f"{len(rows[False])} pictures to train on and {len(rows[True])} held out; both need one")
+    columns = [np.stack(column) for held in (False, True) for column in zip(*rows[held], strict=True)]
+    return PackedPictures(*columns)
+
+
+def save_packed(path: str | os.PathLike, packed: PackedPictures) -> None:
+    """Writes a packed set; an interrupted call leaves the old file, or none, and never half a file.
+
+    Args:
+        path: The ``.npz`` file; its folder is made where it is missing.
+        packed: The set.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as stream:
+            np.savez(stream, **packed._asdict())
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_packed(path: str | os.PathLike) -> PackedPictures:
+    """Reads a packed set and checks that its parts fit together.
+
+    Args:
+        path: A file of :func:`save_packed`.
+
+    Returns:
+        The packed set.
+
+    Raises:
+        ValueError: if the file is missing, damaged, or lacks a part, or if the parts disagree in shape.
+    """
+    path = Path(path)
+    check_regular_file(path, ValueError)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = sorted(set(PackedPictures._fields) - set(archive.files))
+            if missing:
+                raise ValueError(f"{path}: lacks {', '.join(missing)}; expected a file of experiments/pack_pictures.py")
+            packed = PackedPictures(*(archive[name] for name in PackedPictures._fields))
+    except (zipfile.BadZipFile, EOFError, OSError, AttributeError) as error:
+        raise ValueError(f"{path}: is damaged ({error}); expected a file of experiments/pack_pictures.py") from error
+    except ValueError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path}: is no plain array archive ({error})") from error
+    for prefix in ("", "holdout_"):
+        pictures, boxes = (getattr(packed, prefix + name) for name in ("pictures", "boxes"))
+        if pictures.ndim != 4 or pictures.shape[3] != 3 or pictures.dtype != np.uint8:
+            found = f"{prefix}pictures is {pictures.dtype} {pictures.shape}"
+            raise ValueError(f"{path}: {found}; expected uint8 [M, S, S, 3]")
+        if boxes.shape != (len(pictures), 4):
+            raise ValueError(f"{path}: {prefix}boxes has shape {boxes.shape}; expected {(len(pictures), 4)}")
+    return packed
+
+
+def _pictures_below(folder: Path) -> Iterator[Path]:
+    check_directory(folder)
+    inner = sorted(path for path in folder.iterdir() if path.is_dir())
+    for directory in inner or [folder]:
+        yield from list_images(directory)
