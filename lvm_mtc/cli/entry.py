@@ -1,0 +1,84 @@
+"""Entry point: runs a command and turns the library's errors into one line and an exit code."""
+
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from lvm_mtc.cli.parser import UsageError, build_parser
+
+WRONG_INPUT = 2
+INTERRUPTED = 130
+_LONGEST_MESSAGE = 700
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: Arguments without the program's name; None takes the process's.
+
+    Returns:
+        Exit code: 0; 2 for wrong input; 130 where the user interrupted.
+    """
+    try:
+        options = build_parser().parse_args(_join_negative_numbers(sys.argv[1:] if argv is None else argv))
+        with _termination_unwinds():
+            options.run(options)
+    except SystemExit as leaving:  # --help and --version
+        return leaving.code if isinstance(leaving.code, int) else 0
+    except KeyboardInterrupt:
+        print("lvm-mtc: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except (UsageError, ValueError, OSError) as error:
+        if os.environ.get("LVM_MTC_TRACEBACK"):
+            raise
+        print(f"lvm-mtc: error: {one_line(error)}", file=sys.stderr)
+        return WRONG_INPUT
+    return 0
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, on one line.
+
+    Args:
+        error: A user's mistake.
+
+    Returns:
+        Its message without line breaks; for a file that cannot be used, the file and the system's reason.
+    """
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fspath(error.filename)}: {error.strerror}"
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 4] + " ..."
+
+
+def _join_negative_numbers(argv: Sequence[str]) -> list[str]:
+    """``--snr-db -5,0`` to ``--snr-db=-5,0``, which argparse would take for a flag."""
+    joined: list[str] = []
+    for argument in argv:
+        follows_flag = bool(joined) and joined[-1].startswith("--") and "=" not in joined[-1]
+        if follows_flag and re.match(r"-[\d.]", argument):
+            joined[-1] += "=" + argument
+        else:
+            joined.append(argument)
+    return joined
+
+
+class _termination_unwinds:
+    """Lets SIGTERM end the command as Ctrl-C does, so that unfinished output folders are removed."""
+
+    def __enter__(self):
+        self.before = None
+        if threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGTERM, self._interrupt)
+
+    def __exit__(self, *_):
+        if self.before is not None:
+            signal.signal(signal.SIGTERM, self.before)
+
+    @staticmethod
+    def _interrupt(signum, frame):
+        raise KeyboardInterrupt

@@ -1,0 +1,73 @@
+"""``lvm-mtc train``: a recipe from a file, with changes from the command line, through its training steps."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from lvm_mtc.cli.parser import UsageError
+from lvm_mtc.config import from_dict, replace_dotted
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Runs ``lvm-mtc train``.
+
+    Args:
+        options: Of the parser.
+
+    Raises:
+        UsageError: if the configuration cannot be read, or the run folder cannot be made.
+        ValueError: for wrong fields, data or weights.
+    """
+    from lvm_mtc.training.recipe import Recipe, load_pictures, run_stage
+
+    recipe = from_dict(Recipe, read_config(options.config, options.overrides))
+    load_pictures(options.data)  # before anything is written
+    check_run_directory(options.run_dir)
+    path = run_stage(recipe, options.stage, options.data, options.run_dir)
+    print(f"weights: {path}")
+
+
+def read_config(path: Path, overrides: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Reads a JSON configuration and applies ``--set`` to it.
+
+    Args:
+        path: JSON file with one object.
+        overrides: Dotted names and values.
+
+    Returns:
+        Nested dicts.
+
+    Raises:
+        UsageError: if it is not a JSON object.
+        OSError: if it cannot be read.
+        ValueError: if an override does not fit.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path}: is not JSON ({error})") from None
+    if not isinstance(config, dict):
+        raise UsageError(f"--config {path}: holds a {type(config).__name__}, expected an object of fields")
+    for name, value in overrides:
+        config = replace_dotted(config, name, value)
+    return config
+
+
+def check_run_directory(path: Path) -> None:
+    """Refuses a run folder that could not be written.
+
+    Args:
+        path: The folder; it need not exist.
+
+    Raises:
+        UsageError: if it is a file, or it or its nearest existing parent cannot be written to.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"--run-dir {path}: is not a folder; name a new one")
+    parent = path.absolute()
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError(f"--run-dir {path}: cannot be made below {parent}")

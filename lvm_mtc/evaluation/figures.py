@@ -1,0 +1,196 @@
+"""Curves against SNR with confidence bands, and sheets of pictures. Drawn without a screen and without pyplot."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from lvm_mtc.evaluation.files import atomic_file
+
+CONVENTION_LABELS = {
+    "esno": "Es/N0 per stream",
+    "rx_per_antenna": "SNR per receive antenna",
+    "received_total": "received SNR, all antennas",
+    "ebno": "Eb/N0",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A metric against SNR.
+
+    Attributes:
+        label: Entry of the legend; None for no entry.
+        convention: What the SNR means; curves of two conventions do not go on one axis.
+        snr_db: SNR in dB, ``[num_points]``.
+        mean: Metric, ``[num_points]``.
+        half_width: Half widths of the confidence intervals, ``[num_points]``, or None.
+        color: A matplotlib colour.
+        linestyle: A matplotlib line style.
+        marker: A matplotlib marker.
+    """
+
+    label: str | None
+    convention: str
+    snr_db: Sequence[float]
+    mean: Sequence[float]
+    half_width: Sequence[float] | None = None
+    color: str = "C0"
+    linestyle: str = "-"
+    marker: str = "o"
+
+    def __post_init__(self):
+        if self.convention not in CONVENTION_LABELS:
+            raise ValueError(f"Curve.convention {self.convention!r} is unknown; known: {', '.join(CONVENTION_LABELS)}")
+        lengths = [len(values) for values in (self.snr_db, self.mean, self.half_width) if values is not None]
+        if len(set(lengths)) != 1:
+            raise ValueError(f"Curve {self.label!r}: snr_db, mean and half_width must be of one length, got {lengths}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One pair of axes.
+
+    Attributes:
+        title: Above the axes.
+        y_label: Metric and unit.
+        curves: What is drawn.
+    """
+
+    title: str
+    y_label: str
+    curves: Sequence[Curve]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One cell of a sheet.
+
+    Attributes:
+        image: ``[height, width, 3]`` float in [0, 1]; values outside are clipped.
+        caption: Below the picture.
+        box: (x, y, w, h), centre and size in pixels, drawn as a frame, or None.
+    """
+
+    image: np.ndarray
+    caption: str = ""
+    box: Sequence[float] | None = None
+
+
+def draw_curves(axes: Axes, panel: Panel) -> None:
+    """Draws a panel; the x axis names the SNR convention.
+
+    Args:
+        axes: Where.
+        panel: What.
+
+    Raises:
+        ValueError: if the curves are of more than one SNR convention, or there is none.
+    """
+    conventions = sorted({curve.convention for curve in panel.curves})
+    if len(conventions) != 1:
+        raise ValueError(
+            f"panel {panel.title!r}: curves of one SNR convention go on one axis, "
+            f"got {', '.join(conventions) or 'no curve'}"
+        )
+    for curve in panel.curves:
+        snr_db, mean = np.asarray(curve.snr_db, float), np.asarray(curve.mean, float)
+        axes.plot(snr_db, mean, label=curve.label, color=curve.color, linestyle=curve.linestyle, marker=curve.marker,
+                  markersize=3, linewidth=1.2)
+        if curve.half_width is not None:
+            half = np.asarray(curve.half_width, float)
+            axes.fill_between(snr_db, mean - half, mean + half, color=curve.color, alpha=0.2, linewidth=0)
+    axes.set_title(panel.title, fontsize=9)
+    axes.set_xlabel(f"{CONVENTION_LABELS[conventions[0]]} ({conventions[0]}), dB", fontsize=8)
+    axes.set_ylabel(panel.y_label, fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.3)
+
+
+def save_curves(
+    path: str | os.PathLike, panels: Sequence[Sequence[Panel]], *, title: str = "", footnote: str = ""
+) -> None:
+    """Draws rows of panels with one legend into a PNG, which appears only when it is complete.
+
+    Args:
+        path: The file.
+        panels: Rows of panels; rows of one length.
+        title: Above everything.
+        footnote: Below everything: what the bands are, what was held fixed.
+
+    Raises:
+        ValueError: as ``draw_curves``, or if rows differ in length.
+        OutputError: if the folder cannot be written to.
+    """
+    columns = {len(row) for row in panels}
+    if len(columns) != 1 or 0 in columns:
+        raise ValueError(f"{path}: rows of panels must be of one length, got {sorted(columns)}")
+    width = max(columns)
+    figure = Figure(figsize=(5.2 * width, 3.1 * len(panels) + 1.2), layout="constrained")
+    grid = figure.subplots(len(panels), width, squeeze=False, sharey="row")
+    for axes_row, row in zip(grid, panels, strict=True):
+        for axes, panel in zip(axes_row, row, strict=True):
+            draw_curves(axes, panel)
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3), fontsize=8)
+    heading = "\n".join(part for part in (title, footnote) if part)
+    if heading:
+        figure.suptitle(heading, fontsize=9)
+    _save(figure, path)
+
+
+def save_sheet(
+    path: str | os.PathLike, rows: Sequence[Sequence[Picture]], *, row_labels: Sequence[str] = (), title: str = ""
+) -> None:
+    """Draws rows of pictures with captions into a PNG, which appears only when it is complete.
+
+    Args:
+        path: The file.
+        rows: Rows of pictures; a shorter row leaves its last cells empty.
+        row_labels: One a row, to the left; empty for none.
+        title: Above everything.
+
+    Raises:
+        ValueError: if there is no picture, or the labels do not match the rows.
+        OutputError: if the folder cannot be written to.
+    """
+    width = max((len(row) for row in rows), default=0)
+    if width == 0:
+        raise ValueError(f"{path}: no picture to draw")
+    if row_labels and len(row_labels) != len(rows):
+        raise ValueError(f"{path}: {len(row_labels)} row labels for {len(rows)} rows")
+    figure = Figure(figsize=(1.5 * width + 0.5, 1.75 * len(rows) + 0.5), layout="constrained")
+    grid = figure.subplots(len(rows), width, squeeze=False)
+    for i, row in enumerate(rows):
+        for j, axes in enumerate(grid[i]):
+            axes.set_xticks([])
+            axes.set_yticks([])
+            if j >= len(row):
+                axes.set_axis_off()
+                continue
+            _draw_picture(axes, row[j])
+        if row_labels:
+            grid[i][0].set_ylabel(row_labels[i], fontsize=7)
+    if title:
+        figure.suptitle(title, fontsize=9)
+    _save(figure, path)
+
+
+def _draw_picture(axes: Axes, picture: Picture) -> None:
+    height, width = picture.image.shape[:2]
+    axes.imshow(np.clip(picture.image, 0, 1), extent=(0, width, height, 0), interpolation="nearest")
+    axes.set_xlabel(picture.caption, fontsize=7)
+    if picture.box is not None:
+        x, y, w, h = (float(v) for v in picture.box)
+        axes.add_patch(Rectangle((x - w / 2, y - h / 2), w, h, fill=False, edgecolor="yellow", linewidth=1))
+
+
+def _save(figure: Figure, path: str | os.PathLike) -> None:
+    with atomic_file(path) as temporary:
+        FigureCanvasAgg(figure).print_png(str(temporary), metadata={"Software": None})

@@ -1,0 +1,256 @@
+"""A grid of operating points (SNR x CSI error) as one compiled program, over independent channel realisations.
+
+All points of a realisation, and all schemes, share its draws (common random numbers): fading, CSI error and noise of
+unit variance are drawn once and scaled per point, so that curves are smooth and differences between schemes paired.
+Pictures and masks stay the same in all realisations: intervals over realisations speak of the channel, for this set of
+pictures.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lvm_mtc import phy
+from lvm_mtc.evaluation import metrics
+from lvm_mtc.system import Encoded, LinkConfig, OperatingPoint, Output, System, draw_channel, uav_keys
+
+METRICS = ("psnr_db", "psnr_inside_db", "psnr_background_db", "ssim", "ssim_inside", "mse")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Scheme:
+    """A way to send pictures: a system with its parameters, and the two thresholds that are traced.
+
+    Attributes:
+        name: In tables and legends.
+        system: The token system.
+        params: Its parameters.
+        mask_prob: P_r in (0, 1); 0.5 chooses patches uniformly.
+        epsilon: Threshold of the token comparator, linear, >= 0; 0 shares nothing.
+    """
+
+    name: str
+    system: System
+    params: Any
+    mask_prob: float = 0.25
+    epsilon: float = 0.0
+
+    def __post_init__(self):
+        if not 0.0 < self.mask_prob < 1.0:
+            raise ValueError(f"Scheme.mask_prob must lie in (0, 1), got {self.mask_prob!r}")
+        if not self.epsilon >= 0.0:
+            raise ValueError(f"Scheme.epsilon must be >= 0, got {self.epsilon!r}")
+
+
+class GridResult(NamedTuple):
+    """What one scheme did on one channel. R realisations, P points, B groups of K pictures.
+
+    Attributes:
+        scheme: The scheme.
+        link: The channel.
+        snr_db: ``[P]``, nominal, dB under ``link.convention``.
+        csi_error_var: ``[P]``, linear.
+        metrics: Name in ``METRICS`` to ``[R, P, B, K]`` float64; pictures are clipped to [0, 1] before.
+        has_object: ``[B, K]`` bool, False where the view does not hold the object, and "inside" means nothing.
+        realised_snr_db: ``[P]``, measured on the signals over all realisations, dB under ``link.convention``; None
+            where it is not measured: with silent streams, several fading blocks or the joint topology.
+        channel_uses: ``[B]``, complex symbols for the group, side information left out.
+        side_information_bits: ``[B]``.
+        slots: ``[B]``, vector uses of the channel.
+        public_share: ``[B]``, share of the token slots that are public.
+        keep_rate_inside: ``[B, K]``, share of the object's patches that were kept.
+        keep_rate_outside: ``[B, K]``.
+        mask: ``[B, K, num_patches]``, 1 = removed.
+        pictures: ``[P, B, K, height, width, 3]`` uint8, received in the first realisation.
+    """
+
+    scheme: Scheme
+    link: LinkConfig
+    snr_db: np.ndarray
+    csi_error_var: np.ndarray
+    metrics: dict[str, np.ndarray]
+    has_object: np.ndarray
+    realised_snr_db: np.ndarray | None
+    channel_uses: np.ndarray
+    side_information_bits: np.ndarray
+    slots: np.ndarray
+    public_share: np.ndarray
+    keep_rate_inside: np.ndarray
+    keep_rate_outside: np.ndarray
+    mask: np.ndarray
+    pictures: np.ndarray
+
+
+def run_grid(
+    scheme: Scheme,
+    images: np.ndarray,
+    loc: np.ndarray,
+    key: jax.Array,
+    link: LinkConfig,
+    *,
+    snr_db: Sequence[float],
+    csi_error_var: Sequence[float],
+    num_realisations: int,
+    max_pictures: int = 32,
+    progress: Callable[[], Any] = lambda: None,
+) -> GridResult:
+    """Sends pictures at every SNR and CSI error over independent channel realisations.
+
+    Args:
+        scheme: What is sent, and how.
+        images: ``[B, K, height, width, 3]`` float in [0, 1], B groups of K UAVs' pictures.
+        loc: The object's box, ``[B, K, 4]``, (x, y, w, h), centre, pixels; w or h of 0 where a view lacks the object.
+        key: Equal keys give equal masks and channels to every scheme.
+        link: The channel.
+        snr_db: SNRs, dB under ``link.convention``.
+        csi_error_var: Variances of the CSI error, linear; the points are the product with ``snr_db``, SNR fastest.
+        num_realisations: Independent channel realisations.
+        max_pictures: Pictures that are in memory together; groups are never split.
+        progress: Called after each realisation of each chunk.
+
+    Returns:
+        The result.
+
+    Raises:
+        ValueError: if there is no point, no realisation or no picture, or what the system refuses.
+    """
+    snr_db, csi_error_var = np.atleast_1d(np.float64(snr_db)), np.atleast_1d(np.float64(csi_error_var))
+    if not snr_db.size or not csi_error_var.size or num_realisations < 1 or not images.size:
+        raise ValueError(
+            f"run_grid needs SNRs, CSI errors, realisations and pictures, got {snr_db.size}, {csi_error_var.size}, "
+            f"{num_realisations} and pictures of shape {images.shape}"
+        )
+    points = tuple(np.float32(a).ravel() for a in np.meshgrid(snr_db, csi_error_var))
+    chunks = []
+    for index, (start, stop, size) in enumerate(_chunks(images.shape[0], max(1, max_pictures // images.shape[1]))):
+        take = np.minimum(np.arange(start, start + size), stop - 1)
+        chunk_key = jax.random.fold_in(jax.random.clone(key), index)
+        chunk = _run_chunk(scheme, images[take], loc[take], chunk_key, link, points, num_realisations, progress)
+        chunks.append((chunk, stop - start))
+    return _join(scheme, link, points, loc, chunks)
+
+
+def _chunks(num_groups: int, most: int) -> list[tuple[int, int, int]]:
+    """Start, stop and common size of chunks of nearly equal length; the last one is padded to the size."""
+    count = -(-num_groups // most)
+    size = -(-num_groups // count)
+    return [(start, min(start + size, num_groups), size) for start in range(0, num_groups, size)]
+
+
+def _run_chunk(scheme, images, loc, key, link, points, num_realisations, progress):
+    images, loc = jnp.asarray(images, jnp.float32), jnp.asarray(loc, jnp.float32)
+    mask_key, channel_key = jax.random.split(key)
+    encoded = _encode(scheme.system, scheme.params, images, loc, mask_key, jnp.float32(scheme.mask_prob))
+    found = []
+    for realisation in range(num_realisations):
+        realisation_key = jax.random.fold_in(jax.random.clone(channel_key), realisation)
+        result = _send(scheme.system, link, scheme.params, encoded, images, loc, realisation_key, points,
+                       jnp.float32(scheme.epsilon))
+        if realisation:
+            result = result._replace(pictures=None)  # one realisation's are shown
+        found.append(jax.device_get(result))
+        progress()
+    return jax.device_get(encoded), found
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(system: System, params, images, loc, key, mask_prob) -> Encoded:
+    return system.encode(params, images, loc, uav_keys(key, images.shape[1]), OperatingPoint(mask_prob=mask_prob))
+
+
+class _Sent(NamedTuple):
+    """One realisation's results, leading axis P (points)."""
+
+    metrics: jax.Array
+    realised_snr: Any
+    channel_uses: jax.Array
+    side_information_bits: jax.Array
+    slots: jax.Array
+    public_share: jax.Array
+    pictures: Any
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _send(system: System, link: LinkConfig, params, encoded: Encoded, images, loc, key, points, epsilon) -> _Sent:
+    batch, num_uavs, height, width, _ = images.shape
+    num_tokens = encoded.tokens.shape[2]
+    keys = uav_keys(key, num_uavs)
+    draws = draw_channel(keys, link, batch, num_tokens, system.config.num_symbols)
+    inside = metrics.box_mask(loc, height, width)
+
+    def send_point(point):
+        snr_db, csi_error_var = point
+        point = OperatingPoint(snr_db=snr_db, csi_error_var=csi_error_var, epsilon=epsilon)
+        out = system.transmit(params, encoded, keys, link, point, draws)
+        received = jnp.clip(out.images_hat, 0.0, 1.0)
+        snr = _realised_snr(out, link) if _measures_snr(system, link) else None
+        values = jnp.stack([
+            metrics.psnr(images, received),
+            metrics.psnr(images, received, inside),
+            metrics.psnr(images, received, ~inside),
+            metrics.ssim(images, received),
+            metrics.ssim(images, received, inside),
+            metrics.mse(images, received),
+        ])
+        return _Sent(values, snr, out.ledger.channel_uses(),
+                     out.ledger.side_information_bits, out.ledger.slots, jnp.mean(out.public, axis=-1),
+                     jnp.round(received * 255).astype(jnp.uint8))
+
+    return jax.lax.map(send_point, points)
+
+
+def _measures_snr(system: System, link: LinkConfig) -> bool:
+    """Whether one H holds for a picture and every stream is busy in every slot, as the conventions' averages assume."""
+    return (link.topology == "broadcast" and link.block_length is None and system.config.masking == "budget"
+            and system.config.num_symbols % link.num_tx_ant == 0)
+
+
+def _realised_snr(out: Output, link: LinkConfig) -> jax.Array:
+    """SNR of the signals that were really sent, linear, from y - H x."""
+    symbols = jnp.where(out.sent.public[:, None, :, None], out.sent.common[:, None], out.sent.own)
+    x = phy.tokens_to_slots(symbols, link.num_tx_ant)
+    x = x.reshape(*x.shape[:2], -1, link.num_tx_ant)
+    h = out.link.h[:, :, 0]
+    received = x * h[:, :, None] if link.fading == "awgn" else jnp.einsum("bkrt,bkst->bksr", h, x)
+    return phy.db_to_linear(phy.measure_snr_db(x, received, out.link.y, convention=link.convention))
+
+
+def _join(scheme: Scheme, link: LinkConfig, points, loc: np.ndarray, chunks) -> GridResult:
+    """Puts chunks together along B and drops their padding."""
+    sent = [[realisation._replace(metrics=realisation.metrics[..., :count, :]) for realisation in found]
+            for (_, found), count in chunks]
+    stacked = np.concatenate([np.stack([one.metrics for one in found]) for found in sent], axis=-2).astype(np.float64)
+    realised_snr = None
+    if _measures_snr(scheme.system, link):
+        realised_snr = 10 * np.log10(np.mean([one.realised_snr for found in sent for one in found], axis=0))
+
+    def of_group(name):
+        # What a group costs depends on the tokens alone, never on the point or the channel.
+        return np.concatenate([np.asarray(getattr(found[0], name))[0, :count] for (_, found), count in chunks])
+
+    def of_encoder(values):
+        return np.concatenate([np.asarray(value)[:count] for value, (_, count) in zip(values, chunks, strict=True)])
+
+    encoded = [chunk[0] for chunk, _ in chunks]
+    return GridResult(
+        scheme=scheme,
+        link=link,
+        snr_db=points[0].astype(np.float64),
+        csi_error_var=points[1].astype(np.float64),
+        metrics={name: stacked[:, :, i] for i, name in enumerate(METRICS)},
+        has_object=np.min(loc[..., 2:], axis=-1) > 0,
+        realised_snr_db=realised_snr,
+        channel_uses=of_group("channel_uses"),
+        side_information_bits=of_group("side_information_bits"),
+        slots=of_group("slots"),
+        public_share=of_group("public_share"),
+        keep_rate_inside=of_encoder([e.keep_rate_inside for e in encoded]),
+        keep_rate_outside=of_encoder([e.keep_rate_outside for e in encoded]),
+        mask=of_encoder([e.kept.mask for e in encoded]),
+        pictures=np.concatenate([found[0].pictures[:, :count] for (_, found), count in chunks], axis=1),
+    )

@@ -1,0 +1,316 @@
+"""Grid results as a table, curves, a sheet of pictures and picture files."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lvm_mtc.config import to_dict
+from lvm_mtc.evaluation.figures import Curve, Panel, Picture, save_curves, save_sheet
+from lvm_mtc.evaluation.grid import GridResult
+from lvm_mtc.evaluation.intervals import Interval, paired_difference, student_interval
+from lvm_mtc.evaluation.table import write_csv
+
+# Metric, name of its columns and panels, where it is averaged.
+_COLUMNS = ("psnr_db", "psnr_inside_db", "psnr_background_db", "ssim", "ssim_inside")
+_PANELS = {
+    "psnr_db": "PSNR, whole picture (dB)",
+    "psnr_inside_db": "PSNR, inside the box (dB)",
+    "ssim": "SSIM, whole picture",
+    "ssim_inside": "SSIM, inside the box",
+}
+_LINESTYLES = ("-", "--", ":", "-.")
+INTERVAL_NOTE = (
+    "95 % Student intervals over independent channel realisations; the pictures and their masks are fixed. "
+    "Received pictures are clipped to [0, 1]."
+)
+
+
+def per_realisation(result: GridResult, metric: str) -> np.ndarray | None:
+    """Mean of a metric over the pictures, for each realisation.
+
+    Args:
+        result: Of the grid.
+        metric: Name in ``grid.METRICS``; those inside the box and in the background leave out views without the object.
+
+    Returns:
+        ``[R, P]``, or None where no view has the object or no picture has a background.
+    """
+    values = result.metrics[metric]
+    if "inside" in metric or "background" in metric:
+        counts = result.has_object & ~np.isnan(values[0, 0])
+        if not counts.any():
+            return None
+        return values[:, :, counts].mean(axis=-1)
+    return values.mean(axis=(-2, -1))
+
+
+def interval(result: GridResult, metric: str) -> Interval | None:
+    """Student's interval of ``per_realisation``.
+
+    Args:
+        result: Of the grid, with two or more realisations.
+        metric: Name in ``grid.METRICS``.
+
+    Returns:
+        Arrays of ``[P]``, or None as ``per_realisation``.
+
+    Raises:
+        ValueError: with fewer than two realisations.
+    """
+    values = per_realisation(result, metric)
+    return None if values is None else student_interval(values)
+
+
+def gain(result: GridResult, baseline: GridResult, metric: str) -> Interval | None:
+    """Paired difference of two schemes on the same channel draws.
+
+    Args:
+        result: One scheme.
+        baseline: The other, on the same link, points and key.
+        metric: Name in ``grid.METRICS``.
+
+    Returns:
+        Interval of ``result - baseline``, arrays of ``[P]``; None as ``per_realisation``.
+
+    Raises:
+        ValueError: if the links differ, or the points.
+    """
+    if result.link != baseline.link or not np.array_equal(result.snr_db, baseline.snr_db):
+        raise ValueError(f"gain: {result.scheme.name!r} and {baseline.scheme.name!r} must share link and points")
+    a, b = per_realisation(result, metric), per_realisation(baseline, metric)
+    return None if a is None or b is None else paired_difference(a, b)
+
+
+def table_rows(results: Sequence[GridResult]) -> list[dict[str, Any]]:
+    """One row a scheme, channel and operating point.
+
+    Args:
+        results: Of the grid, with two or more realisations.
+
+    Returns:
+        Rows for ``table.write_csv``; None where something is not measured.
+    """
+    rows = []
+    for result in results:
+        intervals = {metric: interval(result, metric) for metric in _COLUMNS}
+        mean_mse = result.metrics["mse"].mean(axis=(0, 2, 3))
+        for point in range(len(result.snr_db)):
+            row = _point_columns(result, point)
+            for metric, found in intervals.items():
+                row[metric] = None if found is None else found.mean[point]
+                row[f"{metric}_ci95"] = None if found is None else found.half_width[point]
+            row["psnr_of_mean_mse_db"] = -10 * np.log10(mean_mse[point])
+            rows.append(row | _cost_columns(result))
+    return rows
+
+
+def _point_columns(result: GridResult, point: int) -> dict[str, Any]:
+    realised = result.realised_snr_db
+    num_realisations, _, groups, num_uavs = result.metrics["mse"].shape
+    return {
+        "scheme": result.scheme.name,
+        "channel": result.link.fading,
+        "snr_convention": result.link.convention,
+        "snr_db": result.snr_db[point],
+        "realised_snr_db": None if realised is None else realised[point],
+        "csi_error_var": result.csi_error_var[point],
+        "num_realisations": num_realisations,
+        "num_pictures": groups * num_uavs,
+        "num_uavs": num_uavs,
+        "num_rx_ant": result.link.num_rx_ant,
+        "num_tx_ant": result.link.num_tx_ant,
+        "equalizer": result.link.equalizer,
+    }
+
+
+def _cost_columns(result: GridResult) -> dict[str, Any]:
+    config = result.scheme.system.config
+    num_uavs = result.mask.shape[1]
+    samples = num_uavs * config.image_size**2 * 3
+    uses, bits = result.channel_uses.mean(), result.side_information_bits.mean()
+    return {
+        # Side information is booked as error-free at one bit per channel use (QPSK, rate 1/2).
+        "channel_uses": uses / num_uavs,
+        "slots": result.slots.mean() / num_uavs,
+        "side_information_bits": bits / num_uavs,
+        "cbr": uses / samples,
+        "cbr_with_side_information": (uses + bits) / samples,
+        "kept_patches": config.capacity,
+        "num_patches": config.num_patches,
+        "mask_prob": result.scheme.mask_prob,
+        "keep_rate_inside": _mean(result.keep_rate_inside[result.has_object]),
+        "keep_rate_outside": _mean(result.keep_rate_outside),
+        "epsilon": result.scheme.epsilon,
+        "public_share": result.public_share.mean(),
+    }
+
+
+def _mean(values: np.ndarray) -> float | None:
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if values.size else None
+
+
+def curve_panels(results: Sequence[GridResult]) -> list[list[Panel]]:
+    """Panels of PSNR and SSIM against SNR: a row a metric, a column a CSI error; colours are schemes, lines channels.
+
+    Args:
+        results: Of the grid, with two or more realisations, all over the same points.
+
+    Returns:
+        Rows of panels for ``figures.save_curves``, which refuses SNR conventions that differ.
+    """
+    schemes = list(dict.fromkeys(result.scheme.name for result in results))
+    links = list(dict.fromkeys(result.link for result in results))
+    errors = sorted({float(v) for result in results for v in result.csi_error_var})
+    panels = []
+    for metric, label in _PANELS.items():
+        found = [(result, interval(result, metric)) for result in results]
+        found = [(result, values) for result, values in found if values is not None]
+        if not found:
+            continue
+        row = []
+        for error in errors:
+            curves = []
+            for result, values in found:
+                at = np.isclose(result.csi_error_var, error)
+                order = np.argsort(result.snr_db[at])
+                curves.append(Curve(
+                    label=f"{result.scheme.name}, {result.link.fading}",
+                    convention=result.link.convention,
+                    snr_db=result.snr_db[at][order],
+                    mean=values.mean[at][order],
+                    half_width=values.half_width[at][order],
+                    color=f"C{schemes.index(result.scheme.name)}",
+                    linestyle=_LINESTYLES[links.index(result.link) % len(_LINESTYLES)],
+                ))
+            row.append(Panel(title=f"CSI error variance {error:g}", y_label=label, curves=curves))
+        panels.append(row)
+    return panels
+
+
+def sheet_rows(
+    results: Sequence[GridResult], images: np.ndarray, loc: np.ndarray, labels: Sequence[str], *, max_rows: int = 8
+) -> tuple[list[list[Picture]], list[str]]:
+    """Original, kept patches and received pictures at every SNR, at the smallest CSI error, a row a view and channel.
+
+    Args:
+        results: Of one scheme over the channels.
+        images: ``[B, K, height, width, 3]`` float in [0, 1].
+        loc: ``[B, K, 4]``.
+        labels: Name of each group, ``[B]``.
+        max_rows: Rows at most; the first view of each group comes first.
+
+    Returns:
+        Rows of pictures and their labels.
+    """
+    views = [(group, uav) for uav in range(images.shape[1]) for group in range(images.shape[0])]
+    views = sorted(views[: max(1, max_rows // len(results))])
+    rows, names = [], []
+    for group, uav in views:
+        for result in results:
+            at = np.flatnonzero(np.isclose(result.csi_error_var, result.csi_error_var.min()))
+            at = at[np.argsort(result.snr_db[at])]
+            row = [
+                Picture(image=images[group, uav], caption="original", box=loc[group, uav]),
+                Picture(image=kept_picture(result, images, group, uav), caption="kept patches"),
+            ]
+            for point in at:
+                psnr = result.metrics["psnr_db"][0, point, group, uav]
+                row.append(Picture(image=result.pictures[point, group, uav] / 255.0,
+                                   caption=f"{result.snr_db[point]:g} dB: PSNR {psnr:.1f}"))
+            rows.append(row)
+            names.append(f"{labels[group]}, UAV {uav}\n{result.link.fading}")
+    return rows, names
+
+
+def kept_picture(result: GridResult, images: np.ndarray, group: int, uav: int) -> np.ndarray:
+    """The picture with its removed patches in grey.
+
+    Args:
+        result: Of the grid.
+        images: ``[B, K, height, width, 3]`` float in [0, 1].
+        group: Index on B.
+        uav: Index on K.
+
+    Returns:
+        ``[height, width, 3]``.
+    """
+    rows, columns = result.scheme.system.config.grid
+    side = result.scheme.system.config.patch_size
+    removed = np.asarray(result.mask[group, uav], bool).reshape(rows, columns)
+    removed = np.kron(removed, np.ones((side, side), bool))
+    return np.where(removed[..., None], 0.5, images[group, uav])
+
+
+def write_report(
+    folder: str | os.PathLike,
+    results: Sequence[GridResult],
+    images: np.ndarray,
+    loc: np.ndarray,
+    labels: Sequence[str],
+    *,
+    title: str,
+) -> None:
+    """Writes ``table.csv``, ``curves.png``, ``sheet.png`` and ``pictures/`` into a folder.
+
+    Args:
+        folder: An existing folder.
+        results: Of the grid; the first scheme is the one on the sheet and in the picture files.
+        images: ``[B, K, height, width, 3]`` float in [0, 1].
+        loc: ``[B, K, 4]``.
+        labels: Name of each group, ``[B]``.
+        title: Of the figures.
+    """
+    folder = Path(folder)
+    write_csv(folder / "table.csv", table_rows(results))
+    save_curves(folder / "curves.png", curve_panels(results), title=title, footnote=INTERVAL_NOTE)
+    shown = [result for result in results if result.scheme.name == results[0].scheme.name]
+    rows, names = sheet_rows(shown, images, loc, labels)
+    convention = shown[0].link.convention
+    save_sheet(folder / "sheet.png", rows, row_labels=names,
+               title=f"{shown[0].scheme.name}; SNR convention {convention}; CSI error {shown[0].csi_error_var.min():g}")
+    write_pictures(folder / "pictures", shown, images, labels)
+
+
+def write_pictures(
+    folder: str | os.PathLike, results: Sequence[GridResult], images: np.ndarray, labels: Sequence[str]
+) -> None:
+    """Writes original and received pictures of the first realisation as PNG files.
+
+    Args:
+        folder: A new folder.
+        results: Of one scheme over the channels.
+        images: ``[B, K, height, width, 3]`` float in [0, 1].
+        labels: Name of each group, ``[B]``.
+    """
+    folder = Path(folder)
+    folder.mkdir()
+    for group, label in enumerate(labels):
+        for uav in range(images.shape[1]):
+            stem = f"{label}-uav{uav}"
+            original = np.round(np.clip(images[group, uav], 0, 1) * 255).astype(np.uint8)
+            Image.fromarray(original).save(folder / f"{stem}-original.png")
+            for result in results:
+                for point, (snr_db, error) in enumerate(zip(result.snr_db, result.csi_error_var, strict=True)):
+                    name = f"{stem}-{result.link.fading}-{snr_db:g}dB-csi{error:g}.png"
+                    Image.fromarray(result.pictures[point, group, uav]).save(folder / name)
+
+
+def describe(results: Sequence[GridResult]) -> Mapping[str, Any]:
+    """What a table does not say: links and systems in full, for ``result.json``.
+
+    Args:
+        results: Of the grid.
+
+    Returns:
+        Nested dicts of plain values.
+    """
+    return {
+        "links": {result.link.fading: to_dict(result.link) for result in results},
+        "systems": {result.scheme.name: to_dict(result.scheme.system.config) for result in results},
+        "intervals": INTERVAL_NOTE,
+    }

@@ -1,0 +1,115 @@
+"""The schemes that the demo and ``lvm-mtc transmit`` compare, from weights files."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from lvm_mtc.config import from_dict, unknown_name_message
+from lvm_mtc.evaluation.grid import Scheme
+from lvm_mtc.models.weights import WeightsError, check_params, load_weights
+from lvm_mtc.system import System, SystemConfig
+
+SHIPPED = Path(__file__).resolve().parents[1] / "weights"
+DEMO_WEIGHTS = SHIPPED / "demo.npz"
+PCA_WEIGHTS = SHIPPED / "pca.npz"
+
+# Key on the command line -> name in tables and legends.
+SCHEMES = {
+    "object": "object first",
+    "uniform": "uniform masking",
+    "sharing": "object first, shared tokens",
+    "all": "every patch kept",
+    "pca": "linear patch-wise PCA, every patch kept",
+    "pca-object": "linear patch-wise PCA, object first",
+}
+
+
+def load_system(path: str | os.PathLike) -> tuple[System, dict[str, Any]]:
+    """Reads a system with its parameters from a weights file.
+
+    Args:
+        path: File of ``models.weights.save_weights`` whose metadata holds the ``SystemConfig`` under ``"system"``.
+
+    Returns:
+        system: Of the file's configuration.
+        params: Nested dictionaries of arrays.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a weights file, its configuration is not valid, or its tensors do not fit it.
+    """
+    params, metadata = load_weights(path)
+    if not isinstance(metadata.get("system"), dict):
+        raise WeightsError(f"{path} does not say which system its weights are for (metadata 'system')")
+    system = System(from_dict(SystemConfig, metadata["system"], where=f"{path}: system"))
+    if system.config.per_uav_params:
+        raise WeightsError(f"{path} holds parameters per UAV, which serve only as many UAVs as they were trained for")
+    check_params(params, jax.eval_shape(system.init, jax.random.key(0)), name=str(path))
+    return system, params
+
+
+def make_schemes(
+    names: Sequence[str],
+    system: System,
+    params: dict[str, Any],
+    *,
+    keep: float = 0.5,
+    mask_prob: float = 0.25,
+    epsilon: float = 0.1,
+    pca_path: str | os.PathLike = PCA_WEIGHTS,
+) -> list[Scheme]:
+    """Builds schemes by name; those that drop patches all have the same token budget.
+
+    Args:
+        names: Keys of ``SCHEMES``.
+        system: The trained system.
+        params: Its parameters.
+        keep: Share of the patches that is kept where patches are dropped, in (0, 1].
+        mask_prob: P_r of the object-first schemes, in (0, 1).
+        epsilon: Threshold of the sharing scheme, linear, >= 0.
+        pca_path: Weights file of the linear codec.
+
+    Returns:
+        One scheme a name.
+
+    Raises:
+        ValueError: for an unknown name or a number out of range, or if the linear codec is of another geometry.
+        FileNotFoundError: if the linear codec's file is missing.
+    """
+    for name in names:
+        if name not in SCHEMES:
+            raise ValueError(unknown_name_message(f"scheme {name!r}", name, SCHEMES))
+    if not 0.0 < keep <= 1.0:
+        raise ValueError(f"keep must lie in (0, 1], got {keep!r}")
+    num_patches = system.config.num_patches
+    some, every = max(1, round(keep * num_patches)), num_patches
+    pca = _load_pca(pca_path, system.config) if any(name.startswith("pca") for name in names) else None
+    made = {
+        "object": lambda: (system, params, some, mask_prob, 0.0),
+        "uniform": lambda: (system, params, some, 0.5, 0.0),
+        "sharing": lambda: (system, params, some, mask_prob, epsilon),
+        "all": lambda: (system, params, every, mask_prob, 0.0),
+        "pca": lambda: (*pca, every, mask_prob, 0.0),
+        "pca-object": lambda: (*pca, some, mask_prob, 0.0),
+    }
+
+    def build(name: str) -> Scheme:
+        of, with_params, num_kept, probability, threshold = made[name]()
+        kept = System(dataclasses.replace(of.config, masking="budget", num_kept=num_kept))
+        return Scheme(name=SCHEMES[name], system=kept, params=with_params, mask_prob=probability, epsilon=threshold)
+
+    return [build(name) for name in names]
+
+
+def _load_pca(path: str | os.PathLike, config: SystemConfig) -> tuple[System, dict[str, Any]]:
+    system, params = load_system(path)
+    for field in ("image_size", "patch_size", "num_symbols"):
+        have, want = getattr(system.config, field), getattr(config, field)
+        if have != want:
+            raise ValueError(f"the linear PCA codec in {path} has {field} {have}, the weights have {want}: "
+                             "leave the pca schemes out")
+    return system, params
