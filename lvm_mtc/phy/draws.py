@@ -1,0 +1,142 @@
+"""Coherence blocks, and everything random in a link at unit variance.
+
+The channel is constant over ``block_length`` slots of the absolute time axis and independent from block to block. With
+pilot-based CSI the first ``num_pilots`` slots of each block are taken by pilots, so a block carries
+``block_length - num_pilots`` of the slots of data that are counted here; :func:`block_layout` does that arithmetic.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from lvm_mtc.phy.csi import CSI_MODELS, require_pilots
+from lvm_mtc.phy.fading import rayleigh
+from lvm_mtc.phy.keys import Stream, stream_key
+from lvm_mtc.phy.numerics import ceil_div, require_count
+
+Fading = Callable[..., jax.Array] | None
+
+
+class LinkDraws(NamedTuple):
+    """Everything random in a link, at unit variance. ``[...]`` ends with the UAV axis under ``broadcast``.
+
+    Attributes:
+        h: Channel, ``[..., num_blocks, num_rx_ant, num_tx_ant]`` complex; None under AWGN.
+        csi: CN(0, 1) draw behind the estimation error, shape of ``h``; ``[..., num_blocks, num_tx_ant]`` under AWGN.
+        noise: CN(0, 1), ``[..., num_slots, num_rx_ant]``.
+    """
+
+    h: jax.Array | None
+    csi: jax.Array
+    noise: jax.Array
+
+
+def block_layout(total_slots: int, block_length: int | None = None, num_pilots: int | None = None) -> tuple[int, int]:
+    """Coherence blocks that carry ``total_slots`` slots of data, and the slots of data in each.
+
+    Args:
+        total_slots: Slots of data on the time axis.
+        block_length: Slots of a coherence block, pilots included; None: one block holds everything.
+        num_pilots: Slots of pilots in each block, or None.
+
+    Returns:
+        num_blocks: Number of blocks.
+        slots_per_block: Slots of data in a block (the last one may carry fewer).
+
+    Raises:
+        ValueError: if a number is not an integer >= 1, or the block is shorter than ``num_pilots + 1``.
+    """
+    require_count("total_slots", total_slots)
+    if block_length is None:
+        return 1, total_slots
+    require_count("block_length", block_length)
+    pilots = 0 if num_pilots is None else num_pilots
+    if block_length < pilots + 1:
+        raise ValueError(f"block_length must be >= num_pilots + 1 = {pilots + 1}, got {block_length}")
+    return ceil_div(total_slots, block_length - pilots), block_length - pilots
+
+
+def pilots_per_block(csi: str, num_pilots: int | None, num_tx_ant: int) -> int | None:
+    """The pilots that a CSI model spends in each block: None without pilots."""
+    if csi not in CSI_MODELS:
+        raise ValueError(f"unknown csi {csi!r}; known: {', '.join(CSI_MODELS)}")
+    if not csi.startswith("pilots"):
+        return None
+    require_pilots(num_pilots, num_tx_ant)
+    return num_pilots
+
+
+def draw_link(
+    key: jax.Array,
+    batch_shape: tuple[int, ...],
+    num_slots: int,
+    *,
+    num_tx_ant: int,
+    num_rx_ant: int | None = None,
+    fading: Fading = rayleigh,
+    block_length: int | None = None,
+    total_slots: int | None = None,
+    csi: str = "additive",
+    num_pilots: int | None = None,
+    dtype: DTypeLike = jnp.complex64,
+) -> LinkDraws:
+    """Draw everything random in a link once, for any number of operating points.
+
+    ``broadcast(key, x, ...)`` draws ``draw_link(split(key, num_uavs), x.shape[:-2], ...)``; ``joint(key, x, ...)``
+    draws ``draw_link(key, x.shape[:-2], ...)``.
+
+    Args:
+        key: Typed key: a scalar, or one key per entry of the last axis of ``batch_shape`` (one per UAV). Then the
+            draws of a UAV depend on its key and on the other axes only, not on how many UAVs there are.
+        batch_shape: Leading axes, ``(..., num_uavs)`` for ``broadcast``.
+        num_slots: Slots that each link hears.
+        num_tx_ant: Streams of a slot.
+        num_rx_ant: Receive antennas; None: as many as streams.
+        fading: Sampler (see ``phy.fading``), or None for AWGN.
+        block_length: Slots of a coherence block, pilots included; None: one block.
+        total_slots: Slots of data on the absolute time axis; None: ``num_slots``.
+        csi: One of ``CSI_MODELS``; all of them use the same draws.
+        num_pilots: Pilots per block and antenna, for pilot-based ``csi``.
+        dtype: Complex dtype.
+
+    Returns:
+        The draws.
+
+    Raises:
+        ValueError: on counts, lengths, names or key shapes that do not fit.
+    """
+    num_rx_ant = num_tx_ant if num_rx_ant is None else num_rx_ant
+    require_count("num_tx_ant", num_tx_ant)
+    require_count("num_rx_ant", num_rx_ant)
+    require_count("num_slots", num_slots)
+    if fading is None and num_rx_ant != num_tx_ant:
+        raise ValueError(f"AWGN needs num_rx_ant == num_tx_ant, got num_rx_ant={num_rx_ant}, num_tx_ant={num_tx_ant}")
+    pilots = pilots_per_block(csi, num_pilots, num_tx_ant)
+    num_blocks, _ = block_layout(num_slots if total_slots is None else total_slots, block_length, pilots)
+
+    def draw(one_key: jax.Array, lead: tuple[int, ...]) -> LinkDraws:
+        csi_shape = (*lead, num_blocks, num_rx_ant, num_tx_ant) if fading is not None else (*lead, num_blocks, num_tx_ant)
+        h = None
+        if fading is not None:
+            h = fading(
+                stream_key(one_key, Stream.FADING),
+                (*lead, num_blocks),
+                num_rx_ant=num_rx_ant,
+                num_tx_ant=num_tx_ant,
+                dtype=dtype,
+            )
+        return LinkDraws(
+            h=h,
+            csi=jax.random.normal(stream_key(one_key, Stream.CSI), csi_shape, dtype),
+            noise=jax.random.normal(stream_key(one_key, Stream.NOISE), (*lead, num_slots, num_rx_ant), dtype),
+        )
+
+    if key.ndim == 0:
+        return draw(key, tuple(batch_shape))
+    if not batch_shape or key.shape != tuple(batch_shape[-1:]):
+        raise ValueError(f"key must be a scalar or have shape {tuple(batch_shape[-1:])}, got {key.shape}")
+    lead = tuple(batch_shape[:-1])
+    return jax.vmap(lambda one_key: draw(one_key, lead), out_axes=len(lead))(key)

@@ -1,0 +1,296 @@
+"""Flat fading: unit-power channel matrices of named distributions.
+
+A sampler has the signature ``sampler(key, batch_shape, *, num_rx_ant, num_tx_ant, dtype, ...)`` and returns
+``h [*batch_shape, num_rx_ant, num_tx_ant]`` with E|h|^2 = 1 per entry. Its own numbers (a K factor, a shape
+parameter) are bound with ``functools.partial`` and may be traced. When the link calls a sampler, the last axis of
+``batch_shape`` is that of the coherence blocks. AWGN has no sampler: the link takes ``fading=None``.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
+
+from lvm_mtc.phy.numerics import require_at_least, require_count, safe_sqrt
+
+
+def _real(dtype: DTypeLike) -> jnp.dtype:
+    if not jnp.issubdtype(dtype, jnp.complexfloating):
+        raise ValueError(f"dtype of a channel must be complex, got {jnp.dtype(dtype)}")
+    return jnp.finfo(dtype).dtype
+
+
+def _shape(batch_shape: tuple[int, ...], num_rx_ant: int, num_tx_ant: int) -> tuple[int, ...]:
+    require_count("num_rx_ant", num_rx_ant)
+    require_count("num_tx_ant", num_tx_ant)
+    return (*batch_shape, num_rx_ant, num_tx_ant)
+
+
+def exp_corr_mat(a: ArrayLike, n: int, dtype: DTypeLike = jnp.complex64) -> jax.Array:
+    """Exponential correlation matrix of a line array.
+
+    Entry (i, j) is ``a^(i - j)`` for i >= j and the conjugate of entry (j, i) otherwise.
+
+    Args:
+        a: Correlation of neighbouring antennas, complex or real scalar, ``|a| < 1``.
+        n: Number of antennas.
+        dtype: Complex dtype.
+
+    Returns:
+        Hermitian positive definite matrix with unit diagonal, ``[n, n]``.
+
+    Raises:
+        ValueError: if ``n`` is not an integer >= 1, or a Python number ``a`` has ``|a| >= 1``.
+
+    Source: the model of Sionna's function of the same name.
+    """
+    require_count("n", n)
+    if not isinstance(a, jax.Array) and abs(a) >= 1:
+        raise ValueError(f"a must have magnitude below 1, got {a}")
+    a = jnp.asarray(a, dtype)
+    powers = jnp.cumprod(jnp.concatenate([jnp.ones((1,), dtype), jnp.broadcast_to(a, (n - 1,))]))
+    lag = jnp.arange(n)[:, None] - jnp.arange(n)[None, :]
+    magnitude_lag = powers[jnp.abs(lag)]
+    return jnp.where(lag >= 0, magnitude_lag, jnp.conj(magnitude_lag))
+
+
+def correlate(h: jax.Array, *, rx_corr: jax.Array | None = None, tx_corr: jax.Array | None = None) -> jax.Array:
+    """Give i.i.d. entries a Kronecker correlation: E[H H^H] = num_tx_ant R_rx and E[H^H H] = num_rx_ant R_tx.
+
+    ``H = L_rx W L_tx^H`` with Cholesky factors; for Gaussian W this has the same distribution as the form with
+    Hermitian square roots, and a gradient where eigenvalues coincide.
+
+    Args:
+        h: W, i.i.d. entries, ``[..., num_rx_ant, num_tx_ant]`` complex.
+        rx_corr: R_rx, Hermitian positive definite, unit diagonal, ``[num_rx_ant, num_rx_ant]``, or None for I.
+        tx_corr: R_tx, Hermitian positive definite, unit diagonal, ``[num_tx_ant, num_tx_ant]``, or None for I.
+
+    Returns:
+        Correlated channel, shape of ``h``.
+
+    Raises:
+        ValueError: if a correlation matrix does not fit the antenna counts.
+    """
+    for name, corr, size in (("rx_corr", rx_corr, h.shape[-2]), ("tx_corr", tx_corr, h.shape[-1])):
+        if corr is not None and corr.shape != (size, size):
+            raise ValueError(f"{name} must have shape {(size, size)} for h {h.shape}, got {corr.shape}")
+    if rx_corr is not None:
+        h = jnp.einsum("ij,...jk->...ik", jnp.linalg.cholesky(rx_corr.astype(h.dtype)), h)
+    if tx_corr is not None:
+        h = jnp.einsum("...ij,kj->...ik", h, jnp.conj(jnp.linalg.cholesky(tx_corr.astype(h.dtype))))
+    return h
+
+
+def rayleigh(
+    key: jax.Array,
+    batch_shape: tuple[int, ...],
+    *,
+    num_rx_ant: int,
+    num_tx_ant: int,
+    dtype: DTypeLike = jnp.complex64,
+    rx_corr: jax.Array | None = None,
+    tx_corr: jax.Array | None = None,
+) -> jax.Array:
+    """Rayleigh fading: entries CN(0, 1), i.i.d. or with Kronecker correlation.
+
+    Args:
+        key: Typed key, scalar.
+        batch_shape: Leading axes; the last one holds the coherence blocks.
+        num_rx_ant: Receive antennas.
+        num_tx_ant: Transmit antennas.
+        dtype: Complex dtype.
+        rx_corr: Receive correlation ``[num_rx_ant, num_rx_ant]`` or None; see :func:`correlate`.
+        tx_corr: Transmit correlation ``[num_tx_ant, num_tx_ant]`` or None.
+
+    Returns:
+        ``h [*batch_shape, num_rx_ant, num_tx_ant]``, E|h|^2 = 1.
+
+    Raises:
+        ValueError: on a bad antenna count, a real dtype or correlation matrices that do not fit.
+    """
+    _real(dtype)
+    h = jax.random.normal(key, _shape(batch_shape, num_rx_ant, num_tx_ant), dtype)
+    return correlate(h, rx_corr=rx_corr, tx_corr=tx_corr)
+
+
+def line_of_sight(
+    key: jax.Array,
+    batch_shape: tuple[int, ...],
+    *,
+    num_rx_ant: int,
+    num_tx_ant: int,
+    dtype: DTypeLike = jnp.complex64,
+) -> jax.Array:
+    """Line-of-sight matrices of two half-wavelength line arrays at drawn angles.
+
+    ``a(theta_rx) a(theta_tx)^H`` with ``a_n(theta) = exp(j pi n sin theta)`` and both angles uniform in [-pi, pi).
+
+    Args:
+        key: Typed key, scalar.
+        batch_shape: One pair of angles is drawn for each entry.
+        num_rx_ant: Receive antennas.
+        num_tx_ant: Transmit antennas.
+        dtype: Complex dtype.
+
+    Returns:
+        ``[*batch_shape, num_rx_ant, num_tx_ant]``, every entry of magnitude 1.
+
+    Raises:
+        ValueError: on a bad antenna count or a real dtype.
+    """
+    shape = _shape(batch_shape, num_rx_ant, num_tx_ant)
+    angles = jax.random.uniform(key, (2, *batch_shape, 1, 1), _real(dtype), -jnp.pi, jnp.pi)
+    lead = (1,) * len(batch_shape)
+    rx_index = jnp.arange(num_rx_ant, dtype=angles.dtype).reshape(*lead, num_rx_ant, 1)
+    tx_index = jnp.arange(num_tx_ant, dtype=angles.dtype).reshape(*lead, 1, num_tx_ant)
+    phase = jnp.pi * (rx_index * jnp.sin(angles[0]) - tx_index * jnp.sin(angles[1]))
+    return jnp.broadcast_to(jax.lax.complex(jnp.cos(phase), jnp.sin(phase)), shape)
+
+
+def rician_weights(k_factor_db: ArrayLike, dtype: DTypeLike = jnp.float32) -> tuple[jax.Array, jax.Array]:
+    """Power of the line-of-sight and of the scattered part, K/(K+1) and 1/(K+1), exact at K = 0 and infinity.
+
+    Args:
+        k_factor_db: Rician K factor, dB; minus infinity is Rayleigh.
+        dtype: Real dtype.
+
+    Returns:
+        Both powers, linear, shape of ``k_factor_db``; they add up to 1.
+    """
+    log_k = jnp.asarray(k_factor_db, dtype) * (jnp.log(10.0) / 10.0).astype(dtype)
+    return jax.nn.sigmoid(log_k), jax.nn.sigmoid(-log_k)
+
+
+def rician(
+    key: jax.Array,
+    batch_shape: tuple[int, ...],
+    *,
+    num_rx_ant: int,
+    num_tx_ant: int,
+    k_factor_db: ArrayLike,
+    los: jax.Array | None = None,
+    dtype: DTypeLike = jnp.complex64,
+    rx_corr: jax.Array | None = None,
+    tx_corr: jax.Array | None = None,
+) -> jax.Array:
+    """Rician fading of unit power: ``sqrt(K/(K+1)) H_los + sqrt(1/(K+1)) H_scattered``.
+
+    Args:
+        key: Typed key, scalar.
+        batch_shape: Leading axes; the last one holds the coherence blocks.
+        num_rx_ant: Receive antennas.
+        num_tx_ant: Transmit antennas.
+        k_factor_db: Rician K factor, dB, scalar, traced. Minus infinity is Rayleigh.
+        los: Line-of-sight matrices with entries of magnitude 1, ``[..., num_rx_ant, num_tx_ant]``, broadcasting
+            against the result. None: :func:`line_of_sight` with angles that are drawn once per link and stay the same
+            for all its coherence blocks (the last axis of ``batch_shape``), because geometry changes slowly.
+        dtype: Complex dtype.
+        rx_corr: Receive correlation of the scattered part, or None.
+        tx_corr: Transmit correlation of the scattered part, or None.
+
+    Returns:
+        ``h [*batch_shape, num_rx_ant, num_tx_ant]``, E|h|^2 = 1.
+
+    Raises:
+        ValueError: on a bad antenna count, a real dtype, or ``los`` or correlation matrices that do not fit.
+    """
+    shape = _shape(batch_shape, num_rx_ant, num_tx_ant)
+    key_scattered, key_angles = jax.random.split(key)
+    if los is None:
+        link_shape = (*batch_shape[:-1], 1) if batch_shape else ()
+        los = line_of_sight(key_angles, link_shape, num_rx_ant=num_rx_ant, num_tx_ant=num_tx_ant, dtype=dtype)
+    try:
+        los = jnp.broadcast_to(los, shape).astype(dtype)
+    except ValueError as error:
+        raise ValueError(f"los of shape {los.shape} does not broadcast to the channel's shape {shape}") from error
+    power_los, power_scattered = rician_weights(k_factor_db, _real(dtype))
+    scattered = rayleigh(
+        key_scattered,
+        batch_shape,
+        num_rx_ant=num_rx_ant,
+        num_tx_ant=num_tx_ant,
+        dtype=dtype,
+        rx_corr=rx_corr,
+        tx_corr=tx_corr,
+    )
+    return safe_sqrt(power_los) * los + safe_sqrt(power_scattered) * scattered
+
+
+def _uniform_phase(key: jax.Array, amplitude: jax.Array) -> jax.Array:
+    phase = jax.random.uniform(key, amplitude.shape, amplitude.dtype, -jnp.pi, jnp.pi)
+    return jax.lax.complex(amplitude * jnp.cos(phase), amplitude * jnp.sin(phase))
+
+
+def nakagami(
+    key: jax.Array,
+    batch_shape: tuple[int, ...],
+    *,
+    num_rx_ant: int,
+    num_tx_ant: int,
+    m: ArrayLike,
+    dtype: DTypeLike = jnp.complex64,
+) -> jax.Array:
+    """Nakagami-m fading: ``|h|^2 ~ Gamma(m, 1/m)``, uniform phase, entries i.i.d.
+
+    Args:
+        key: Typed key, scalar.
+        batch_shape: Leading axes; the last one holds the coherence blocks.
+        num_rx_ant: Receive antennas.
+        num_tx_ant: Transmit antennas.
+        m: Shape parameter, >= 0.5, scalar, traced. 1 is Rayleigh, infinity is no fading of the magnitude.
+        dtype: Complex dtype.
+
+    Returns:
+        ``h [*batch_shape, num_rx_ant, num_tx_ant]``, E|h|^2 = 1.
+
+    Raises:
+        ValueError: on a bad antenna count, a real dtype or a Python number ``m`` below 0.5.
+    """
+    require_at_least("m", m, 0.5)
+    shape = _shape(batch_shape, num_rx_ant, num_tx_ant)
+    m = jnp.asarray(m, _real(dtype))
+    key_power, key_phase = jax.random.split(key)
+    log_power = jax.random.loggamma(key_power, m, shape, m.dtype) - jnp.log(m)
+    return _uniform_phase(key_phase, jnp.exp(0.5 * log_power))
+
+
+def fisher_snedecor(
+    key: jax.Array,
+    batch_shape: tuple[int, ...],
+    *,
+    num_rx_ant: int,
+    num_tx_ant: int,
+    m_f: ArrayLike,
+    m_s: ArrayLike,
+    dtype: DTypeLike = jnp.complex64,
+) -> jax.Array:
+    """Fisher-Snedecor F fading: Nakagami multipath times inverse-gamma shadowing, uniform phase.
+
+    ``|h|^2 = Gamma(m_f, 1/m_f) (m_s - 1) / Gamma(m_s, 1)``. The multipath is independent for every entry of H; the
+    shadowing is common to all antennas of a link and drawn once per entry of ``batch_shape``, that is, per block.
+
+    Args:
+        key: Typed key, scalar.
+        batch_shape: Leading axes; the last one holds the coherence blocks.
+        num_rx_ant: Receive antennas.
+        num_tx_ant: Transmit antennas.
+        m_f: Fading shape, > 0, scalar, traced.
+        m_s: Shadowing shape, > 1 for unit power (a finite variance of the power needs > 2), scalar, traced.
+        dtype: Complex dtype.
+
+    Returns:
+        ``h [*batch_shape, num_rx_ant, num_tx_ant]``, E|h|^2 = 1.
+
+    Raises:
+        ValueError: on a bad antenna count, a real dtype, or Python numbers ``m_f`` or ``m_s`` outside their domain.
+
+    Source: Yoo et al., The Fisher-Snedecor F distribution: a simple and accurate composite fading model (2017).
+    """
+    require_at_least("m_f", m_f, 0.0, strict=True)
+    require_at_least("m_s", m_s, 1.0, strict=True)
+    shape = _shape(batch_shape, num_rx_ant, num_tx_ant)
+    m_f = jnp.asarray(m_f, _real(dtype))
+    m_s = jnp.asarray(m_s, _real(dtype))
+    key_multipath, key_shadow, key_phase = jax.random.split(key, 3)
+    log_multipath = jax.random.loggamma(key_multipath, m_f, shape, m_f.dtype) - jnp.log(m_f)
+    log_shadow = jnp.log(m_s - 1) - jax.random.loggamma(key_shadow, m_s, (*batch_shape, 1, 1), m_s.dtype)
+    return _uniform_phase(key_phase, jnp.exp(0.5 * (log_multipath + log_shadow)))

@@ -1,0 +1,181 @@
+"""The linear algebra inside the receivers, each in two forms: unrolled for small arrays, by library for large ones.
+
+All functions take arrays whose leading axes have one rank and broadcast. What depends on the channel alone is computed
+on the channel's own leading axes, so that slots of one coherence block share its factorisation.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from lvm_mtc.phy.linalg import (
+    MAX_UNROLLED,
+    apply_lower,
+    apply_lower_hermitian,
+    column_powers,
+    gram,
+    inverse_cholesky,
+    split_matrix,
+    split_vector,
+)
+from lvm_mtc.phy.numerics import abs2
+
+HIGHEST = jax.lax.Precision.HIGHEST
+
+
+def _small(h: jax.Array) -> bool:
+    return max(h.shape[-2:]) <= MAX_UNROLLED
+
+
+def _hermitian(a: jax.Array) -> jax.Array:
+    return jnp.conj(jnp.swapaxes(a, -1, -2))
+
+
+def _times(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(a, b[..., None], precision=HIGHEST)[..., 0]
+
+
+def _inverse_factor(a: jax.Array) -> jax.Array:
+    """W with ``A^-1 = W^H W`` by library routines, ``[..., size, size]``."""
+    factor = jnp.linalg.cholesky(a, symmetrize_input=False)
+    identity = jnp.broadcast_to(jnp.eye(a.shape[-1], dtype=a.dtype), a.shape)
+    return jax.lax.linalg.triangular_solve(factor, identity, left_side=True, lower=True)
+
+
+def _silence(h: jax.Array, active: jax.Array | None) -> jax.Array:
+    return h if active is None else jnp.where(active[..., None, :], h, jnp.zeros((), h.dtype))
+
+
+def _add_diagonal(a: jax.Array, diagonal: jax.Array) -> jax.Array:
+    """``a [..., size, size]`` plus a diagonal that is a scalar or has the shape ``[..., size or 1]``."""
+    eye = jnp.eye(a.shape[-1], dtype=a.dtype).reshape((1,) * (a.ndim - 2) + a.shape[-2:])
+    return a + (diagonal if diagonal.ndim == 0 else diagonal[..., None]) * eye
+
+
+def _per_stream(value: jax.Array) -> jax.Array:
+    return value if value.ndim == 0 else value[..., None]
+
+
+def ridge_solve(
+    y: jax.Array, h: jax.Array, ridge: jax.Array, active: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    """``(H^H H + ridge I)^-1 H^H y`` and the diagonal of that inverse, solved on the side of the streams.
+
+    A silent stream loses its column and gets 1 on the diagonal, which takes it out of the system.
+
+    Args:
+        y: ``[..., num_rx_ant]`` complex.
+        h: ``[..., num_rx_ant, num_tx_ant]`` complex.
+        ridge: Linear, scalar or ``[...]``.
+        active: Boolean ``[..., num_tx_ant]`` or None.
+
+    Returns:
+        solution: ``[..., num_tx_ant]`` complex.
+        inverse_diagonal: ``[..., num_tx_ant]`` real, on the leading axes of h, ridge and active.
+    """
+    h = _silence(h, active)
+    if _small(h):
+        rows = split_matrix(h)
+        observed = split_vector(y)
+        silent = None if active is None else [1 - a.astype(ridge.dtype) for a in split_vector(active)]
+        lower = gram(rows)
+        for i, row in enumerate(lower):
+            row[i] = row[i] + ridge if silent is None else row[i] + ridge + silent[i]
+        w = inverse_cholesky(lower)
+        matched = [sum(jnp.conj(p) * q for p, q in zip(c, observed, strict=True)) for c in zip(*rows, strict=True)]
+        solution = apply_lower_hermitian(w, apply_lower(w, matched))
+        return jnp.stack(jnp.broadcast_arrays(*solution), axis=-1), jnp.stack(
+            jnp.broadcast_arrays(*column_powers(w)), axis=-1
+        )
+    diagonal = _per_stream(ridge) if active is None else _per_stream(ridge) + (1 - active.astype(ridge.dtype))
+    w = _inverse_factor(_add_diagonal(jnp.matmul(_hermitian(h), h, precision=HIGHEST), diagonal))
+    solution = _times(_hermitian(w), _times(w, _times(_hermitian(h), y)))
+    return solution, jnp.sum(abs2(w), axis=-2)
+
+
+def observation_solve(
+    y: jax.Array, h: jax.Array, no: jax.Array, active: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    """``G y`` and ``diag(G H)`` for ``G = H^H (H H^H + no I)^-1``, solved on the side of the antennas.
+
+    Better conditioned than :func:`ridge_solve` where there are more streams than receive antennas.
+
+    Args:
+        y: ``[..., num_rx_ant]`` complex.
+        h: ``[..., num_rx_ant, num_tx_ant]`` complex.
+        no: Linear, > 0, scalar or ``[...]``.
+        active: Boolean ``[..., num_tx_ant]`` or None.
+
+    Returns:
+        solution: ``[..., num_tx_ant]`` complex.
+        gain: ``[..., num_tx_ant]`` real, in [0, 1], on the leading axes of h, no and active.
+    """
+    h = _silence(h, active)
+    if _small(h):
+        rows = split_matrix(h)
+        lower = gram([[jnp.conj(p) for p in column] for column in zip(*rows, strict=True)])
+        for i, row in enumerate(lower):
+            row[i] = row[i] + no
+        w = inverse_cholesky(lower)
+        inner = apply_lower(w, split_vector(y))
+        columns = [apply_lower(w, list(column)) for column in zip(*rows, strict=True)]
+        solution = [sum(jnp.conj(p) * q for p, q in zip(column, inner, strict=True)) for column in columns]
+        gain = [sum(abs2(p) for p in column) for column in columns]
+        return jnp.stack(jnp.broadcast_arrays(*solution), axis=-1), jnp.stack(jnp.broadcast_arrays(*gain), axis=-1)
+    w = _inverse_factor(_add_diagonal(jnp.matmul(h, _hermitian(h), precision=HIGHEST), _per_stream(no)))
+    columns = jnp.matmul(w, h, precision=HIGHEST)
+    return _times(_hermitian(columns), _times(w, y)), jnp.sum(abs2(columns), axis=-2)
+
+
+def matched_filter(
+    y: jax.Array, h: jax.Array, active: jax.Array | None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """``H^H y``, the power of each column of H, and the power that the other columns leave in its matched filter.
+
+    Args:
+        y: ``[..., num_rx_ant]`` complex.
+        h: ``[..., num_rx_ant, num_tx_ant]`` complex.
+        active: Boolean ``[..., num_tx_ant]`` or None.
+
+    Returns:
+        matched: ``[..., num_tx_ant]`` complex.
+        power: ``[..., num_tx_ant]`` real.
+        interference: Sum over j != n of |h_n^H h_j|^2, ``[..., num_tx_ant]`` real.
+    """
+    h = _silence(h, active)
+    products = abs2(jnp.matmul(_hermitian(h), h, precision=HIGHEST))
+    others = 1 - jnp.eye(h.shape[-1], dtype=products.dtype)
+    interference = jnp.sum(products * others.reshape((1,) * (h.ndim - 2) + others.shape), axis=-1)
+    return _times(_hermitian(h), y), jnp.sum(abs2(h), axis=-2), interference
+
+
+def whiten(y: jax.Array, h: jax.Array, no: jax.Array, noise_cov: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Multiply observation and channel by W with ``W (no I + noise_cov) W^H = I``: the noise becomes CN(0, I).
+
+    Args:
+        y: ``[..., num_rx_ant]`` complex.
+        h: ``[..., num_rx_ant, num_tx_ant]`` complex.
+        no: Linear, scalar or ``[...]``.
+        noise_cov: Hermitian, ``[..., num_rx_ant, num_rx_ant]`` complex; its sum with ``no I`` is positive definite.
+
+    Returns:
+        Whitened y and h, shapes as given (leading axes broadcast).
+    """
+    w = _inverse_factor(_add_diagonal(noise_cov, _per_stream(no)))
+    return _times(w, y), jnp.matmul(w, h, precision=HIGHEST)
+
+
+def transmit(h: jax.Array, x: jax.Array) -> jax.Array:
+    """``H x`` for channels that are shared by, or given for, every slot.
+
+    Args:
+        h: ``[..., num_rx_ant, num_tx_ant]`` complex.
+        x: ``[..., num_tx_ant]`` complex; leading axes of one rank with those of h.
+
+    Returns:
+        ``[..., num_rx_ant]`` complex.
+    """
+    if not _small(h):
+        return _times(h, x)
+    sent = split_vector(x)
+    received = [sum(p * q for p, q in zip(row, sent, strict=True)) for row in split_matrix(h)]
+    return jnp.stack(received, axis=-1)

@@ -1,0 +1,344 @@
+"""The link: symbols in, equalised symbols out, over block fading with an imperfect channel estimate.
+
+Two topologies. In :func:`broadcast` every UAV hears the base station through a channel of its own; in :func:`joint`
+all streams (stream k = UAV k) are detected from one observation. All points of a sweep can share their random draws
+(``draws=``): results are then smooth in ``no`` and ``csi_error_var``.
+
+What the receiver is given: ``paper``, ``unbiased``, ``zf`` and ``mf`` take the estimate ``h_hat`` as it is and trust it.
+``robust`` knows the variance of its error: it works with the posterior mean and variance of the channel. Under AWGN (``fading=None``) there are num_tx_ant parallel 1x1 links with h = 1 and ``h_hat = 1 + e``,
+e ~ CN(0, s), for every CSI model (pilots: s = no / num_pilots); ``robust`` then adds s to the noise once and does not
+shrink ``h_hat``, because the receiver does not know that the channel is 1.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from lvm_mtc.phy.csi import (
+    ChannelPrior,
+    csi_posterior,
+    csi_posterior_correlated,
+    estimate_csi,
+    pilot_error_var,
+)
+from lvm_mtc.phy.draws import Fading, LinkDraws, block_layout, draw_link, pilots_per_block
+from lvm_mtc.phy.fading import rayleigh
+from lvm_mtc.phy.kernels import transmit
+from lvm_mtc.phy.mimo import EQUALIZERS
+from lvm_mtc.phy.numerics import align, real_dtype, require_at_least, require_complex, safe_sqrt
+
+
+class LinkOutput(NamedTuple):
+    """What came through a link. ``[...]`` ends with the UAV axis under ``broadcast``.
+
+    Attributes:
+        x_hat: Equalised symbols, ``[..., num_slots, num_tx_ant]`` complex; 0 on silent streams.
+        no_eff: Variance of ``x_hat - x`` as the receiver believes it, linear, shape of ``x_hat``; 1 on silent streams.
+        h: Channel, ``[..., num_blocks, num_rx_ant, num_tx_ant]``; ones ``[..., num_blocks, num_tx_ant]`` under AWGN.
+        h_hat: What the receiver estimated, shape of ``h``; before any shrinking to a posterior mean.
+        y: Received symbols, ``[..., num_slots, num_rx_ant]`` complex.
+    """
+
+    x_hat: jax.Array
+    no_eff: jax.Array
+    h: jax.Array
+    h_hat: jax.Array
+    y: jax.Array
+
+
+class _Setting(NamedTuple):
+    """The static part of a link."""
+
+    fading: Fading
+    block_length: int | None
+    total_slots: int | None
+    csi: str
+    num_pilots: int | None
+    equalizer: str
+    drop_silent: bool
+
+
+class _Injected(NamedTuple):
+    """What the caller brings along instead of having it drawn."""
+
+    draws: LinkDraws | None
+    h: jax.Array | None
+    h_hat: jax.Array | None
+    noise: jax.Array | None
+
+
+def _fit(name: str, array: ArrayLike, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+    array = jnp.asarray(array)
+    try:
+        return jnp.broadcast_to(array, shape).astype(dtype)
+    except ValueError as error:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}") from error
+
+
+class _Realised(NamedTuple):
+    """Channel, CSI draw and noise in their final shapes; None where the caller made them unnecessary."""
+
+    h: jax.Array
+    csi: jax.Array | None
+    noise: jax.Array
+
+
+def _realise(key, x, no, setting: _Setting, injected: _Injected, num_rx_ant: int) -> _Realised:
+    """Draw what is missing, fit everything to its shape, scale the noise."""
+    *lead, num_slots, num_tx_ant = x.shape
+    awgn = setting.fading is None
+    if awgn and injected.h is not None:
+        raise ValueError(f"h of shape {injected.h.shape} was given, but fading=None (AWGN) has h = 1")
+    draws = injected.draws
+    needs_draw = (injected.h is None and not awgn) or injected.h_hat is None or injected.noise is None
+    if draws is None and needs_draw:
+        if key is None:
+            raise ValueError("key is None: give a key, or draws, or all of h, h_hat and noise")
+        draws = draw_link(
+            key,
+            tuple(lead),
+            num_slots,
+            num_tx_ant=num_tx_ant,
+            num_rx_ant=num_rx_ant,
+            fading=setting.fading,
+            block_length=setting.block_length,
+            total_slots=setting.total_slots,
+            csi=setting.csi,
+            num_pilots=setting.num_pilots,
+            dtype=x.dtype,
+        )
+    num_blocks, _ = _layout(num_slots, num_tx_ant, setting)
+    h_shape = (*lead, num_blocks, num_tx_ant) if awgn else (*lead, num_blocks, num_rx_ant, num_tx_ant)
+    if awgn:
+        h = jnp.ones(h_shape, x.dtype)
+    elif injected.h is not None:
+        h = _fit("h", injected.h, h_shape, x.dtype)
+    elif draws.h is None:
+        raise ValueError("draws.h is None (made for AWGN), but fading is not None")
+    else:
+        h = _fit("draws.h", draws.h, h_shape, x.dtype)
+    noise_shape = (*lead, num_slots, num_rx_ant)
+    if injected.noise is not None:
+        noise = _fit("noise", injected.noise, noise_shape, x.dtype)
+    else:
+        level = safe_sqrt(align("no", no, tuple(lead), 2, real_dtype(x)))
+        noise = level * _fit("draws.noise", draws.noise, noise_shape, x.dtype)
+    csi = None if injected.h_hat is not None else _fit("draws.csi", draws.csi, h_shape, x.dtype)
+    return _Realised(h=h, csi=csi, noise=noise)
+
+
+def _layout(num_slots: int, num_tx_ant: int, setting: _Setting) -> tuple[int, int]:
+    pilots = pilots_per_block(setting.csi, setting.num_pilots, num_tx_ant)
+    total_slots = num_slots if setting.total_slots is None else setting.total_slots
+    return block_layout(total_slots, setting.block_length, pilots)
+
+
+def _is_correlated(prior: ChannelPrior | None) -> bool:
+    return prior is not None and (prior.rx_corr is not None or prior.tx_corr is not None)
+
+
+def _posterior(h_hat, error_var, prior):
+    """Posterior mean, white error variance and coloured error covariance (None if white) under additive error."""
+    if _is_correlated(prior):
+        mean, error_cov = csi_posterior_correlated(h_hat, error_var, prior=prior)
+        return mean, jnp.zeros((), error_var.dtype), error_cov
+    return *csi_posterior(h_hat, error_var, prior=prior), None
+
+
+def _estimate(realised: _Realised, no, csi_error_var, setting: _Setting, prior, h_hat):
+    """The estimate, and what ``robust`` makes of it: mean, white error variance, coloured error covariance.
+
+    ``no`` and ``csi_error_var`` are scalars or have the rank of the channel's leading axes, blocks included.
+    """
+    h, csi = realised.h, setting.csi
+    error_var = pilot_error_var(no, setting.num_pilots) if csi.startswith("pilots") else csi_error_var
+    if setting.fading is None:
+        if h_hat is None:
+            level = safe_sqrt(error_var)
+            h_hat = h + (level if level.ndim == 0 else level[..., None]) * realised.csi
+        return h_hat, h_hat, error_var, None
+    if csi == "mmse":
+        h_hat = estimate_csi(h, realised.csi, error_var, model="mmse", prior=prior) if h_hat is None else h_hat
+        return h_hat, h_hat, error_var, None
+    if h_hat is not None and csi == "pilots_lmmse":
+        _, variance, error_cov = _posterior(h_hat, error_var, prior)
+        return h_hat, h_hat, variance, error_cov
+    raw = estimate_csi(h, realised.csi, error_var, model="additive") if h_hat is None else h_hat
+    mean, variance, error_cov = _posterior(raw, error_var, prior)
+    return (mean if csi == "pilots_lmmse" else raw), mean, variance, error_cov
+
+
+class _Grid(NamedTuple):
+    """How slots meet blocks: ``[..., blocks, slots]`` when static, one channel per slot when placed by an index."""
+
+    num_blocks: int
+    slots_per_block: int
+    num_slots: int
+    block_index: jax.Array | None
+
+    def slots(self, array: jax.Array) -> jax.Array:
+        """``[..., num_slots, n]`` to ``[..., blocks, slots, n]``."""
+        if self.block_index is not None or self.num_blocks == 1:
+            return array[..., None, :, :]
+        missing = self.num_blocks * self.slots_per_block - self.num_slots
+        padded = jnp.pad(array, [(0, 0)] * (array.ndim - 2) + [(0, missing), (0, 0)])
+        return padded.reshape(*array.shape[:-2], self.num_blocks, self.slots_per_block, array.shape[-1])
+
+    def channel(self, array: jax.Array, tail: int) -> jax.Array:
+        """``[..., num_blocks, *tail]`` to what broadcasts against the slots, ``[..., blocks, 1 or slots, *tail]``."""
+        axis = array.ndim - tail - 1
+        if self.block_index is None or self.num_blocks == 1:
+            return jnp.expand_dims(array, axis + 1)
+        index = self.block_index.reshape(self.block_index.shape + (1,) * tail)
+        return jnp.expand_dims(jnp.take_along_axis(array, index, axis=axis, mode="fill"), axis)
+
+    def flat(self, array: jax.Array) -> jax.Array:
+        """Inverse of ``slots``."""
+        merged = array.reshape(*array.shape[:-3], array.shape[-3] * array.shape[-2], array.shape[-1])
+        return merged[..., : self.num_slots, :]
+
+
+def _grid(x, slot_index, setting: _Setting) -> _Grid:
+    *lead, num_slots, num_tx_ant = x.shape
+    num_blocks, slots_per_block = _layout(num_slots, num_tx_ant, setting)
+    if slot_index is None:
+        if num_blocks * slots_per_block < num_slots:
+            raise ValueError(f"total_slots {setting.total_slots} is less than the {num_slots} slots of x {x.shape}")
+        return _Grid(num_blocks, slots_per_block, num_slots, None)
+    if setting.total_slots is None and setting.block_length is not None:
+        raise ValueError("slot_index with a block_length needs total_slots, got None")
+    slot_index = jnp.asarray(slot_index)
+    if not jnp.issubdtype(slot_index.dtype, jnp.integer):
+        raise ValueError(f"slot_index must be integer, got {slot_index.dtype}")
+    slot_index = _fit("slot_index", slot_index, (*lead, num_slots), slot_index.dtype)
+    return _Grid(num_blocks, slots_per_block, num_slots, slot_index // slots_per_block)
+
+
+def _link(key, x, *, no, csi_error_var, num_rx_ant, slot_index, active, setting, injected, prior) -> LinkOutput:
+    lead = x.shape[:-2]
+    if setting.equalizer not in EQUALIZERS:
+        raise ValueError(f"unknown equalizer {setting.equalizer!r}; known: {', '.join(EQUALIZERS)}")
+    if active is not None:
+        if active.shape != x.shape or active.dtype != jnp.bool_:
+            raise ValueError(f"active must be boolean with the shape of x {x.shape}, got {active.dtype} {active.shape}")
+        x = jnp.where(active, x, jnp.zeros_like(x))
+    require_at_least("no", no, 0.0)
+    require_at_least("csi_error_var", csi_error_var, 0.0)
+    awgn = setting.fading is None
+    dtype = real_dtype(x)
+    grid = _grid(x, slot_index, setting)
+    realised = _realise(key, x, no, setting, injected, num_rx_ant)
+    h_hat = None if injected.h_hat is None else _fit("h_hat", injected.h_hat, realised.h.shape, x.dtype)
+    h_hat, mean, variance, error_cov = _estimate(
+        realised, align("no", no, lead, 1, dtype), align("csi_error_var", csi_error_var, lead, 1, dtype),
+        setting, prior, h_hat,
+    )
+    robust = setting.equalizer == "robust"
+    channel = grid.channel(mean if robust else h_hat, 1 if awgn else 2)
+    x_grid, noise_grid = grid.slots(x), grid.slots(realised.noise)
+    no = align("no", no, lead, 3 if awgn else 2, dtype)
+    variance = variance if robust else jnp.zeros((), dtype)
+    if variance.ndim:
+        variance = variance.reshape(*variance.shape, *(1,) * (no_rank(lead, awgn) - variance.ndim))
+    equalize = EQUALIZERS[setting.equalizer]
+    if awgn:
+        y = x_grid + noise_grid
+        x_hat, no_eff = equalize(y[..., None], channel[..., None, None], no, variance)
+        x_hat, no_eff = x_hat[..., 0], no_eff[..., 0]
+    else:
+        y = transmit(grid.channel(realised.h, 2), x_grid) + noise_grid
+        dropped = grid.slots(active) if setting.drop_silent and active is not None else None
+        noise_cov = None
+        if robust and error_cov is not None:
+            noise_cov = error_cov if error_cov.ndim == 2 else error_cov[..., None, :, :]
+        x_hat, no_eff = equalize(y, channel, no, variance, active=dropped, noise_cov=noise_cov)
+    x_hat, no_eff, y = grid.flat(x_hat), grid.flat(no_eff), grid.flat(y)
+    if active is not None:
+        x_hat = jnp.where(active, x_hat, jnp.zeros_like(x_hat))
+        no_eff = jnp.where(active, no_eff, jnp.ones_like(no_eff))
+    return LinkOutput(x_hat=x_hat, no_eff=no_eff, h=realised.h, h_hat=h_hat, y=y)
+
+
+def no_rank(lead, awgn):
+    return len(lead) + (3 if awgn else 2)
+
+
+def broadcast(
+    key: jax.Array | None,
+    x: jax.Array,
+    *,
+    no: ArrayLike,
+    csi_error_var: ArrayLike = 0.0,
+    fading: Fading = rayleigh,
+    num_rx_ant: int | None = None,
+    block_length: int | None = None,
+    total_slots: int | None = None,
+    slot_index: jax.Array | None = None,
+    active: jax.Array | None = None,
+    csi: str = "additive",
+    num_pilots: int | None = None,
+    equalizer: str = "robust",
+    draws: LinkDraws | None = None,
+    h: jax.Array | None = None,
+    h_hat: jax.Array | None = None,
+    noise: jax.Array | None = None,
+    prior: ChannelPrior | None = None,
+) -> LinkOutput:
+    """TODO."""
+    require_complex("x", x)
+    if x.ndim < 3:
+        raise ValueError(f"x must be [..., num_uavs, num_slots, num_tx_ant], got shape {x.shape}")
+    if key is not None and key.ndim == 0 and draws is None:
+        key = jax.random.split(key, x.shape[-3])
+    setting = _Setting(fading, block_length, total_slots, csi, num_pilots, equalizer, drop_silent=False)
+    injected = _Injected(draws, h, h_hat, noise)
+    return _link(
+        key, x, no=no, csi_error_var=csi_error_var, num_rx_ant=_num_rx_ant(x, num_rx_ant, injected),
+        slot_index=slot_index, active=active, setting=setting, injected=injected, prior=prior,
+    )
+
+
+def joint(
+    key: jax.Array | None,
+    x: jax.Array,
+    *,
+    no: ArrayLike,
+    csi_error_var: ArrayLike = 0.0,
+    fading: Fading = rayleigh,
+    num_rx_ant: int | None = None,
+    block_length: int | None = None,
+    total_slots: int | None = None,
+    slot_index: jax.Array | None = None,
+    active: jax.Array | None = None,
+    csi: str = "additive",
+    num_pilots: int | None = None,
+    equalizer: str = "robust",
+    draws: LinkDraws | None = None,
+    h: jax.Array | None = None,
+    h_hat: jax.Array | None = None,
+    noise: jax.Array | None = None,
+    prior: ChannelPrior | None = None,
+) -> LinkOutput:
+    """TODO."""
+    require_complex("x", x)
+    if x.ndim < 2:
+        raise ValueError(f"x must be [..., num_slots, num_uavs], got shape {x.shape}")
+    setting = _Setting(fading, block_length, total_slots, csi, num_pilots, equalizer, drop_silent=True)
+    injected = _Injected(draws, h, h_hat, noise)
+    return _link(
+        key, x, no=no, csi_error_var=csi_error_var, num_rx_ant=_num_rx_ant(x, num_rx_ant, injected),
+        slot_index=slot_index, active=active, setting=setting, injected=injected, prior=prior,
+    )
+
+
+def _num_rx_ant(x: jax.Array, num_rx_ant: int | None, injected: _Injected) -> int:
+    """The number asked for, else that of what was injected, else one antenna per stream."""
+    if num_rx_ant is not None:
+        return num_rx_ant
+    if injected.h is not None and injected.h.ndim >= 2:
+        return injected.h.shape[-2]
+    if injected.draws is not None:
+        return injected.draws.noise.shape[-1]
+    return x.shape[-1]

@@ -1,0 +1,339 @@
+"""Linear MIMO receivers for ``y = H x + n``: matched filter, zero forcing and LMMSE, by name.
+
+What ``no_eff`` means: it is the variance of ``x_hat - x`` per stream **as the receiver believes it**, given its
+estimate ``h_hat``:
+
+============  ====================================================  ==================================================
+name          x_hat                                                 no_eff
+============  ====================================================  ==================================================
+``paper``     Eq. 5 of LVM-MTC, takes h_hat for the channel:        its mean squared error if h_hat were exact,
+              biased towards zero                                   bias included: [(I + H^H H / no)^-1]_nn, <= 1
+``unbiased``  the same, divided by its gain: E[x_hat | x] = x       its error variance if h_hat were exact
+``robust``    unbiased, knows the CSI error: h_hat is the           its true error variance, given h_hat
+              posterior mean, csi_error_var the posterior variance
+``zf``        inverts h_hat                                         noise after the inverse, if h_hat were exact
+``mf``        matched filter, divided by its gain                   interference and noise, if h_hat were exact
+============  ====================================================  ==================================================
+
+So ``no_eff`` equals the measured error variance for all of them under perfect CSI, and for ``robust`` always.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from lvm_mtc.phy.kernels import matched_filter, observation_solve, ridge_solve, whiten
+from lvm_mtc.phy.numerics import abs2, align, real_dtype, require_at_least, require_complex
+
+LMMSE_VARIANTS = ("paper", "unbiased", "robust")
+
+
+def _prepare(y, h_hat, no, csi_error_var, active, noise_cov):
+    """Check the shapes and give all arguments leading axes of one rank, without broadcasting them."""
+    require_complex("y", y)
+    require_complex("h_hat", h_hat)
+    if h_hat.ndim < 2 or y.ndim < 1 or h_hat.shape[-2] != y.shape[-1]:
+        raise ValueError(f"the antenna axes of y {y.shape} and h_hat {h_hat.shape} differ: expected [..., num_rx_ant] "
+                         "and [..., num_rx_ant, num_tx_ant]")
+    try:
+        lead = jnp.broadcast_shapes(y.shape[:-1], h_hat.shape[:-2])
+    except ValueError as error:
+        raise ValueError(f"the leading axes of y {y.shape} and h_hat {h_hat.shape} do not broadcast") from error
+    num_rx_ant, num_tx_ant = h_hat.shape[-2:]
+    require_at_least("no", no, 0.0)
+    require_at_least("csi_error_var", csi_error_var, 0.0)
+    dtype = jnp.promote_types(y.dtype, h_hat.dtype)
+    y, h_hat = _lift(y.astype(dtype), lead, 1), _lift(h_hat.astype(dtype), lead, 2)
+    no = align("no", no, lead, 0, real_dtype(y))
+    csi_error_var = align("csi_error_var", csi_error_var, lead, 0, real_dtype(y))
+    if active is not None:
+        if active.shape[-1:] != (num_tx_ant,) or active.dtype != jnp.bool_ or active.ndim > len(lead) + 1:
+            raise ValueError(f"active must be boolean [..., {num_tx_ant}] for h_hat {h_hat.shape}, "
+                             f"got {active.dtype} {active.shape}")
+        active = _lift(active, lead, 1)
+    if noise_cov is not None:
+        if noise_cov.shape[-2:] != (num_rx_ant, num_rx_ant) or noise_cov.ndim > len(lead) + 2:
+            raise ValueError(f"noise_cov must be [..., {num_rx_ant}, {num_rx_ant}] for y {y.shape}, "
+                             f"got {noise_cov.shape}")
+        noise_cov = _lift(jnp.asarray(noise_cov, dtype), lead, 2)
+    return y, h_hat, no, csi_error_var, active, noise_cov
+
+
+def _lift(array: jax.Array, lead: tuple[int, ...], tail: int) -> jax.Array:
+    return array.reshape((1,) * (len(lead) + tail - array.ndim) + array.shape)
+
+
+def _finish(x_hat, no_eff, lead, num_tx_ant, active):
+    """Broadcast to one shape, and give silent streams the values 0 and 1."""
+    shape = (*lead, num_tx_ant)
+    x_hat, no_eff = jnp.broadcast_to(x_hat, shape), jnp.broadcast_to(no_eff, shape)
+    if active is None:
+        return x_hat, no_eff
+    return jnp.where(active, x_hat, jnp.zeros_like(x_hat)), jnp.where(active, no_eff, jnp.ones_like(no_eff))
+
+
+def _extra_noise(csi_error_var, active, num_tx_ant):
+    """Noise that the CSI error adds on each antenna: its variance times the number of streams on air."""
+    if active is None:
+        return num_tx_ant * csi_error_var
+    return jnp.sum(active, axis=-1).astype(csi_error_var.dtype) * csi_error_var
+
+
+@functools.partial(jax.jit, static_argnames=("variant",))
+def _lmmse(y, h_hat, no, csi_error_var, active, noise_cov, *, variant):
+    """Estimates and their believed error variance, for arguments that went through ``_prepare``."""
+    lead = jnp.broadcast_shapes(y.shape[:-1], h_hat.shape[:-2])
+    num_rx_ant, num_tx_ant = h_hat.shape[-2:]
+    if variant == "robust":
+        no = no + _extra_noise(csi_error_var, active, num_tx_ant)
+    if noise_cov is not None:
+        y, h_hat = whiten(y, h_hat, no, noise_cov)
+        no = jnp.ones_like(no)
+    if num_rx_ant >= num_tx_ant:
+        x_hat, inverse_diagonal = ridge_solve(y, h_hat, no, active)
+        mse = (no if no.ndim == 0 else no[..., None]) * inverse_diagonal
+        gain = 1 - mse
+    else:
+        x_hat, gain = observation_solve(y, h_hat, no, active)
+        mse = 1 - gain
+    if variant == "paper":
+        return _finish(x_hat, mse, lead, num_tx_ant, active)
+    return _finish(*_unbias(x_hat, mse, gain), lead, num_tx_ant, active)
+
+
+def _unbias(x_hat, error, gain):
+    """Divide by the gain; where it is zero (nothing was received), 0 with an error variance as large as can be."""
+    heard = gain > 0
+    safe = jnp.where(heard, gain, 1)
+    worst = jnp.finfo(gain.dtype).max
+    return jnp.where(heard, x_hat / safe, 0), jnp.where(heard, error / safe, worst)
+
+
+def lmmse_equalizer(
+    y: jax.Array,
+    h_hat: jax.Array,
+    no: ArrayLike,
+    csi_error_var: ArrayLike = 0.0,
+    *,
+    variant: str = "robust",
+    active: jax.Array | None = None,
+    noise_cov: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    r"""Linear minimum mean squared error equaliser, in three variants.
+
+    Model of ``robust``: y = (H_hat + E) x + n with E[x x^H] = I, n ~ CN(0, no I) and E independent of H_hat with i.i.d.
+    CN(0, csi_error_var) entries: posterior mean and variance (under the additive model pass
+    ``*csi_posterior(h_hat, s)``). E acts as extra white noise, so with
+    G = H_hat^H (H_hat H_hat^H + (no + num_tx_ant csi_error_var) I)^-1 the estimate is x_hat = diag(G H_hat)^-1 G y and
+    no_eff = 1 / diag(G H_hat) - 1. ``unbiased`` is the same with E = 0 (Sionna's equaliser), ``paper`` is G y with
+    E = 0 (Eq. 5 of LVM-MTC) and no_eff = 1 - diag(G H_hat), its mean squared error for a perfect estimate.
+
+    In complex64, no_eff of ``unbiased`` and ``robust`` loses relative accuracy below about -40 dB per symbol.
+
+    Args:
+        y: Received symbols, ``[..., num_rx_ant]`` complex.
+        h_hat: Channel estimate, ``[..., num_rx_ant, num_tx_ant]`` complex. Leading axes broadcast against those of
+            ``y``; a channel that several slots share (size-1 axis) is factored once.
+        no: Noise variance per complex dimension, linear, > 0; scalar or broadcasting against ``[...]``.
+        csi_error_var: Variance of each entry of E, linear, >= 0; scalar or broadcasting against ``[...]``. Only
+            ``robust`` uses it.
+        variant: ``paper``, ``unbiased`` or ``robust``.
+        active: Boolean, ``[..., num_tx_ant]``: streams on air. The others are dropped from the detection.
+        noise_cov: Covariance of further, coloured noise that comes on top of ``no I``, Hermitian positive
+            semidefinite, ``[..., num_rx_ant, num_rx_ant]`` complex.
+
+    Returns:
+        x_hat: Symbol estimates, ``[..., num_tx_ant]`` complex; 0 on silent streams.
+        no_eff: Believed variance of ``x_hat - x`` per stream, linear, ``[..., num_tx_ant]``; 1 on silent streams. See
+            the table at the top of this module.
+
+    Raises:
+        ValueError: if shapes do not fit, ``y`` or ``h_hat`` is real, the variant is unknown, or a Python number
+            ``no`` or ``csi_error_var`` is negative.
+
+    Source: Bjornson, Hoydis, Sanguinetti, Massive MIMO Networks (2017), Lemma B.19.
+    """
+    if variant not in LMMSE_VARIANTS:
+        raise ValueError(f"unknown LMMSE variant {variant!r}; known: {', '.join(LMMSE_VARIANTS)}")
+    return _lmmse(*_prepare(y, h_hat, no, csi_error_var, active, noise_cov), variant=variant)
+
+
+@jax.jit
+def _zf(y, h_hat, no, csi_error_var, active, noise_cov):
+    lead = jnp.broadcast_shapes(y.shape[:-1], h_hat.shape[:-2])
+    num_tx_ant = h_hat.shape[-1]
+    no = no + _extra_noise(csi_error_var, active, num_tx_ant)
+    if noise_cov is not None:
+        y, h_hat = whiten(y, h_hat, no, noise_cov)
+        no = jnp.ones_like(no)
+    x_hat, inverse_diagonal = ridge_solve(y, h_hat, jnp.zeros((), no.dtype), active)
+    return _finish(x_hat, (no if no.ndim == 0 else no[..., None]) * inverse_diagonal, lead, num_tx_ant, active)
+
+
+def zf_equalizer(
+    y: jax.Array,
+    h_hat: jax.Array,
+    no: ArrayLike,
+    csi_error_var: ArrayLike = 0.0,
+    *,
+    active: jax.Array | None = None,
+    noise_cov: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Zero-forcing equaliser, ``x_hat = (H_hat^H H_hat)^-1 H_hat^H y`` (for coloured noise after whitening).
+
+    Args:
+        y: Received symbols, ``[..., num_rx_ant]`` complex.
+        h_hat: Channel estimate, ``[..., num_rx_ant, num_tx_ant]`` complex, num_rx_ant >= num_tx_ant.
+        no: Noise variance per complex dimension, linear; scalar or broadcasting against ``[...]``.
+        csi_error_var: Variance of each entry of an error of ``h_hat`` that is independent of ``h_hat``, linear; enters
+            ``no_eff`` as noise.
+        active: Boolean, ``[..., num_tx_ant]``: streams on air.
+        noise_cov: Covariance of further, coloured noise, ``[..., num_rx_ant, num_rx_ant]`` complex.
+
+    Returns:
+        x_hat: Symbol estimates, ``[..., num_tx_ant]`` complex; 0 on silent streams.
+        no_eff: Believed variance of ``x_hat - x``, linear, ``[..., num_tx_ant]``; 1 on silent streams.
+
+    Raises:
+        ValueError: if there are fewer receive than transmit antennas, shapes do not fit or a number is negative.
+    """
+    if h_hat.ndim >= 2 and h_hat.shape[-2] < h_hat.shape[-1]:
+        raise ValueError(f"zero forcing needs num_rx_ant >= num_tx_ant, got h_hat {h_hat.shape}")
+    return _zf(*_prepare(y, h_hat, no, csi_error_var, active, noise_cov))
+
+
+@jax.jit
+def _mf(y, h_hat, no, csi_error_var, active, noise_cov):
+    lead = jnp.broadcast_shapes(y.shape[:-1], h_hat.shape[:-2])
+    num_tx_ant = h_hat.shape[-1]
+    no = no + _extra_noise(csi_error_var, active, num_tx_ant)
+    if noise_cov is not None:
+        y, h_hat = whiten(y, h_hat, no, noise_cov)
+        no = jnp.ones_like(no)
+    matched, power, interference = matched_filter(y, h_hat, active)
+    noise = (no if no.ndim == 0 else no[..., None]) * power
+    heard = power > 0
+    safe = jnp.where(heard, power, 1)
+    worst = jnp.finfo(power.dtype).max
+    no_eff = jnp.where(heard, (interference + noise) / safe**2, worst)
+    return _finish(jnp.where(heard, matched / safe, 0), no_eff, lead, num_tx_ant, active)
+
+
+def mf_equalizer(
+    y: jax.Array,
+    h_hat: jax.Array,
+    no: ArrayLike,
+    csi_error_var: ArrayLike = 0.0,
+    *,
+    active: jax.Array | None = None,
+    noise_cov: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Matched filter, ``x_hat = diag(H_hat^H H_hat)^-1 H_hat^H y`` (for coloured noise after whitening).
+
+    Args:
+        y: Received symbols, ``[..., num_rx_ant]`` complex.
+        h_hat: Channel estimate, ``[..., num_rx_ant, num_tx_ant]`` complex.
+        no: Noise variance per complex dimension, linear; scalar or broadcasting against ``[...]``.
+        csi_error_var: Variance of each entry of an error of ``h_hat`` that is independent of ``h_hat``, linear; enters
+            ``no_eff`` as noise.
+        active: Boolean, ``[..., num_tx_ant]``: streams on air.
+        noise_cov: Covariance of further, coloured noise, ``[..., num_rx_ant, num_rx_ant]`` complex.
+
+    Returns:
+        x_hat: Symbol estimates, ``[..., num_tx_ant]`` complex; 0 on silent streams.
+        no_eff: Believed variance of ``x_hat - x``, interference of the other streams included, linear,
+            ``[..., num_tx_ant]``; 1 on silent streams.
+
+    Raises:
+        ValueError: if shapes do not fit or a number is negative.
+    """
+    return _mf(*_prepare(y, h_hat, no, csi_error_var, active, noise_cov))
+
+
+EQUALIZERS: dict[str, Callable[..., tuple[jax.Array, jax.Array]]] = {
+    "paper": functools.partial(lmmse_equalizer, variant="paper"),
+    "unbiased": functools.partial(lmmse_equalizer, variant="unbiased"),
+    "robust": functools.partial(lmmse_equalizer, variant="robust"),
+    "zf": zf_equalizer,
+    "mf": mf_equalizer,
+}
+
+
+def lmmse_matrix(
+    h_hat: jax.Array, no: ArrayLike, csi_error_var: ArrayLike = 0.0, *, noise_cov: jax.Array | None = None
+) -> jax.Array:
+    """The (biased) LMMSE matrix ``G = H_hat^H (H_hat H_hat^H + (no + num_tx_ant csi_error_var) I + noise_cov)^-1``.
+
+    Args:
+        h_hat: Channel estimate, ``[..., num_rx_ant, num_tx_ant]`` complex.
+        no: Noise variance per complex dimension, linear, > 0; scalar or broadcasting against ``[...]``.
+        csi_error_var: Variance of each entry of the error of ``h_hat``, linear; 0 gives Eq. 5 of LVM-MTC.
+        noise_cov: Covariance of further, coloured noise, ``[..., num_rx_ant, num_rx_ant]`` complex.
+
+    Returns:
+        G, ``[..., num_tx_ant, num_rx_ant]`` complex.
+
+    Raises:
+        ValueError: if shapes do not fit or a number is negative.
+    """
+    require_complex("h_hat", h_hat)
+    if h_hat.ndim < 2:
+        raise ValueError(f"h_hat must be [..., num_rx_ant, num_tx_ant], got shape {h_hat.shape}")
+    num_rx_ant, num_tx_ant = h_hat.shape[-2:]
+    lead = h_hat.shape[:-2]
+    no = align("no", no, lead, 0, real_dtype(h_hat)) + num_tx_ant * align(
+        "csi_error_var", csi_error_var, lead, 0, real_dtype(h_hat)
+    )
+    # One unit vector of the observation per column of G, on a new leading axis: H is factored once for all of them.
+    probes = jnp.eye(num_rx_ant, dtype=h_hat.dtype).reshape(num_rx_ant, *(1,) * len(lead), num_rx_ant)
+    columns, _ = lmmse_equalizer(probes, h_hat, no, variant="paper", noise_cov=noise_cov)
+    return jnp.moveaxis(columns, 0, -1)
+
+
+def post_detection_mse(
+    g: jax.Array,
+    h: jax.Array,
+    no: ArrayLike,
+    csi_error_var: ArrayLike = 0.0,
+    *,
+    noise_cov: jax.Array | None = None,
+) -> jax.Array:
+    """True mean squared error per stream of any linear receiver ``x_hat = G y``.
+
+    Given the channel: pass h. Given only an estimate: pass its posterior mean and variance (``csi_posterior``), and
+    the result is the mean over the channels that the estimate leaves possible,
+    ``||g_n H - e_n||^2 + (no + num_tx_ant csi_error_var) ||g_n||^2``.
+
+    Args:
+        g: Receiver matrix, ``[..., num_tx_ant, num_rx_ant]`` complex.
+        h: Channel or its posterior mean, ``[..., num_rx_ant, num_tx_ant]`` complex.
+        no: Noise variance per complex dimension, linear; scalar or broadcasting against ``[...]``.
+        csi_error_var: Posterior variance of each entry, linear; scalar or broadcasting against ``[...]``.
+        noise_cov: Covariance of further, coloured noise, ``[..., num_rx_ant, num_rx_ant]`` complex.
+
+    Returns:
+        E|x_hat_n - x_n|^2 per stream for E[x x^H] = I, linear, ``[..., num_tx_ant]``; their sum is
+        ``||G H - I||_F^2 + (no + num_tx_ant csi_error_var) ||G||_F^2``.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+    """
+    if g.ndim < 2 or h.ndim < 2 or g.shape[-2:] != h.shape[-2:][::-1]:
+        raise ValueError(f"g {g.shape} must be [..., num_tx_ant, num_rx_ant] for h {h.shape}")
+    num_tx_ant = h.shape[-1]
+    lead = jnp.broadcast_shapes(g.shape[:-2], h.shape[:-2])
+    g, h = _lift(g, lead, 2), _lift(h, lead, 2)
+    residual = jnp.einsum("...nm,...mk->...nk", g, h, precision="highest") - _lift(
+        jnp.eye(num_tx_ant, dtype=h.dtype), lead, 2
+    )
+    white = align("no", no, lead, 1, real_dtype(h)) + num_tx_ant * align(
+        "csi_error_var", csi_error_var, lead, 1, real_dtype(h)
+    )
+    mse = jnp.sum(abs2(residual), axis=-1) + white * jnp.sum(abs2(g), axis=-1)
+    if noise_cov is not None:
+        cov = _lift(jnp.asarray(noise_cov, g.dtype), lead, 2)
+        mse = mse + jnp.real(jnp.einsum("...nm,...mk,...nk->...n", g, cov, jnp.conj(g), precision="highest"))
+    return mse

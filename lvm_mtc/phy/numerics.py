@@ -1,0 +1,119 @@
+"""Small numerical rules that every part of the channel layer keeps: alignment, domains, roots at zero."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+
+def real_dtype(array: jax.Array) -> jnp.dtype:
+    """Real dtype of the same precision as ``array`` (complex64 -> float32)."""
+    return jnp.finfo(array.dtype).dtype
+
+
+def require_complex(name: str, array: jax.Array) -> None:
+    """Raise ``ValueError`` unless ``array`` is complex.
+
+    Args:
+        name: Name of the argument, for the message.
+        array: Any array.
+
+    Raises:
+        ValueError: if ``array`` is not complex.
+    """
+    if not jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise ValueError(f"{name} must be complex, got {array.dtype} with shape {array.shape}")
+
+
+def require_at_least(name: str, value: ArrayLike, low: float, *, strict: bool = False) -> None:
+    """Raise ``ValueError`` if a number that is known while tracing lies below its domain.
+
+    Device arrays and tracers pass unchecked: looking at them would wait for the device or fail under ``jit``.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: A Python or NumPy number or array, or a JAX array (not looked at).
+        low: Lower end of the domain.
+        strict: Whether ``low`` itself is outside.
+
+    Raises:
+        ValueError: if any element is NaN or outside the domain.
+    """
+    if isinstance(value, jax.Array):
+        return
+    numbers = np.asarray(value)
+    if not np.all(numbers > low if strict else numbers >= low):
+        raise ValueError(f"{name} must be {'>' if strict else '>='} {low:g}, got {value}")
+
+
+def require_count(name: str, value: int, low: int = 1) -> None:
+    """Raise ``ValueError`` unless ``value`` is an integer of at least ``low``.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: What should be a Python integer.
+        low: Smallest allowed value.
+
+    Raises:
+        ValueError: if it is not an integer or too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
+        raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
+
+
+def align(name: str, value: ArrayLike, batch_shape: tuple[int, ...], extra: int, dtype: jnp.dtype) -> jax.Array:
+    """Shape a number per example so that it multiplies an array with ``extra`` more axes.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: Scalar, or an array that broadcasts against ``batch_shape``.
+        batch_shape: Leading axes of the array it will meet.
+        extra: How many axes follow them.
+        dtype: Real dtype of the result.
+
+    Returns:
+        A scalar, or an array of rank ``len(batch_shape) + extra`` with size-1 axes where nothing varies.
+
+    Raises:
+        ValueError: if ``value`` does not broadcast against ``batch_shape``.
+    """
+    value = jnp.asarray(value, dtype)
+    if value.ndim == 0:
+        return value
+    try:
+        fits = np.broadcast_shapes(value.shape, batch_shape) == tuple(batch_shape)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{name} of shape {value.shape} does not broadcast against the leading axes {batch_shape}")
+    return value.reshape((1,) * (len(batch_shape) - value.ndim) + value.shape + (1,) * extra)
+
+
+def safe_sqrt(value: jax.Array) -> jax.Array:
+    """Square root whose gradient at 0 is defined as 0 (it is infinite), and whose value below 0 is NaN.
+
+    Args:
+        value: Real array, >= 0.
+
+    Returns:
+        Its square root, same shape.
+    """
+    at_zero = value == 0
+    return jnp.where(at_zero, jnp.zeros_like(value), jnp.sqrt(jnp.where(at_zero, jnp.ones_like(value), value)))
+
+
+def abs2(value: jax.Array) -> jax.Array:
+    """Squared magnitude, with a gradient that is finite at 0 (that of ``abs`` is not defined there).
+
+    Args:
+        value: Complex array.
+
+    Returns:
+        ``|value|^2``, real, same shape.
+    """
+    return jnp.real(value) ** 2 + jnp.imag(value) ** 2
+
+
+def ceil_div(numerator: int, denominator: int) -> int:
+    """Smallest integer not below the quotient."""
+    return -(-numerator // denominator)
