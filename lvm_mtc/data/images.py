@@ -130,9 +130,11 @@ def list_images(directory: str | os.PathLike, *, limit: int | None = None) -> li
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1 or None, got {limit!r}")
     check_directory(directory)
-    paths = sorted(
-        path for path in directory.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
+    try:
+        entries = list(directory.iterdir())
+    except OSError as error:
+        raise ImageError(f"{directory}: cannot be read ({error.strerror}); expected a readable folder") from error
+    paths = sorted(path for path in entries if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
     if not paths:
         raise ImageError(f"{directory}: holds no picture; expected files that end in {', '.join(SUFFIXES)}")
     return paths[:limit]
@@ -197,13 +199,7 @@ def check_regular_file(path: Path, error: type[ValueError] = ImageError) -> None
     Raises:
         ValueError: (as ``error``) if it is missing, a folder, a device or pipe, or empty.
     """
-    try:
-        status = path.stat()
-    except OSError as cause:
-        reason = "does not exist" if isinstance(cause, FileNotFoundError) else f"cannot be read ({cause.strerror})"
-        raise error(f"{path}: {reason}; expected a readable file") from cause
-    except ValueError as cause:
-        raise error(f"{str(path)!r}: is not a usable file name ({cause}); expected a readable file") from cause
+    status = _status(path, error, "a readable file")
     if stat.S_ISDIR(status.st_mode):
         raise error(f"{path}: is a folder; expected a file")
     if not stat.S_ISREG(status.st_mode):
@@ -222,10 +218,19 @@ def check_directory(path: Path, error: type[ValueError] = ImageError) -> None:
     Raises:
         ValueError: (as ``error``) if it is missing or not a folder.
     """
-    if not path.exists():
-        raise error(f"{path}: does not exist; expected a folder")
-    if not path.is_dir():
+    if not stat.S_ISDIR(_status(path, error, "a folder").st_mode):
         raise error(f"{path}: is not a folder; expected a folder")
+
+
+def _status(path: Path, error: type[ValueError], expected: str) -> os.stat_result:
+    try:
+        return path.stat()
+    except FileNotFoundError as cause:
+        raise error(f"{path}: does not exist; expected {expected}") from cause
+    except OSError as cause:
+        raise error(f"{path}: cannot be read ({cause.strerror}); expected {expected}") from cause
+    except ValueError as cause:
+        raise error(f"{str(path)!r}: is not a usable name ({cause}); expected {expected}") from cause
 
 
 def _check_extent(image: Image.Image, name: str, max_pixels: int, min_side: int) -> None:

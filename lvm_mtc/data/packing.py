@@ -55,12 +55,14 @@ class PictureSource(NamedTuple):
         path: Its file.
         box: The chosen object, ``(x, y, w, h)``, centre, pixels of the file's picture; None takes the centre prior.
         holdout: Whether it is held out.
+        shape: Height and width that the box was annotated in, pixels; None where there is no annotation.
     """
 
     name: str
     path: Path
     box: tuple[float, float, float, float] | None
     holdout: bool
+    shape: tuple[int, int] | None = None
 
 
 def training_sources(data: str | os.PathLike) -> list[PictureSource]:
@@ -89,7 +91,9 @@ def training_sources(data: str | os.PathLike) -> list[PictureSource]:
         for example in load_voc(data / VOC_FOLDER, split):
             chosen = largest_object(example.annotation)
             name = example.image_path.relative_to(data).as_posix()
-            sources.append(PictureSource(name, example.image_path, chosen.box if chosen else None, split == "val"))
+            shape = (example.annotation.height, example.annotation.width)
+            box = chosen.box if chosen else None
+            sources.append(PictureSource(name, example.image_path, box, split == "val", shape))
     return sources
 
 
@@ -156,12 +160,15 @@ def pack_pictures(
 
     Raises:
         ValueError: if ``size`` is not a positive integer, no picture is left for one of the two parts, or a picture
-            cannot be used.
+            cannot be used or has not the shape of its annotation.
     """
     check_size(size)
     rows: dict[bool, list] = {False: [], True: []}
     for source in progress(sources):
-        picture, box = pack_picture(load_image(source.path), size, source.box)
+        image = load_image(source.path)
+        if source.shape is not None and image.shape[:2] != source.shape:
+            raise ValueError(f"{source.path}: has shape {image.shape[:2]}; expected {source.shape}, as annotated")
+        picture, box = pack_picture(image, size, source.box)
         rows[source.holdout].append((picture, box, source.name, source.box is not None))
     if not rows[False] or not rows[True]:
         raise ValueError(f"{len(rows[False])} pictures to train on and {len(rows[True])} held out; both need one")

@@ -233,7 +233,7 @@ def test_what_is_no_regular_file_is_refused(tmp_path):
         ("missing.png", "does not exist"),
         ("missing/below.png", "does not exist"),
         ("n" * 300 + ".png", "cannot be read"),
-        ("nul\0.png", "not a usable file name"),
+        ("nul\0.png", "not a usable name"),
     ):
         with pytest.raises(ImageError, match=reason):
             load_image(tmp_path / name)
@@ -315,6 +315,9 @@ def test_bad_folders_are_refused(folder, tmp_path):
         load_folder(tmp_path / "missing")
     with pytest.raises(ImageError, match="not a folder"):
         load_folder(folder / "b.png")
+    for name, reason in (("n" * 300, "cannot be read .File name too long"), ("nul\0", "not a usable name")):
+        with pytest.raises(ImageError, match=reason):
+            load_folder(tmp_path / name)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match="holds no picture; expected files that end in .jpg"):
         load_folder(tmp_path / "empty")

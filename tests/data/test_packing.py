@@ -211,6 +211,12 @@ def test_a_set_without_held_out_pictures_is_refused(data):
         pack_pictures(sources, 8)
 
 
+def test_a_picture_of_another_shape_than_its_annotation_is_refused(data):
+    picture(data / "voc2012_320" / "JPEGImages" / "v3.jpg", 50, 60)
+    with pytest.raises(ValueError, match=r"v3.jpg: has shape \(50, 60\); expected \(40, 60\), as annotated"):
+        pack_pictures(training_sources(data), 8)
+
+
 def test_the_script_packs(data, tmp_path, capsys):
     out = tmp_path / "out" / "pictures.npz"
     assert script().main(["--data", str(data), "--out", str(out), "--size", "24"]) == 0
