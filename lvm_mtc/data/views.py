@@ -31,7 +31,7 @@ class UavViews(NamedTuple):
         views: ``[K, size, size, 3]`` uint8.
         windows: ``[K, 4]`` float64, left, top, right, bottom edge of each view, pixels of the photograph.
         boxes: ``[K, 4]`` float32, the object's visible part, centre x, centre y, width, height, pixels of the view.
-        visible: ``[K]`` float32, share of the box's area that the view holds, in [0, 1].
+        visible: ``[K]`` float32, share of the box's area that the view holds, in [0, 1]; 1 for the centre prior.
     """
 
     views: np.ndarray
@@ -59,8 +59,8 @@ def uav_views(
     (and of the side along which they are displaced); diagonal neighbours share ``overlap**2``. All views have one side.
 
     Without a box the side is the largest that fits, and the lattice stands in the middle. With a box the side is the
-    one at which the box has ``box_fraction`` of a view's area, though not below ``size`` (views are not enlarged) and
-    not above the largest that fits; the lattice stands over the box as nearly as the photograph's edges allow. Where
+    one at which the box has ``box_fraction`` of a view's area, though not below ``size`` (so that views are not
+    enlarged where it can be avoided) and not above the largest that fits; the lattice stands over the box as nearly as the photograph's edges allow. Where
     that leaves a view without a quarter of the box, and without a quarter of itself covered by it, the side is reduced
     until every view has that. If no side achieves it, the best one is taken: a view without the object gets an empty
     box (w or h is 0) at the border point nearest to it, and ``visible`` 0.
@@ -74,7 +74,7 @@ def uav_views(
         side: Side of a view in pixels of the photograph, fractions allowed; None chooses it as said above.
         box_fraction: Area of the box over the area of a view that is aimed at, in (0, 1].
         jitter: Each view is moved by up to this fraction of the side along each axis, uniformly, and kept inside the
-            photograph; ``overlap`` then holds on average only. In [0, 0.5].
+            photograph; ``overlap`` and the promise about the box then hold only about. In [0, 0.5].
         seed: Seed of the jitter.
 
     Returns:
