@@ -1,0 +1,107 @@
+"""Token comparator (Eq. 23): which tokens several UAVs have in common."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+COMPARATORS = ("intensity", "cosine")
+ALIGNMENTS = ("index", "sorted")
+AGGREGATIONS = {"mean": jnp.mean, "sum": jnp.sum, "max": jnp.max}
+_TINY = 1e-12
+
+
+class Sharing(NamedTuple):
+    """The comparator's decision for a group of K UAVs; slot i aligns one token of each UAV.
+
+    Attributes:
+        order: ``[num_uavs, num_tokens]`` int32, the token of each UAV that stands in slot i.
+        score: ``[num_tokens]`` discrepancy of slot i, linear.
+        public: ``[num_tokens]`` bool, True where the slot is sent once for all.
+        weight: ``[num_tokens]`` float, ``public`` with the gradient of the soft decision.
+    """
+
+    order: jax.Array
+    score: jax.Array
+    public: jax.Array
+    weight: jax.Array
+
+
+def intensity(features: jax.Array) -> jax.Array:
+    """Variance of each token's elements, ``[..., num_tokens, width]`` to ``[..., num_tokens]`` (the paper's statistic)."""
+    return jnp.var(features, axis=-1)
+
+
+def intensity_discrepancy(statistic: jax.Array, aggregation: str = "mean") -> jax.Array:
+    """Relative differences abs(s_k - s_l) / mean_k(s_k) over all UAV pairs, aggregated.
+
+    Args:
+        statistic: ``[num_uavs, num_tokens]``, >= 0.
+        aggregation: ``"mean"``, ``"sum"`` or ``"max"`` over pairs.
+
+    Returns:
+        ``[num_tokens]``.
+    """
+    first, second = jnp.triu_indices(statistic.shape[0], 1)
+    mean = jnp.maximum(statistic.mean(axis=0, keepdims=True), _TINY)
+    return AGGREGATIONS[aggregation](jnp.abs(statistic[first] - statistic[second]) / mean, axis=0)
+
+
+def cosine_discrepancy(tokens: jax.Array, aggregation: str = "mean") -> jax.Array:
+    """1 - cosine similarity over all UAV pairs, aggregated; in [0, 2] for ``"mean"`` and ``"max"``.
+
+    Args:
+        tokens: ``[num_uavs, num_tokens, width]``.
+        aggregation: ``"mean"``, ``"sum"`` or ``"max"`` over pairs.
+
+    Returns:
+        ``[num_tokens]``.
+    """
+    first, second = jnp.triu_indices(tokens.shape[0], 1)
+    unit = tokens * jax.lax.rsqrt(jnp.sum(tokens**2, axis=-1, keepdims=True) + _TINY)
+    return AGGREGATIONS[aggregation](1.0 - jnp.sum(unit[first] * unit[second], axis=-1), axis=0)
+
+
+def compare_tokens(tokens: jax.Array, features: jax.Array, valid: jax.Array, epsilon: ArrayLike, *,
+                   comparator: str = "intensity", alignment: str = "index", aggregation: str = "mean",
+                   temperature: float = 0.02) -> Sharing:
+    """Decides which slots are public: hard forward, soft backward.
+
+    A slot is public where its discrepancy is below ``epsilon`` and all UAVs have a valid token there; K = 1 shares nothing.
+    Backward, the decision is sigmoid((epsilon - score) / temperature).
+
+    Args:
+        tokens: ``[num_uavs, num_tokens, embed_dim]`` as they would be sent.
+        features: ``[num_uavs, num_tokens, width]`` of which the intensity is taken.
+        valid: ``[num_uavs, num_tokens]`` bool.
+        epsilon: Threshold, linear, traced; 0 shares nothing.
+        comparator: ``"intensity"`` (Eq. 23) or ``"cosine"``.
+        alignment: ``"index"``: slot i is token i of each UAV. ``"sorted"``: slot i is the token of rank i of each UAV's
+            intensity, invalid tokens last.
+        aggregation: How pairs are combined: ``"mean"``, ``"sum"``, ``"max"``.
+        temperature: Of the backward pass, linear.
+
+    Raises:
+        ValueError: for an unknown name, with the known ones.
+    """
+    for field, value, known in (("comparator", comparator, COMPARATORS), ("alignment", alignment, ALIGNMENTS),
+                                ("aggregation", aggregation, tuple(AGGREGATIONS))):
+        if value not in known:
+            raise ValueError(f"{field} {value!r} is unknown; known: {', '.join(known)}")
+    num_uavs, num_tokens = valid.shape
+    statistic = intensity(features)
+    order = jnp.broadcast_to(jnp.arange(num_tokens, dtype=jnp.int32), valid.shape)
+    if alignment == "sorted":
+        order = jnp.argsort(jnp.where(valid, -statistic, jnp.inf), axis=-1).astype(jnp.int32)
+    if num_uavs == 1:
+        nothing = jnp.zeros(num_tokens)
+        return Sharing(order, nothing, nothing.astype(bool), nothing)
+    if comparator == "intensity":
+        score = intensity_discrepancy(jnp.take_along_axis(statistic, order, axis=-1), aggregation)
+    else:
+        score = cosine_discrepancy(jnp.take_along_axis(tokens, order[..., None], axis=1), aggregation)
+    comparable = jnp.take_along_axis(valid, order, axis=-1).all(axis=0)
+    public = comparable & (score < epsilon)
+    soft = comparable * jax.nn.sigmoid((epsilon - score) / temperature)
+    return Sharing(order, score, public, public + soft - jax.lax.stop_gradient(soft))

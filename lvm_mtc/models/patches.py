@@ -1,0 +1,65 @@
+"""Pictures to patches and back, in the layout of MAE."""
+
+import jax
+import jax.numpy as jnp
+
+
+def grid_shape(image_size: tuple[int, int], patch_size: int) -> tuple[int, int]:
+    """Rows and columns of patches.
+
+    Args:
+        image_size: ``(height, width)`` in pixels.
+        patch_size: Side of a patch, in pixels.
+
+    Raises:
+        ValueError: if ``patch_size`` does not divide both sides.
+    """
+    height, width = image_size
+    if patch_size < 1 or height % patch_size or width % patch_size:
+        raise ValueError(f"patch_size {patch_size} does not divide the picture's {height} x {width} pixels")
+    return height // patch_size, width // patch_size
+
+
+def patchify(images: jax.Array, patch_size: int) -> jax.Array:
+    """Cuts pictures into non-overlapping square patches, in raster order.
+
+    Args:
+        images: ``[..., height, width, channels]``.
+        patch_size: Side of a patch, in pixels; divides height and width.
+
+    Returns:
+        ``[..., num_patches, patch_size * patch_size * channels]``; within a patch the order is row, column, channel.
+
+    Raises:
+        ValueError: if ``patch_size`` does not divide height and width.
+    """
+    *lead, height, width, channels = images.shape
+    rows, columns = grid_shape((height, width), patch_size)
+    x = images.reshape(*lead, rows, patch_size, columns, patch_size, channels)
+    x = jnp.moveaxis(x, -4, -3)
+    return x.reshape(*lead, rows * columns, patch_size * patch_size * channels)
+
+
+def unpatchify(patches: jax.Array, patch_size: int, image_size: tuple[int, int]) -> jax.Array:
+    """Inverse of :func:`patchify`.
+
+    Args:
+        patches: ``[..., num_patches, patch_size * patch_size * channels]``.
+        patch_size: Side of a patch, in pixels.
+        image_size: ``(height, width)`` in pixels.
+
+    Returns:
+        ``[..., height, width, channels]``.
+
+    Raises:
+        ValueError: if the number of patches does not fit the image size.
+    """
+    *lead, num_patches, patch_dim = patches.shape
+    rows, columns = grid_shape(image_size, patch_size)
+    if num_patches != rows * columns:
+        raise ValueError(f"{num_patches} patches do not tile {image_size} pixels at patch_size {patch_size}: "
+                         f"expected {rows} x {columns} = {rows * columns}")
+    channels = patch_dim // patch_size**2
+    x = patches.reshape(*lead, rows, columns, patch_size, patch_size, channels)
+    x = jnp.moveaxis(x, -4, -3)
+    return x.reshape(*lead, *image_size, channels)

@@ -1,0 +1,342 @@
+"""The chain from pixels to pixels for K UAVs: encode -> share -> send -> receive -> decode, as pure functions."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lvm_mtc import phy
+from lvm_mtc.models.channel_codec import ChannelDecoder, ChannelEncoder, PowerAllocation
+from lvm_mtc.models.comparator import Sharing, compare_tokens
+from lvm_mtc.models.masking import KeptPatches, keep_bernoulli, keep_budget, keep_rates, keep_scores, patches_in_box
+from lvm_mtc.models.patches import patchify, unpatchify
+from lvm_mtc.models.token_codec import TokenDecoder, TokenEncoder
+from lvm_mtc.system.bandwidth import Ledger, book_pilots, book_tokens, side_information_bits
+from lvm_mtc.system.config import LinkConfig, OperatingPoint, SystemConfig
+from lvm_mtc.system.transmission import Sent, receive_symbols
+
+PER_UAV = ("encoder", "decoder", "channel_encoder", "channel_decoder")
+
+
+class Encoded(NamedTuple):
+    """What the base station knows of its pictures.
+
+    Attributes:
+        tokens: ``[batch, num_uavs, num_tokens, embed_dim]``.
+        features: Same shape, of which the comparator takes the intensity.
+        kept: The kept patches, leading axes ``[batch, num_uavs]``.
+        keep_rate_inside: Share of the object's patches that are kept, ``[batch, num_uavs]``.
+        keep_rate_outside: Share of the other patches that are kept, ``[batch, num_uavs]``.
+    """
+
+    tokens: jax.Array
+    features: jax.Array
+    kept: KeptPatches
+    keep_rate_inside: jax.Array
+    keep_rate_outside: jax.Array
+
+
+class Output(NamedTuple):
+    """Everything that a forward pass of the chain tells.
+
+    Attributes:
+        images_hat: Reconstructions, ``[batch, num_uavs, height, width, 3]``, not clipped to [0, 1].
+        tokens_own: Each UAV's own tokens, ``[batch, num_uavs, num_tokens, embed_dim]``.
+        tokens_sent: What was sent for them: the public mean where shared.
+        tokens_received: The channel decoder's estimates.
+        ids_keep: ``[batch, num_uavs, num_tokens]`` int32.
+        valid: ``[batch, num_uavs, num_tokens]`` bool.
+        mask: ``[batch, num_uavs, num_patches]``, 1 = removed.
+        overflow: ``[batch, num_uavs]`` int32, drawn patches beyond the capacity.
+        keep_rate_inside: ``[batch, num_uavs]``.
+        keep_rate_outside: ``[batch, num_uavs]``.
+        public: ``[batch, num_tokens]`` bool, by aligned slot.
+        score: ``[batch, num_tokens]``, the comparator's discrepancy by aligned slot.
+        sent: The symbols and which of them are public.
+        link: The channel's own output.
+        ledger: Costs.
+    """
+
+    images_hat: jax.Array
+    tokens_own: jax.Array
+    tokens_sent: jax.Array
+    tokens_received: jax.Array
+    ids_keep: jax.Array
+    valid: jax.Array
+    mask: jax.Array
+    overflow: jax.Array
+    keep_rate_inside: jax.Array
+    keep_rate_outside: jax.Array
+    public: jax.Array
+    score: jax.Array
+    sent: Sent
+    link: phy.LinkOutput
+    ledger: Ledger
+
+
+def uav_keys(key: jax.Array, num_uavs: int) -> jax.Array:
+    """One key per UAV: split from a single key, or the given ``[num_uavs]`` keys as they are.
+
+    Raises:
+        ValueError: if ``key`` holds another number of keys.
+    """
+    if key.shape == ():
+        return jax.random.split(key, num_uavs)
+    if key.shape != (num_uavs,):
+        raise ValueError(f"key must be one key or one per UAV, [{num_uavs}]; got shape {key.shape}")
+    return key
+
+
+def _per_picture(value: Any, batch: int, num_uavs: int) -> jax.Array:
+    value = jnp.asarray(value, jnp.float32)
+    return jnp.broadcast_to(value[:, None] if value.ndim == 1 else value, (batch, num_uavs))
+
+
+def _scale(symbols: jax.Array, active: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Scales all symbols by the gain that gives the active ones power 1.
+
+    The others are not sent, but the comparator's soft decision asks what they would have been.
+    """
+    _, gain = phy.normalize_power(symbols, active)
+    gain = jnp.where(active.any(-1), gain, 1.0)
+    return symbols * gain[..., None, None], gain
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """The token system of a configuration; methods are pure functions of their arguments.
+
+    Attributes:
+        config: Shapes and rules.
+    """
+
+    config: SystemConfig
+
+    @property
+    def encoder(self) -> TokenEncoder:
+        """The token encoder's module."""
+        c, s = self.config, self.config.sizes
+        return TokenEncoder(*c.grid, s.embed_dim, s.depth, s.num_heads, c.linear_path, c.attention)
+
+    @property
+    def decoder(self) -> TokenDecoder:
+        """The token decoder's module."""
+        c, s = self.config, self.config.sizes
+        return TokenDecoder(*c.grid, c.patch_dim, s.decoder_embed_dim, s.decoder_depth, s.decoder_num_heads, c.linear_path,
+                            c.attention)
+
+    @property
+    def channel_encoder(self) -> ChannelEncoder:
+        """The channel encoder's module, private or public."""
+        return ChannelEncoder(self.config.num_symbols)
+
+    @property
+    def channel_decoder(self) -> ChannelDecoder:
+        """The channel decoder's module."""
+        return ChannelDecoder(self.config.sizes.embed_dim, self.config.receiver)
+
+    @property
+    def allocation(self) -> PowerAllocation:
+        """The power allocation's module."""
+        return PowerAllocation(self.config.num_symbols)
+
+    def init(self, key: jax.Array, num_uavs: int | None = None) -> dict:
+        """Draws parameters.
+
+        Args:
+            key: Random key.
+            num_uavs: Needed with ``per_uav_params``, whose parameters carry a leading ``[num_uavs]`` axis.
+
+        Returns:
+            A dictionary of Flax parameter trees: ``encoder``, ``decoder``, ``channel_encoder``, ``channel_decoder``,
+            ``public_encoder`` and, if learned, ``allocation``.
+
+        Raises:
+            ValueError: if ``per_uav_params`` is set and ``num_uavs`` is not given.
+        """
+        key = phy.stream_key(key, phy.Stream.INIT)
+        if not self.config.per_uav_params:
+            return self._init_one(key)
+        if num_uavs is None:
+            raise ValueError("SystemConfig.per_uav_params needs num_uavs at init")
+        params = jax.vmap(self._init_one)(jax.random.split(key, num_uavs))
+        common = jax.tree.map(lambda leaf: leaf[0], {k: v for k, v in params.items() if k not in PER_UAV})
+        return {k: params[k] for k in PER_UAV} | common
+
+    def _init_one(self, key: jax.Array) -> dict:
+        c = self.config
+        keys = jax.random.split(key, 6)
+        kept = keep_budget(jnp.zeros((1, c.num_patches)), c.capacity)
+        tokens = jnp.zeros((1, c.capacity, c.sizes.embed_dim))
+        features = jnp.ones((1, c.capacity, 2 * c.num_symbols))
+        reliability = features if c.receiver == "wiener" else None
+        params = {
+            "encoder": self.encoder.init(keys[0], jnp.zeros((1, c.num_patches, c.patch_dim)), kept),
+            "decoder": self.decoder.init(keys[1], tokens, kept, reliability),
+            "channel_encoder": self.channel_encoder.init(keys[2], tokens),
+            "channel_decoder": self.channel_decoder.init(keys[3], features, features),
+            "public_encoder": self.channel_encoder.init(keys[4], tokens),
+        }
+        if c.power_allocation:
+            params["allocation"] = self.allocation.init(keys[5], jnp.zeros(1))
+        return {name: tree["params"] for name, tree in params.items()}
+
+    def _over_uavs(self, function, *arrays):
+        """Maps ``function(params, *arrays)`` over axis 1; parameters per UAV have their own leading axis."""
+        in_axes = (0 if self.config.per_uav_params else None,) + (1,) * len(arrays)
+        return lambda params: jax.vmap(function, in_axes=in_axes, out_axes=1)(params, *arrays)
+
+    def encode(self, params: dict, images: jax.Array, loc: jax.Array, key: jax.Array,
+               point: OperatingPoint = OperatingPoint()) -> Encoded:
+        """Chooses the patches to keep and turns them into tokens (Eq. 15-18).
+
+        Args:
+            params: From :meth:`init`.
+            images: ``[batch, num_uavs, height, width, 3]`` in [0, 1].
+            loc: The object's box, ``[batch, num_uavs, 4]``, ``(x, y, w, h)``, centre, pixels.
+            key: One key, or one per UAV.
+            point: Of which ``mask_prob`` is used.
+
+        Raises:
+            ValueError: if the pictures are not of the configured size or the boxes don't fit them.
+        """
+        c = self.config
+        self._check(images, loc)
+        batch, num_uavs = images.shape[:2]
+        keys = jax.vmap(lambda k: phy.stream_key(k, phy.Stream.MASK))(uav_keys(key, num_uavs))
+        inside = patches_in_box(loc, (c.image_size, c.image_size), c.patch_size)
+        mask_prob = _per_picture(point.mask_prob, batch, num_uavs)
+        scores = jax.vmap(keep_scores, in_axes=(0, 1, 1), out_axes=1)(keys, inside, mask_prob)
+        keep = keep_budget if c.masking == "budget" else keep_bernoulli
+        kept = keep(scores, c.capacity)
+
+        def encode_one(encoder_params, patches, kept):
+            return self.encoder.apply({"params": encoder_params}, patches, kept)
+
+        tokens, features = self._over_uavs(encode_one, patchify(images, c.patch_size), kept)(params["encoder"])
+        return Encoded(tokens, features if c.statistic == "pre_norm" else tokens, kept, *keep_rates(inside, kept.mask))
+
+    def share(self, encoded: Encoded, point: OperatingPoint = OperatingPoint()) -> Sharing:
+        """Runs the comparator on each group of K UAVs (Eq. 23); leading axis ``batch``."""
+        c = self.config
+        epsilon = jnp.broadcast_to(jnp.asarray(point.epsilon, jnp.float32), encoded.tokens.shape[:1])
+
+        def compare(tokens, features, valid, epsilon):
+            return compare_tokens(tokens, features, valid, epsilon, comparator=c.comparator, alignment=c.alignment,
+                                  aggregation=c.aggregation, temperature=c.sharing_temperature)
+
+        return jax.vmap(compare)(encoded.tokens, encoded.features, encoded.kept.valid, epsilon)
+
+    def send(self, params: dict, encoded: Encoded, sharing: Sharing, point: OperatingPoint = OperatingPoint()) -> Sent:
+        """Maps private and public tokens to symbols of average power 1 (Eq. 3, 24-25); everything in aligned order.
+
+        The power is 1 over the active private symbols of each picture and user, and over each group's public symbols.
+        """
+        tokens = jnp.take_along_axis(encoded.tokens, sharing.order[..., None], axis=2)
+        private = jnp.take_along_axis(encoded.kept.valid, sharing.order, axis=2) & ~sharing.public[:, None]
+        mean_token = tokens.mean(axis=1)
+        allocation = self._allocation(params, point, tokens.shape[0])
+
+        def encode_one(channel_params, tokens):
+            return self.channel_encoder.apply({"params": channel_params}, tokens)
+
+        own = self._over_uavs(encode_one, tokens)(params["channel_encoder"]) * allocation[:, None, None]
+        common = encode_one(params["public_encoder"], mean_token) * allocation[:, None]
+        own, own_gain = _scale(phy.features_to_symbols(own), private)
+        common, common_gain = _scale(phy.features_to_symbols(common), sharing.public)
+        return Sent(own, own_gain, private, common, common_gain, sharing.public, sharing.weight)
+
+    def receive(self, params: dict, sent: Sent, key: jax.Array, link: LinkConfig,
+                point: OperatingPoint = OperatingPoint(), draws: phy.LinkDraws | None = None
+                ) -> tuple[jax.Array, jax.Array | None, phy.LinkOutput]:
+        """Sends the symbols through the channel and decodes tokens (Eq. 4-6, 26), still in aligned order.
+
+        Returns:
+            tokens: ``[batch, num_uavs, num_tokens, embed_dim]``.
+            reliability: ``[batch, num_uavs, num_tokens, 2 * num_symbols]`` or None.
+            link: The channel's output.
+        """
+        symbols, no_eff, link_output = receive_symbols(sent, key, link, point, draws)
+        features = phy.symbols_to_features(symbols)
+        noise = jnp.repeat(no_eff, 2, axis=-1) / 2
+        if self.config.receiver == "wiener":
+            scale = self._gain(sent) * self._allocation(params, point, symbols.shape[0])[:, None, None]
+            features, noise = features / scale, noise / scale**2
+
+        def decode_one(channel_params, features, noise):
+            return self.channel_decoder.apply({"params": channel_params}, features, noise)
+
+        tokens, reliability = self._over_uavs(decode_one, features, noise)(params["channel_decoder"])
+        return tokens, reliability, link_output
+
+    def decode(self, params: dict, tokens: jax.Array, kept: KeptPatches, reliability: jax.Array | None = None) -> jax.Array:
+        """Paints pictures from tokens in the kept patches' order (Eq. 19-22).
+
+        Returns:
+            ``[batch, num_uavs, height, width, 3]``, not clipped.
+        """
+        def decode_one(decoder_params, tokens, kept, *reliability):
+            return self.decoder.apply({"params": decoder_params}, tokens, kept, *reliability)
+
+        optional = () if reliability is None else (reliability,)
+        patches = self._over_uavs(decode_one, tokens, kept, *optional)(params["decoder"])
+        return unpatchify(patches, self.config.patch_size, (self.config.image_size,) * 2)
+
+    def transmit(self, params: dict, encoded: Encoded, key: jax.Array, link: LinkConfig,
+                 point: OperatingPoint = OperatingPoint(), draws: phy.LinkDraws | None = None) -> Output:
+        """Everything behind the encoder; points of a sweep share ``encoded`` and ``draws``."""
+        sharing = self.share(encoded, point)
+        sent = self.send(params, encoded, sharing, point)
+        received, reliability, link_output = self.receive(params, sent, key, link, point, draws)
+        place = jnp.argsort(sharing.order, axis=-1)[..., None]
+        received = jnp.take_along_axis(received, place, axis=2)
+        if reliability is not None:
+            reliability = jnp.take_along_axis(reliability, place, axis=2)
+        images_hat = self.decode(params, received, encoded.kept, reliability)
+        kept = encoded.kept
+        return Output(images_hat, encoded.tokens, self._tokens_sent(encoded, sharing, place), received, kept.ids_keep,
+                      kept.valid, kept.mask, kept.overflow, encoded.keep_rate_inside, encoded.keep_rate_outside,
+                      sharing.public, sharing.score, sent, link_output, self._ledger(sent, link, point))
+
+    def forward(self, params: dict, images: jax.Array, loc: jax.Array, key: jax.Array, link: LinkConfig = LinkConfig(),
+                point: OperatingPoint = OperatingPoint(), draws: phy.LinkDraws | None = None) -> Output:
+        """The whole chain, pixels to pixels; arguments as in :meth:`encode` and :meth:`transmit`."""
+        keys = uav_keys(key, images.shape[1])
+        return self.transmit(params, self.encode(params, images, loc, keys, point), keys, link, point, draws)
+
+    def _tokens_sent(self, encoded, sharing, place):
+        aligned = jnp.take_along_axis(encoded.tokens, sharing.order[..., None], axis=2)
+        weight = sharing.weight[:, None, :, None]
+        return jnp.take_along_axis(weight * aligned.mean(axis=1, keepdims=True) + (1 - weight) * aligned, place, axis=2)
+
+    def _gain(self, sent: Sent) -> jax.Array:
+        """Gains as the receiver knows them, rounded to 16 bits, ``[batch, num_uavs, num_tokens, 1]``."""
+        gain = jnp.where(sent.public[:, None], sent.common_gain[:, None, None], sent.own_gain[..., None])
+        rounded = gain.astype(jnp.float16).astype(gain.dtype)
+        return (gain + jax.lax.stop_gradient(rounded - gain))[..., None]
+
+    def _allocation(self, params: dict, point: OperatingPoint, batch: int) -> jax.Array:
+        if not self.config.power_allocation:
+            return jnp.ones((batch, 2 * self.config.num_symbols))
+        snr_db = jnp.broadcast_to(jnp.asarray(point.snr_db, jnp.float32), (batch,))
+        return self.allocation.apply({"params": params["allocation"]}, snr_db)
+
+    def _ledger(self, sent: Sent, link: LinkConfig, point: OperatingPoint) -> Ledger:
+        c = self.config
+        num_uavs = sent.private.shape[1]
+        ledger = book_tokens(sent.private, sent.public, c.num_symbols, link.num_tx_ant, joint=link.topology == "joint")
+        bits = side_information_bits(sent.public, jnp.broadcast_to(jnp.asarray(point.epsilon), sent.public.shape[:1]),
+                                     num_uavs=num_uavs, num_patches=c.num_patches,
+                                     masked=c.masking == "bernoulli" or c.capacity < c.num_patches, alignment=c.alignment,
+                                     gains=c.receiver == "wiener")
+        ledger = book_pilots(ledger, link.num_pilots, link.num_tx_ant, link.block_length)
+        return ledger._replace(side_information_bits=bits)
+
+    def _check(self, images: jax.Array, loc: jax.Array) -> None:
+        size = self.config.image_size
+        if images.ndim != 5 or images.shape[2:] != (size, size, 3):
+            raise ValueError(f"images must be [batch, num_uavs, {size}, {size}, 3] (SystemConfig.image_size), "
+                             f"got {images.shape}")
+        if loc.shape != (*images.shape[:2], 4):
+            raise ValueError(f"loc must be [batch, num_uavs, 4] for images {images.shape}, got {loc.shape}")

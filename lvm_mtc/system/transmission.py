@@ -1,0 +1,140 @@
+"""Tokens' symbols over the MIMO channel: into slots, through the link, out of slots."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lvm_mtc import phy
+from lvm_mtc.system.config import LinkConfig, OperatingPoint
+from lvm_mtc.system.timeline import broadcast_slots, joint_slots
+
+
+class Sent(NamedTuple):
+    """Symbols on their way, in aligned order.
+
+    Attributes:
+        own: Each token's private symbols, ``[batch, num_uavs, num_tokens, num_symbols]`` complex; average power 1 over
+            those that ``private`` sends, the others only serve the comparator's gradient.
+        own_gain: ``[batch, num_uavs]``, sent symbols over the encoder's.
+        private: Which tokens are sent privately, ``[batch, num_uavs, num_tokens]`` bool.
+        common: Public symbols, ``[batch, num_tokens, num_symbols]`` complex; likewise for ``public``.
+        common_gain: ``[batch]``.
+        public: ``[batch, num_tokens]`` bool.
+        weight: ``public`` as float, with the gradient of the soft decision.
+    """
+
+    own: jax.Array
+    own_gain: jax.Array
+    private: jax.Array
+    common: jax.Array
+    common_gain: jax.Array
+    public: jax.Array
+    weight: jax.Array
+
+
+def _fill_slots(symbols: jax.Array, sent: jax.Array, num_tx_ant: int) -> tuple[jax.Array, jax.Array]:
+    """Symbols of the tokens that are ``sent`` and their activity, as ``[..., slots, num_tx_ant]``."""
+    active = jnp.broadcast_to(sent[..., None], symbols.shape)
+    x, active = (phy.tokens_to_slots(a, num_tx_ant) for a in (jnp.where(active, symbols, 0), active))
+    return tuple(a.reshape(*a.shape[:-3], -1, num_tx_ant) for a in (x, active))
+
+
+def _empty_slots(x: jax.Array, num_tokens: int, num_symbols: int) -> jax.Array:
+    return phy.slots_to_tokens(x.reshape(*x.shape[:-2], num_tokens, -1, x.shape[-1]), num_symbols)
+
+
+def _link_options(link: LinkConfig, total_slots: int) -> dict:
+    return dict(fading=link.sampler(), num_rx_ant=link.num_rx_ant, block_length=link.block_length, total_slots=total_slots,
+                csi=link.csi, num_pilots=link.num_pilots)
+
+
+def num_slots(link: LinkConfig, num_uavs: int, num_tokens: int, num_symbols: int) -> tuple[int, int]:
+    """Slots that one UAV's receiver processes, and the longest time axis that a group can need."""
+    if link.topology == "joint":
+        return num_tokens * (phy.slots_per_token(num_symbols, num_uavs) + num_symbols), num_tokens * num_symbols
+    heard = num_tokens * phy.slots_per_token(num_symbols, link.num_tx_ant)
+    return heard, num_uavs * heard
+
+
+def draw_channel(keys: jax.Array, link: LinkConfig, batch: int, num_tokens: int, num_symbols: int) -> phy.LinkDraws:
+    """Draws fading, CSI error and noise of unit variance once, for all points of a sweep.
+
+    Args:
+        keys: One per UAV, ``[num_uavs]``.
+        link: The link's kind.
+        batch: Groups of pictures.
+        num_tokens: Token slots per picture.
+        num_symbols: Complex symbols per token.
+    """
+    num_uavs = keys.shape[0]
+    heard, total = num_slots(link, num_uavs, num_tokens, num_symbols)
+    options = _link_options(link, total)
+    if link.topology == "joint":
+        return phy.draw_link(keys[0], (batch,), heard, num_tx_ant=num_uavs, **options)
+    return phy.draw_link(keys, (batch, num_uavs), heard, num_tx_ant=link.num_tx_ant, **options)
+
+
+def receive_symbols(sent: Sent, key: jax.Array, link: LinkConfig, point: OperatingPoint,
+                    draws: phy.LinkDraws | None = None) -> tuple[jax.Array, jax.Array, phy.LinkOutput]:
+    """Symbols at each UAV after its equaliser.
+
+    Args:
+        sent: What the base station sends.
+        key: One per UAV, ``[num_uavs]``; the joint topology uses the first.
+        link: The link's kind.
+        point: Of which ``snr_db`` and ``csi_error_var`` are used.
+        draws: From :func:`draw_channel`, for points that share them.
+
+    Returns:
+        symbols: ``[batch, num_uavs, num_tokens, num_symbols]`` complex.
+        no_eff: What the receiver believes of their error variance, same shape.
+        link: The channel's own output.
+
+    Raises:
+        ValueError: if the joint topology's stream count is not the number of UAVs.
+    """
+    batch, num_uavs, num_tokens, num_symbols = sent.own.shape
+    if link.topology == "joint" and link.num_tx_ant != num_uavs:
+        raise ValueError(f"LinkConfig.num_tx_ant must equal the number of UAVs, {num_uavs}, under topology 'joint', "
+                         f"got {link.num_tx_ant}")
+    no = phy.noise_variance(jnp.asarray(point.snr_db, jnp.float32), convention=link.convention, num_rx_ant=link.num_rx_ant,
+                            num_tx_ant=link.num_tx_ant, fading=link.fading != "awgn")
+    no, csi_error_var = (jnp.broadcast_to(jnp.asarray(v, jnp.float32), (batch,)) for v in (no, point.csi_error_var))
+    options = _link_options(link, num_slots(link, num_uavs, num_tokens, num_symbols)[1])
+    options |= dict(equalizer=link.equalizer, draws=draws)
+    receive = _receive_jointly if link.topology == "joint" else _receive_broadcast
+    return receive(sent, key, link, no, csi_error_var, options)
+
+
+def _receive_broadcast(sent, keys, link, no, csi_error_var, options):
+    _, num_uavs, num_tokens, num_symbols = sent.own.shape
+    weight = sent.weight[:, None, :, None]
+    symbols = weight * sent.common[:, None] + (1 - weight) * sent.own
+    x, active = _fill_slots(symbols, sent.private | sent.public[:, None], link.num_tx_ant)
+    slot_index = broadcast_slots(sent.private, sent.public, phy.slots_per_token(num_symbols, link.num_tx_ant))
+    no, csi_error_var = (jnp.broadcast_to(v[:, None], (v.shape[0], num_uavs)) for v in (no, csi_error_var))
+    out = phy.broadcast(keys, x, no=no, csi_error_var=csi_error_var, slot_index=slot_index, active=active, **options)
+    return _empty_slots(out.x_hat, num_tokens, num_symbols), _empty_slots(out.no_eff, num_tokens, num_symbols), out
+
+
+def _receive_jointly(sent, keys, link, no, csi_error_var, options):
+    _, num_uavs, num_tokens, num_symbols = sent.own.shape
+    common, common_active = _fill_slots(sent.common, sent.public, num_uavs)
+    own_active = jnp.broadcast_to(sent.private[..., None], sent.own.shape)
+    own, own_active = (jnp.moveaxis(a.reshape(*a.shape[:2], -1), 1, -1)
+                       for a in (jnp.where(own_active, sent.own, 0), own_active))
+    slot_index = joint_slots(sent.private, sent.public, phy.slots_per_token(num_symbols, num_uavs), num_symbols)
+    out = phy.joint(keys[0], jnp.concatenate([common, own], axis=1), no=no, csi_error_var=csi_error_var,
+                    slot_index=slot_index, active=jnp.concatenate([common_active, own_active], axis=1), **options)
+
+    def split(received):
+        public = _empty_slots(received[:, :common.shape[1]], num_tokens, num_symbols)
+        private = jnp.moveaxis(received[:, common.shape[1]:], -1, 1).reshape(sent.own.shape)
+        return public[:, None], private
+
+    public, private = split(out.x_hat)
+    weight = sent.weight[:, None, :, None]
+    symbols = weight * public + (1 - weight) * private
+    public, private = split(out.no_eff)
+    return symbols, jnp.where(sent.public[:, None, :, None], public, private), out

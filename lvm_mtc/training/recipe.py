@@ -1,0 +1,187 @@
+"""A recipe: the system, what it is trained on, and the paper's training steps 2 to 4 one after the other.
+
+Step 1 trains the detector and stands elsewhere. Each step starts from the weights of the one before, writes a run folder
+of its own and goes on where it was when it is started again.
+"""
+
+import dataclasses
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import lvm_mtc
+from lvm_mtc.config import to_dict
+from lvm_mtc.models.patches import patchify
+from lvm_mtc.models.pca import PatchPca, fit_pca, init_from_pca
+from lvm_mtc.models.weights import load_weights, save_weights
+from lvm_mtc.system import System, SystemConfig
+from lvm_mtc.training.config import TrainConfig
+from lvm_mtc.training.loop import train
+from lvm_mtc.training.objectives import STAGES, ObjectiveConfig, Scenario, make_batch_fn, make_loss_fn, trainable
+from lvm_mtc.training.state import averaged_params
+
+_PCA_CROPS = 2048
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that a set of weights depends on, but the pictures.
+
+    Attributes:
+        system: The system.
+        scenarios: What a batch is made of.
+        objective: Ranges and weights of the loss in the step ``system``; earlier steps use the paper's MSE.
+        token: Numbers of step 2; ``batch_size`` is the number of pictures of all scenarios together.
+        channel: Numbers of step 3.
+        end_to_end: Numbers of step 4.
+    """
+
+    system: SystemConfig
+    scenarios: tuple[Scenario, ...]
+    token: TrainConfig
+    channel: TrainConfig
+    end_to_end: TrainConfig
+    objective: ObjectiveConfig = ObjectiveConfig()
+
+    def __post_init__(self):
+        if not self.scenarios:
+            raise ValueError("Recipe.scenarios must name at least one scenario, got ()")
+        pictures = sum(s.num_groups * s.num_uavs for s in self.scenarios)
+        for field in ("token", "channel", "end_to_end"):
+            given = getattr(self, field).batch_size
+            if given != pictures:
+                raise ValueError(f"Recipe.{field}.batch_size {given} is not the {pictures} pictures of Recipe.scenarios")
+        if self.system.per_uav_params and len({s.num_uavs for s in self.scenarios}) > 1:
+            raise ValueError("Recipe.scenarios must all have the same num_uavs with SystemConfig.per_uav_params, got "
+                             f"{[s.num_uavs for s in self.scenarios]}")
+
+    def train_config(self, stage: str) -> TrainConfig:
+        """Numbers of a stage, by its name in ``STAGES``."""
+        trainable(stage)
+        return getattr(self, "end_to_end" if stage == "system" else stage)
+
+
+def load_pictures(path: str | Path) -> np.ndarray:
+    """Reads the training pictures of a packed file, ``[num_pictures, height, width, 3]`` uint8.
+
+    Raises:
+        ValueError: if the file holds none.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            pictures = archive["pictures"]
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such file of packed pictures; experiments/pack_pictures.py makes one") from None
+    except Exception as error:
+        raise ValueError(f"{path} is not a file of packed pictures: {str(error).splitlines()[0]}") from error
+    if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != np.uint8 or not len(pictures):
+        raise ValueError(f"{path}: pictures must be [num_pictures, height, width, 3] uint8, got {pictures.shape} "
+                         f"{pictures.dtype}")
+    return pictures
+
+
+def fit_patches(pictures: np.ndarray, config: SystemConfig, seed: int = 0) -> PatchPca:
+    """Principal components of the patches of random crops of the training pictures."""
+    rng = np.random.default_rng(seed)
+    size = config.image_size
+    if min(pictures.shape[1:3]) < size:
+        raise ValueError(f"pictures of {pictures.shape[1]} x {pictures.shape[2]} pixels are smaller than "
+                         f"SystemConfig.image_size {size}")
+    crops = []
+    for i in rng.integers(0, len(pictures), _PCA_CROPS):
+        top, left = (rng.integers(0, side - size + 1) for side in pictures.shape[1:3])
+        crops.append(pictures[i, top:top + size, left:left + size])
+    patches = patchify(np.stack(crops), config.patch_size)
+    return fit_pca(np.asarray(patches).reshape(-1, config.patch_dim) / 255.0)
+
+
+def init_params(recipe: Recipe, pictures: np.ndarray) -> dict:
+    """Parameters before training: drawn, and with a linear path started from principal components."""
+    seed = recipe.token.seed
+    num_uavs = recipe.scenarios[0].num_uavs if recipe.system.per_uav_params else None
+    params = System(recipe.system).init(jax.random.key(seed), num_uavs)
+    return init_from_pca(params, fit_patches(pictures, recipe.system, seed)) if recipe.system.linear_path else params
+
+
+def run_stage(recipe: Recipe, stage: str, data_path: str | Path, run_dir: str | Path, *, progress: bool | None = None) -> Path:
+    """Runs one training step, or goes on with it.
+
+    Args:
+        recipe: The recipe.
+        stage: ``"token"``, ``"channel"``, ``"system"``, or ``"all"`` for one after the other.
+        data_path: Packed pictures (``experiments/pack_pictures.py``).
+        run_dir: Folder with a subfolder per stage; ``channel`` starts from the weights of ``token``, ``system`` from those
+            of ``channel``, or from initial ones where ``token`` was never run.
+        progress: As in ``train``.
+
+    Returns:
+        The weights file, float32, ``<run_dir>/<stage>/weights.npz``.
+
+    Raises:
+        ValueError: for an unknown stage, an unreadable data file, or a missing earlier stage.
+    """
+    if stage == "all":
+        return [run_stage(recipe, s, data_path, run_dir, progress=progress) for s in STAGES][-1]
+    config, run_dir = recipe.train_config(stage), Path(run_dir)
+    pictures = load_pictures(data_path)
+    objective = recipe.objective
+    if stage != "system":
+        objective = dataclasses.replace(objective, image_loss="mse")
+    state = train(
+        config,
+        loss_fn=make_loss_fn(stage, recipe.system, recipe.scenarios, objective),
+        batch_fn=make_batch_fn(recipe.system, recipe.scenarios, objective),
+        data={"pictures": pictures},
+        init_params=_start(recipe, stage, pictures, run_dir),
+        run_dir=run_dir / stage,
+        fingerprint={"stage": stage, "pictures": len(pictures), "system": to_dict(recipe.system),
+                     "objective": to_dict(objective), "scenarios": [str(to_dict(s)) for s in recipe.scenarios]},
+        trainable=trainable(stage),
+        progress=progress,
+    )
+    path = run_dir / stage / "weights.npz"
+    save_weights(path, jax.device_get(averaged_params(state)), describe(recipe, stage, data_path, pictures), dtype="float32")
+    return path
+
+
+def _start(recipe: Recipe, stage: str, pictures: np.ndarray, run_dir: Path) -> dict:
+    initial = init_params(recipe, pictures)
+    if stage == "token":
+        return initial
+    before = run_dir / STAGES[STAGES.index(stage) - 1] / "weights.npz"
+    if not before.exists():
+        raise ValueError(f"stage {stage!r} starts from {before}, which is not there: run stage "
+                         f"{STAGES[STAGES.index(stage) - 1]!r} first")
+    return load_weights(before, initial)[0]
+
+
+def describe(recipe: Recipe, stage: str, data_path: str | Path, pictures: np.ndarray) -> Mapping:
+    """Where weights come from: recipe, data, seed and versions, as JSON."""
+    import flax
+    import optax
+
+    return {
+        "system": to_dict(recipe.system), "recipe": to_dict(recipe), "stage": stage, "seed": recipe.train_config(stage).seed,
+        "data": {"file": Path(data_path).name, "pictures": int(len(pictures)), "sum": int(pictures.sum(dtype=np.uint64))},
+        "versions": {"lvm_mtc": lvm_mtc.__version__, "python": platform.python_version(), "jax": jax.__version__,
+                     "flax": flax.__version__, "optax": optax.__version__, "numpy": np.__version__},
+        "device": jax.devices()[0].device_kind,
+    }
+
+
+def export_weights(source: str | Path, target: str | Path) -> None:
+    """Writes a stage's weights as they ship: float16."""
+    params, metadata = load_weights(source)
+    save_weights(target, params, metadata, dtype="float16")
+
+
+def export_linear_codec(recipe: Recipe, data_path: str | Path, target: str | Path) -> None:
+    """Writes the linear patch-wise PCA codec of the recipe's geometry as weights of variant ``"linear"``, float32."""
+    config = dataclasses.replace(recipe.system, variant="linear", linear_path=True, receiver="wiener", power_allocation=False)
+    pictures = load_pictures(data_path)
+    params = init_from_pca(System(config).init(jax.random.key(0)), fit_patches(pictures, config, recipe.token.seed))
+    metadata = dict(describe(recipe, "token", data_path, pictures), system=to_dict(config), stage="none: principal components")
+    save_weights(target, params, metadata, dtype="float32")

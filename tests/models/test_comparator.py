@@ -1,0 +1,98 @@
+"""Token comparator against a plain float64 NumPy one."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lvm_mtc.models import compare_tokens
+
+K, L, D = 3, 7, 6
+VALID = jnp.ones((K, L), bool)
+
+
+def tokens(seed=0):
+    return jax.random.normal(jax.random.key(seed), (K, L, D))
+
+
+def reference(x, comparator, aggregation):
+    x = np.float64(x)
+    pairs = []
+    for k, m in itertools.combinations(range(len(x)), 2):
+        if comparator == "intensity":
+            s = x.var(-1)
+            pairs.append(np.abs(s[k] - s[m]) / s.mean(0))
+        else:
+            pairs.append(1 - (x[k] * x[m]).sum(-1) / np.linalg.norm(x[k], axis=-1) / np.linalg.norm(x[m], axis=-1))
+    return {"mean": np.mean, "sum": np.sum, "max": np.max}[aggregation](pairs, axis=0)
+
+
+@pytest.mark.parametrize("comparator", ["intensity", "cosine"])
+@pytest.mark.parametrize("aggregation", ["mean", "sum", "max"])
+def test_scores_equal_the_definition(comparator, aggregation):
+    x = tokens()
+    got = compare_tokens(x, x, VALID, 0.4, comparator=comparator, aggregation=aggregation)
+    want = reference(x, comparator, aggregation)
+    np.testing.assert_allclose(got.score, want, rtol=1e-5)
+    np.testing.assert_array_equal(got.public, want < 0.4)
+    assert not np.allclose(got.score, reference(x, comparator, "mean" if aggregation != "mean" else "max"), rtol=1e-5)
+
+
+def test_threshold_zero_shares_nothing_even_among_equal_tokens():
+    x = jnp.broadcast_to(tokens()[:1], (K, L, D))
+    assert not compare_tokens(x, x, VALID, 0.0).public.any()
+    assert compare_tokens(x, x, VALID, 1e-3).public.all()
+
+
+def test_one_uav_shares_nothing():
+    x = tokens()[:1]
+    got = compare_tokens(x, x, VALID[:1], 10.0)
+    assert not got.public.any() and not got.weight.any()
+
+
+def test_a_slot_that_is_invalid_for_one_uav_is_private():
+    x = jnp.broadcast_to(tokens()[:1], (K, L, D))
+    got = compare_tokens(x, x, VALID.at[1, 3].set(False), 1.0)
+    np.testing.assert_array_equal(got.public, np.arange(L) != 3)
+
+
+def test_sorted_slots_align_ranks_and_send_invalid_tokens_last():
+    x = tokens()
+    got = compare_tokens(x, x, VALID.at[0, 2].set(False), 0.1, alignment="sorted")
+    assert got.order[0, -1] == 2
+    ranked = np.take_along_axis(np.var(x, axis=-1), np.asarray(got.order), 1)
+    assert np.all(np.diff(ranked[1]) <= 0) and np.all(np.diff(ranked[0, :-1]) <= 0)
+
+
+def test_permuted_copies_are_all_shared_when_sorted_but_not_by_index():
+    x = tokens()[0]
+    x = jnp.stack([x, x[::-1], jnp.roll(x, 2, axis=0)])
+    assert compare_tokens(x, x, VALID, 1e-4, alignment="sorted").public.all()
+    assert compare_tokens(x, x, VALID, 1e-4).public.sum() < L
+
+
+def test_the_decision_is_hard_forward_and_sigmoid_backward():
+    x = tokens()
+
+    def weight(epsilon):
+        return compare_tokens(x, x, VALID, epsilon, temperature=0.1).weight.sum()
+
+    got = compare_tokens(x, x, VALID, 0.5, temperature=0.1)
+    np.testing.assert_allclose(got.weight, got.public, atol=1e-6)
+    soft = jax.nn.sigmoid((0.5 - got.score) / 0.1)
+    np.testing.assert_allclose(jax.grad(weight)(0.5), (soft * (1 - soft) / 0.1).sum(), rtol=1e-4)
+
+
+def test_gradients_are_finite_for_zero_tokens():
+    x = jnp.zeros((K, L, D))
+    for comparator in ("intensity", "cosine"):
+        grad = jax.grad(lambda x, c=comparator: compare_tokens(x, x, VALID, 0.1, comparator=c).weight.sum())(x)
+        assert np.isfinite(grad).all()
+
+
+@pytest.mark.parametrize("field", ["comparator", "alignment", "aggregation"])
+def test_unknown_names_are_refused(field):
+    with pytest.raises(ValueError, match=rf"{field} 'euclid' is unknown; known: "):
+        compare_tokens(tokens(), tokens(), VALID, 0.1, **{field: "euclid"})
