@@ -60,10 +60,10 @@ def uav_views(
 
     Without a box the side is the largest that fits, and the lattice stands in the middle. With a box the side is the
     one at which the box has ``box_fraction`` of a view's area, though not below ``size`` (so that views are not
-    enlarged where it can be avoided) and not above the largest that fits; the lattice stands over the box as nearly as the photograph's edges allow. Where
-    that leaves a view without a quarter of the box, and without a quarter of itself covered by it, the side is reduced
-    until every view has that. If no side achieves it, the best one is taken: a view without the object gets an empty
-    box (w or h is 0) at the border point nearest to it, and ``visible`` 0.
+    enlarged where it can be avoided) and not above the largest that fits; the lattice stands over the box as nearly as
+    the photograph's edges allow. Where that leaves a view without a quarter of the box, and without a quarter of itself
+    covered by it, the side is reduced until every view has that. If no side achieves it, the best one is taken: a view
+    without the object gets an empty box (w or h is 0) at the border point nearest to it, and ``visible`` 0.
 
     Args:
         image: ``[H, W, 3]`` or ``[H, W]`` uint8.
