@@ -11,7 +11,7 @@ import numpy as np
 from lvm_mtc.cli.parser import UsageError
 from lvm_mtc.data import center_prior, fit_image, list_images, load_image, uav_views
 from lvm_mtc.data.boxes import box_in_window, check_box
-from lvm_mtc.data.images import fit_window
+from lvm_mtc.data.resizing import fit_window
 
 
 class Pictures(NamedTuple):

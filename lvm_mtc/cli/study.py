@@ -6,6 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -105,16 +106,7 @@ def _study(
 ) -> None:
     start = time.monotonic()
     with atomic_directory(options.out, overwrite=options.overwrite) as folder:
-        results = []
-        runs = [(scheme, link) for scheme in schemes for link in links]
-        with tqdm(total=len(runs), disable=not sys.stderr.isatty(), leave=False) as bar:
-            for scheme, link in runs:
-                bar.set_description(f"{scheme.name}, {link.fading}")
-                results.append(run_grid(
-                    scheme, pictures.images, pictures.loc, jax.random.key(options.seed), link, snr_db=snr_db,
-                    csi_error_var=csi_error_var, num_realisations=options.realisations,
-                ))
-                bar.update()
+        results = _run_all(options, pictures, schemes, links, snr_db, csi_error_var)
         count = f"{pictures.images.shape[0]} x {pictures.images.shape[1]} pictures, {options.realisations} realisations"
         write_report(folder, results, pictures.images, pictures.loc, pictures.labels, title=f"{title}; {count}")
         _write_record(folder / "result.json", options, results)
@@ -122,6 +114,21 @@ def _study(
     print(f"{title}: {count} in {time.monotonic() - start:.0f} s")
     for name in ("table.csv", "curves.png", "sheet.png", "pictures"):
         print(f"  {Path(options.out) / name}")
+
+
+def _run_all(options, pictures, schemes, links, snr_db, csi_error_var) -> list[GridResult]:
+    def run(scheme: Scheme, link: LinkConfig) -> GridResult:
+        return run_grid(scheme, pictures.images, pictures.loc, jax.random.key(options.seed), link, snr_db=snr_db,
+                        csi_error_var=csi_error_var, num_realisations=options.realisations)
+
+    # Two at a time: XLA compiles a program on one core.
+    pool = ThreadPoolExecutor(max_workers=2)
+    try:
+        running = [pool.submit(run, scheme, link) for scheme in schemes for link in links]
+        waiting = tqdm(running, desc="schemes x channels", disable=not sys.stderr.isatty(), leave=False)
+        return [future.result() for future in waiting]
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _write_record(path: Path, options: argparse.Namespace, results: Sequence[GridResult]) -> None:

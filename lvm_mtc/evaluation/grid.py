@@ -149,7 +149,8 @@ def _run_chunk(scheme, images, loc, key, link, points, num_realisations, progres
     found = []
     for realisation in range(num_realisations):
         realisation_key = jax.random.fold_in(jax.random.clone(channel_key), realisation)
-        result = _send(scheme.system, link, scheme.params, encoded, images, loc, realisation_key, points,
+        draws = _draw(link, *encoded.tokens.shape[:3], scheme.system.config.num_symbols, realisation_key)
+        result = _send(scheme.system, link, scheme.params, encoded, images, loc, draws, points,
                        jnp.float32(scheme.epsilon))
         if realisation:
             result = result._replace(pictures=None)  # one realisation's are shown
@@ -161,6 +162,12 @@ def _run_chunk(scheme, images, loc, key, link, points, num_realisations, progres
 @functools.partial(jax.jit, static_argnums=0)
 def _encode(system: System, params, images, loc, key, mask_prob) -> Encoded:
     return system.encode(params, images, loc, uav_keys(key, images.shape[1]), OperatingPoint(mask_prob=mask_prob))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _draw(link: LinkConfig, batch: int, num_uavs: int, num_tokens: int, num_symbols: int, key) -> phy.LinkDraws:
+    # Apart from _send: the schemes that send equally many tokens share the program, whose compilation is slow.
+    return draw_channel(uav_keys(key, num_uavs), link, batch, num_tokens, num_symbols)
 
 
 class _Sent(NamedTuple):
@@ -176,17 +183,14 @@ class _Sent(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _send(system: System, link: LinkConfig, params, encoded: Encoded, images, loc, key, points, epsilon) -> _Sent:
-    batch, num_uavs, height, width, _ = images.shape
-    num_tokens = encoded.tokens.shape[2]
-    keys = uav_keys(key, num_uavs)
-    draws = draw_channel(keys, link, batch, num_tokens, system.config.num_symbols)
-    inside = metrics.box_mask(loc, height, width)
+def _send(system: System, link: LinkConfig, params, encoded: Encoded, images, loc, draws, points, epsilon) -> _Sent:
+    inside = metrics.box_mask(loc, *images.shape[2:4])
+    unused = jax.random.split(jax.random.key(0), images.shape[1])  # everything random is in draws
 
     def send_point(point):
         snr_db, csi_error_var = point
         point = OperatingPoint(snr_db=snr_db, csi_error_var=csi_error_var, epsilon=epsilon)
-        out = system.transmit(params, encoded, keys, link, point, draws)
+        out = system.transmit(params, encoded, unused, link, point, draws)
         received = jnp.clip(out.images_hat, 0.0, 1.0)
         snr = _realised_snr(out, link) if _measures_snr(system, link) else None
         values = jnp.stack([
