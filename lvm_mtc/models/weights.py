@@ -40,13 +40,21 @@ def flatten_params(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unflatten_params(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Inverse of :func:`flatten_params`."""
+    """Inverse of :func:`flatten_params`.
+
+    Raises:
+        ValueError: if one name is the beginning of another, as in ``"a"`` and ``"a/b"``.
+    """
     params = {}
     for name, value in flat.items():
         *groups, leaf = name.split("/")
         node = params
         for group in groups:
             node = node.setdefault(group, {})
+            if not isinstance(node, dict):
+                raise ValueError(f"tensor name {name!r} goes through another tensor")
+        if leaf in node:
+            raise ValueError(f"tensor name {name!r} is also a group")
         node[leaf] = value
     return params
 
@@ -57,7 +65,7 @@ def save_weights(
     """Writes parameters and their description; the file appears under its name only when it is complete.
 
     Args:
-        path: The file, by custom ``*.npz``; its folder is made.
+        path: The file, ``*.npz`` by convention; its folder is made.
         params: Nested dictionaries of arrays.
         metadata: JSON object: where the weights come from (seed, data, versions) and the model's configuration.
         dtype: Type in which floating-point tensors are stored; None keeps theirs.
@@ -113,11 +121,13 @@ def load_weights(
     if path.is_dir():
         raise WeightsError(f"{path} is a folder, not a weights file")
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+        with open(path, "rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile) or METADATA_NAME not in archive.files:
                 raise WeightsError(f"{path} is not a weights file of lvm_mtc")
             description = json.loads(str(archive[METADATA_NAME]))
             flat = {name: archive[name] for name in archive.files if name != METADATA_NAME}
+            params = unflatten_params(flat)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no weights file {path}") from None
     except WeightsError:
@@ -128,11 +138,10 @@ def load_weights(
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise WeightsError(f"{path} is not a weights file of the format {FORMAT}")
     if dtype is not None:
-        flat = {n: a.astype(dtype) if np.issubdtype(a.dtype, np.floating) else a for n, a in flat.items()}
-    params = unflatten_params(flat)
+        params = jax.tree.map(lambda a: a.astype(dtype) if np.issubdtype(a.dtype, np.floating) else a, params)
     if reference is not None:
         check_params(params, reference, name=str(path))
-    return params, description["metadata"]
+    return params, description.get("metadata", {})
 
 
 def check_params(params: Mapping[str, Any], reference_shapes: Mapping[str, Any], *, name: str = "params") -> None:

@@ -7,6 +7,8 @@ from lvm_mtc.training.optimizer import OptimizerConfig
 
 # What may change between start and resumption because it does not change the numbers.
 _FREE_FIELDS = ("total_steps", "checkpoint_every", "keep_checkpoints", "log_every", "validate_every", "num_devices")
+_COUNTS = ("batch_size", "total_steps", "checkpoint_every", "keep_checkpoints", "log_every", "steps_per_call")
+_OPTIONAL_COUNTS = ("validate_every", "num_devices")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,9 +42,9 @@ class TrainConfig:
     num_devices: int | None = 1
 
     def __post_init__(self):
-        for name in ("batch_size", "total_steps", "checkpoint_every", "keep_checkpoints", "log_every", "steps_per_call"):
+        for name in _COUNTS:
             self._check_count(name)
-        for name in ("validate_every", "num_devices"):
+        for name in _OPTIONAL_COUNTS:
             if getattr(self, name) is not None:
                 self._check_count(name)
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
@@ -56,10 +58,9 @@ class TrainConfig:
                     f"TrainConfig.{name} must be a multiple of steps_per_call = {self.steps_per_call}, got {value}"
                 )
         length = self.total_steps if self.optimizer.total_steps is None else self.optimizer.total_steps
-        if length <= self.optimizer.warmup_steps:
-            raise ValueError(
-                f"TrainConfig.optimizer.warmup_steps must be < total_steps = {length}, got {self.optimizer.warmup_steps}"
-            )
+        warmup = self.optimizer.warmup_steps
+        if length <= warmup:
+            raise ValueError(f"TrainConfig.optimizer.warmup_steps must be < total_steps = {length}, got {warmup}")
 
     def _check_count(self, name: str) -> None:
         value = getattr(self, name)

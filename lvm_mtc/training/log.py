@@ -47,7 +47,8 @@ class JsonLog:
             self._file.write(json.dumps(make_finite(record), allow_nan=False) + "\n")
             self._file.flush()
         except OSError as error:
-            raise OSError(error.errno, f"cannot write the log at step {step} ({error.strerror})", str(self.path)) from error
+            message = f"cannot write the log at step {step} ({error.strerror})"
+            raise OSError(error.errno, message, str(self.path)) from error
 
     def sync(self) -> None:
         """Waits until the log is on the disk; called before a checkpoint that relies on it."""
@@ -69,7 +70,7 @@ class JsonLog:
 
 def cut_log(path: Path, step: int) -> int:
     """Cuts a log at its first line that is unreadable or lies after ``step``; returns the number of lines kept."""
-    if not path.exists():
+    if not path.is_file():
         return 0
     kept, size = 0, 0
     with open(path, "rb") as file:
@@ -77,10 +78,10 @@ def cut_log(path: Path, step: int) -> int:
             if not line.endswith(b"\n"):
                 break
             try:
-                record_step = json.loads(line)["step"]
+                later = json.loads(line)["step"] > step
             except (ValueError, KeyError, TypeError):
                 break
-            if record_step > step:
+            if later:
                 break
             kept, size = kept + 1, size + len(line)
     if size < path.stat().st_size:

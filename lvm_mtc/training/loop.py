@@ -85,8 +85,8 @@ def train(
 
     identity = config.fingerprint() | {f"run.{k}": v for k, v in flatten(dict(fingerprint or {})).items()}
     store = CheckpointStore(run_dir / "checkpoints", keep=config.keep_checkpoints, fingerprint=identity)
-    if not resume and store.steps():
-        raise FileExistsError(f"{run_dir} already holds a run (step {store.steps()[-1]}): resume it or use another folder")
+    if not resume and (saved := store.steps()):
+        raise FileExistsError(f"{run_dir} already holds a run (step {saved[-1]}): resume it or use another folder")
     restored = store.restore(state)
     step, extra = 0, {}
     if restored is not None:

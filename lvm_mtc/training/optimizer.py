@@ -24,6 +24,9 @@ class OptimizerConfig:
         b1: Decay of AdamW's first moment, in [0, 1).
         b2: Decay of AdamW's second moment, in [0, 1).
         eps: AdamW's epsilon, > 0.
+        slow: Parameters with one of these words in their name learn at ``slow_factor`` times the rate, for example
+            matrices that start at a good solution beside others that start at zero.
+        slow_factor: In (0, 1].
     """
 
     learning_rate: float = 1e-3
@@ -35,6 +38,8 @@ class OptimizerConfig:
     b1: float = 0.9
     b2: float = 0.95
     eps: float = 1e-8
+    slow: tuple[str, ...] = ()
+    slow_factor: float = 1.0
 
     def __post_init__(self):
         checks = {
@@ -50,6 +55,7 @@ class OptimizerConfig:
             "b1": (0 <= self.b1 < 1, "in [0, 1)"),
             "b2": (0 <= self.b2 < 1, "in [0, 1)"),
             "eps": (self.eps > 0, "> 0"),
+            "slow_factor": (0 < self.slow_factor <= 1, "in (0, 1]"),
         }
         for name, (passed, wanted) in checks.items():
             if not passed:
@@ -85,6 +91,11 @@ def decay_mask(params):
     return jax.tree_util.tree_map_with_path(decays, params)
 
 
+def slow_mask(params, words: tuple[str, ...]):
+    """True for the leaves that have one of ``words`` in their name."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: any(word in path_name(path) for word in words), params)
+
+
 def make_optimizer(config: OptimizerConfig, total_steps: int) -> tuple[optax.GradientTransformation, Callable]:
     """Builds the optimiser.
 
@@ -108,5 +119,6 @@ def make_optimizer(config: OptimizerConfig, total_steps: int) -> tuple[optax.Gra
     adamw = optax.adamw(
         schedule, b1=config.b1, b2=config.b2, eps=config.eps, weight_decay=config.weight_decay, mask=decay_mask
     )
+    slow = optax.masked(optax.scale(config.slow_factor), lambda params: slow_mask(params, config.slow))
     clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
-    return optax.chain(clip, adamw), schedule
+    return optax.chain(clip, adamw, slow), schedule

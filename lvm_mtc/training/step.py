@@ -45,9 +45,9 @@ def make_train_step(
         mesh: Device mesh with an axis ``"data"``; None: one device.
 
     Returns:
-        ``train_step(state, data) -> (state, metrics)``. Every metric is an array ``[steps_per_call]``: ``loss_fn``'s own
-        and ``loss``, ``grad_norm`` (before clipping, learned parameters only), ``learning_rate`` and ``finite`` (bool:
-        loss and gradient norm are finite).
+        ``train_step(state, data) -> (state, metrics)``. Every metric is an array ``[steps_per_call]``: ``loss_fn``'s
+        own and ``loss``, ``grad_norm`` (before clipping, learned parameters only), ``learning_rate`` and ``finite``
+        (bool: loss and gradient norm are finite).
     """
     mesh = make_mesh(1) if mesh is None else mesh
 
@@ -61,7 +61,7 @@ def make_train_step(
 
         (loss, metrics), grads = jax.value_and_grad(objective, has_aux=True)(learned)
         check_metrics(metrics)
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, learned)
         learned = optax.apply_updates(learned, updates)
         ema = None if ema_decay is None else update_average(state.ema, learned, state.step, ema_decay)
@@ -91,14 +91,18 @@ def check_metrics(metrics: dict[str, jax.Array]) -> None:
 
 
 def check_batch(batch_fn: BatchFn, data: PyTree, batch_size: int, num_devices: int) -> None:
-    """Checks, without running anything, that ``batch_fn`` yields the batch that the configuration promises.
+    """Checks, without running anything, that ``batch_fn`` yields a batch that the devices can share.
+
+    Arrays of a batch may differ in their leading axis (a mixture of kinds of examples).
 
     Raises:
-        ValueError: if the leading axis of a batch array is not ``batch_size``, or the devices do not divide it.
+        ValueError: if an array's leading axis is larger than ``batch_size``, or the devices do not divide it.
     """
-    if batch_size % num_devices:
-        raise ValueError(f"batch_size must be a multiple of the {num_devices} devices, got {batch_size}")
     batch = jax.eval_shape(batch_fn, data, jax.random.key(0))
     for leaf in jax.tree.leaves(batch):
-        if leaf.shape and leaf.shape[0] != batch_size:
+        if leaf.shape and leaf.shape[0] > batch_size:
             raise ValueError(f"batch_fn returned an array of shape {leaf.shape}, but batch_size is {batch_size}")
+        if leaf.shape and leaf.shape[0] % num_devices:
+            raise ValueError(
+                f"batch_fn returned an array of shape {leaf.shape}, but {num_devices} devices cannot share it"
+            )

@@ -97,8 +97,10 @@ def main() -> int:
     except TrainingStopped as stop:
         print(stop)
         return 128 + stop.signum
-    leaves = jax.tree_util.tree_leaves_with_path((state._replace(key=jax.random.key_data(state.key)), averaged_params(state)))
-    arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+    finals = (state._replace(key=jax.random.key_data(state.key)), averaged_params(state))
+    arrays = {
+        jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(finals)
+    }
     np.savez(arguments.run_dir / "final.npz", **arrays)
     return 0
 
