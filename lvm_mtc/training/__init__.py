@@ -5,7 +5,7 @@ from lvm_mtc.training.config import TrainConfig
 from lvm_mtc.training.log import JsonLog, read_log
 from lvm_mtc.training.loop import train
 from lvm_mtc.training.mesh import make_mesh, replicated, shard_batch
-from lvm_mtc.training.monitor import NonFiniteLoss, TrainingStopped
+from lvm_mtc.training.monitor import NonFiniteLoss, RunBusy, TrainingStopped
 from lvm_mtc.training.optimizer import OptimizerConfig, make_optimizer, warmup_cosine
 from lvm_mtc.training.state import TrainState, averaged_params, init_state, merge_params, split_params
 from lvm_mtc.training.step import make_train_step
@@ -16,6 +16,7 @@ __all__ = [
     "JsonLog",
     "NonFiniteLoss",
     "OptimizerConfig",
+    "RunBusy",
     "TrainConfig",
     "TrainState",
     "TrainingStopped",

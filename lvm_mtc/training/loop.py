@@ -16,7 +16,7 @@ from lvm_mtc.training.checkpoint import CheckpointStore
 from lvm_mtc.training.config import TrainConfig, flatten
 from lvm_mtc.training.log import JsonLog
 from lvm_mtc.training.mesh import make_mesh, replicated
-from lvm_mtc.training.monitor import MetricsWindow, NonFiniteLoss, Speed, TrainingStopped, stop_requests
+from lvm_mtc.training.monitor import MetricsWindow, NonFiniteLoss, Speed, TrainingStopped, only_process, stop_requests
 from lvm_mtc.training.optimizer import make_optimizer
 from lvm_mtc.training.state import PyTree, Trainable, TrainState, averaged_params, init_state
 from lvm_mtc.training.step import BatchFn, LossFn, check_batch, make_train_step
@@ -45,7 +45,8 @@ def train(
     """Trains, from ``init_params`` or from where the same run in ``run_dir`` stopped.
 
     A run that is killed at any moment and started again ends with the same parameters and the same log, bit for bit,
-    on the same machine and number of devices. ``run_dir`` holds ``log.jsonl`` and ``checkpoints/``.
+    on the same machine and number of devices. ``run_dir`` holds ``log.jsonl``, ``checkpoints/`` and the
+    file ``lock``.
 
     Args:
         config: Numbers of the run.
@@ -58,8 +59,8 @@ def train(
         fingerprint: What else must be the same when the run is resumed (the model's configuration, the data's name):
             nested mappings of JSON scalars and lists of them.
         trainable: Predicate on parameter names ``"a/b/c"``; the others are frozen and take no optimiser memory.
-        validate: Called every ``config.validate_every`` steps and at the end with the parameters (averaged, where
-            ``ema_decay`` is set) and the step; the numbers it returns are logged.
+        validate: Called every ``config.validate_every`` steps and at the end (never, where that is None) with the
+            parameters (averaged, where ``ema_decay`` is set) and the step; the numbers it returns are logged.
         mesh: Device mesh; None makes one of ``config.num_devices``.
         progress: Whether to draw a progress bar on stderr; None: only on a terminal.
 
@@ -70,6 +71,7 @@ def train(
         NonFiniteLoss: naming the step in which the loss or the gradient is NaN or infinite; nothing is saved after it.
         TrainingStopped: after SIGTERM or Ctrl-C, once the state is saved.
         CheckpointError: if the folder's checkpoints belong to another configuration, or are all damaged.
+        RunBusy: if another process trains in ``run_dir``.
         FileExistsError: if ``resume`` is False and the folder holds checkpoints.
         OSError: if a checkpoint or the log cannot be written; one line.
         ValueError: for a batch that does not fit the configuration.
@@ -80,17 +82,6 @@ def train(
     optimizer, schedule = make_optimizer(config.optimizer, config.total_steps)
     key = jax.random.fold_in(jax.random.key(config.seed), _TRAINING_STREAM)
     state = init_state(init_params, optimizer, key, trainable=trainable, ema=config.ema_decay is not None)
-    state = jax.device_put(state, replicated(mesh))
-    data = jax.device_put(data, replicated(mesh))
-
-    identity = config.fingerprint() | {f"run.{k}": v for k, v in flatten(dict(fingerprint or {})).items()}
-    store = CheckpointStore(run_dir / "checkpoints", keep=config.keep_checkpoints, fingerprint=identity)
-    if not resume and (saved := store.steps()):
-        raise FileExistsError(f"{run_dir} already holds a run (step {saved[-1]}): resume it or use another folder")
-    restored = store.restore(state)
-    step, extra = 0, {}
-    if restored is not None:
-        state, step, extra = restored
     train_step = make_train_step(
         loss_fn,
         batch_fn,
@@ -101,25 +92,32 @@ def train(
         steps_per_call=config.steps_per_call,
         mesh=mesh,
     )
-    hidden = not sys.stderr.isatty() if progress is None else not progress
-    with (
-        JsonLog(run_dir / "log.jsonl", step=step) as log,
-        tqdm.tqdm(total=config.total_steps, initial=step, unit="step", disable=hidden, dynamic_ncols=True) as bar,
-        stop_requests() as stops,
-    ):
-        if log.records == 0:
-            log.write(0, "start", config=dataclasses.asdict(config), run=dict(fingerprint or {}), **environment(mesh))
-        run = _Run(config, store, log, bar, validate)
-        run.window = MetricsWindow(extra.get("window"))
-        return run.go(state, step, train_step, data, stops)
+    identity = config.fingerprint() | {f"run.{k}": v for k, v in flatten(dict(fingerprint or {})).items()}
+    with only_process(run_dir):
+        store = CheckpointStore(run_dir / "checkpoints", keep=config.keep_checkpoints, fingerprint=identity)
+        if not resume and (saved := store.steps()):
+            raise FileExistsError(f"{run_dir} already holds a run (step {saved[-1]}): resume it or use another folder")
+        state = jax.device_put(state, replicated(mesh))
+        state, step, extra = store.restore(state) or (state, 0, {})
+        hidden = not sys.stderr.isatty() if progress is None else not progress
+        with (
+            JsonLog(run_dir / "log.jsonl", step=step) as log,
+            tqdm.tqdm(total=config.total_steps, initial=step, unit="step", disable=hidden, dynamic_ncols=True) as bar,
+            stop_requests() as stops,
+        ):
+            if log.records == 0:
+                about = {"config": dataclasses.asdict(config), "run": dict(fingerprint or {})}
+                log.write(0, "start", **about, **environment(mesh))
+            run = _Run(config, store, log, bar, validate, MetricsWindow(extra.get("window")))
+            return run.go(state, step, train_step, jax.device_put(data, replicated(mesh)), stops)
 
 
 class _Run:
     """The running loop: what is due at a step, in the order that makes a resumed log equal an undisturbed one."""
 
-    def __init__(self, config: TrainConfig, store: CheckpointStore, log: JsonLog, bar, validate: ValidateFn | None):
-        self.config, self.store, self.log, self.bar, self.validate = config, store, log, bar, validate
-        self.window, self.speed = MetricsWindow(), Speed()
+    def __init__(self, config: TrainConfig, store: CheckpointStore, log: JsonLog, bar, validate, window: MetricsWindow):
+        self.config, self.store, self.log, self.bar = config, store, log, bar
+        self.validate, self.window, self.speed = validate, window, Speed()
 
     def go(self, state: TrainState, step: int, train_step: Callable, data: PyTree, stops: list[int]) -> TrainState:
         config = self.config

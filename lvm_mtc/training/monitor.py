@@ -6,9 +6,15 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import jax
 import numpy as np
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such lock
+    fcntl = None
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -26,6 +32,10 @@ class TrainingStopped(RuntimeError):
         super().__init__(message)
         self.step = step
         self.signum = signum
+
+
+class RunBusy(RuntimeError):
+    """Another process trains in the same run folder."""
 
 
 class MetricsWindow:
@@ -106,6 +116,24 @@ class Speed:
         began = time.monotonic()
         yield
         self._since += time.monotonic() - began
+
+
+@contextlib.contextmanager
+def only_process(run_dir: Path):
+    """Holds the run folder, so that a second process does not train in it; the system lets go of it after any death.
+
+    Raises:
+        RunBusy: if another process holds it.
+        OSError: if the folder cannot be made or written to.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with open(run_dir / "lock", "w") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunBusy(f"another process is training in {run_dir}") from None
+        yield
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from lvm_mtc.training import (
     CheckpointStore,
     NonFiniteLoss,
     OptimizerConfig,
+    RunBusy,
     TrainConfig,
     TrainingStopped,
     averaged_params,
@@ -24,6 +25,7 @@ from lvm_mtc.training import (
     read_log,
     train,
 )
+from lvm_mtc.training.monitor import only_process
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
 
@@ -207,6 +209,12 @@ def test_what_does_not_change_the_numbers_may_change(finished, tmp_path):
 def test_resume_false_refuses_a_folder_with_a_run(finished):
     with pytest.raises(FileExistsError, match=r"already holds a run \(step 40\)"):
         run(finished[0], resume=False)
+
+
+def test_a_second_process_in_the_same_folder_is_refused(tmp_path):
+    with only_process(tmp_path / "run"), pytest.raises(RunBusy, match="another process is training in .*run"):
+        run(tmp_path / "run")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["lock"]
 
 
 def test_a_batch_of_another_size_is_refused_before_anything_is_written(tmp_path):
