@@ -1,6 +1,7 @@
 """Checkpoints of a whole training state. The only file that knows orbax."""
 
 import errno
+import json
 import re
 import shutil
 import warnings
@@ -35,11 +36,15 @@ class CheckpointStore:
         Args:
             directory: Folder of the checkpoints; made at the first save.
             keep: How many of the newest to keep, >= 1.
-            fingerprint: Flat mapping of whatever must not change between start and resumption to JSON scalars.
+            fingerprint: Flat mapping of whatever must not change between start and resumption to JSON values.
+
+        Raises:
+            TypeError: if a value of the fingerprint is not JSON.
         """
         self.directory = Path(directory).absolute()
         self.keep = keep
-        self.fingerprint = dict(fingerprint or {})
+        # As JSON gives it back: tuples are lists there.
+        self.fingerprint = json.loads(json.dumps(dict(fingerprint or {})))
         for leftover in self.directory.glob("step_*.orbax-checkpoint-tmp*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -106,38 +111,29 @@ class CheckpointStore:
             CheckpointError: if the checkpoint's fingerprint or shapes differ from this run's (the message names the
                 first difference), or if all checkpoints are damaged.
         """
-        steps = self.steps()
-        for step in reversed(steps):
+        damaged = {}
+        for step in reversed(self.steps()):
             path = self.path(step)
             try:
                 record = ocp.metadata(path).custom_metadata
                 parts = {name: record[name] for name in ("fingerprint", "arrays", "crc32", "extra")}
             except Exception as error:
-                self._set_aside(path, error)
+                damaged[path] = first_line(error)
                 continue
             self._check_same_run(path, parts, reference)
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # orbax speaks of shardings, which the reference fixes
-                    state = ocp.load(path, jax.tree.map(abstract, reference))
-                compare_checksums(state, parts["crc32"])
+                state = load_checked(path, reference, parts["crc32"])
             except Exception as error:
-                self._set_aside(path, error)
+                damaged[path] = first_line(error)
                 continue
+            # Only now: where nothing at all can be read, the fault may lie elsewhere, and everything stays in place.
+            for other, reason in damaged.items():
+                set_aside(other, reason, step)
             return state, step, parts["extra"]
-        if steps:
-            raise CheckpointError(f"none of the {len(steps)} checkpoints in {self.directory} can be read")
+        if damaged:
+            newest, reason = next(iter(damaged.items()))
+            raise CheckpointError(f"none of the {len(damaged)} checkpoints can be read; the newest, {newest}: {reason}")
         return None
-
-    def _set_aside(self, path: Path, error: Exception) -> None:
-        """Renames a damaged checkpoint, so that it is neither read again nor counted among those to keep."""
-        aside = path.with_name(path.name + "_damaged")
-        shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
-        warnings.warn(
-            f"checkpoint {path} is damaged ({first_line(error)}): moved to {aside.name}, going back to the one before",
-            stacklevel=3,
-        )
 
     def _check_same_run(self, path: Path, record: Mapping[str, Any], reference: PyTree) -> None:
         pairs = ((record["fingerprint"], self.fingerprint), (record["arrays"], describe(reference)))
@@ -149,6 +145,25 @@ class CheckpointStore:
                         f"{path} belongs to another configuration: {name} was {was}, now it is {wanted}; "
                         "use the old value or another folder"
                     )
+
+
+def load_checked(path: Path, reference: PyTree, crc32: Mapping[str, int]) -> PyTree:
+    """Loads a checkpoint into the structure and shardings of ``reference`` and compares its checksums."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # orbax speaks of shardings, which the reference fixes
+        state = ocp.load(path, jax.tree.map(abstract, reference))
+    for name, value in checksums(state).items():
+        if value != crc32.get(name):
+            raise CheckpointError(f"array {name} does not match its checksum")
+    return state
+
+
+def set_aside(path: Path, reason: str, step: int) -> None:
+    """Renames a damaged checkpoint, so that it is neither read again nor counted among those to keep."""
+    aside = path.with_name(path.name + "_damaged")
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
+    warnings.warn(f"{path} is damaged ({reason}): renamed to {aside.name}, going back to step {step}", stacklevel=4)
 
 
 def first_line(error: Exception) -> str:
@@ -177,10 +192,3 @@ def checksums(state: PyTree) -> dict[str, int]:
         return zlib.crc32(np.ascontiguousarray(np.asarray(leaf)).view(np.uint8).data if leaf.size else b"")
 
     return {path_name(path): crc(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
-
-
-def compare_checksums(state: PyTree, expected: Mapping[str, int]) -> None:
-    """Raises CheckpointError naming the first array whose bytes are not those that were saved."""
-    for name, value in checksums(state).items():
-        if value != expected.get(name):
-            raise CheckpointError(f"array {name} does not match its checksum")
