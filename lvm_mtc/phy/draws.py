@@ -118,7 +118,9 @@ def draw_link(
     num_blocks, _ = block_layout(num_slots if total_slots is None else total_slots, block_length, pilots)
 
     def draw(one_key: jax.Array, lead: tuple[int, ...]) -> LinkDraws:
-        csi_shape = (*lead, num_blocks, num_rx_ant, num_tx_ant) if fading is not None else (*lead, num_blocks, num_tx_ant)
+        csi_shape = (
+            (*lead, num_blocks, num_rx_ant, num_tx_ant) if fading is not None else (*lead, num_blocks, num_tx_ant)
+        )
         h = None
         if fading is not None:
             h = fading(

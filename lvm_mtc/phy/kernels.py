@@ -11,11 +11,17 @@ from lvm_mtc.phy.linalg import (
     MAX_UNROLLED,
     apply_lower,
     apply_lower_hermitian,
-    column_powers,
+    conj_times_vector,
+    conj_transpose,
     gram,
     inverse_cholesky,
+    inverse_diagonal,
+    join_real,
+    join_vector,
+    powers,
     split_matrix,
     split_vector,
+    times_vector,
 )
 from lvm_mtc.phy.numerics import abs2
 
@@ -55,9 +61,7 @@ def _per_stream(value: jax.Array) -> jax.Array:
     return value if value.ndim == 0 else value[..., None]
 
 
-def ridge_solve(
-    y: jax.Array, h: jax.Array, ridge: jax.Array, active: jax.Array | None
-) -> tuple[jax.Array, jax.Array]:
+def ridge_solve(y: jax.Array, h: jax.Array, ridge: jax.Array, active: jax.Array | None) -> tuple[jax.Array, jax.Array]:
     """``(H^H H + ridge I)^-1 H^H y`` and the diagonal of that inverse, solved on the side of the streams.
 
     A silent stream loses its column and gets 1 on the diagonal, which takes it out of the system.
@@ -75,17 +79,13 @@ def ridge_solve(
     h = _silence(h, active)
     if _small(h):
         rows = split_matrix(h)
-        observed = split_vector(y)
-        silent = None if active is None else [1 - a.astype(ridge.dtype) for a in split_vector(active)]
-        lower = gram(rows)
-        for i, row in enumerate(lower):
-            row[i] = row[i] + ridge if silent is None else row[i] + ridge + silent[i]
-        w = inverse_cholesky(lower)
-        matched = [sum(jnp.conj(p) * q for p, q in zip(c, observed, strict=True)) for c in zip(*rows, strict=True)]
-        solution = apply_lower_hermitian(w, apply_lower(w, matched))
-        return jnp.stack(jnp.broadcast_arrays(*solution), axis=-1), jnp.stack(
-            jnp.broadcast_arrays(*column_powers(w)), axis=-1
-        )
+        below, diagonal = gram(rows)
+        diagonal = [power + ridge for power in diagonal]
+        if active is not None:
+            diagonal = [d + (1 - active[..., n].astype(ridge.dtype)) for n, d in enumerate(diagonal)]
+        w = inverse_cholesky(below, diagonal)
+        solution = apply_lower_hermitian(w, apply_lower(w, conj_times_vector(rows, split_vector(y))))
+        return join_vector(solution), join_real(inverse_diagonal(w))
     diagonal = _per_stream(ridge) if active is None else _per_stream(ridge) + (1 - active.astype(ridge.dtype))
     w = _inverse_factor(_add_diagonal(jnp.matmul(_hermitian(h), h, precision=HIGHEST), diagonal))
     solution = _times(_hermitian(w), _times(w, _times(_hermitian(h), y)))
@@ -112,23 +112,17 @@ def observation_solve(
     h = _silence(h, active)
     if _small(h):
         rows = split_matrix(h)
-        lower = gram([[jnp.conj(p) for p in column] for column in zip(*rows, strict=True)])
-        for i, row in enumerate(lower):
-            row[i] = row[i] + no
-        w = inverse_cholesky(lower)
-        inner = apply_lower(w, split_vector(y))
+        below, diagonal = gram(conj_transpose(rows))
+        w = inverse_cholesky(below, [power + no for power in diagonal])
         columns = [apply_lower(w, list(column)) for column in zip(*rows, strict=True)]
-        solution = [sum(jnp.conj(p) * q for p, q in zip(column, inner, strict=True)) for column in columns]
-        gain = [sum(abs2(p) for p in column) for column in columns]
-        return jnp.stack(jnp.broadcast_arrays(*solution), axis=-1), jnp.stack(jnp.broadcast_arrays(*gain), axis=-1)
+        whitened = [list(row) for row in zip(*columns, strict=True)]
+        return join_vector(conj_times_vector(whitened, apply_lower(w, split_vector(y)))), join_real(powers(whitened))
     w = _inverse_factor(_add_diagonal(jnp.matmul(h, _hermitian(h), precision=HIGHEST), _per_stream(no)))
     columns = jnp.matmul(w, h, precision=HIGHEST)
     return _times(_hermitian(columns), _times(w, y)), jnp.sum(abs2(columns), axis=-2)
 
 
-def matched_filter(
-    y: jax.Array, h: jax.Array, active: jax.Array | None
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+def matched_filter(y: jax.Array, h: jax.Array, active: jax.Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:
     """``H^H y``, the power of each column of H, and the power that the other columns leave in its matched filter.
 
     Args:
@@ -176,6 +170,4 @@ def transmit(h: jax.Array, x: jax.Array) -> jax.Array:
     """
     if not _small(h):
         return _times(h, x)
-    sent = split_vector(x)
-    received = [sum(p * q for p, q in zip(row, sent, strict=True)) for row in split_matrix(h)]
-    return jnp.stack(received, axis=-1)
+    return join_vector(times_vector(split_matrix(h), split_vector(x)))

@@ -4,10 +4,11 @@ Two topologies. In :func:`broadcast` every UAV hears the base station through a 
 all streams (stream k = UAV k) are detected from one observation. All points of a sweep can share their random draws
 (``draws=``): results are then smooth in ``no`` and ``csi_error_var``.
 
-What the receiver is given: ``paper``, ``unbiased``, ``zf`` and ``mf`` take the estimate ``h_hat`` as it is and trust it.
-``robust`` knows the variance of its error: it works with the posterior mean and variance of the channel. Under AWGN (``fading=None``) there are num_tx_ant parallel 1x1 links with h = 1 and ``h_hat = 1 + e``,
-e ~ CN(0, s), for every CSI model (pilots: s = no / num_pilots); ``robust`` then adds s to the noise once and does not
-shrink ``h_hat``, because the receiver does not know that the channel is 1.
+What the receiver is given: ``paper``, ``unbiased``, ``zf`` and ``mf`` take the estimate ``h_hat`` as it is and trust
+it. ``robust`` knows the variance of its error: it works with the posterior mean and variance of the channel. Under
+AWGN (``fading=None``) there are num_tx_ant parallel 1x1 links with h = 1 and ``h_hat = 1 + e``, e ~ CN(0, s), for
+every CSI model (pilots: s = no / num_pilots); ``robust`` then adds s to the noise once and does not shrink ``h_hat``,
+because the receiver does not know that the channel is 1.
 """
 
 from typing import NamedTuple
@@ -232,8 +233,12 @@ def _link(key, x, *, no, csi_error_var, num_rx_ant, slot_index, active, setting,
     realised = _realise(key, x, no, setting, injected, num_rx_ant)
     h_hat = None if injected.h_hat is None else _fit("h_hat", injected.h_hat, realised.h.shape, x.dtype)
     h_hat, mean, variance, error_cov = _estimate(
-        realised, align("no", no, lead, 1, dtype), align("csi_error_var", csi_error_var, lead, 1, dtype),
-        setting, prior, h_hat,
+        realised,
+        align("no", no, lead, 1, dtype),
+        align("csi_error_var", csi_error_var, lead, 1, dtype),
+        setting,
+        prior,
+        h_hat,
     )
     robust = setting.equalizer == "robust"
     channel = grid.channel(mean if robust else h_hat, 1 if awgn else 2)
@@ -241,7 +246,7 @@ def _link(key, x, *, no, csi_error_var, num_rx_ant, slot_index, active, setting,
     no = align("no", no, lead, 3 if awgn else 2, dtype)
     variance = variance if robust else jnp.zeros((), dtype)
     if variance.ndim:
-        variance = variance.reshape(*variance.shape, *(1,) * (no_rank(lead, awgn) - variance.ndim))
+        variance = variance.reshape(variance.shape + (1,) * (len(lead) + (3 if awgn else 2) - variance.ndim))
     equalize = EQUALIZERS[setting.equalizer]
     if awgn:
         y = x_grid + noise_grid
@@ -261,8 +266,15 @@ def _link(key, x, *, no, csi_error_var, num_rx_ant, slot_index, active, setting,
     return LinkOutput(x_hat=x_hat, no_eff=no_eff, h=realised.h, h_hat=h_hat, y=y)
 
 
-def no_rank(lead, awgn):
-    return len(lead) + (3 if awgn else 2)
+def _num_rx_ant(x: jax.Array, num_rx_ant: int | None, injected: _Injected) -> int:
+    """The number asked for, else that of what was injected, else one antenna per stream."""
+    if num_rx_ant is not None:
+        return num_rx_ant
+    if injected.h is not None and injected.h.ndim >= 2:
+        return injected.h.shape[-2]
+    if injected.draws is not None:
+        return injected.draws.noise.shape[-1]
+    return x.shape[-1]
 
 
 def broadcast(
@@ -286,7 +298,46 @@ def broadcast(
     noise: jax.Array | None = None,
     prior: ChannelPrior | None = None,
 ) -> LinkOutput:
-    """TODO."""
+    """Send to every UAV through a channel of its own, and equalise.
+
+    ``y = H_k x + n`` in every slot, for UAV k. The channel is constant within a coherence block; the estimation error
+    is drawn as often as the channel.
+
+    Args:
+        key: Typed key: a scalar, which is split into one key per UAV, or one key per UAV, ``[num_uavs]``. The draws of
+            a UAV depend on its key only. None if nothing has to be drawn.
+        x: What each UAV is to hear, ``[..., num_uavs, num_slots, num_tx_ant]`` complex, power 1 per active symbol.
+        no: Noise variance per complex dimension, linear, > 0; scalar or broadcasting against
+            ``[..., num_uavs]``; traced.
+        csi_error_var: Variance of each entry of the estimation error, linear, >= 0; scalar or broadcasting against
+            ``[..., num_uavs]``; traced. Pilot-based CSI takes it from ``no`` instead.
+        fading: Sampler of ``phy.fading`` with its numbers bound, or None for AWGN.
+        num_rx_ant: Receive antennas of each UAV; None: num_tx_ant.
+        block_length: Slots of a coherence block, pilots included; None: one block for everything.
+        total_slots: Length of the time axis that the blocks divide, in slots of data; None: ``num_slots``.
+        slot_index: Integer place of each slot on that axis, ``[..., num_uavs, num_slots]``, traced, in
+            [0, total_slots). None: ``arange``.
+            Across several blocks, a place beyond the axis gives NaN.
+        active: Boolean, shape of ``x``: symbols on air. The rest is sent as 0
+            and comes back as 0 with ``no_eff`` 1; the receiver still counts its stream as interference.
+        csi: ``additive``, ``mmse``, ``pilots_ls`` or ``pilots_lmmse`` (see ``phy.csi``).
+        num_pilots: Pilots T per block and antenna, >= num_tx_ant, for the two pilot-based models.
+        equalizer: A name of ``EQUALIZERS``; see the table in ``phy.mimo`` for what ``no_eff`` then means.
+        draws: Unit-variance draws to use instead of drawing from ``key``; see :func:`draw_link`.
+        h: Channel to use, ``[..., num_uavs, num_blocks, num_rx_ant, num_tx_ant]`` complex.
+        h_hat: Estimate to use, shape of ``h``; what the estimator named by ``csi`` returned.
+        noise: Noise to add as it is (not scaled by ``no``), ``[..., num_uavs, num_slots, num_rx_ant]`` complex.
+        prior: What the receiver knows about the channel, for ``robust``, ``mmse`` and ``pilots_lmmse``; a mean
+            broadcasts against the channel. None is the i.i.d. unit prior: with it, the posterior is exact for Rayleigh,
+            and for other fading the linear MMSE estimate that treats every entry by itself.
+
+    Returns:
+        See :class:`LinkOutput`.
+
+    Raises:
+        ValueError: on unknown names, shapes or counts that do not fit, AWGN with num_rx_ant != num_tx_ant, a coherence
+            block shorter than ``num_pilots + 1``, or a missing key.
+    """
     require_complex("x", x)
     if x.ndim < 3:
         raise ValueError(f"x must be [..., num_uavs, num_slots, num_tx_ant], got shape {x.shape}")
@@ -295,8 +346,16 @@ def broadcast(
     setting = _Setting(fading, block_length, total_slots, csi, num_pilots, equalizer, drop_silent=False)
     injected = _Injected(draws, h, h_hat, noise)
     return _link(
-        key, x, no=no, csi_error_var=csi_error_var, num_rx_ant=_num_rx_ant(x, num_rx_ant, injected),
-        slot_index=slot_index, active=active, setting=setting, injected=injected, prior=prior,
+        key,
+        x,
+        no=no,
+        csi_error_var=csi_error_var,
+        num_rx_ant=_num_rx_ant(x, num_rx_ant, injected),
+        slot_index=slot_index,
+        active=active,
+        setting=setting,
+        injected=injected,
+        prior=prior,
     )
 
 
@@ -321,24 +380,55 @@ def joint(
     noise: jax.Array | None = None,
     prior: ChannelPrior | None = None,
 ) -> LinkOutput:
-    """TODO."""
+    """Detect all streams from one observation; stream k belongs to UAV k (Eq. 4-5 of LVM-MTC read literally).
+
+    Args:
+        key: Typed key, scalar. None if nothing has to be drawn.
+        x: ``[..., num_slots, num_uavs]`` complex, power 1 per active symbol.
+        no: Noise variance per complex dimension, linear, > 0; scalar or broadcasting against ``[...]``; traced.
+        csi_error_var: Variance of each entry of the estimation error, linear, >= 0; scalar or broadcasting against
+            ``[...]``; traced. Pilot-based CSI takes it from ``no`` instead.
+        fading: Sampler of ``phy.fading`` with its numbers bound, or None for AWGN.
+        num_rx_ant: Receive antennas; None: num_uavs.
+        block_length: Slots of a coherence block, pilots included; None: one block for everything.
+        total_slots: Length of the time axis that the blocks divide, in slots of data; None: ``num_slots``.
+        slot_index: Integer place of each slot on that axis, ``[..., num_slots]``, traced, in [0, total_slots). None:
+            ``arange``.
+            Across several blocks, a place beyond the axis gives NaN.
+        active: Boolean, shape of ``x``: symbols on air. The rest is sent as 0
+            and comes back as 0 with ``no_eff`` 1; the detector knows it and drops its columns.
+        csi: ``additive``, ``mmse``, ``pilots_ls`` or ``pilots_lmmse`` (see ``phy.csi``).
+        num_pilots: Pilots T per block and antenna, >= num_tx_ant, for the two pilot-based models.
+        equalizer: A name of ``EQUALIZERS``; see the table in ``phy.mimo`` for what ``no_eff`` then means.
+        draws: Unit-variance draws to use instead of drawing from ``key``; see :func:`draw_link`.
+        h: Channel to use, ``[..., num_blocks, num_rx_ant, num_uavs]`` complex.
+        h_hat: Estimate to use, shape of ``h``; what the estimator named by ``csi`` returned.
+        noise: Noise to add as it is (not scaled by ``no``), ``[..., num_slots, num_rx_ant]`` complex.
+        prior: What the receiver knows about the channel, for ``robust``, ``mmse`` and ``pilots_lmmse``; a mean
+            broadcasts against the channel. None is the i.i.d. unit prior: with it, the posterior is exact for Rayleigh,
+            and for other fading the linear MMSE estimate that treats every entry by itself.
+
+    Returns:
+        See :class:`LinkOutput`.
+
+    Raises:
+        ValueError: on unknown names, shapes or counts that do not fit, AWGN with num_rx_ant != num_tx_ant, a coherence
+            block shorter than ``num_pilots + 1``, or a missing key.
+    """
     require_complex("x", x)
     if x.ndim < 2:
         raise ValueError(f"x must be [..., num_slots, num_uavs], got shape {x.shape}")
     setting = _Setting(fading, block_length, total_slots, csi, num_pilots, equalizer, drop_silent=True)
     injected = _Injected(draws, h, h_hat, noise)
     return _link(
-        key, x, no=no, csi_error_var=csi_error_var, num_rx_ant=_num_rx_ant(x, num_rx_ant, injected),
-        slot_index=slot_index, active=active, setting=setting, injected=injected, prior=prior,
+        key,
+        x,
+        no=no,
+        csi_error_var=csi_error_var,
+        num_rx_ant=_num_rx_ant(x, num_rx_ant, injected),
+        slot_index=slot_index,
+        active=active,
+        setting=setting,
+        injected=injected,
+        prior=prior,
     )
-
-
-def _num_rx_ant(x: jax.Array, num_rx_ant: int | None, injected: _Injected) -> int:
-    """The number asked for, else that of what was injected, else one antenna per stream."""
-    if num_rx_ant is not None:
-        return num_rx_ant
-    if injected.h is not None and injected.h.ndim >= 2:
-        return injected.h.shape[-2]
-    if injected.draws is not None:
-        return injected.draws.noise.shape[-1]
-    return x.shape[-1]

@@ -36,8 +36,10 @@ def _prepare(y, h_hat, no, csi_error_var, active, noise_cov):
     require_complex("y", y)
     require_complex("h_hat", h_hat)
     if h_hat.ndim < 2 or y.ndim < 1 or h_hat.shape[-2] != y.shape[-1]:
-        raise ValueError(f"the antenna axes of y {y.shape} and h_hat {h_hat.shape} differ: expected [..., num_rx_ant] "
-                         "and [..., num_rx_ant, num_tx_ant]")
+        raise ValueError(
+            f"the antenna axes of y {y.shape} and h_hat {h_hat.shape} differ: expected [..., num_rx_ant] "
+            "and [..., num_rx_ant, num_tx_ant]"
+        )
     try:
         lead = jnp.broadcast_shapes(y.shape[:-1], h_hat.shape[:-2])
     except ValueError as error:
@@ -51,13 +53,15 @@ def _prepare(y, h_hat, no, csi_error_var, active, noise_cov):
     csi_error_var = align("csi_error_var", csi_error_var, lead, 0, real_dtype(y))
     if active is not None:
         if active.shape[-1:] != (num_tx_ant,) or active.dtype != jnp.bool_ or active.ndim > len(lead) + 1:
-            raise ValueError(f"active must be boolean [..., {num_tx_ant}] for h_hat {h_hat.shape}, "
-                             f"got {active.dtype} {active.shape}")
+            raise ValueError(
+                f"active must be boolean [..., {num_tx_ant}] for h_hat {h_hat.shape}, got {active.dtype} {active.shape}"
+            )
         active = _lift(active, lead, 1)
     if noise_cov is not None:
         if noise_cov.shape[-2:] != (num_rx_ant, num_rx_ant) or noise_cov.ndim > len(lead) + 2:
-            raise ValueError(f"noise_cov must be [..., {num_rx_ant}, {num_rx_ant}] for y {y.shape}, "
-                             f"got {noise_cov.shape}")
+            raise ValueError(
+                f"noise_cov must be [..., {num_rx_ant}, {num_rx_ant}] for y {y.shape}, got {noise_cov.shape}"
+            )
         noise_cov = _lift(jnp.asarray(noise_cov, dtype), lead, 2)
     return y, h_hat, no, csi_error_var, active, noise_cov
 

@@ -215,7 +215,9 @@ def measure_snr_db(
     """
     _check_convention(convention)
     if received.shape != y.shape or x.shape[:-1] != y.shape[:-1]:
-        raise ValueError(f"x {x.shape}, received {received.shape} and y {y.shape} must agree, but for the last axis of x")
+        raise ValueError(
+            f"x {x.shape}, received {received.shape} and y {y.shape} must agree, but for the last axis of x"
+        )
     if active is not None and active.shape != x.shape:
         raise ValueError(f"active {active.shape} must have the shape of x {x.shape}")
     noise = jnp.mean(abs2(y - received))

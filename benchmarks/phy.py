@@ -1,0 +1,125 @@
+"""Time of a whole SNR x CSI-error sweep of the channel layer as one compiled program.
+
+Operating point (a): 11 SNRs x 5 CSI-error variances, 4x4 Rayleigh fading with a channel of its own for every slot,
+robust L-MMSE, 20,000 slots a point, draws shared by all points. Writes JSON:
+
+    python benchmarks/phy.py [--out FILE] [--repeats 20] [--slots 20000] [--equalizer robust]
+"""
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lvm_mtc import phy
+
+NUM_ANT = 4
+SNR_DB = np.linspace(0.0, 30.0, 11, dtype=np.float32)
+CSI_ERROR_VAR = np.array([0.0, 0.003, 0.01, 0.03, 0.1], np.float32)
+
+
+def sweep(key: jax.Array, snr_db: jax.Array, csi_error_var: jax.Array, *, num_slots: int, equalizer: str):
+    """Mean squared error and mean ``no_eff`` of every point, ``[num_snr, num_csi]`` each; the draws are made inside."""
+    draw_key, bit_key = jax.random.split(key)
+    signs = jax.random.rademacher(bit_key, (2, num_slots, NUM_ANT), jnp.float32) * jnp.float32(0.5**0.5)
+    x = jax.lax.complex(signs[0], signs[1])
+    draws = phy.draw_link(draw_key, (), num_slots, num_tx_ant=NUM_ANT, block_length=1)
+
+    def point(operating_point):
+        no, error_var = operating_point
+        out = phy.joint(None, x, no=no, csi_error_var=error_var, block_length=1, equalizer=equalizer, draws=draws)
+        error = out.x_hat - x
+        return jnp.mean(jnp.real(error) ** 2 + jnp.imag(error) ** 2), jnp.mean(out.no_eff)
+
+    no, error_var = jnp.meshgrid(phy.noise_variance(snr_db), csi_error_var, indexing="ij")
+    # A map keeps one point at a time in the cache; a vmap over all of them is bound by memory.
+    mse, no_eff = jax.lax.map(point, (no.reshape(-1), error_var.reshape(-1)))
+    return mse.reshape(no.shape), no_eff.reshape(no.shape)
+
+
+def cpu_model() -> str:
+    """Name of the processor, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def measure(num_slots: int, equalizer: str, repeats: int) -> dict:
+    """Compile once, warm up, time ``repeats`` runs; a dictionary of results."""
+    program = jax.jit(sweep, static_argnames=("num_slots", "equalizer"))
+    keys = list(jax.random.split(jax.random.key(0), repeats + 2))
+    start = time.perf_counter()
+    compiled = program.lower(keys[0], SNR_DB, CSI_ERROR_VAR, num_slots=num_slots, equalizer=equalizer).compile()
+    compile_s = time.perf_counter() - start
+    mse, no_eff = jax.block_until_ready(compiled(keys[0], SNR_DB, CSI_ERROR_VAR))
+    jax.block_until_ready(compiled(keys[1], SNR_DB, CSI_ERROR_VAR))
+    times = []
+    for key in keys[2:]:
+        start = time.perf_counter()
+        jax.block_until_ready(compiled(key, SNR_DB, CSI_ERROR_VAR))
+        times.append(time.perf_counter() - start)
+    quartiles = statistics.quantiles(times, n=4)
+    points = len(SNR_DB) * len(CSI_ERROR_VAR)
+    median = statistics.median(times)
+    device = jax.devices()[0]
+    return {
+        "operating_point": "a: SNR x CSI-error grid, one program, draws shared and made inside",
+        "num_snr": len(SNR_DB),
+        "num_csi": len(CSI_ERROR_VAR),
+        "num_ant": NUM_ANT,
+        "num_slots_per_point": num_slots,
+        "equalizer": equalizer,
+        "repeats": repeats,
+        "compile_s": compile_s,
+        "median_s": median,
+        "quartiles_s": quartiles,
+        "min_s": min(times),
+        "max_s": max(times),
+        "solves_per_s": points * num_slots / median,
+        "channel_uses_per_s": points * num_slots * NUM_ANT / median,
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_memory_is": "maximum resident set of the process, interpreter and compiler included",
+        "device_kind": device.device_kind,
+        "platform": device.platform,
+        "num_devices": jax.device_count(),
+        "cpu_model": cpu_model(),
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "numpy": np.__version__,
+        "snr_db": SNR_DB.tolist(),
+        "csi_error_var": [round(float(v), 6) for v in CSI_ERROR_VAR],
+        "mse": np.asarray(mse).tolist(),
+        "mean_no_eff": np.asarray(no_eff).tolist(),
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark and write its result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="result file (default: benchmarks/results/phy_<device>.json)")
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--slots", type=int, default=20_000)
+    parser.add_argument("--equalizer", choices=sorted(phy.EQUALIZERS), default="robust")
+    args = parser.parse_args(argv)
+    if args.repeats < 10 or args.slots < 1:
+        parser.error(f"--repeats must be >= 10 and --slots >= 1, got {args.repeats} and {args.slots}")
+    result = measure(args.slots, args.equalizer, args.repeats)
+    out = args.out or Path(__file__).parent / "results" / f"phy_{result['platform']}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"{result['median_s'] * 1e3:.1f} ms a grid (compiled in {result['compile_s']:.1f} s), written to {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
