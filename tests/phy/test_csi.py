@@ -1,0 +1,168 @@
+"""Estimates of the channel: error models, posteriors and pilots."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lvm_mtc import phy
+
+COUNT = 20_000
+
+
+def _complex(seed, *shape):
+    return jax.random.normal(jax.random.key(seed), shape, jnp.complex64)
+
+
+def _mean_and_error(samples):
+    return samples.mean(), samples.std() / np.sqrt(samples.size)
+
+
+def test_additive_error_is_independent_of_the_channel():
+    h, w = _complex(0, COUNT, 1, 1), _complex(1, COUNT, 1, 1)
+    error = np.asarray(phy.estimate_csi(h, w, 0.3) - h)
+    for samples, expected in ((np.abs(error) ** 2, 0.3), ((error * np.conj(h)).real, 0.0)):
+        mean, spread = _mean_and_error(samples)
+        assert abs(mean - expected) < 5 * spread
+
+
+def test_mmse_error_is_independent_of_the_estimate():
+    h, w = _complex(0, COUNT, 1, 1), _complex(1, COUNT, 1, 1)
+    h_hat = np.asarray(phy.estimate_csi(h, w, 0.3, model="mmse"))
+    error = np.asarray(h) - h_hat
+    for samples, expected in (
+        (np.abs(error) ** 2, 0.3),
+        (np.abs(h_hat) ** 2, 0.7),
+        ((error * np.conj(h_hat)).real, 0.0),
+        ((error * np.conj(h_hat)).imag, 0.0),
+    ):
+        mean, spread = _mean_and_error(samples)
+        assert abs(mean - expected) < 5 * spread
+    # It is correlated with the channel, unlike the additive one.
+    mean, spread = _mean_and_error((error * np.conj(h)).real)
+    assert abs(mean) > 5 * spread
+
+
+def test_posterior_of_additive_error():
+    h, w = _complex(2, COUNT, 1, 1), _complex(3, COUNT, 1, 1)
+    h_hat = phy.estimate_csi(h, w, 0.5)
+    mean, variance = phy.csi_posterior(h_hat, 0.5)
+    np.testing.assert_allclose(mean, h_hat / 1.5, rtol=1e-6)
+    np.testing.assert_allclose(variance, 0.5 / 1.5, rtol=1e-6)
+    left = np.asarray(h - mean)
+    for samples, expected in ((np.abs(left) ** 2, 1 / 3), ((left * np.conj(h_hat)).real, 0.0)):
+        value, spread = _mean_and_error(samples)
+        assert abs(value - expected) < 5 * spread
+
+
+def _dense_posterior(h_hat, s, prior):
+    """``mu + R (R + s I)^-1 (h_hat - mu)`` with the full covariance of vec(H), in float64 NumPy."""
+    num_rx, num_tx = h_hat.shape
+    mean = np.zeros((num_rx, num_tx)) if prior.mean is None else np.asarray(prior.mean, np.complex128)
+    rx = np.eye(num_rx) if prior.rx_corr is None else np.asarray(prior.rx_corr, np.complex128)
+    tx = np.eye(num_tx) if prior.tx_corr is None else np.asarray(prior.tx_corr, np.complex128)
+    size = num_rx * num_tx
+    cov = prior.scattered_power * np.einsum("ik,lj->ijkl", rx, tx).reshape(size, size)
+    weight = cov @ np.linalg.inv(cov + s * np.eye(size))
+    posterior = mean + (weight @ (np.asarray(h_hat, np.complex128) - mean).reshape(-1)).reshape(num_rx, num_tx)
+    left = (cov - weight @ cov).reshape(num_rx, num_tx, num_rx, num_tx)
+    return posterior, np.einsum("ijkj->ik", left)
+
+
+@pytest.mark.parametrize("s", [0.0, 0.2])
+def test_posterior_with_a_general_prior(s):
+    h_hat = _complex(4, 3, 2)
+    prior = phy.ChannelPrior(
+        mean=_complex(5, 3, 2),
+        scattered_power=0.4,
+        rx_corr=phy.exp_corr_mat(0.5 + 0.4j, 3),
+        tx_corr=phy.exp_corr_mat(-0.7, 2),
+    )
+    mean, cov = phy.csi_posterior_correlated(h_hat, s, prior=prior)
+    expected_mean, expected_cov = _dense_posterior(h_hat, s, prior)
+    np.testing.assert_allclose(mean, expected_mean, atol=2e-6)
+    np.testing.assert_allclose(cov, expected_cov, atol=2e-6)
+    batched, batched_cov = phy.csi_posterior_correlated(
+        jnp.stack([h_hat, h_hat]), jnp.array([s, 1.0], jnp.float32), prior=prior
+    )
+    np.testing.assert_allclose(batched[0], mean, atol=1e-6)
+    np.testing.assert_allclose(batched_cov[0], cov, atol=1e-6)
+    white = prior._replace(rx_corr=None, tx_corr=None)
+    white_mean, variance = phy.csi_posterior(h_hat, s, prior=white)
+    same_mean, same_cov = phy.csi_posterior_correlated(h_hat, s, prior=white)
+    np.testing.assert_allclose(white_mean, same_mean, atol=1e-6)
+    np.testing.assert_allclose(2 * variance * np.eye(3), same_cov, atol=1e-6)
+
+
+def test_pilots_are_orthogonal_and_of_unit_power():
+    pilots = np.asarray(phy.pilot_matrix(3, 5))
+    np.testing.assert_allclose(np.abs(pilots), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(pilots @ pilots.conj().T, 5 * np.eye(3), atol=1e-5)
+    assert phy.pilot_uses(5, 3, num_blocks=2) == 30
+
+
+def test_estimates_from_pilots_are_the_two_error_models():
+    num_pilots, no = 6, 0.8
+    pilots = phy.pilot_matrix(4, num_pilots)
+    h, noise = _complex(6, 50, 3, 4), _complex(7, 50, 3, num_pilots)
+    y = jnp.einsum("bmn,nt->bmt", h, pilots) + jnp.sqrt(no) * noise
+    # The same noise, projected on the pilots, is the unit-variance draw of the models.
+    w = jnp.einsum("bmt,nt->bmn", noise, jnp.conj(pilots)) / jnp.sqrt(num_pilots)
+    ls = phy.estimate_from_pilots(y, pilots, no, estimator="ls")
+    lmmse = phy.estimate_from_pilots(y, pilots, no, estimator="lmmse")
+    s_ls = phy.pilot_error_var(no, num_pilots, estimator="ls")
+    s_lmmse = phy.pilot_error_var(no, num_pilots, estimator="lmmse")
+    np.testing.assert_allclose([s_ls, s_lmmse], [no / 6, no / (no + 6)], rtol=1e-6)
+    np.testing.assert_allclose(ls, phy.estimate_csi(h, w, s_ls), atol=1e-5)
+    np.testing.assert_allclose(lmmse, phy.estimate_csi(h, w, s_lmmse, model="mmse"), atol=1e-5)
+    assert np.abs(np.asarray(ls - lmmse)).max() > 0.01
+    power, spread = _mean_and_error(np.abs(np.asarray(w)) ** 2)
+    assert abs(power - 1) < 5 * spread
+
+
+@pytest.mark.parametrize("model", ["additive", "mmse"])
+def test_gradient_at_zero_error(model):
+    h, w = _complex(8, 3, 2, 2), _complex(9, 3, 2, 2)
+
+    def loss(s):
+        h_hat = phy.estimate_csi(h, w, s, model=model)
+        return jnp.sum(jnp.real(h_hat))
+
+    assert np.isfinite(jax.grad(loss)(0.0))
+    if model == "additive":
+        assert jax.grad(loss)(0.0) == 0.0
+        np.testing.assert_allclose(jax.grad(loss)(0.04), np.sum(np.asarray(w).real) / 0.4, rtol=1e-4)
+    np.testing.assert_array_equal(phy.estimate_csi(h, w, 0.0, model=model), h)
+
+
+def test_nmse_in_db():
+    np.testing.assert_allclose(phy.nmse_db_to_error_var(-20.0), 0.01, rtol=1e-6)
+    np.testing.assert_allclose(phy.error_var_to_nmse_db(0.01), -20.0, rtol=1e-6)
+
+
+H = jnp.ones((2, 2), jnp.complex64)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: phy.estimate_csi(H, H, 0.1, model="ls"), "unknown CSI error model 'ls'; known: additive, mmse"),
+        (lambda: phy.estimate_csi(H, H[:1], 0.1), r"w \(1, 2\) must have the shape of h \(2, 2\)"),
+        (lambda: phy.estimate_csi(H, H, -0.1), "csi_error_var must be >= 0, got -0.1"),
+        (lambda: phy.estimate_csi(H, H, 1.0, model="mmse"), "must be < 1.0 for model 'mmse', got 1.0"),
+        (lambda: phy.estimate_csi(H, H, jnp.ones(3)), r"csi_error_var of shape \(3,\).*leading axes \(\)"),
+        (lambda: phy.estimate_csi(H.real, H, 0.1), "must be complex, got float32"),
+        (lambda: phy.csi_posterior(H, 0.1, prior=phy.ChannelPrior(rx_corr=H)), "use csi_posterior_correlated"),
+        (
+            lambda: phy.csi_posterior_correlated(H, 0.1, prior=phy.ChannelPrior(rx_corr=jnp.eye(3))),
+            r"prior.rx_corr must have shape \(2, 2\)",
+        ),
+        (lambda: phy.csi_posterior(H, 0.1, prior=phy.ChannelPrior(mean=jnp.ones(3))), r"prior.mean \(3,\)"),
+        (lambda: phy.pilot_matrix(4, 3), "num_pilots must be >= num_tx_ant for orthogonal pilots, got 3 < 4"),
+        (lambda: phy.estimate_from_pilots(jnp.ones((2, 5)), jnp.ones((4, 6)), 0.1), r"\(4, 6\).*\(2, 5\)"),
+        (lambda: phy.pilot_error_var(0.1, 4, estimator="map"), "unknown pilot estimator 'map'; known: ls, lmmse"),
+    ],
+)
+def test_errors(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
