@@ -9,7 +9,9 @@ VENV ?= .venv
 OUT ?= demo_output
 WORKERS ?= 2
 PYTEST_ARGS ?=
-CONFIG ?= experiments/configs/demo.json
+DATA ?= ../shared/data
+PICTURES ?= build/pictures_160.npz
+CONFIG ?= experiments/configs/demo.py
 RUN_DIR ?= runs/demo
 TRAIN_ARGS ?=
 
@@ -49,8 +51,11 @@ test: $(DEV) ## Run the tests (PYTEST_ARGS="tests/phy -x" for some of them)
 lint: $(DEV) ## Check the style
 	"$(BIN)/ruff" check .
 
-train: $(DEMO) ## Train the demo's weights (CONFIG=, RUN_DIR=, TRAIN_ARGS="--set total_steps=100")
-	"$(BIN)/lvm-mtc" train --config "$(CONFIG)" --stage all --run-dir "$(RUN_DIR)" $(TRAIN_ARGS)
+$(PICTURES): | $(DEMO)
+	"$(BIN)/python" experiments/pack_pictures.py --data "$(DATA)" --out "$(PICTURES)"
+
+train: $(DEMO) $(PICTURES) ## Train the demo's weights from the pictures in DATA= (TRAIN_ARGS="--set token.total_steps=10")
+	"$(BIN)/lvm-mtc" train --config "$(CONFIG)" --stage all --data "$(PICTURES)" --run-dir "$(RUN_DIR)" $(TRAIN_ARGS)
 
 smoke: $(DEV) ## Import every module and run the shortest tests
 	"$(BIN)/python" -m pytest -q tests/test_layers.py $(PYTEST_ARGS)

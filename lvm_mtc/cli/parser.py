@@ -29,7 +29,7 @@ class _Parser(argparse.ArgumentParser):
         if unknown:
             flag = unknown[1].split("=")[0]
             known = [name for action in self._actions for name in action.option_strings]
-            close = difflib.get_close_matches(flag, known, n=1)
+            close = difflib.get_close_matches(flag, known, n=1, cutoff=0.75)
             message = f"{flag} is not a flag of '{self.prog}'" + (f" (did you mean {close[0]}?)" if close else "")
         raise UsageError(f"{message}; see '{self.prog} --help'")
 
@@ -136,10 +136,11 @@ def _add_repetition(parser: argparse.ArgumentParser) -> None:
 def _add_train(commands) -> None:
     parser = _command(
         commands, "train", "Train the token codec, the channel codec or the whole system; goes on where it stopped.",
-        "lvm-mtc train --config experiments/configs/demo.json --stage all --data pictures.npz --run-dir runs/demo",
+        "lvm-mtc train --config experiments/configs/demo.py --stage all --data pictures.npz --run-dir runs/demo",
     )
     parser.set_defaults(run=_run_train)
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="JSON configuration of the run")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE",
+                        help="the recipe: JSON, or a Python file with get_config() (which is run)")
     parser.add_argument("--stage", type=values.choice(*STAGES), required=True,
                         help=f"one of {', '.join(STAGES)}; all runs the three after one another")
     parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="packed training pictures, npz")

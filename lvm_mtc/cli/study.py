@@ -19,7 +19,7 @@ from lvm_mtc.cli.parser import DEMO_CSI_ERROR, DEMO_SCHEMES, DEMO_SNR_DB
 from lvm_mtc.cli.pictures import Pictures, load_pictures
 from lvm_mtc.config import from_dict
 from lvm_mtc.data import demo_views
-from lvm_mtc.evaluation.files import atomic_directory, check_output_directory
+from lvm_mtc.evaluation.files import RECORD, atomic_directory, check_output_directory
 from lvm_mtc.evaluation.grid import GridResult, Scheme, run_grid
 from lvm_mtc.evaluation.report import describe, gain, interval, write_report
 from lvm_mtc.evaluation.schemes import DEMO_WEIGHTS, SCHEMES, load_system, make_schemes
@@ -109,7 +109,7 @@ def _study(
         results = _run_all(options, pictures, schemes, links, snr_db, csi_error_var)
         count = f"{pictures.images.shape[0]} x {pictures.images.shape[1]} pictures, {options.realisations} realisations"
         write_report(folder, results, pictures.images, pictures.loc, pictures.labels, title=f"{title}; {count}")
-        _write_record(folder / "result.json", options, results)
+        _write_record(folder / RECORD, options, results)
     print(summary(results))
     print(f"{title}: {count} in {time.monotonic() - start:.0f} s")
     for name in ("table.csv", "curves.png", "sheet.png", "pictures"):

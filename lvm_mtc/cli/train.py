@@ -30,29 +30,46 @@ def run_train(options: argparse.Namespace) -> None:
 
 
 def read_config(path: Path, overrides: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Reads a JSON configuration and applies ``--set`` to it.
+    """Reads a configuration and applies ``--set`` to it.
 
     Args:
-        path: JSON file with one object.
+        path: JSON file with one object, or a Python file whose ``get_config()`` returns a ``ConfigDict`` or dict; the
+            latter is run.
         overrides: Dotted names and values.
 
     Returns:
         Nested dicts.
 
     Raises:
-        UsageError: if it is not a JSON object.
+        UsageError: if the file does not hold such a configuration.
         OSError: if it cannot be read.
         ValueError: if an override does not fit.
     """
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path}: is not JSON ({error})") from None
+    config = _run_config(path) if path.suffix == ".py" else _parse_config(path)
+    if hasattr(config, "to_dict"):
+        config = config.to_dict()
     if not isinstance(config, dict):
         raise UsageError(f"--config {path}: holds a {type(config).__name__}, expected an object of fields")
     for name, value in overrides:
         config = replace_dotted(config, name, value)
     return config
+
+
+def _parse_config(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path}: is not JSON ({error})") from None
+
+
+def _run_config(path: Path) -> Any:
+    source = path.read_text(encoding="utf-8")
+    scope: dict[str, Any] = {"__name__": "config", "__file__": str(path)}
+    try:
+        exec(compile(source, str(path), "exec"), scope)  # the user's own program, as with `python FILE`
+        return scope["get_config"]()
+    except Exception as error:
+        raise UsageError(f"--config {path}: get_config() failed ({type(error).__name__}: {error})") from error
 
 
 def check_run_directory(path: Path) -> None:

@@ -136,9 +136,11 @@ def save_curves(
     for axes_row, row in zip(grid, panels, strict=True):
         for axes, panel in zip(axes_row, row, strict=True):
             draw_curves(axes, panel)
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3), fontsize=8)
+    entries = {}
+    for axes in grid.flat:
+        entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    if entries:
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=2, fontsize=8)
     heading = "\n".join(part for part in (title, footnote) if part)
     if heading:
         figure.suptitle(heading, fontsize=9)

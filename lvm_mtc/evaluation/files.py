@@ -7,6 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+RECORD = "lvm-mtc-result.json"
+"""The file that every result folder holds, and by which it is known to be one."""
+
 
 class OutputError(ValueError):
     """A result cannot be written where it was asked for; the message is one line."""
@@ -40,7 +43,7 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def check_output_directory(path: str | os.PathLike, *, overwrite: bool = False, owner: str = "result.json") -> Path:
+def check_output_directory(path: str | os.PathLike, *, overwrite: bool = False, owner: str = RECORD) -> Path:
     """Refuses an output folder that could not be written at the end of a run, before the run.
 
     Args:
@@ -73,7 +76,7 @@ def check_output_directory(path: str | os.PathLike, *, overwrite: bool = False, 
 
 @contextlib.contextmanager
 def atomic_directory(
-    path: str | os.PathLike, *, overwrite: bool = False, owner: str = "result.json"
+    path: str | os.PathLike, *, overwrite: bool = False, owner: str = RECORD
 ) -> Iterator[Path]:
     """Gives a temporary folder beside ``path`` that takes its name when the block ends without an error.
 

@@ -1,4 +1,4 @@
-"""Grid results as a table, curves, a sheet of pictures and picture files."""
+"""Grid results as table rows and curves, and everything that a result folder holds."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from lvm_mtc.config import to_dict
-from lvm_mtc.evaluation.figures import Curve, Panel, Picture, save_curves, save_sheet
+from lvm_mtc.evaluation.figures import Curve, Panel, save_curves, save_sheet
 from lvm_mtc.evaluation.grid import GridResult
 from lvm_mtc.evaluation.intervals import Interval, paired_difference, student_interval
+from lvm_mtc.evaluation.sheet import sheet_rows, write_pictures
 from lvm_mtc.evaluation.table import write_csv
 
 # Metric, name of its columns and panels, where it is averaged.
@@ -157,93 +157,54 @@ def _mean(values: np.ndarray) -> float | None:
 def curve_panels(results: Sequence[GridResult]) -> list[list[Panel]]:
     """Panels of PSNR and SSIM against SNR: a row a metric, a column a CSI error; colours are schemes, lines channels.
 
+    AWGN and fading share axes under ``rx_per_antenna`` only. Under the other conventions a fading channel with several
+    receive antennas collects more power than AWGN at the same SNR, and each gets a column of its own.
+
     Args:
         results: Of the grid, with two or more realisations, all over the same points.
 
     Returns:
         Rows of panels for ``figures.save_curves``, which refuses SNR conventions that differ.
     """
-    schemes = list(dict.fromkeys(result.scheme.name for result in results))
-    links = list(dict.fromkeys(result.link for result in results))
     errors = sorted({float(v) for result in results for v in result.csi_error_var})
     panels = []
     for metric, label in _PANELS.items():
         found = [(result, interval(result, metric)) for result in results]
-        found = [(result, values) for result, values in found if values is not None]
-        if not found:
+        if all(values is None for _, values in found):
             continue
-        row = []
-        for error in errors:
-            curves = []
-            for result, values in found:
-                at = np.isclose(result.csi_error_var, error)
-                order = np.argsort(result.snr_db[at])
-                curves.append(Curve(
-                    label=f"{result.scheme.name}, {result.link.fading}",
-                    convention=result.link.convention,
-                    snr_db=result.snr_db[at][order],
-                    mean=values.mean[at][order],
-                    half_width=values.half_width[at][order],
-                    color=f"C{schemes.index(result.scheme.name)}",
-                    linestyle=_LINESTYLES[links.index(result.link) % len(_LINESTYLES)],
-                ))
-            row.append(Panel(title=f"CSI error variance {error:g}", y_label=label, curves=curves))
-        panels.append(row)
+        columns = [(error, group) for group in _axis_groups(results) for error in errors]
+        panels.append([_panel(found, metric_label=label, error=error, group=group) for error, group in columns])
     return panels
 
 
-def sheet_rows(
-    results: Sequence[GridResult], images: np.ndarray, loc: np.ndarray, labels: Sequence[str], *, max_rows: int = 8
-) -> tuple[list[list[Picture]], list[str]]:
-    """Original, kept patches and received pictures at every SNR, at the smallest CSI error, a row a view and channel.
-
-    Args:
-        results: Of one scheme over the channels.
-        images: ``[B, K, height, width, 3]`` float in [0, 1].
-        loc: ``[B, K, 4]``.
-        labels: Name of each group, ``[B]``.
-        max_rows: Rows at most; the first view of each group comes first.
-
-    Returns:
-        Rows of pictures and their labels.
-    """
-    views = [(group, uav) for uav in range(images.shape[1]) for group in range(images.shape[0])]
-    views = sorted(views[: max(1, max_rows // len(results))])
-    rows, names = [], []
-    for group, uav in views:
-        for result in results:
-            at = np.flatnonzero(np.isclose(result.csi_error_var, result.csi_error_var.min()))
-            at = at[np.argsort(result.snr_db[at])]
-            row = [
-                Picture(image=images[group, uav], caption="original", box=loc[group, uav]),
-                Picture(image=kept_picture(result, images, group, uav), caption="kept patches"),
-            ]
-            for point in at:
-                psnr = result.metrics["psnr_db"][0, point, group, uav]
-                row.append(Picture(image=result.pictures[point, group, uav] / 255.0,
-                                   caption=f"{result.snr_db[point]:g} dB: PSNR {psnr:.1f}"))
-            rows.append(row)
-            names.append(f"{labels[group]}, UAV {uav}\n{result.link.fading}")
-    return rows, names
+def _axis_groups(results: Sequence[GridResult]) -> list[tuple[str, set[str]]]:
+    """Title and fading names of the channels that may share axes."""
+    fading = {result.link.fading for result in results} - {"awgn"}
+    if {result.link.convention for result in results} == {"rx_per_antenna"}:
+        return [("", fading | {"awgn"})]
+    groups = [("AWGN, ", {"awgn"}), ("fading, ", fading)]
+    return [(title, names) for title, names in groups if any(result.link.fading in names for result in results)]
 
 
-def kept_picture(result: GridResult, images: np.ndarray, group: int, uav: int) -> np.ndarray:
-    """The picture with its removed patches in grey.
-
-    Args:
-        result: Of the grid.
-        images: ``[B, K, height, width, 3]`` float in [0, 1].
-        group: Index on B.
-        uav: Index on K.
-
-    Returns:
-        ``[height, width, 3]``.
-    """
-    rows, columns = result.scheme.system.config.grid
-    side = result.scheme.system.config.patch_size
-    removed = np.asarray(result.mask[group, uav], bool).reshape(rows, columns)
-    removed = np.kron(removed, np.ones((side, side), bool))
-    return np.where(removed[..., None], 0.5, images[group, uav])
+def _panel(found, *, metric_label: str, error: float, group: tuple[str, set[str]]) -> Panel:
+    schemes = list(dict.fromkeys(result.scheme.name for result, _ in found))
+    links = list(dict.fromkeys(result.link for result, _ in found))
+    curves = []
+    for result, values in found:
+        if values is None or result.link.fading not in group[1]:
+            continue
+        at = np.flatnonzero(np.isclose(result.csi_error_var, error))
+        at = at[np.argsort(result.snr_db[at])]
+        curves.append(Curve(
+            label=f"{result.scheme.name}, {result.link.fading}",
+            convention=result.link.convention,
+            snr_db=result.snr_db[at],
+            mean=values.mean[at],
+            half_width=values.half_width[at],
+            color=f"C{schemes.index(result.scheme.name)}",
+            linestyle=_LINESTYLES[links.index(result.link) % len(_LINESTYLES)],
+        ))
+    return Panel(title=f"{group[0]}CSI error variance {error:g}", y_label=metric_label, curves=curves)
 
 
 def write_report(
@@ -276,32 +237,8 @@ def write_report(
     write_pictures(folder / "pictures", shown, images, labels)
 
 
-def write_pictures(
-    folder: str | os.PathLike, results: Sequence[GridResult], images: np.ndarray, labels: Sequence[str]
-) -> None:
-    """Writes original and received pictures of the first realisation as PNG files.
-
-    Args:
-        folder: A new folder.
-        results: Of one scheme over the channels.
-        images: ``[B, K, height, width, 3]`` float in [0, 1].
-        labels: Name of each group, ``[B]``.
-    """
-    folder = Path(folder)
-    folder.mkdir()
-    for group, label in enumerate(labels):
-        for uav in range(images.shape[1]):
-            stem = f"{label}-uav{uav}"
-            original = np.round(np.clip(images[group, uav], 0, 1) * 255).astype(np.uint8)
-            Image.fromarray(original).save(folder / f"{stem}-original.png")
-            for result in results:
-                for point, (snr_db, error) in enumerate(zip(result.snr_db, result.csi_error_var, strict=True)):
-                    name = f"{stem}-{result.link.fading}-{snr_db:g}dB-csi{error:g}.png"
-                    Image.fromarray(result.pictures[point, group, uav]).save(folder / name)
-
-
 def describe(results: Sequence[GridResult]) -> Mapping[str, Any]:
-    """What a table does not say: links and systems in full, for ``result.json``.
+    """What a table does not say: links and systems in full, for ``lvm-mtc-result.json``.
 
     Args:
         results: Of the grid.

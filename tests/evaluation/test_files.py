@@ -39,11 +39,11 @@ def test_a_folder_appears_when_it_is_complete(tmp_path, before):
     if before != "missing":
         target.mkdir()
     if before == "earlier":
-        (target / "result.json").touch()
+        (target / "lvm-mtc-result.json").touch()
         (target / "stale.png").touch()
     with atomic_directory(target, overwrite=True) as temporary:
-        (temporary / "result.json").write_text("{}")
-    assert os.listdir(target) == ["result.json"]
+        (temporary / "lvm-mtc-result.json").write_text("{}")
+    assert os.listdir(target) == ["lvm-mtc-result.json"]
     assert os.listdir(tmp_path) == ["out"]
 
 
@@ -59,7 +59,7 @@ def test_an_error_leaves_no_folder(tmp_path):
     [
         (lambda p: p.write_text("x"), True, "is not a folder"),
         (lambda p: (p.mkdir(), (p / "thesis.tex").touch()), True, "something else"),
-        (lambda p: (p.mkdir(), (p / "result.json").touch()), False, "--overwrite"),
+        (lambda p: (p.mkdir(), (p / "lvm-mtc-result.json").touch()), False, "--overwrite"),
         (lambda p: p.symlink_to("nowhere"), True, "is not a folder"),
     ],
 )

@@ -1,0 +1,52 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from lvm_mtc.config import to_dict
+from lvm_mtc.models.weights import save_weights
+from lvm_mtc.system import System, SystemConfig
+
+SMALL = SystemConfig(variant="linear", image_size=32, patch_size=8, num_symbols=8, power_allocation=False)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """A weights file of a system that compiles fast."""
+    path = tmp_path_factory.mktemp("weights") / "small.npz"
+    save_weights(path, jax.device_get(System(SMALL).init(jax.random.key(0))), {"system": to_dict(SMALL)})
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, weights):
+    """A working directory with pictures, good and bad, and the good weights."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for i in range(3):
+        smooth = np.kron(rng.integers(0, 256, (8, 10, 3)), np.ones((10, 10, 1)))
+        Image.fromarray(smooth.astype(np.uint8)).save(tmp_path / "photos" / f"p{i}.png")
+    (tmp_path / "small.npz").write_bytes(weights.read_bytes())
+
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "a.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    (tmp_path / "tiny").mkdir()
+    Image.new("RGB", (20, 9)).save(tmp_path / "tiny" / "t.png")
+    (tmp_path / "half.npz").write_bytes(weights.read_bytes()[:500])
+    np.savez(tmp_path / "foreign.npz", a=np.zeros(3))
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "thesis.tex").write_text("x")
+    (tmp_path / "earlier").mkdir()
+    (tmp_path / "earlier" / "lvm-mtc-result.json").write_text("{}")
+    (tmp_path / "text.json").write_text("not json")
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "other.json").write_text(json.dumps({"q.png": [1, 2, 3, 4]}))
+    (tmp_path / "outside.json").write_text(json.dumps({"p0.png": [90, 40, 80, 20]}))
+    (tmp_path / "short.json").write_text(json.dumps({"p0.png": [90, 40]}))
+    (tmp_path / "bare.py").write_text("config = {}")
+    (tmp_path / "typo.py").write_text("def get_config(:")
+    return tmp_path

@@ -1,0 +1,158 @@
+"""Wrong input: one line that names what was given and what would be right, exit code 2, nothing left behind."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lvm_mtc.cli import main
+
+SEND = "transmit --images photos --out out --weights small.npz --schemes object"
+
+# Command line -> words that its one line must hold.
+WRONG = {
+    "": ["COMMAND", "--help"],
+    "demoo": ["'demoo'", "demo", "transmit", "train"],
+    "--verbose demo": ["--verbose", "not a flag"],
+    "demo --snr 3": ["--snr", "not a flag of 'lvm-mtc demo'"],
+    "demo --realisations 1": ["--realisations", "1 is not", "2 ... 100000"],
+    "demo --realisations two": ["--realisations", "'two'", "whole number"],
+    "demo --seed -1": ["--seed", "-1", "0 ... 4294967295"],
+    "demo --out small.npz": ["small.npz", "not a folder"],
+    "demo --out nowhere/out": ["nowhere/out", "does not exist"],
+    "transmit": ["--images", "--out", "required"],
+    f"{SEND} --snr-dbs 3": ["--snr-dbs", "did you mean --snr-db?"],
+    f"{SEND} --snr-db": ["--snr-db", "expected one argument"],
+    f"{SEND} --snr-db ten": ["--snr-db", "'ten'", "not a number"],
+    f"{SEND} --snr-db 0,,5": ["--snr-db", "'0,,5'", "list such as"],
+    f"{SEND} --snr-db 5,0,5": ["--snr-db", "'5,0,5'", "twice"],
+    f"{SEND} --snr-db nan": ["--snr-db", "nan", "[-50, 100]"],
+    f"{SEND} --snr-db -60,0": ["--snr-db", "-60", "[-50, 100]"],
+    f"{SEND} --csi-error -0.1": ["--csi-error", "-0.1", ">= 0"],
+    f"{SEND} --csi-error 0,inf": ["--csi-error", "inf", "finite"],
+    f"{SEND} --csi-error 1.5 --link csi=mmse": ["--csi-error 1.5", "csi=mmse", "< 1"],
+    f"{SEND} --channel rayleig": ["--channel", "'rayleig'", "did you mean 'rayleigh'"],
+    f"{SEND} --convention ebno": ["--convention", "'ebno'", "esno", "rx_per_antenna"],
+    f"{SEND} --uavs 0": ["--uavs", "0", "1 ... 64"],
+    f"{SEND} --views zigzag": ["--views", "'zigzag'", "cut, folder"],
+    f"{SEND} --views folder --uavs 2": ["--uavs 2", "3 pictures", "photos", "--limit"],
+    f"{SEND} --overlap 1": ["--overlap", "1 is not", "[0, 1)"],
+    f"{SEND} --keep 0": ["--keep", "0 is not", "(0, 1]"],
+    f"{SEND} --mask-prob 1": ["--mask-prob", "1 is not", "(0, 1)"],
+    f"{SEND} --epsilon -1": ["--epsilon", "-1", ">= 0"],
+    f"{SEND} --limit 0": ["--limit", "0", ">= 1"],
+    f"{SEND} --link num_rx_ant": ["--link", "'num_rx_ant'", "FIELD=VALUE"],
+    f"{SEND} --link num_rx=8": ["LinkConfig.num_rx", "did you mean 'num_rx_ant'"],
+    f"{SEND} --link num_rx_ant=four": ["LinkConfig.num_rx_ant", "an integer", "'four'"],
+    f"{SEND} --link num_rx_ant=0 --channel rayleigh": ["LinkConfig.num_rx_ant", "0"],
+    f"{SEND} --link num_rx_ant=8": ["num_rx_ant", "num_tx_ant", "8", "4"],
+    f"{SEND} --link equalizer=best": ["LinkConfig.equalizer", "'best'", "robust"],
+    f"{SEND} --link fading=rician": ["--link fading=rician", "--channel"],
+    f"{SEND} --link csi=pilots_ls": ["LinkConfig.num_pilots"],
+    f"{SEND} --link topology=joint --link num_tx_ant=2 --link num_rx_ant=2": ["num_tx_ant=2", "--uavs", "4"],
+    f"{SEND} --schemes object,best": ["--schemes", "'best'", "uniform"],
+    f"{SEND} --weights nothing.npz": ["nothing.npz"],
+    f"{SEND} --weights half.npz": ["half.npz", "truncated"],
+    f"{SEND} --weights foreign.npz": ["foreign.npz", "not a weights file"],
+    f"{SEND} --images nothing": ["nothing", "does not exist"],
+    f"{SEND} --images empty": ["empty"],
+    f"{SEND} --images broken": ["broken/a.jpg"],
+    f"{SEND} --images tiny": ["tiny/t.png", "9"],
+    f"{SEND} --boxes nothing.json": ["nothing.json"],
+    f"{SEND} --boxes text.json": ["--boxes text.json", "not JSON"],
+    f"{SEND} --boxes list.json": ["--boxes list.json", "list", '{"picture.jpg"'],
+    f"{SEND} --boxes other.json": ["--boxes other.json", "'q.png'", "3 pictures"],
+    f"{SEND} --boxes outside.json": ["p0.png", "outside the picture"],
+    f"{SEND} --boxes short.json": ["p0.png", "four finite numbers"],
+    f"{SEND} --out notes": ["notes", "something else"],
+    f"{SEND} --out earlier": ["earlier", "--overwrite"],
+    f"{SEND} --out photos/p0.png": ["photos/p0.png", "not a folder"],
+    f"{SEND} --out nowhere/out": ["nowhere", "does not exist"],
+    "train --config text.json --stage all --data small.npz": ["--run-dir", "required"],
+    "train --config nothing.json --stage all --data d.npz --run-dir r": ["nothing.json", "No such file"],
+    "train --config text.json --stage all --data d.npz --run-dir r": ["--config text.json", "not JSON"],
+    "train --config list.json --stage all --data d.npz --run-dir r": ["--config list.json", "list", "object"],
+    "train --config bare.py --stage all --data d.npz --run-dir r": ["--config bare.py", "get_config"],
+    "train --config typo.py --stage all --data d.npz --run-dir r": ["--config typo.py", "SyntaxError"],
+    "train --config list.json --stage both --data d.npz --run-dir r": ["--stage", "'both'", "token"],
+    "train --config other.json --stage all --data d.npz --run-dir r": ["q.png", "known: ", "system"],
+    "train --config other.json --stage all --data d.npz --run-dir r --set x": ["--set", "'x'", "FIELD=VALUE"],
+}
+
+
+def everything_below(folder: Path) -> dict[str, float]:
+    return {str(path): path.lstat().st_mtime_ns for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("command", WRONG, ids=lambda command: command.replace(SEND, "transmit") or "nothing")
+def test_wrong_input(command, folder, capsys):
+    before = everything_below(folder)
+    assert main(shlex.split(command)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("lvm-mtc: error: ") and err.endswith("\n") and err.count("\n") == 1, err
+    missing = [word for word in WRONG[command] if word not in err]
+    assert not missing, f"{err} lacks {missing}"
+    assert everything_below(folder) == before
+
+
+def test_the_table_is_long_enough():
+    assert len(WRONG) >= 30
+
+
+@pytest.mark.parametrize("command", ["transmit", f"{SEND} --snr-db ten", f"{SEND} --images broken"])
+def test_wrong_input_in_a_process_of_its_own(command, folder):
+    before = everything_below(folder)
+    done = subprocess.run([sys.executable, "-c", "import sys; from lvm_mtc.cli import main; sys.exit(main())",
+                           *shlex.split(command)], capture_output=True, text=True, timeout=120,
+                          env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])})
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert everything_below(folder) == before
+
+
+def test_a_picture_that_cannot_be_read_is_named(folder, capsys):
+    (folder / "photos" / "p9.png").symlink_to("nowhere")
+    assert main(shlex.split(SEND)) == 2
+    assert "p9.png" in capsys.readouterr().err
+
+
+def test_an_unwritable_parent_is_named(folder, capsys, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert main(shlex.split(SEND)) == 2
+    assert "not writable" in capsys.readouterr().err
+
+
+def test_tracebacks_on_request(folder, monkeypatch):
+    monkeypatch.setenv("LVM_MTC_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="does not exist"):
+        main(shlex.split(f"{SEND} --images nothing"))
+
+
+def test_a_fault_of_the_program_is_not_called_wrong_input(folder, monkeypatch):
+    from lvm_mtc.cli import study
+
+    def fault(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(study, "run_grid", fault)
+    with pytest.raises(ZeroDivisionError):
+        main(shlex.split(SEND))
+    assert not (folder / "out").exists() and not list(folder.glob(".out*"))
+
+
+def test_an_interruption_leaves_nothing(folder, monkeypatch, capsys):
+    from lvm_mtc.cli import study
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "write_report", interrupt)
+    monkeypatch.setattr(study, "run_grid", lambda *_, **__: None)
+    before = everything_below(folder)
+    assert main(shlex.split(SEND)) == 130
+    assert capsys.readouterr().err.count("\n") == 1
+    assert everything_below(folder) == before

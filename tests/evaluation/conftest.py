@@ -1,0 +1,54 @@
+import jax
+import numpy as np
+import pytest
+
+from lvm_mtc.evaluation.grid import Scheme, run_grid
+from lvm_mtc.models.pca import PatchPca, init_from_pca
+from lvm_mtc.system import LinkConfig, System, SystemConfig
+
+SNR_DB, CSI_ERROR = (0.0, 10.0, 20.0), (0.0, 0.05)
+SMALL = SystemConfig(variant="linear", image_size=32, patch_size=8, num_symbols=8, power_allocation=False)
+
+
+def smooth_pictures(batch, num_uavs, size=32):
+    """Pictures of which a few components per patch tell nearly everything."""
+    rng = np.random.default_rng(5)
+    coarse = rng.uniform(0.2, 0.8, (batch, num_uavs, 5, 5, 3))
+    at = np.linspace(0, 4, size)
+    low = np.minimum(at.astype(int), 3)
+    t = (at - low)[:, None]
+    rows = coarse[:, :, low] * (1 - t[..., None]) + coarse[:, :, low + 1] * t[..., None]
+    picture = rows[:, :, :, low] * (1 - t) + rows[:, :, :, low + 1] * t
+    return np.float32(picture)
+
+
+def small_params():
+    """A linear codec on an orthonormal basis of smooth patches, without training."""
+    y, x = (axis.ravel() / 7 for axis in np.mgrid[:8, :8])
+    smooth = np.stack([np.ones(64), x, y, x * y, x * x, y * y], axis=1)
+    columns = np.stack([np.kron(smooth[:, i], channel) for i in range(6) for channel in np.eye(3)], axis=1)
+    full = np.concatenate([columns, np.random.default_rng(0).normal(size=(192, 192 - columns.shape[1]))], axis=1)
+    basis, _ = np.linalg.qr(full)
+    variances = np.where(np.arange(192) < 3, 2.0, np.where(np.arange(192) < 18, 0.05, 1e-6))
+    return init_from_pca(System(SMALL).init(jax.random.key(0)), PatchPca(np.full(192, 0.5), basis, variances))
+
+
+@pytest.fixture(scope="session")
+def small_scheme():
+    return Scheme(name="object first", system=System(SMALL), params=small_params())
+
+
+@pytest.fixture(scope="session")
+def small_pictures():
+    loc = np.tile(np.float32([12, 16, 16, 12]), (3, 2, 1))
+    return smooth_pictures(3, 2), loc
+
+
+@pytest.fixture(scope="session")
+def small_results(small_scheme, small_pictures):
+    """Object first and uniform, over AWGN and Rayleigh."""
+    images, loc = small_pictures
+    uniform = Scheme(name="uniform masking", system=small_scheme.system, params=small_scheme.params, mask_prob=0.5)
+    links = [LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh")]
+    return [run_grid(scheme, images, loc, jax.random.key(1), link, snr_db=SNR_DB, csi_error_var=CSI_ERROR,
+                     num_realisations=3) for scheme in (small_scheme, uniform) for link in links]
