@@ -9,16 +9,17 @@ import jax.numpy as jnp
 
 from lvm_mtc.phy.linalg import (
     MAX_UNROLLED,
-    apply_lower,
-    apply_lower_hermitian,
+    cholesky,
     conj_times_vector,
     conj_transpose,
+    divide,
     gram,
-    inverse_cholesky,
     inverse_diagonal,
     join_real,
     join_vector,
     powers,
+    solve_lower,
+    solve_lower_hermitian,
     split_matrix,
     split_vector,
     times_vector,
@@ -61,35 +62,49 @@ def _per_stream(value: jax.Array) -> jax.Array:
     return value if value.ndim == 0 else value[..., None]
 
 
-def ridge_solve(y: jax.Array, h: jax.Array, ridge: jax.Array, active: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-    """``(H^H H + ridge I)^-1 H^H y`` and the diagonal of that inverse, solved on the side of the streams.
+def stream_solve(
+    y: jax.Array, h: jax.Array, no: jax.Array, active: jax.Array | None, *, ridge: float
+) -> tuple[jax.Array, jax.Array]:
+    """``A^-1 H^H y / no`` and ``diag(A^-1)`` for ``A = H^H H / no + ridge I``, solved on the side of the streams.
 
-    A silent stream loses its column and gets 1 on the diagonal, which takes it out of the system.
+    With ridge 1 this is LMMSE and its mean squared error, with ridge 0 zero forcing and its noise. A silent stream
+    loses its column and gets 1 on the diagonal, which takes it out of the system. With no = 0 both are zero forcing
+    and 0.
 
     Args:
         y: ``[..., num_rx_ant]`` complex.
         h: ``[..., num_rx_ant, num_tx_ant]`` complex.
-        ridge: Linear, scalar or ``[...]``.
+        no: Linear, scalar or ``[...]``.
         active: Boolean ``[..., num_tx_ant]`` or None.
+        ridge: 0 or 1; static.
 
     Returns:
         solution: ``[..., num_tx_ant]`` complex.
-        inverse_diagonal: ``[..., num_tx_ant]`` real, on the leading axes of h, ridge and active.
+        error: ``[..., num_tx_ant]`` real, on the leading axes of h, no and active.
     """
     h = _silence(h, active)
+    noisy = no > 0
+    unit = jnp.sqrt(jnp.where(noisy, no, jnp.ones_like(no)))
+    exists = noisy.astype(no.dtype)
     if _small(h):
-        rows = split_matrix(h)
+        # Scaled entry by entry: the quotients are contiguous along the batch, where h itself is interleaved.
+        rows = [[divide(entry, unit) for entry in row] for row in split_matrix(h)]
+        observed = [divide(entry, unit) for entry in split_vector(y)]
         below, diagonal = gram(rows)
-        diagonal = [power + ridge for power in diagonal]
+        diagonal = [power + ridge * exists for power in diagonal]
         if active is not None:
-            diagonal = [d + (1 - active[..., n].astype(ridge.dtype)) for n, d in enumerate(diagonal)]
-        w = inverse_cholesky(below, diagonal)
-        solution = apply_lower_hermitian(w, apply_lower(w, conj_times_vector(rows, split_vector(y))))
-        return join_vector(solution), join_real(inverse_diagonal(w))
-    diagonal = _per_stream(ridge) if active is None else _per_stream(ridge) + (1 - active.astype(ridge.dtype))
+            diagonal = [d + (1 - active[..., n].astype(no.dtype)) for n, d in enumerate(diagonal)]
+        factor = cholesky(below, diagonal)
+        inner = solve_lower(factor, conj_times_vector(rows, observed))
+        solution = join_vector(solve_lower_hermitian(factor, inner))
+        return solution, join_real(inverse_diagonal(factor)) * _per_stream(exists)
+    h = h / (unit if unit.ndim == 0 else unit[..., None, None])
+    diagonal = ridge * _per_stream(exists)
+    if active is not None:
+        diagonal = diagonal + (1 - active.astype(no.dtype))
     w = _inverse_factor(_add_diagonal(jnp.matmul(_hermitian(h), h, precision=HIGHEST), diagonal))
-    solution = _times(_hermitian(w), _times(w, _times(_hermitian(h), y)))
-    return solution, jnp.sum(abs2(w), axis=-2)
+    solution = _times(_hermitian(w), _times(w, _times(_hermitian(h), y / _per_stream(unit))))
+    return solution, jnp.sum(abs2(w), axis=-2) * _per_stream(exists)
 
 
 def observation_solve(
@@ -97,7 +112,7 @@ def observation_solve(
 ) -> tuple[jax.Array, jax.Array]:
     """``G y`` and ``diag(G H)`` for ``G = H^H (H H^H + no I)^-1``, solved on the side of the antennas.
 
-    Better conditioned than :func:`ridge_solve` where there are more streams than receive antennas.
+    Better conditioned than :func:`stream_solve` where there are more streams than receive antennas.
 
     Args:
         y: ``[..., num_rx_ant]`` complex.
@@ -113,10 +128,11 @@ def observation_solve(
     if _small(h):
         rows = split_matrix(h)
         below, diagonal = gram(conj_transpose(rows))
-        w = inverse_cholesky(below, [power + no for power in diagonal])
-        columns = [apply_lower(w, list(column)) for column in zip(*rows, strict=True)]
+        factor = cholesky(below, [power + no for power in diagonal])
+        columns = [solve_lower(factor, list(column)) for column in zip(*rows, strict=True)]
         whitened = [list(row) for row in zip(*columns, strict=True)]
-        return join_vector(conj_times_vector(whitened, apply_lower(w, split_vector(y)))), join_real(powers(whitened))
+        inner = solve_lower(factor, split_vector(y))
+        return join_vector(conj_times_vector(whitened, inner)), join_real(powers(whitened))
     w = _inverse_factor(_add_diagonal(jnp.matmul(h, _hermitian(h), precision=HIGHEST), _per_stream(no)))
     columns = jnp.matmul(w, h, precision=HIGHEST)
     return _times(_hermitian(columns), _times(w, y)), jnp.sum(abs2(columns), axis=-2)

@@ -28,8 +28,8 @@ Vector = list[Entry]
 Rows = list[Vector]
 
 
-class InverseFactor(NamedTuple):
-    """Lower triangle W with a real diagonal: entries below the diagonal, and the diagonal."""
+class Factor(NamedTuple):
+    """Cholesky factor, a lower triangle with a real diagonal: rows below the diagonal, and the diagonal."""
 
     below: Rows
     diagonal: list[jax.Array]
@@ -41,6 +41,19 @@ def _add(a: Entry, b: Entry) -> Entry:
 
 def _scale(factor: jax.Array, a: Entry) -> Entry:
     return Entry(factor * a.re, factor * a.im)
+
+
+def divide(a: Entry, divisor: jax.Array) -> Entry:
+    """A true division, on purpose: XLA fuses (and so repeats) products, but computes a quotient once and keeps it.
+
+    With products by a reciprocal it would repeat the whole elimination for every entry of the result, which takes
+    several times longer to compile and to run.
+    """
+    return Entry(a.re / divisor, a.im / divisor)
+
+
+def _subtract(a: Entry, b: Entry) -> Entry:
+    return Entry(a.re - b.re, a.im - b.im)
 
 
 def _times(a: Entry, b: Entry) -> Entry:
@@ -105,63 +118,67 @@ def gram(a: Rows) -> tuple[Rows, list[jax.Array]]:
     return below, [sum(_power(p) for p in column) for column in columns]
 
 
-def inverse_cholesky(below: Rows, diagonal: list[jax.Array]) -> InverseFactor:
-    """Inverse W of the Cholesky factor of a Hermitian positive definite matrix G: ``G^-1 = W^H W``.
+def cholesky(below: Rows, diagonal: list[jax.Array]) -> Factor:
+    """Cholesky factor L of a Hermitian positive definite matrix G: ``G = L L^H``.
 
     Args:
         below: Entries of G below the diagonal, row by row.
         diagonal: Real diagonal of G.
 
     Returns:
-        W. NaN where G is not positive definite.
+        L. NaN where G is not positive definite.
     """
-    factor: Rows = []
-    inverse: Rows = []
-    pivots: list[jax.Array] = []
+    factor = Factor([], [])
     for i, row in enumerate(below):
         left: Vector = []
         for j, rest in enumerate(row):
             for k in range(j):
-                product = _conj_times(factor[j][k], left[k])
-                rest = Entry(rest.re - product.re, rest.im - product.im)
-            left.append(_scale(pivots[j], rest))
+                rest = _subtract(rest, _conj_times(factor.below[j][k], left[k]))
+            left.append(divide(rest, factor.diagonal[j]))
         pivot = diagonal[i]
         for entry in left:
             pivot = pivot - _power(entry)
-        pivots.append(jax.lax.rsqrt(pivot))
-        inverse.append(
-            [
-                _scale(
-                    -pivots[i],
-                    _total([_scale(pivots[j], left[j])] + [_times(left[k], inverse[k][j]) for k in range(j + 1, i)]),
-                )
-                for j in range(i)
-            ]
-        )
-        factor.append(left)
-    return InverseFactor(inverse, pivots)
+        factor.below.append(left)
+        factor.diagonal.append(jnp.sqrt(pivot))
+    return factor
 
 
-def apply_lower(w: InverseFactor, b: Vector) -> Vector:
-    """``W b``."""
-    return [
-        _total([_scale(w.diagonal[i], b[i])] + [_times(w.below[i][j], b[j]) for j in range(i)]) for i in range(len(b))
-    ]
+def solve_lower(factor: Factor, b: Vector) -> Vector:
+    """``L^-1 b``."""
+    solution: Vector = []
+    for i, rest in enumerate(b):
+        for k in range(i):
+            rest = _subtract(rest, _times(factor.below[i][k], solution[k]))
+        solution.append(divide(rest, factor.diagonal[i]))
+    return solution
 
 
-def apply_lower_hermitian(w: InverseFactor, b: Vector) -> Vector:
-    """``W^H b``."""
+def solve_lower_hermitian(factor: Factor, b: Vector) -> Vector:
+    """``L^-H b``."""
     size = len(b)
-    return [
-        _total([_scale(w.diagonal[j], b[j])] + [_conj_times(w.below[i][j], b[i]) for i in range(j + 1, size)])
-        for j in range(size)
-    ]
+    solution: list[Entry | None] = [None] * size
+    for i in reversed(range(size)):
+        rest = b[i]
+        for k in range(i + 1, size):
+            rest = _subtract(rest, _conj_times(factor.below[k][i], solution[k]))
+        solution[i] = divide(rest, factor.diagonal[i])
+    return solution
 
 
-def inverse_diagonal(w: InverseFactor) -> list[jax.Array]:
-    """Diagonal of ``G^-1 = W^H W``: the power of each column of W."""
-    size = len(w.diagonal)
-    return [w.diagonal[j] ** 2 + sum(_power(w.below[i][j]) for i in range(j + 1, size)) for j in range(size)]
+def inverse_diagonal(factor: Factor) -> list[jax.Array]:
+    """Diagonal of ``(L L^H)^-1``: the power of each column of ``L^-1``."""
+    size = len(factor.diagonal)
+    result = []
+    for j in range(size):
+        first = 1 / factor.diagonal[j]
+        column: Vector = []
+        for i in range(j + 1, size):
+            total = _scale(first, factor.below[i][j])
+            for k, entry in enumerate(column, start=j + 1):
+                total = _add(total, _times(factor.below[i][k], entry))
+            column.append(divide(total, -factor.diagonal[i]))
+        result.append(first**2 + sum(_power(entry) for entry in column))
+    return result
 
 
 def powers(a: Rows) -> list[jax.Array]:

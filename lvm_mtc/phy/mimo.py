@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from lvm_mtc.phy.kernels import matched_filter, observation_solve, ridge_solve, whiten
+from lvm_mtc.phy.kernels import matched_filter, observation_solve, stream_solve, whiten
 from lvm_mtc.phy.numerics import abs2, align, real_dtype, require_at_least, require_complex
 
 LMMSE_VARIANTS = ("paper", "unbiased", "robust")
@@ -97,8 +97,7 @@ def _lmmse(y, h_hat, no, csi_error_var, active, noise_cov, *, variant):
         y, h_hat = whiten(y, h_hat, no, noise_cov)
         no = jnp.ones_like(no)
     if num_rx_ant >= num_tx_ant:
-        x_hat, inverse_diagonal = ridge_solve(y, h_hat, no, active)
-        mse = (no if no.ndim == 0 else no[..., None]) * inverse_diagonal
+        x_hat, mse = stream_solve(y, h_hat, no, active, ridge=1.0)
         gain = 1 - mse
     else:
         x_hat, gain = observation_solve(y, h_hat, no, active)
@@ -173,8 +172,7 @@ def _zf(y, h_hat, no, csi_error_var, active, noise_cov):
     if noise_cov is not None:
         y, h_hat = whiten(y, h_hat, no, noise_cov)
         no = jnp.ones_like(no)
-    x_hat, inverse_diagonal = ridge_solve(y, h_hat, jnp.zeros((), no.dtype), active)
-    return _finish(x_hat, (no if no.ndim == 0 else no[..., None]) * inverse_diagonal, lead, num_tx_ant, active)
+    return _finish(*stream_solve(y, h_hat, no, active, ridge=0.0), lead, num_tx_ant, active)
 
 
 def zf_equalizer(
