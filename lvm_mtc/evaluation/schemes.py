@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from lvm_mtc.config import from_dict, unknown_name_message
 from lvm_mtc.evaluation.grid import Scheme
@@ -36,7 +37,7 @@ def load_system(path: str | os.PathLike) -> tuple[System, dict[str, Any]]:
 
     Returns:
         system: Of the file's configuration.
-        params: Nested dictionaries of arrays.
+        params: Nested dictionaries of ``jax.Array``.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -49,7 +50,7 @@ def load_system(path: str | os.PathLike) -> tuple[System, dict[str, Any]]:
     if system.config.per_uav_params:
         raise WeightsError(f"{path} holds parameters per UAV, which serve only as many UAVs as they were trained for")
     check_params(params, jax.eval_shape(system.init, jax.random.key(0)), name=str(path))
-    return system, params
+    return system, jax.tree.map(jnp.asarray, params)
 
 
 def make_schemes(
