@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from lvm_mtc.data import boxes
+from lvm_mtc.data.boxes import CENTER_PRIOR_FRACTION
+
 KnowledgeBase = Callable[[Any, str], np.ndarray]
 
 
-def centre_prior(area_ratio: float = 0.25) -> KnowledgeBase:
+def center_prior(area_ratio: float = CENTER_PRIOR_FRACTION) -> KnowledgeBase:
     """A box in the middle of every picture, whatever it shows: the stated prior where nothing is known.
 
     Args:
@@ -21,30 +24,27 @@ def centre_prior(area_ratio: float = 0.25) -> KnowledgeBase:
     Raises:
         ValueError: if ``area_ratio`` is out of range.
     """
-    if not 0 < area_ratio <= 1:
-        raise ValueError(f"centre_prior: area_ratio must lie in (0, 1], got {area_ratio!r}")
+    boxes.center_prior(1, 1, area_ratio)
 
     def locate(images, task_text: str = "") -> np.ndarray:
         *lead, height, width, _ = images.shape
-        side = area_ratio**0.5
-        box = np.array([width / 2, height / 2, side * width, side * height], np.float32)
-        return np.broadcast_to(box, (*lead, 4))
+        return np.broadcast_to(boxes.center_prior(height, width, area_ratio).astype(np.float32), (*lead, 4))
 
     return locate
 
 
-def annotated(boxes: np.ndarray) -> KnowledgeBase:
+def annotated(loc: np.ndarray) -> KnowledgeBase:
     """Boxes that somebody drew, for the very pictures that will be asked about.
 
     Args:
-        boxes: ``[..., 4]``, ``(x, y, w, h)``, centre, pixels, one per picture.
+        loc: ``[..., 4]``, ``(x, y, w, h)``, centre, pixels, one per picture.
     """
-    boxes = np.asarray(boxes, np.float32)
+    loc = np.asarray(loc, np.float32)
 
     def locate(images, task_text: str = "") -> np.ndarray:
-        if boxes.shape != (*images.shape[:-3], 4):
-            raise ValueError(f"annotated boxes {boxes.shape} do not fit pictures {images.shape}: expected "
+        if loc.shape != (*images.shape[:-3], 4):
+            raise ValueError(f"annotated boxes {loc.shape} do not fit pictures {images.shape}: expected "
                              f"{(*images.shape[:-3], 4)}")
-        return boxes
+        return loc
 
     return locate

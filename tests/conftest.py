@@ -31,6 +31,15 @@ def shared_data():
     return SHARED_DATA
 
 
+@pytest.fixture(scope="module")
+def fast_compile():
+    """Compiles in half the time, for tests of what a program does and not of how fast it does it."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--no-silent-skips",

@@ -109,7 +109,7 @@ def keep_bernoulli(scores: jax.Array, capacity: int) -> KeptPatches:
     num_patches = scores.shape[-1]
     _check_capacity(capacity, num_patches)
     top, ids = jax.lax.top_k(scores, capacity)
-    valid = (top > 0) | (jnp.arange(capacity) == 0)
+    valid = (top > 0).at[..., 0].set(True)
     order = jnp.argsort(jnp.where(valid, ids, num_patches + ids), axis=-1)
     kept = _collect(jnp.take_along_axis(ids, order, -1), jnp.take_along_axis(valid, order, -1), scores)
     drawn = (scores > 0).sum(-1)

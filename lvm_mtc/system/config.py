@@ -213,6 +213,9 @@ class LinkConfig:
             if value and self.fading not in ("rayleigh", "rician"):
                 raise ValueError(f"LinkConfig.{field} {value!r}: correlation acts on Rayleigh and Rician fading, "
                                  f"not on {self.fading!r}")
+            if value and self.csi == "mmse":
+                raise ValueError(f"LinkConfig.{field} {value!r}: csi 'mmse' is defined for uncorrelated fading; "
+                                 "use 'additive' or pilots")
 
     def _check_antennas(self):
         if self.fading == "awgn" and self.num_rx_ant != self.num_tx_ant:
@@ -234,6 +237,16 @@ class LinkConfig:
         if self.block_length is not None and self.block_length < self.num_pilots + 1:
             raise ValueError(f"LinkConfig.block_length {self.block_length} is shorter than num_pilots + 1 = "
                              f"{self.num_pilots + 1}")
+
+    def prior(self) -> phy.ChannelPrior | None:
+        """What the receiver knows of the channel before any estimate; None is the i.i.d. unit prior.
+
+        Under Rician fading the angles of the line of sight are drawn, and the receiver does not know them.
+        """
+        if self.fading != "rayleigh" or not (self.rx_corr or self.tx_corr):
+            return None
+        return phy.ChannelPrior(rx_corr=phy.exp_corr_mat(self.rx_corr, self.num_rx_ant),
+                                tx_corr=phy.exp_corr_mat(self.tx_corr, self.num_tx_ant))
 
     def sampler(self) -> Callable | None:
         """The fading as ``phy.link`` takes it; None for AWGN."""

@@ -102,7 +102,7 @@ def receive_symbols(sent: Sent, key: jax.Array, link: LinkConfig, point: Operati
                             num_tx_ant=link.num_tx_ant, fading=link.fading != "awgn")
     no, csi_error_var = (jnp.broadcast_to(jnp.asarray(v, jnp.float32), (batch,)) for v in (no, point.csi_error_var))
     options = _link_options(link, num_slots(link, num_uavs, num_tokens, num_symbols)[1])
-    options |= dict(equalizer=link.equalizer, draws=draws)
+    options |= dict(equalizer=link.equalizer, draws=draws, prior=link.prior())
     receive = _receive_jointly if link.topology == "joint" else _receive_broadcast
     return receive(sent, key, link, no, csi_error_var, options)
 

@@ -5,6 +5,7 @@ of its own and goes on where it was when it is started again.
 """
 
 import dataclasses
+import importlib.metadata
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -160,14 +161,12 @@ def _start(recipe: Recipe, stage: str, pictures: np.ndarray, run_dir: Path) -> d
 
 def describe(recipe: Recipe, stage: str, data_path: str | Path, pictures: np.ndarray) -> Mapping:
     """Where weights come from: recipe, data, seed and versions, as JSON."""
-    import flax
-    import optax
-
+    packages = ("jax", "flax", "optax", "numpy")
     return {
         "system": to_dict(recipe.system), "recipe": to_dict(recipe), "stage": stage, "seed": recipe.train_config(stage).seed,
         "data": {"file": Path(data_path).name, "pictures": int(len(pictures)), "sum": int(pictures.sum(dtype=np.uint64))},
-        "versions": {"lvm_mtc": lvm_mtc.__version__, "python": platform.python_version(), "jax": jax.__version__,
-                     "flax": flax.__version__, "optax": optax.__version__, "numpy": np.__version__},
+        "versions": {"lvm_mtc": lvm_mtc.__version__, "python": platform.python_version(),
+                     **{name: importlib.metadata.version(name) for name in packages}},
         "device": jax.devices()[0].device_kind,
     }
 

@@ -20,6 +20,8 @@ from lvm_mtc.models import (
     unpatchify,
 )
 
+pytestmark = pytest.mark.usefixtures("fast_compile")
+
 
 def count(tree):
     return sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
