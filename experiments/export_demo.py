@@ -2,8 +2,9 @@
 
     python experiments/export_demo.py --run-dir runs/demo --data build/pictures_160.npz
 
-``lvm_mtc/weights/demo.npz`` holds the trained system in float16, ``pca.npz`` the linear patch-wise codec that it started
-from; seed, data, recipe and versions are inside each file. ``demo_log.jsonl`` is the log of the last training step.
+``lvm_mtc/weights/demo.npz`` holds the trained system in float16, ``pca.npz`` the linear patch-wise codec that it
+started from; seed, data, recipe and versions are inside each file. ``demo_log.jsonl`` is the log of the last training
+step.
 """
 
 import argparse

@@ -31,10 +31,10 @@ class ChannelDecoder(nn.Module):
 
     Attributes:
         embed_dim: Token width D.
-        receiver: How the noise variance enters. ``"shrunk"``: features / (1 + no_eff), no parameters (default).
-            ``"log_no_eff"``: the features and the logarithm of no_eff, side by side. ``"wiener"``: features in the scale in
-            which the transmitter made them (its gain is side information) times p / (p + noise), with p the learned power
-            of each feature: the scalar L-MMSE estimator for features of unequal power.
+        receiver: How the noise variance enters. ``"shrunk"``: features / (1 + no_eff), no parameters.
+            ``"log_no_eff"``: the features and the logarithm of no_eff, side by side. ``"wiener"``: features in the
+            scale in which the transmitter made them (its gain is side information) times p / (p + noise), with p the
+            learned power of each feature: the scalar L-MMSE estimator for features of unequal power.
     """
 
     embed_dim: int
@@ -62,7 +62,9 @@ class ChannelDecoder(nn.Module):
             features = jnp.concatenate([features, jnp.log(2 * noise[..., ::2])], axis=-1)
         else:
             features = features / (1 + 2 * noise)
-        return nn.Dense(self.embed_dim, kernel_init=nn.initializers.xavier_uniform(), name="linear")(features), reliability
+        return nn.Dense(self.embed_dim, kernel_init=nn.initializers.xavier_uniform(), name="linear")(
+            features
+        ), reliability
 
 
 class PowerAllocation(nn.Module):
@@ -76,7 +78,7 @@ class PowerAllocation(nn.Module):
 
     @nn.compact
     def __call__(self, snr_db: jax.Array) -> jax.Array:
-        """``snr_db [...]`` in dB to gains ``[..., 2 * num_symbols]``, linear in amplitude; all 1 at the start and at 0 dB."""
+        """``snr_db [...]`` in dB to amplitude gains ``[..., 2 * num_symbols]``; all 1 at the start and at 0 dB."""
         slope, curve = self.param("allocation", nn.initializers.zeros, (2, 2 * self.num_symbols))
         t = (snr_db / 20.0)[..., None]
         lead = (1,) * (t.ndim - 1) + (-1,)

@@ -29,7 +29,7 @@ class Sharing(NamedTuple):
 
 
 def intensity(features: jax.Array) -> jax.Array:
-    """Variance of each token's elements, ``[..., num_tokens, width]`` to ``[..., num_tokens]`` (the paper's statistic)."""
+    """Variance of each token's elements (the paper's statistic), ``[..., num_tokens, width]`` to ``[..., num_tokens]``."""
     return jnp.var(features, axis=-1)
 
 
@@ -63,13 +63,21 @@ def cosine_discrepancy(tokens: jax.Array, aggregation: str = "mean") -> jax.Arra
     return AGGREGATIONS[aggregation](1.0 - jnp.sum(unit[first] * unit[second], axis=-1), axis=0)
 
 
-def compare_tokens(tokens: jax.Array, features: jax.Array, valid: jax.Array, epsilon: ArrayLike, *,
-                   comparator: str = "intensity", alignment: str = "index", aggregation: str = "mean",
-                   temperature: float = 0.02) -> Sharing:
+def compare_tokens(
+    tokens: jax.Array,
+    features: jax.Array,
+    valid: jax.Array,
+    epsilon: ArrayLike,
+    *,
+    comparator: str = "intensity",
+    alignment: str = "index",
+    aggregation: str = "mean",
+    temperature: float = 0.02,
+) -> Sharing:
     """Decides which slots are public: hard forward, soft backward.
 
-    A slot is public where its discrepancy is below ``epsilon`` and all UAVs have a valid token there; K = 1 shares nothing.
-    Backward, the decision is sigmoid((epsilon - score) / temperature).
+    A slot is public where its discrepancy is below ``epsilon`` and all UAVs have a valid token there; K = 1 shares
+    nothing. Backward, the decision is sigmoid((epsilon - score) / temperature).
 
     Args:
         tokens: ``[num_uavs, num_tokens, embed_dim]`` as they would be sent.
@@ -85,8 +93,11 @@ def compare_tokens(tokens: jax.Array, features: jax.Array, valid: jax.Array, eps
     Raises:
         ValueError: for an unknown name, with the known ones.
     """
-    for field, value, known in (("comparator", comparator, COMPARATORS), ("alignment", alignment, ALIGNMENTS),
-                                ("aggregation", aggregation, tuple(AGGREGATIONS))):
+    for field, value, known in (
+        ("comparator", comparator, COMPARATORS),
+        ("alignment", alignment, ALIGNMENTS),
+        ("aggregation", aggregation, tuple(AGGREGATIONS)),
+    ):
         if value not in known:
             raise ValueError(f"{field} {value!r} is unknown; known: {', '.join(known)}")
     num_uavs, num_tokens = valid.shape

@@ -37,8 +37,9 @@ def patches_in_box(loc: jax.Array, image_size: tuple[int, int], patch_size: int)
         ``[..., num_patches]`` bool. A box that holds no patch's centre owns the patch nearest to its own centre.
     """
     rows, columns = grid_shape(image_size, patch_size)
-    centre_y, centre_x = jnp.meshgrid((jnp.arange(rows) + 0.5) * patch_size, (jnp.arange(columns) + 0.5) * patch_size,
-                                      indexing="ij")
+    centre_y, centre_x = jnp.meshgrid(
+        (jnp.arange(rows) + 0.5) * patch_size, (jnp.arange(columns) + 0.5) * patch_size, indexing="ij"
+    )
     lead = (1,) * (loc.ndim - 1)
     dx = jnp.abs(centre_x.reshape(*lead, -1) - loc[..., 0:1])
     dy = jnp.abs(centre_y.reshape(*lead, -1) - loc[..., 1:2])
@@ -47,7 +48,9 @@ def patches_in_box(loc: jax.Array, image_size: tuple[int, int], patch_size: int)
     return jnp.where(inside.any(axis=-1, keepdims=True), inside, nearest)
 
 
-def scale_aware_mask_prob(loc: jax.Array, image_size: tuple[int, int], low: float = 0.2, high: float = 0.4) -> jax.Array:
+def scale_aware_mask_prob(
+    loc: jax.Array, image_size: tuple[int, int], low: float = 0.2, high: float = 0.4
+) -> jax.Array:
     """P_r from the object's size: ``low`` for a vanishing object, ``high`` for one that fills the picture.
 
     Args:
@@ -150,11 +153,14 @@ def keep_rates(inside: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array
 
 def _check_capacity(num_kept: int, num_patches: int) -> None:
     if not 1 <= num_kept <= num_patches:
-        raise ValueError(f"number of kept patches must lie in 1 ... {num_patches} (the patches of a picture), got {num_kept}")
+        raise ValueError(
+            f"number of kept patches must lie in 1 ... {num_patches} (the patches of a picture), got {num_kept}"
+        )
 
 
 def _collect(ids_keep: jax.Array, valid: jax.Array, scores: jax.Array) -> KeptPatches:
     num_patches = scores.shape[-1]
     chosen = jax.nn.one_hot(ids_keep, num_patches, dtype=jnp.float32) * valid[..., None]
-    return KeptPatches(ids_keep.astype(jnp.int32), valid, 1.0 - chosen.sum(axis=-2),
-                       jnp.zeros(scores.shape[:-1], jnp.int32))
+    return KeptPatches(
+        ids_keep.astype(jnp.int32), valid, 1.0 - chosen.sum(axis=-2), jnp.zeros(scores.shape[:-1], jnp.int32)
+    )

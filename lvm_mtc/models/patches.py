@@ -57,8 +57,10 @@ def unpatchify(patches: jax.Array, patch_size: int, image_size: tuple[int, int])
     *lead, num_patches, patch_dim = patches.shape
     rows, columns = grid_shape(image_size, patch_size)
     if num_patches != rows * columns:
-        raise ValueError(f"{num_patches} patches do not tile {image_size} pixels at patch_size {patch_size}: "
-                         f"expected {rows} x {columns} = {rows * columns}")
+        raise ValueError(
+            f"{num_patches} patches do not tile {image_size} pixels at patch_size {patch_size}: "
+            f"expected {rows} x {columns} = {rows * columns}"
+        )
     channels = patch_dim // patch_size**2
     x = patches.reshape(*lead, rows, columns, patch_size, patch_size, channels)
     x = jnp.moveaxis(x, -4, -3)

@@ -1,8 +1,8 @@
 """The best linear patch-wise codec: principal components of patches, as a start for the token codec and as a scheme.
 
 With ``variant="linear"`` the chain *is* this codec: components in the order of their variance, power proportional to
-variance^-1/4 in amplitude, one scalar L-MMSE estimate per feature. It passes through the same link, power constraint and
-ledger as every other scheme.
+variance^-1/4 in amplitude, one scalar L-MMSE estimate per feature. It passes through the same link, power constraint
+and ledger as every other scheme.
 """
 
 from typing import NamedTuple

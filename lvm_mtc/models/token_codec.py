@@ -1,8 +1,8 @@
 """The token codec (ETC): a ViT encoder over the kept patches and an MAE-style decoder (Eq. 16-22).
 
 ``linear_path`` adds one linear map beside each transformer (patch -> token, token -> patch). Started from the principal
-components of patches (models/pca.py) with the transformers' outputs starting at zero, the codec starts as the best linear
-patch-wise one and can only go up from there; without it the codec is the paper's plain form.
+components of patches (models/pca.py) with the transformers' outputs starting at zero, the codec starts as the best
+linear patch-wise one and can only go up from there; without it the codec is the paper's plain form.
 """
 
 import flax.linen as nn
@@ -63,7 +63,9 @@ class TokenEncoder(nn.Module):
         x = jnp.concatenate([jnp.broadcast_to(cls, (x.shape[0], 1, self.embed_dim)), x], axis=1)
         attend = jnp.pad(kept.valid, ((0, 0), (1, 0)), constant_values=True)
         for i in range(self.depth):
-            x = Block(self.num_heads, zero_residual=self.linear_path, attention=self.attention, name=f"block{i}")(x, attend)
+            x = Block(self.num_heads, zero_residual=self.linear_path, attention=self.attention, name=f"block{i}")(
+                x, attend
+            )
         scale = nn.initializers.zeros if self.linear_path else nn.initializers.ones
         tokens = nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, scale_init=scale, name="norm")(x)[:, 1:]
         return (tokens if linear is None else tokens + linear), x[:, 1:]
@@ -114,7 +116,9 @@ class TokenDecoder(nn.Module):
         positions = _positions(self, (self.grid_rows, self.grid_columns), self.embed_dim)
         x = nn.Dense(self.embed_dim, kernel_init=nn.initializers.xavier_uniform(), name="decoder_embed")(tokens)
         if reliability is not None:
-            x = x + nn.Dense(self.embed_dim, use_bias=False, kernel_init=nn.initializers.zeros, name="reliability")(reliability)
+            x = x + nn.Dense(self.embed_dim, use_bias=False, kernel_init=nn.initializers.zeros, name="reliability")(
+                reliability
+            )
         x = restore(x, kept, self.param("mask_token", nn.initializers.normal(0.02), (self.embed_dim,)))
         x = x + positions[None, 1:]
         cls = self.param("cls_token", nn.initializers.normal(0.02), (self.embed_dim,)) + positions[0]

@@ -39,7 +39,8 @@ def sincos_positions(grid: tuple[int, int], width: int) -> np.ndarray:
 class Block(nn.Module):
     """Self-attention and a two-layer MLP, each behind a LayerNorm and added to its input (Eq. 16-17).
 
-    Deviation: Eq. 17 writes one linear layer; ViT's two (width ``mlp_ratio`` in between) give the paper's parameter counts.
+    Deviation: Eq. 17 writes one linear layer; ViT's two (wider by ``mlp_ratio`` in between) give the paper's parameter
+    counts.
 
     Attributes:
         num_heads: Attention heads; divides the token width.
@@ -55,7 +56,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-        """Args: ``x [..., num_tokens, width]``; ``valid [..., num_tokens]`` bool, False for padding. Returns: as ``x``."""
+        """Maps ``x [..., num_tokens, width]`` to its own shape; ``valid [..., num_tokens]`` is False for padding."""
         *lead, num_tokens, width = x.shape
         last = nn.initializers.zeros if self.zero_residual else nn.initializers.xavier_uniform()
 

@@ -1,9 +1,20 @@
 """The token system for K UAVs: configuration, chain and bandwidth ledger."""
 
 from lvm_mtc.system.bandwidth import Ledger
-from lvm_mtc.system.chain import Encoded, Output, System, uav_keys
+from lvm_mtc.system.chain import System, uav_keys
 from lvm_mtc.system.config import LinkConfig, OperatingPoint, SystemConfig
+from lvm_mtc.system.records import Encoded, Output
 from lvm_mtc.system.transmission import Sent, draw_channel
 
-__all__ = ["Encoded", "Ledger", "LinkConfig", "OperatingPoint", "Output", "Sent", "System", "SystemConfig", "draw_channel",
-           "uav_keys"]
+__all__ = [
+    "Encoded",
+    "Ledger",
+    "LinkConfig",
+    "OperatingPoint",
+    "Output",
+    "Sent",
+    "System",
+    "SystemConfig",
+    "draw_channel",
+    "uav_keys",
+]

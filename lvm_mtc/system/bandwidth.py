@@ -88,8 +88,9 @@ def book_pilots(ledger: Ledger, num_pilots: int | None, num_tx_ant: int, block_l
     return ledger._replace(pilot_uses=blocks * num_pilots * num_tx_ant)
 
 
-def side_information_bits(public: jax.Array, epsilon: jax.Array, *, num_uavs: int, num_patches: int, masked: bool,
-                          alignment: str, gains: bool) -> jax.Array:
+def side_information_bits(
+    public: jax.Array, epsilon: jax.Array, *, num_uavs: int, num_patches: int, masked: bool, alignment: str, gains: bool
+) -> jax.Array:
     """Bits that tell the UAVs what the symbols are: masks, sharing map, gains.
 
     Args:

@@ -1,7 +1,7 @@
 """The chain from pixels to pixels for K UAVs: encode -> share -> send -> receive -> decode, as pure functions."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,65 +14,10 @@ from lvm_mtc.models.patches import patchify, unpatchify
 from lvm_mtc.models.token_codec import TokenDecoder, TokenEncoder
 from lvm_mtc.system.bandwidth import Ledger, book_pilots, book_tokens, side_information_bits
 from lvm_mtc.system.config import LinkConfig, OperatingPoint, SystemConfig
+from lvm_mtc.system.records import Encoded, Output
 from lvm_mtc.system.transmission import Sent, receive_symbols
 
 PER_UAV = ("encoder", "decoder", "channel_encoder", "channel_decoder")
-
-
-class Encoded(NamedTuple):
-    """What the base station knows of its pictures.
-
-    Attributes:
-        tokens: ``[batch, num_uavs, num_tokens, embed_dim]``.
-        features: Same shape, of which the comparator takes the intensity.
-        kept: The kept patches, leading axes ``[batch, num_uavs]``.
-        keep_rate_inside: Share of the object's patches that are kept, ``[batch, num_uavs]``.
-        keep_rate_outside: Share of the other patches that are kept, ``[batch, num_uavs]``.
-    """
-
-    tokens: jax.Array
-    features: jax.Array
-    kept: KeptPatches
-    keep_rate_inside: jax.Array
-    keep_rate_outside: jax.Array
-
-
-class Output(NamedTuple):
-    """Everything that a forward pass of the chain tells.
-
-    Attributes:
-        images_hat: Reconstructions, ``[batch, num_uavs, height, width, 3]``, not clipped to [0, 1].
-        tokens_own: Each UAV's own tokens, ``[batch, num_uavs, num_tokens, embed_dim]``.
-        tokens_sent: What was sent for them: the public mean where shared.
-        tokens_received: The channel decoder's estimates.
-        ids_keep: ``[batch, num_uavs, num_tokens]`` int32.
-        valid: ``[batch, num_uavs, num_tokens]`` bool.
-        mask: ``[batch, num_uavs, num_patches]``, 1 = removed.
-        overflow: ``[batch, num_uavs]`` int32, drawn patches beyond the capacity.
-        keep_rate_inside: ``[batch, num_uavs]``.
-        keep_rate_outside: ``[batch, num_uavs]``.
-        public: ``[batch, num_tokens]`` bool, by aligned slot.
-        score: ``[batch, num_tokens]``, the comparator's discrepancy by aligned slot.
-        sent: The symbols and which of them are public.
-        link: The channel's own output.
-        ledger: Costs.
-    """
-
-    images_hat: jax.Array
-    tokens_own: jax.Array
-    tokens_sent: jax.Array
-    tokens_received: jax.Array
-    ids_keep: jax.Array
-    valid: jax.Array
-    mask: jax.Array
-    overflow: jax.Array
-    keep_rate_inside: jax.Array
-    keep_rate_outside: jax.Array
-    public: jax.Array
-    score: jax.Array
-    sent: Sent
-    link: phy.LinkOutput
-    ledger: Ledger
 
 
 def uav_keys(key: jax.Array, num_uavs: int) -> jax.Array:
@@ -123,8 +68,9 @@ class System:
     def decoder(self) -> TokenDecoder:
         """The token decoder's module."""
         c, s = self.config, self.config.sizes
-        return TokenDecoder(*c.grid, c.patch_dim, s.decoder_embed_dim, s.decoder_depth, s.decoder_num_heads, c.linear_path,
-                            c.attention)
+        return TokenDecoder(
+            *c.grid, c.patch_dim, s.decoder_embed_dim, s.decoder_depth, s.decoder_num_heads, c.linear_path, c.attention
+        )
 
     @property
     def channel_encoder(self) -> ChannelEncoder:
@@ -187,8 +133,9 @@ class System:
         in_axes = (0 if self.config.per_uav_params else None,) + (1,) * len(arrays)
         return lambda params: jax.vmap(function, in_axes=in_axes, out_axes=1)(params, *arrays)
 
-    def encode(self, params: dict, images: jax.Array, loc: jax.Array, key: jax.Array,
-               point: OperatingPoint = OperatingPoint()) -> Encoded:
+    def encode(
+        self, params: dict, images: jax.Array, loc: jax.Array, key: jax.Array, point: OperatingPoint = OperatingPoint()
+    ) -> Encoded:
         """Chooses the patches to keep and turns them into tokens (Eq. 15-18).
 
         Args:
@@ -223,8 +170,16 @@ class System:
         epsilon = jnp.broadcast_to(jnp.asarray(point.epsilon, jnp.float32), encoded.tokens.shape[:1])
 
         def compare(tokens, features, valid, epsilon):
-            return compare_tokens(tokens, features, valid, epsilon, comparator=c.comparator, alignment=c.alignment,
-                                  aggregation=c.aggregation, temperature=c.sharing_temperature)
+            return compare_tokens(
+                tokens,
+                features,
+                valid,
+                epsilon,
+                comparator=c.comparator,
+                alignment=c.alignment,
+                aggregation=c.aggregation,
+                temperature=c.sharing_temperature,
+            )
 
         return jax.vmap(compare)(encoded.tokens, encoded.features, encoded.kept.valid, epsilon)
 
@@ -247,9 +202,15 @@ class System:
         common, common_gain = _scale(phy.features_to_symbols(common), sharing.public)
         return Sent(own, own_gain, private, common, common_gain, sharing.public, sharing.weight)
 
-    def receive(self, params: dict, sent: Sent, key: jax.Array, link: LinkConfig,
-                point: OperatingPoint = OperatingPoint(), draws: phy.LinkDraws | None = None
-                ) -> tuple[jax.Array, jax.Array | None, phy.LinkOutput]:
+    def receive(
+        self,
+        params: dict,
+        sent: Sent,
+        key: jax.Array,
+        link: LinkConfig,
+        point: OperatingPoint = OperatingPoint(),
+        draws: phy.LinkDraws | None = None,
+    ) -> tuple[jax.Array, jax.Array | None, phy.LinkOutput]:
         """Sends the symbols through the channel and decodes tokens (Eq. 4-6, 26), still in aligned order.
 
         Returns:
@@ -270,12 +231,15 @@ class System:
         tokens, reliability = self._over_uavs(decode_one, features, noise)(params["channel_decoder"])
         return tokens, reliability, link_output
 
-    def decode(self, params: dict, tokens: jax.Array, kept: KeptPatches, reliability: jax.Array | None = None) -> jax.Array:
+    def decode(
+        self, params: dict, tokens: jax.Array, kept: KeptPatches, reliability: jax.Array | None = None
+    ) -> jax.Array:
         """Paints pictures from tokens in the kept patches' order (Eq. 19-22).
 
         Returns:
             ``[batch, num_uavs, height, width, 3]``, not clipped.
         """
+
         def decode_one(decoder_params, tokens, kept, *reliability):
             return self.decoder.apply({"params": decoder_params}, tokens, kept, *reliability)
 
@@ -283,8 +247,15 @@ class System:
         patches = self._over_uavs(decode_one, tokens, kept, *optional)(params["decoder"])
         return unpatchify(patches, self.config.patch_size, (self.config.image_size,) * 2)
 
-    def transmit(self, params: dict, encoded: Encoded, key: jax.Array, link: LinkConfig,
-                 point: OperatingPoint = OperatingPoint(), draws: phy.LinkDraws | None = None) -> Output:
+    def transmit(
+        self,
+        params: dict,
+        encoded: Encoded,
+        key: jax.Array,
+        link: LinkConfig,
+        point: OperatingPoint = OperatingPoint(),
+        draws: phy.LinkDraws | None = None,
+    ) -> Output:
         """Everything behind the encoder; points of a sweep share ``encoded`` and ``draws``."""
         sharing = self.share(encoded, point)
         sent = self.send(params, encoded, sharing, point)
@@ -295,12 +266,34 @@ class System:
             reliability = jnp.take_along_axis(reliability, place, axis=2)
         images_hat = self.decode(params, received, encoded.kept, reliability)
         kept = encoded.kept
-        return Output(images_hat, encoded.tokens, self._tokens_sent(encoded, sharing, place), received, kept.ids_keep,
-                      kept.valid, kept.mask, kept.overflow, encoded.keep_rate_inside, encoded.keep_rate_outside,
-                      sharing.public, sharing.score, sent, link_output, self._ledger(sent, link, point))
+        return Output(
+            images_hat,
+            encoded.tokens,
+            self._tokens_sent(encoded, sharing, place),
+            received,
+            kept.ids_keep,
+            kept.valid,
+            kept.mask,
+            kept.overflow,
+            encoded.keep_rate_inside,
+            encoded.keep_rate_outside,
+            sharing.public,
+            sharing.score,
+            sent,
+            link_output,
+            self._ledger(sent, link, point),
+        )
 
-    def forward(self, params: dict, images: jax.Array, loc: jax.Array, key: jax.Array, link: LinkConfig = LinkConfig(),
-                point: OperatingPoint = OperatingPoint(), draws: phy.LinkDraws | None = None) -> Output:
+    def forward(
+        self,
+        params: dict,
+        images: jax.Array,
+        loc: jax.Array,
+        key: jax.Array,
+        link: LinkConfig = LinkConfig(),
+        point: OperatingPoint = OperatingPoint(),
+        draws: phy.LinkDraws | None = None,
+    ) -> Output:
         """The whole chain, pixels to pixels; arguments as in :meth:`encode` and :meth:`transmit`."""
         keys = uav_keys(key, images.shape[1])
         return self.transmit(params, self.encode(params, images, loc, keys, point), keys, link, point, draws)
@@ -326,17 +319,23 @@ class System:
         c = self.config
         num_uavs = sent.private.shape[1]
         ledger = book_tokens(sent.private, sent.public, c.num_symbols, link.num_tx_ant, joint=link.topology == "joint")
-        bits = side_information_bits(sent.public, jnp.broadcast_to(jnp.asarray(point.epsilon), sent.public.shape[:1]),
-                                     num_uavs=num_uavs, num_patches=c.num_patches,
-                                     masked=c.masking == "bernoulli" or c.capacity < c.num_patches, alignment=c.alignment,
-                                     gains=c.receiver == "wiener")
+        bits = side_information_bits(
+            sent.public,
+            jnp.broadcast_to(jnp.asarray(point.epsilon), sent.public.shape[:1]),
+            num_uavs=num_uavs,
+            num_patches=c.num_patches,
+            masked=c.masking == "bernoulli" or c.capacity < c.num_patches,
+            alignment=c.alignment,
+            gains=c.receiver == "wiener",
+        )
         ledger = book_pilots(ledger, link.num_pilots, link.num_tx_ant, link.block_length)
         return ledger._replace(side_information_bits=bits)
 
     def _check(self, images: jax.Array, loc: jax.Array) -> None:
         size = self.config.image_size
         if images.ndim != 5 or images.shape[2:] != (size, size, 3):
-            raise ValueError(f"images must be [batch, num_uavs, {size}, {size}, 3] (SystemConfig.image_size), "
-                             f"got {images.shape}")
+            raise ValueError(
+                f"images must be [batch, num_uavs, {size}, {size}, 3] (SystemConfig.image_size), got {images.shape}"
+            )
         if loc.shape != (*images.shape[:2], 4):
             raise ValueError(f"loc must be [batch, num_uavs, 4] for images {images.shape}, got {loc.shape}")

@@ -59,7 +59,7 @@ class SystemConfig:
         image_size: Side of the square pictures, pixels.
         patch_size: Side of a patch, pixels.
         num_symbols: Complex symbols per token, C.
-        masking: ``"budget"`` keeps ``num_kept`` patches, ``"bernoulli"`` draws each patch (Eq. 15), padded to ``num_kept``.
+        masking: ``"budget"`` keeps ``num_kept`` patches, ``"bernoulli"`` draws each (Eq. 15), padded to ``num_kept``.
         num_kept: Patches kept (or the capacity); None: half of the patches for a budget, all of them for a capacity.
         linear_path: Add the linear maps beside the transformers; False is the paper's plain form.
         receiver: How the channel decoder learns of the noise, a name in ``models.RECEIVERS``. ``"wiener"`` sends each
@@ -103,12 +103,15 @@ class SystemConfig:
         for field in ("image_size", "patch_size", "num_symbols"):
             _count("SystemConfig", field, getattr(self, field))
         if self.image_size % self.patch_size:
-            raise ValueError(f"SystemConfig.patch_size {self.patch_size} does not divide "
-                             f"SystemConfig.image_size {self.image_size}")
+            raise ValueError(
+                f"SystemConfig.patch_size {self.patch_size} does not divide SystemConfig.image_size {self.image_size}"
+            )
         if self.num_kept is not None:
             _count("SystemConfig", "num_kept", self.num_kept)
             if self.num_kept > self.num_patches:
-                raise ValueError(f"SystemConfig.num_kept {self.num_kept} exceeds the picture's {self.num_patches} patches")
+                raise ValueError(
+                    f"SystemConfig.num_kept {self.num_kept} exceeds the picture's {self.num_patches} patches"
+                )
         if self.sharing_temperature <= 0:
             raise ValueError(f"SystemConfig.sharing_temperature must be > 0, got {self.sharing_temperature!r}")
         if self.sizes.depth == 0 and not self.linear_path:
@@ -117,8 +120,15 @@ class SystemConfig:
     @classmethod
     def paper(cls, **overrides) -> "SystemConfig":
         """The paper's plain form: ViT-L/16 at 224 pixels, 64 symbols a token, no linear path, no learned extras."""
-        plain = dict(variant="large", image_size=224, patch_size=16, num_symbols=64, linear_path=False, receiver="shrunk",
-                     power_allocation=False)
+        plain = dict(
+            variant="large",
+            image_size=224,
+            patch_size=16,
+            num_symbols=64,
+            linear_path=False,
+            receiver="shrunk",
+            power_allocation=False,
+        )
         return cls(**(plain | overrides))
 
     @property
@@ -193,8 +203,10 @@ class LinkConfig:
         _one_of("LinkConfig", "csi", self.csi, CSI_MODELS)
         _one_of("LinkConfig", "equalizer", self.equalizer, tuple(phy.EQUALIZERS))
         if self.convention == "ebno":
-            raise ValueError("LinkConfig.convention 'ebno' needs bits per symbol and a code rate, which analogue symbols "
-                             f"don't have; known: {', '.join(CONVENTIONS)}")
+            raise ValueError(
+                "LinkConfig.convention 'ebno' needs bits per symbol and a code rate, which analogue symbols "
+                f"don't have; known: {', '.join(CONVENTIONS)}"
+            )
         _one_of("LinkConfig", "convention", self.convention, CONVENTIONS)
         _count("LinkConfig", "num_rx_ant", self.num_rx_ant)
         _count("LinkConfig", "num_tx_ant", self.num_tx_ant)
@@ -211,32 +223,42 @@ class LinkConfig:
             if not 0 <= value < 1:
                 raise ValueError(f"LinkConfig.{field} must lie in [0, 1), got {value!r}")
             if value and self.fading not in ("rayleigh", "rician"):
-                raise ValueError(f"LinkConfig.{field} {value!r}: correlation acts on Rayleigh and Rician fading, "
-                                 f"not on {self.fading!r}")
+                raise ValueError(
+                    f"LinkConfig.{field} {value!r}: correlation acts on Rayleigh and Rician fading, "
+                    f"not on {self.fading!r}"
+                )
             if value and self.csi == "mmse":
-                raise ValueError(f"LinkConfig.{field} {value!r}: csi 'mmse' is defined for uncorrelated fading; "
-                                 "use 'additive' or pilots")
+                raise ValueError(
+                    f"LinkConfig.{field} {value!r}: csi 'mmse' is defined for uncorrelated fading; "
+                    "use 'additive' or pilots"
+                )
 
     def _check_antennas(self):
         if self.fading == "awgn" and self.num_rx_ant != self.num_tx_ant:
-            raise ValueError("AWGN is parallel 1x1 links: LinkConfig.num_rx_ant must equal num_tx_ant, "
-                             f"got {self.num_rx_ant} and {self.num_tx_ant}")
+            raise ValueError(
+                "AWGN is parallel 1x1 links: LinkConfig.num_rx_ant must equal num_tx_ant, "
+                f"got {self.num_rx_ant} and {self.num_tx_ant}"
+            )
         if self.num_rx_ant < self.num_tx_ant and self.equalizer == "zf":
-            raise ValueError(f"LinkConfig.equalizer 'zf' needs num_rx_ant >= num_tx_ant, got {self.num_rx_ant} and "
-                             f"{self.num_tx_ant}")
+            raise ValueError(
+                f"LinkConfig.equalizer 'zf' needs num_rx_ant >= num_tx_ant, got {self.num_rx_ant} and {self.num_tx_ant}"
+            )
 
     def _check_pilots(self):
         if not self.csi.startswith("pilots"):
             if self.num_pilots is not None:
-                raise ValueError(f"LinkConfig.num_pilots {self.num_pilots!r} goes with csi 'pilots_ls' or 'pilots_lmmse', "
-                                 f"not {self.csi!r}")
+                raise ValueError(
+                    f"LinkConfig.num_pilots {self.num_pilots!r} goes with csi 'pilots_ls' or 'pilots_lmmse', "
+                    f"not {self.csi!r}"
+                )
             return
         if self.num_pilots is None:
             raise ValueError(f"LinkConfig.csi {self.csi!r} needs LinkConfig.num_pilots")
         _count("LinkConfig", "num_pilots", self.num_pilots, self.num_tx_ant)
         if self.block_length is not None and self.block_length < self.num_pilots + 1:
-            raise ValueError(f"LinkConfig.block_length {self.block_length} is shorter than num_pilots + 1 = "
-                             f"{self.num_pilots + 1}")
+            raise ValueError(
+                f"LinkConfig.block_length {self.block_length} is shorter than num_pilots + 1 = {self.num_pilots + 1}"
+            )
 
     def prior(self) -> phy.ChannelPrior | None:
         """What the receiver knows of the channel before any estimate; None is the i.i.d. unit prior.
@@ -245,8 +267,10 @@ class LinkConfig:
         """
         if self.fading != "rayleigh" or not (self.rx_corr or self.tx_corr):
             return None
-        return phy.ChannelPrior(rx_corr=phy.exp_corr_mat(self.rx_corr, self.num_rx_ant),
-                                tx_corr=phy.exp_corr_mat(self.tx_corr, self.num_tx_ant))
+        return phy.ChannelPrior(
+            rx_corr=phy.exp_corr_mat(self.rx_corr, self.num_rx_ant),
+            tx_corr=phy.exp_corr_mat(self.tx_corr, self.num_tx_ant),
+        )
 
     def sampler(self) -> Callable | None:
         """The fading as ``phy.link`` takes it; None for AWGN."""

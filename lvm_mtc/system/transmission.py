@@ -45,8 +45,14 @@ def _empty_slots(x: jax.Array, num_tokens: int, num_symbols: int) -> jax.Array:
 
 
 def _link_options(link: LinkConfig, total_slots: int) -> dict:
-    return dict(fading=link.sampler(), num_rx_ant=link.num_rx_ant, block_length=link.block_length, total_slots=total_slots,
-                csi=link.csi, num_pilots=link.num_pilots)
+    return dict(
+        fading=link.sampler(),
+        num_rx_ant=link.num_rx_ant,
+        block_length=link.block_length,
+        total_slots=total_slots,
+        csi=link.csi,
+        num_pilots=link.num_pilots,
+    )
 
 
 def num_slots(link: LinkConfig, num_uavs: int, num_tokens: int, num_symbols: int) -> tuple[int, int]:
@@ -75,8 +81,9 @@ def draw_channel(keys: jax.Array, link: LinkConfig, batch: int, num_tokens: int,
     return phy.draw_link(keys, (batch, num_uavs), heard, num_tx_ant=link.num_tx_ant, **options)
 
 
-def receive_symbols(sent: Sent, key: jax.Array, link: LinkConfig, point: OperatingPoint,
-                    draws: phy.LinkDraws | None = None) -> tuple[jax.Array, jax.Array, phy.LinkOutput]:
+def receive_symbols(
+    sent: Sent, key: jax.Array, link: LinkConfig, point: OperatingPoint, draws: phy.LinkDraws | None = None
+) -> tuple[jax.Array, jax.Array, phy.LinkOutput]:
     """Symbols at each UAV after its equaliser.
 
     Args:
@@ -96,10 +103,17 @@ def receive_symbols(sent: Sent, key: jax.Array, link: LinkConfig, point: Operati
     """
     batch, num_uavs, num_tokens, num_symbols = sent.own.shape
     if link.topology == "joint" and link.num_tx_ant != num_uavs:
-        raise ValueError(f"LinkConfig.num_tx_ant must equal the number of UAVs, {num_uavs}, under topology 'joint', "
-                         f"got {link.num_tx_ant}")
-    no = phy.noise_variance(jnp.asarray(point.snr_db, jnp.float32), convention=link.convention, num_rx_ant=link.num_rx_ant,
-                            num_tx_ant=link.num_tx_ant, fading=link.fading != "awgn")
+        raise ValueError(
+            f"LinkConfig.num_tx_ant must equal the number of UAVs, {num_uavs}, under topology 'joint', "
+            f"got {link.num_tx_ant}"
+        )
+    no = phy.noise_variance(
+        jnp.asarray(point.snr_db, jnp.float32),
+        convention=link.convention,
+        num_rx_ant=link.num_rx_ant,
+        num_tx_ant=link.num_tx_ant,
+        fading=link.fading != "awgn",
+    )
     no, csi_error_var = (jnp.broadcast_to(jnp.asarray(v, jnp.float32), (batch,)) for v in (no, point.csi_error_var))
     options = _link_options(link, num_slots(link, num_uavs, num_tokens, num_symbols)[1])
     options |= dict(equalizer=link.equalizer, draws=draws, prior=link.prior())
@@ -122,15 +136,23 @@ def _receive_jointly(sent, keys, link, no, csi_error_var, options):
     _, num_uavs, num_tokens, num_symbols = sent.own.shape
     common, common_active = _fill_slots(sent.common, sent.public, num_uavs)
     own_active = jnp.broadcast_to(sent.private[..., None], sent.own.shape)
-    own, own_active = (jnp.moveaxis(a.reshape(*a.shape[:2], -1), 1, -1)
-                       for a in (jnp.where(own_active, sent.own, 0), own_active))
+    own, own_active = (
+        jnp.moveaxis(a.reshape(*a.shape[:2], -1), 1, -1) for a in (jnp.where(own_active, sent.own, 0), own_active)
+    )
     slot_index = joint_slots(sent.private, sent.public, phy.slots_per_token(num_symbols, num_uavs), num_symbols)
-    out = phy.joint(keys[0], jnp.concatenate([common, own], axis=1), no=no, csi_error_var=csi_error_var,
-                    slot_index=slot_index, active=jnp.concatenate([common_active, own_active], axis=1), **options)
+    out = phy.joint(
+        keys[0],
+        jnp.concatenate([common, own], axis=1),
+        no=no,
+        csi_error_var=csi_error_var,
+        slot_index=slot_index,
+        active=jnp.concatenate([common_active, own_active], axis=1),
+        **options,
+    )
 
     def split(received):
-        public = _empty_slots(received[:, :common.shape[1]], num_tokens, num_symbols)
-        private = jnp.moveaxis(received[:, common.shape[1]:], -1, 1).reshape(sent.own.shape)
+        public = _empty_slots(received[:, : common.shape[1]], num_tokens, num_symbols)
+        private = jnp.moveaxis(received[:, common.shape[1] :], -1, 1).reshape(sent.own.shape)
         return public[:, None], private
 
     public, private = split(out.x_hat)

@@ -53,7 +53,7 @@ class ObjectiveConfig:
         box_area: Lowest and highest area of a random box over that of the picture.
         image_loss: ``"mse"`` (the paper's) or ``"log_mse"``, the mean over pictures of log MSE, which is PSNR.
         token_weight: Weight of the token MSE in the last step (1 in Eq. 29).
-        rate_weight: Weight of the channel uses per source sample, with the gradient of the sharing decision; 0 in Eq. 29.
+        rate_weight: Weight of the channel uses per source sample, with the sharing decision's gradient; 0 in Eq. 29.
         view_jitter: Largest shift of a UAV's view against its group's, pixels.
     """
 
@@ -79,27 +79,33 @@ class ObjectiveConfig:
         if not 0 < self.box_area[0] <= self.box_area[1] <= 1:
             raise ValueError(f"ObjectiveConfig.box_area must lie in (0, 1], got {self.box_area!r}")
         if self.image_loss not in IMAGE_LOSSES:
-            raise ValueError(f"ObjectiveConfig.image_loss {self.image_loss!r} is unknown; known: {', '.join(IMAGE_LOSSES)}")
+            raise ValueError(
+                f"ObjectiveConfig.image_loss {self.image_loss!r} is unknown; known: {', '.join(IMAGE_LOSSES)}"
+            )
 
 
 class Examples(NamedTuple):
-    """The groups of one scenario: ``images [groups, num_uavs, size, size, 3]``, ``loc [groups, num_uavs, 4]``, points."""
+    """A scenario's groups: ``images [groups, num_uavs, size, size, 3]``, ``loc [groups, num_uavs, 4]`` and points."""
 
     images: jax.Array
     loc: jax.Array
     point: OperatingPoint
 
 
-def make_batch_fn(config: SystemConfig, scenarios: tuple[Scenario, ...], objective: ObjectiveConfig
-                  ) -> Callable[[Any, jax.Array], tuple[Examples, ...]]:
+def make_batch_fn(
+    config: SystemConfig, scenarios: tuple[Scenario, ...], objective: ObjectiveConfig
+) -> Callable[[Any, jax.Array], tuple[Examples, ...]]:
     """Builds ``batch_fn(data, key)``, which cuts and augments views on the device.
 
-    ``data["pictures"]`` is ``[num_pictures, height, width, 3]`` uint8, at least ``config.image_size`` on each side. Views are
-    random crops, mirrored at random; boxes are drawn at random over the whole picture.
+    ``data["pictures"]`` is ``[num_pictures, height, width, 3]`` uint8, at least ``config.image_size`` a side. Views
+    are random crops, mirrored at random; boxes are drawn at random over the whole picture.
     """
+
     def batch_fn(data, key):
         keys = jax.random.split(key, len(scenarios))
-        return tuple(_draw_examples(data["pictures"], k, s, config, objective) for k, s in zip(keys, scenarios, strict=True))
+        return tuple(
+            _draw_examples(data["pictures"], k, s, config, objective) for k, s in zip(keys, scenarios, strict=True)
+        )
 
     return batch_fn
 
@@ -108,8 +114,10 @@ def _draw_examples(pictures, key, scenario, config, objective) -> Examples:
     size, shape = config.image_size, (scenario.num_groups, scenario.num_uavs)
     room = (pictures.shape[1] - size, pictures.shape[2] - size)
     if min(room) < 0:
-        raise ValueError(f"pictures of {pictures.shape[1]} x {pictures.shape[2]} pixels are smaller than "
-                         f"SystemConfig.image_size {size}")
+        raise ValueError(
+            f"pictures of {pictures.shape[1]} x {pictures.shape[2]} pixels are smaller than "
+            f"SystemConfig.image_size {size}"
+        )
     k_index, k_corner, k_jitter, k_mirror, k_box, k_point = jax.random.split(key, 6)
     index = jax.random.randint(k_index, shape[:1], 0, pictures.shape[0])
     limit = jnp.array(room).reshape(1, 1, 2)
@@ -123,7 +131,9 @@ def _draw_examples(pictures, key, scenario, config, objective) -> Examples:
     images = jax.vmap(lambda i, corners: jax.vmap(lambda c: cut(i, c))(corners))(index, corner)
     mirror = jax.random.bernoulli(k_mirror, shape=(shape[0], 1, 1, 1, 1))
     images = jnp.where(mirror, images[:, :, :, ::-1], images).astype(jnp.float32) / 255.0
-    return Examples(images, _draw_boxes(k_box, shape, size, objective.box_area), _draw_points(k_point, shape[0], objective))
+    return Examples(
+        images, _draw_boxes(k_box, shape, size, objective.box_area), _draw_points(k_point, shape[0], objective)
+    )
 
 
 def _draw_boxes(key, shape, size, box_area) -> jax.Array:
@@ -146,7 +156,8 @@ def _draw_points(key, num_groups, objective) -> OperatingPoint:
         snr_db=uniform(k_snr, objective.snr_db),
         csi_error_var=jnp.where(error_on, uniform(k_csi, objective.csi_error_var), objective.csi_error_var[0]),
         mask_prob=uniform(k_mask, objective.mask_prob),
-        epsilon=jnp.where(sharing_on, uniform(k_epsilon, objective.epsilon), 0.0))
+        epsilon=jnp.where(sharing_on, uniform(k_epsilon, objective.epsilon), 0.0),
+    )
 
 
 def trainable(stage: str) -> Callable[[str], bool] | None:
@@ -159,13 +170,17 @@ def trainable(stage: str) -> Callable[[str], bool] | None:
         raise ValueError(f"stage {stage!r} is unknown; known: {', '.join(STAGES)}")
     if stage == "system":
         return None
-    roots = ("encoder", "decoder") if stage == "token" else ("channel_encoder", "channel_decoder", "public_encoder",
-                                                            "allocation")
+    roots = (
+        ("encoder", "decoder")
+        if stage == "token"
+        else ("channel_encoder", "channel_decoder", "public_encoder", "allocation")
+    )
     return lambda name: name.split("/")[0] in roots
 
 
-def make_loss_fn(stage: str, config: SystemConfig, scenarios: tuple[Scenario, ...], objective: ObjectiveConfig
-                 ) -> Callable[[dict, tuple[Examples, ...], jax.Array], tuple[jax.Array, dict]]:
+def make_loss_fn(
+    stage: str, config: SystemConfig, scenarios: tuple[Scenario, ...], objective: ObjectiveConfig
+) -> Callable[[dict, tuple[Examples, ...], jax.Array], tuple[jax.Array, dict]]:
     """Builds ``loss_fn(params, batch, key) -> (loss, metrics)`` of a training step; scenarios weigh by their pictures.
 
     Args:
@@ -180,9 +195,12 @@ def make_loss_fn(stage: str, config: SystemConfig, scenarios: tuple[Scenario, ..
     pictures = [s.num_groups * s.num_uavs for s in scenarios]
 
     def loss_fn(params, batch, key):
-        terms = [_stage_loss(stage, system, params, examples, k, scenario.link, objective)
-                 for system, examples, k, scenario in zip(systems, batch, jax.random.split(key, len(scenarios)), scenarios,
-                                                          strict=True)]
+        terms = [
+            _stage_loss(stage, system, params, examples, k, scenario.link, objective)
+            for system, examples, k, scenario in zip(
+                systems, batch, jax.random.split(key, len(scenarios)), scenarios, strict=True
+            )
+        ]
         loss = sum(n * loss for n, (loss, _) in zip(pictures, terms, strict=True)) / sum(pictures)
         metrics = {f"{name}_{i}": value for i, (_, metrics) in enumerate(terms) for name, value in metrics.items()}
         return loss, metrics
@@ -233,10 +251,12 @@ def image_loss(images_hat: jax.Array, images: jax.Array, kind: str) -> tuple[jax
     """
     mse = jnp.mean((images_hat - images) ** 2, axis=(-3, -2, -1))
     log_mse = jnp.log(mse + _MSE_FLOOR)
-    return (mse.mean() if kind == "mse" else log_mse.mean()), jax.lax.stop_gradient(-10 / jnp.log(10.0) * log_mse.mean())
+    return (mse.mean() if kind == "mse" else log_mse.mean()), jax.lax.stop_gradient(
+        -10 / jnp.log(10.0) * log_mse.mean()
+    )
 
 
 def masked_mse(estimate: jax.Array, target: jax.Array, valid: jax.Array) -> jax.Array:
-    """Mean squared error per element over valid tokens: ``[..., num_tokens, width]`` twice, ``[..., num_tokens]`` bool."""
+    """Mean squared error per element of ``[..., num_tokens, width]`` over the tokens that are ``valid``."""
     weight = valid[..., None]
     return jnp.sum(weight * (estimate - target) ** 2) / (jnp.maximum(weight.sum(), 1) * estimate.shape[-1])

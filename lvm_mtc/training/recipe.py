@@ -1,7 +1,7 @@
 """A recipe: the system, what it is trained on, and the paper's training steps 2 to 4 one after the other.
 
-Step 1 trains the detector and stands elsewhere. Each step starts from the weights of the one before, writes a run folder
-of its own and goes on where it was when it is started again.
+Step 1 trains the detector and stands elsewhere. Each step starts from the weights of the one before, writes a run
+folder of its own and goes on where it was when it is started again.
 """
 
 import dataclasses
@@ -54,10 +54,14 @@ class Recipe:
         for field in ("token", "channel", "end_to_end"):
             given = getattr(self, field).batch_size
             if given != pictures:
-                raise ValueError(f"Recipe.{field}.batch_size {given} is not the {pictures} pictures of Recipe.scenarios")
+                raise ValueError(
+                    f"Recipe.{field}.batch_size {given} is not the {pictures} pictures of Recipe.scenarios"
+                )
         if self.system.per_uav_params and len({s.num_uavs for s in self.scenarios}) > 1:
-            raise ValueError("Recipe.scenarios must all have the same num_uavs with SystemConfig.per_uav_params, got "
-                             f"{[s.num_uavs for s in self.scenarios]}")
+            raise ValueError(
+                "Recipe.scenarios must all have the same num_uavs with SystemConfig.per_uav_params, got "
+                f"{[s.num_uavs for s in self.scenarios]}"
+            )
 
     def train_config(self, stage: str) -> TrainConfig:
         """Numbers of a stage, by its name in ``STAGES``."""
@@ -75,12 +79,15 @@ def load_pictures(path: str | Path) -> np.ndarray:
         with np.load(path, allow_pickle=False) as archive:
             pictures = archive["pictures"]
     except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such file of packed pictures; experiments/pack_pictures.py makes one") from None
+        raise ValueError(
+            f"{path}: there is no such file of packed pictures; experiments/pack_pictures.py makes one"
+        ) from None
     except Exception as error:
         raise ValueError(f"{path} is not a file of packed pictures: {str(error).splitlines()[0]}") from error
     if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != np.uint8 or not len(pictures):
-        raise ValueError(f"{path}: pictures must be [num_pictures, height, width, 3] uint8, got {pictures.shape} "
-                         f"{pictures.dtype}")
+        raise ValueError(
+            f"{path}: pictures must be [num_pictures, height, width, 3] uint8, got {pictures.shape} {pictures.dtype}"
+        )
     return pictures
 
 
@@ -89,12 +96,14 @@ def fit_patches(pictures: np.ndarray, config: SystemConfig, seed: int = 0) -> Pa
     rng = np.random.default_rng(seed)
     size = config.image_size
     if min(pictures.shape[1:3]) < size:
-        raise ValueError(f"pictures of {pictures.shape[1]} x {pictures.shape[2]} pixels are smaller than "
-                         f"SystemConfig.image_size {size}")
+        raise ValueError(
+            f"pictures of {pictures.shape[1]} x {pictures.shape[2]} pixels are smaller than "
+            f"SystemConfig.image_size {size}"
+        )
     crops = []
     for i in rng.integers(0, len(pictures), _PCA_CROPS):
         top, left = (rng.integers(0, side - size + 1) for side in pictures.shape[1:3])
-        crops.append(pictures[i, top:top + size, left:left + size])
+        crops.append(pictures[i, top : top + size, left : left + size])
     patches = patchify(np.stack(crops), config.patch_size)
     return fit_pca(np.asarray(patches).reshape(-1, config.patch_dim) / 255.0)
 
@@ -107,15 +116,17 @@ def init_params(recipe: Recipe, pictures: np.ndarray) -> dict:
     return init_from_pca(params, fit_patches(pictures, recipe.system, seed)) if recipe.system.linear_path else params
 
 
-def run_stage(recipe: Recipe, stage: str, data_path: str | Path, run_dir: str | Path, *, progress: bool | None = None) -> Path:
+def run_stage(
+    recipe: Recipe, stage: str, data_path: str | Path, run_dir: str | Path, *, progress: bool | None = None
+) -> Path:
     """Runs one training step, or goes on with it.
 
     Args:
         recipe: The recipe.
         stage: ``"token"``, ``"channel"``, ``"system"``, or ``"all"`` for one after the other.
         data_path: Packed pictures (``experiments/pack_pictures.py``).
-        run_dir: Folder with a subfolder per stage; ``channel`` starts from the weights of ``token``, ``system`` from those
-            of ``channel``, or from initial ones where ``token`` was never run.
+        run_dir: Folder with a subfolder per stage; ``channel`` starts from the weights of ``token``, ``system`` from
+            those of ``channel``.
         progress: As in ``train``.
 
     Returns:
@@ -138,13 +149,20 @@ def run_stage(recipe: Recipe, stage: str, data_path: str | Path, run_dir: str | 
         data={"pictures": pictures},
         init_params=_start(recipe, stage, pictures, run_dir),
         run_dir=run_dir / stage,
-        fingerprint={"stage": stage, "pictures": len(pictures), "system": to_dict(recipe.system),
-                     "objective": to_dict(objective), "scenarios": [str(to_dict(s)) for s in recipe.scenarios]},
+        fingerprint={
+            "stage": stage,
+            "pictures": len(pictures),
+            "system": to_dict(recipe.system),
+            "objective": to_dict(objective),
+            "scenarios": [str(to_dict(s)) for s in recipe.scenarios],
+        },
         trainable=trainable(stage),
         progress=progress,
     )
     path = run_dir / stage / "weights.npz"
-    save_weights(path, jax.device_get(averaged_params(state)), describe(recipe, stage, data_path, pictures), dtype="float32")
+    save_weights(
+        path, jax.device_get(averaged_params(state)), describe(recipe, stage, data_path, pictures), dtype="float32"
+    )
     return path
 
 
@@ -154,8 +172,10 @@ def _start(recipe: Recipe, stage: str, pictures: np.ndarray, run_dir: Path) -> d
         return initial
     before = run_dir / STAGES[STAGES.index(stage) - 1] / "weights.npz"
     if not before.exists():
-        raise ValueError(f"stage {stage!r} starts from {before}, which is not there: run stage "
-                         f"{STAGES[STAGES.index(stage) - 1]!r} first")
+        raise ValueError(
+            f"stage {stage!r} starts from {before}, which is not there: run stage "
+            f"{STAGES[STAGES.index(stage) - 1]!r} first"
+        )
     return load_weights(before, initial)[0]
 
 
@@ -163,10 +183,20 @@ def describe(recipe: Recipe, stage: str, data_path: str | Path, pictures: np.nda
     """Where weights come from: recipe, data, seed and versions, as JSON."""
     packages = ("jax", "flax", "optax", "numpy")
     return {
-        "system": to_dict(recipe.system), "recipe": to_dict(recipe), "stage": stage, "seed": recipe.train_config(stage).seed,
-        "data": {"file": Path(data_path).name, "pictures": int(len(pictures)), "sum": int(pictures.sum(dtype=np.uint64))},
-        "versions": {"lvm_mtc": lvm_mtc.__version__, "python": platform.python_version(),
-                     **{name: importlib.metadata.version(name) for name in packages}},
+        "system": to_dict(recipe.system),
+        "recipe": to_dict(recipe),
+        "stage": stage,
+        "seed": recipe.train_config(stage).seed,
+        "data": {
+            "file": Path(data_path).name,
+            "pictures": int(len(pictures)),
+            "sum": int(pictures.sum(dtype=np.uint64)),
+        },
+        "versions": {
+            "lvm_mtc": lvm_mtc.__version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in packages},
+        },
         "device": jax.devices()[0].device_kind,
     }
 
@@ -179,8 +209,12 @@ def export_weights(source: str | Path, target: str | Path) -> None:
 
 def export_linear_codec(recipe: Recipe, data_path: str | Path, target: str | Path) -> None:
     """Writes the linear patch-wise PCA codec of the recipe's geometry as weights of variant ``"linear"``, float32."""
-    config = dataclasses.replace(recipe.system, variant="linear", linear_path=True, receiver="wiener", power_allocation=False)
+    config = dataclasses.replace(
+        recipe.system, variant="linear", linear_path=True, receiver="wiener", power_allocation=False
+    )
     pictures = load_pictures(data_path)
     params = init_from_pca(System(config).init(jax.random.key(0)), fit_patches(pictures, config, recipe.token.seed))
-    metadata = dict(describe(recipe, "token", data_path, pictures), system=to_dict(config), stage="none: principal components")
+    metadata = dict(
+        describe(recipe, "token", data_path, pictures), system=to_dict(config), stage="none: principal components"
+    )
     save_weights(target, params, metadata, dtype="float32")

@@ -43,8 +43,9 @@ def test_every_variant_has_consistent_shapes(variant):
     config = SystemConfig(variant=variant, image_size=32, patch_size=8)
     system = System(config)
     params = jax.eval_shape(system.init, jax.random.key(0))
-    out = jax.eval_shape(lambda p: system.forward(p, jnp.zeros((2, 1, 32, 32, 3)), jnp.ones((2, 1, 4)), jax.random.key(0)),
-                         params)
+    out = jax.eval_shape(
+        lambda p: system.forward(p, jnp.zeros((2, 1, 32, 32, 3)), jnp.ones((2, 1, 4)), jax.random.key(0)), params
+    )
     assert out.images_hat.shape == (2, 1, 32, 32, 3)
 
 
@@ -69,8 +70,9 @@ def numpy_block(x, p, heads):
     from scipy.special import erf
 
     n, width = x.shape
-    q, k, v = np.moveaxis((layer_norm(x, p["norm1"]) @ p["qkv"]["kernel"] + p["qkv"]["bias"])
-                          .reshape(n, 3, heads, width // heads), 1, 0)
+    q, k, v = np.moveaxis(
+        (layer_norm(x, p["norm1"]) @ p["qkv"]["kernel"] + p["qkv"]["bias"]).reshape(n, 3, heads, width // heads), 1, 0
+    )
     logits = np.einsum("qhd,khd->hqk", q, k) / np.sqrt(width // heads)
     weights = np.exp(logits - logits.max(-1, keepdims=True))
     weights /= weights.sum(-1, keepdims=True)
@@ -109,8 +111,9 @@ def test_padding_changes_no_valid_token():
     scores = jnp.array([[1.0, -1, 2, -1, -1, 3, -1, -1, 0.5]])
     padded, exact = keep_bernoulli(scores, 9), keep_budget(scores, 4)
     params = encoder.init(jax.random.key(2), patches, exact)
-    np.testing.assert_allclose(encoder.apply(params, patches, padded)[0][:, :4], encoder.apply(params, patches, exact)[0],
-                               atol=1e-5)
+    np.testing.assert_allclose(
+        encoder.apply(params, patches, padded)[0][:, :4], encoder.apply(params, patches, exact)[0], atol=1e-5
+    )
 
 
 def test_wiener_receiver_is_the_scalar_lmmse_estimator_and_shrunk_its_unit_power_case():
@@ -123,8 +126,11 @@ def test_wiener_receiver_is_the_scalar_lmmse_estimator_and_shrunk_its_unit_power
     want = np.float64(features) * p / (p + 0.3) @ np.float64(params["linear"]["kernel"])
     np.testing.assert_allclose(tokens, want, atol=1e-5)
     half = {"params": params | {"log_power": jnp.full(8, jnp.log(0.5))}}  # power 1 per complex symbol
-    np.testing.assert_allclose(shrunk.apply({"params": {"linear": params["linear"]}}, features, noise)[0],
-                               wiener.apply(half, features, noise)[0], atol=1e-5)
+    np.testing.assert_allclose(
+        shrunk.apply({"params": {"linear": params["linear"]}}, features, noise)[0],
+        wiener.apply(half, features, noise)[0],
+        atol=1e-5,
+    )
 
 
 def test_allocation_is_one_at_the_start_and_at_zero_db():

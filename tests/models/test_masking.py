@@ -5,7 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lvm_mtc.models import keep_bernoulli, keep_budget, keep_rates, keep_scores, patches_in_box, restore, scale_aware_mask_prob
+from lvm_mtc.models import (
+    keep_bernoulli,
+    keep_budget,
+    keep_rates,
+    keep_scores,
+    patches_in_box,
+    restore,
+    scale_aware_mask_prob,
+)
 
 SIZE, PATCH = (32, 32), 4
 NUM = 64
@@ -29,10 +37,15 @@ def five_sigma(p, n):
 def test_bernoulli_draws_have_the_probabilities_of_equation_15(mask_prob):
     inside, scores = draws(mask_prob)
     kept = keep_bernoulli(scores, NUM)
-    np.testing.assert_allclose(keep_rates(inside, kept.mask)[0].mean(), 1 - mask_prob,
-                               atol=five_sigma(mask_prob, DRAWS * 16))
-    np.testing.assert_allclose(keep_rates(inside, kept.mask)[1].mean(), mask_prob, atol=five_sigma(mask_prob, DRAWS * 48))
-    np.testing.assert_array_equal(kept.mask == 0, np.asarray(scores > 0) | ~np.asarray((scores > 0).any(-1, keepdims=True)))
+    np.testing.assert_allclose(
+        keep_rates(inside, kept.mask)[0].mean(), 1 - mask_prob, atol=five_sigma(mask_prob, DRAWS * 16)
+    )
+    np.testing.assert_allclose(
+        keep_rates(inside, kept.mask)[1].mean(), mask_prob, atol=five_sigma(mask_prob, DRAWS * 48)
+    )
+    np.testing.assert_array_equal(
+        kept.mask == 0, np.asarray(scores > 0) | ~np.asarray((scores > 0).any(-1, keepdims=True))
+    )
 
 
 def test_a_budget_of_the_sum_of_probabilities_keeps_them_to_one_percent_and_gumbel_noise_would_not():
@@ -90,7 +103,9 @@ def test_an_empty_draw_keeps_one_patch():
 
 
 def test_an_object_always_owns_a_patch():
-    tiny = patches_in_box(jnp.array([[0.5, 0.5, 0.1, 0.1], [16.0, 16.0, 0.0, 0.0], [40.0, 40.0, 1.0, 1.0]]), SIZE, PATCH)
+    tiny = patches_in_box(
+        jnp.array([[0.5, 0.5, 0.1, 0.1], [16.0, 16.0, 0.0, 0.0], [40.0, 40.0, 1.0, 1.0]]), SIZE, PATCH
+    )
     np.testing.assert_array_equal(tiny.sum(-1), [1, 1, 1])
     assert tiny[0, 0] and tiny[2, -1]
     assert patches_in_box(jnp.array([16.0, 16.0, 32.0, 32.0]), SIZE, PATCH).all()

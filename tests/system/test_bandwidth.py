@@ -78,7 +78,8 @@ def test_side_information_by_hand():
     np.testing.assert_array_equal(side_information_bits(public, on, alignment="sorted", **common), [33 + 2 * 3 * 3, 33])
     np.testing.assert_array_equal(
         side_information_bits(public, on, alignment="index", **(common | dict(gains=True, masked=False))),
-        [6 + 16 * 4, 6 + 16 * 3])
+        [6 + 16 * 4, 6 + 16 * 3],
+    )
     alone = dict(num_uavs=1, num_patches=9, masked=True, gains=False)
     np.testing.assert_array_equal(side_information_bits(public * False, on, alignment="sorted", **alone), [9, 9])
 

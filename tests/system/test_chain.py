@@ -27,12 +27,16 @@ def params_of(config, num_uavs=None):
     params = System(config).init(jax.random.key(0), num_uavs)
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves))
-    return jax.tree.unflatten(tree, [a + 0.1 * jax.random.normal(k, a.shape) for a, k in zip(leaves, keys, strict=True)])
+    return jax.tree.unflatten(
+        tree, [a + 0.1 * jax.random.normal(k, a.shape) for a, k in zip(leaves, keys, strict=True)]
+    )
 
 
 @functools.cache
 def forward(config=CONFIG, link=LINK):
-    return jax.jit(lambda params, images, loc, key, point: System(config).forward(params, images, loc, key, link, point))
+    return jax.jit(
+        lambda params, images, loc, key, point: System(config).forward(params, images, loc, key, link, point)
+    )
 
 
 def pictures(num_uavs, batch=B, seed=3):
@@ -51,7 +55,9 @@ def test_eight_uavs_equal_eight_single_runs():
     keys = jax.random.split(jax.random.key(5), 8)
     together = forward()(params_of(CONFIG), images, loc, jax.random.clone(keys), point())
     for k in range(8):
-        alone = forward()(params_of(CONFIG), images[:, k:k + 1], loc[:, k:k + 1], jax.random.clone(keys)[k:k + 1], point())
+        alone = forward()(
+            params_of(CONFIG), images[:, k : k + 1], loc[:, k : k + 1], jax.random.clone(keys)[k : k + 1], point()
+        )
         np.testing.assert_allclose(together.images_hat[:, k], alone.images_hat[:, 0], atol=2e-5)
         np.testing.assert_array_equal(together.ids_keep[:, k], alone.ids_keep[:, 0])
     assert not np.allclose(together.images_hat[:, 0], together.images_hat[:, 1], atol=1e-2)
@@ -62,8 +68,13 @@ def test_eight_devices_equal_one():
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     split = NamedSharding(mesh, PartitionSpec("data"))
     one = forward()(params_of(CONFIG), images, loc, jax.random.key(7), point(epsilon=0.2))
-    eight = forward()(params_of(CONFIG), jax.device_put(images, split), jax.device_put(loc, split), jax.random.key(7),
-                      point(epsilon=0.2))
+    eight = forward()(
+        params_of(CONFIG),
+        jax.device_put(images, split),
+        jax.device_put(loc, split),
+        jax.random.key(7),
+        point(epsilon=0.2),
+    )
     assert len(eight.images_hat.sharding.device_set) == 8
     np.testing.assert_allclose(one.images_hat, eight.images_hat, atol=2e-5)
     np.testing.assert_array_equal(one.public, eight.public)
@@ -79,26 +90,31 @@ def test_new_operating_points_compile_nothing():
         return system.forward(params, images, loc, key, LINK, point).images_hat
 
     images, loc = pictures(2)
-    outputs = [run(params_of(CONFIG), images, loc, jax.random.key(0), point(**change)) for change in
-               ({}, {"snr_db": 3.0}, {"csi_error_var": 0.0}, {"mask_prob": 0.4}, {"epsilon": 0.5})]
+    outputs = [
+        run(params_of(CONFIG), images, loc, jax.random.key(0), point(**change))
+        for change in ({}, {"snr_db": 3.0}, {"csi_error_var": 0.0}, {"mask_prob": 0.4}, {"epsilon": 0.5})
+    ]
     assert len(traces) == 1
     for changed in outputs[1:]:
         assert not np.allclose(outputs[0], changed)
 
 
 def test_the_linear_variant_is_the_pca_codec_of_float64_numpy():
-    config = SystemConfig(variant="linear", image_size=32, patch_size=8, num_symbols=10, num_kept=16, power_allocation=False)
+    config = SystemConfig(
+        variant="linear", image_size=32, patch_size=8, num_symbols=10, num_kept=16, power_allocation=False
+    )
     rng = np.random.default_rng(0)
     samples = rng.uniform(size=(3000, 192)) @ rng.normal(size=(192, 192)) * 0.02 + 0.5
     pca = fit_pca(samples)
     params = init_from_pca(System(config).init(jax.random.key(0)), pca)
-    patches = samples[:B * 16].reshape(B, 1, 16, 192)
+    patches = samples[: B * 16].reshape(B, 1, 16, 192)
     images = patches.reshape(B, 1, 4, 4, 8, 8, 3).transpose(0, 1, 2, 4, 3, 5, 6).reshape(B, 1, 32, 32, 3)
     link = LinkConfig(fading="awgn", num_rx_ant=2, num_tx_ant=2)
-    out = forward(config, link)(params, jnp.float32(images), pictures(1)[1], jax.random.key(2),
-                                point(snr_db=7.0, csi_error_var=0.0))
+    out = forward(config, link)(
+        params, jnp.float32(images), pictures(1)[1], jax.random.key(2), point(snr_db=7.0, csi_error_var=0.0)
+    )
 
-    no, used = 10 ** -0.7, 20
+    no, used = 10**-0.7, 20
     amplitude, power = pca.variances[:used] ** -0.25, pca.variances[:used] ** 0.5
     feature = (patches - pca.mean) @ pca.basis[:, :used] * amplitude
     gain = 1 / np.sqrt(2 * (feature**2).mean((-2, -1), keepdims=True))  # power 1 per symbol, 1/2 per feature
@@ -141,8 +157,13 @@ def test_the_snr_on_the_axis_is_the_snr_of_the_signals(convention, fading):
     clean = x * h[:, :, None] if fading == "awgn" else np.einsum("bkrt,bkst->bksr", h, x)
     noise = np.abs(np.asarray(out.link.y) - clean) ** 2
     # 128 independent blocks: the signal's energy over the convention's reference power.
-    blocks = {"esno": np.abs(x) ** 2, "rx_per_antenna": np.abs(clean) ** 2,
-              "received_total": 2 * np.abs(clean) ** 2}[convention].mean((2, 3)).ravel()
+    blocks = (
+        {"esno": np.abs(x) ** 2, "rx_per_antenna": np.abs(clean) ** 2, "received_total": 2 * np.abs(clean) ** 2}[
+            convention
+        ]
+        .mean((2, 3))
+        .ravel()
+    )
     ratio = blocks.mean() / noise.mean() / 10**0.4
     bound = 5 * (blocks.std() / np.sqrt(blocks.size) / blocks.mean() + 1 / np.sqrt(noise.size))
     assert abs(ratio - 1) < bound < 0.4
@@ -173,7 +194,9 @@ def test_clean_channel_returns_the_symbols_whatever_the_topology_and_alignment()
             assert 0 < out.public.sum() < out.public.size
             system = System(config)
             own = system.channel_encoder.apply({"params": params["channel_encoder"]}, out.tokens_own)
-            tokens, _ = system.channel_decoder.apply({"params": params["channel_decoder"]}, own, jnp.full(own.shape, 1e-9))
+            tokens, _ = system.channel_decoder.apply(
+                {"params": params["channel_decoder"]}, own, jnp.full(own.shape, 1e-9)
+            )
             unshared = np.isclose(np.asarray(out.tokens_sent), np.asarray(out.tokens_own), atol=1e-6).all(-1)
             assert 0.1 < unshared.mean() < 1
             np.testing.assert_allclose(out.tokens_received[unshared], tokens[unshared], atol=0.02)
@@ -195,8 +218,9 @@ def test_bernoulli_with_the_same_draws_sends_the_same_pictures():
     padded = forward(config)(params_of(CONFIG), images, loc, jax.random.key(4), point(snr_db=90.0, csi_error_var=0.0))
     count = int(padded.valid.sum())
     assert 1 < count < 16
-    exact = forward(dataclasses.replace(CONFIG, num_kept=count))(params_of(CONFIG), images, loc, jax.random.key(4),
-                                                                 point(snr_db=90.0, csi_error_var=0.0))
+    exact = forward(dataclasses.replace(CONFIG, num_kept=count))(
+        params_of(CONFIG), images, loc, jax.random.key(4), point(snr_db=90.0, csi_error_var=0.0)
+    )
     np.testing.assert_array_equal(padded.mask, exact.mask)
     np.testing.assert_allclose(padded.images_hat, exact.images_hat, atol=5e-3)
     assert padded.ledger.channel_uses()[0] == exact.ledger.channel_uses()[0] == count * 6
@@ -208,9 +232,13 @@ def test_parameters_per_uav_equal_single_systems():
     images, loc = pictures(2)
     together = forward(config)(params, images, loc, jax.random.clone(keys), point())
     for k in range(2):
-        own = {n: jax.tree.map(lambda a, k=k: a[k], t) if n in ("encoder", "decoder", "channel_encoder", "channel_decoder")
-               else t for n, t in params.items()}
-        alone = forward()(own, images[:, k:k + 1], loc[:, k:k + 1], jax.random.clone(keys)[k:k + 1], point())
+        own = {
+            n: jax.tree.map(lambda a, k=k: a[k], t)
+            if n in ("encoder", "decoder", "channel_encoder", "channel_decoder")
+            else t
+            for n, t in params.items()
+        }
+        alone = forward()(own, images[:, k : k + 1], loc[:, k : k + 1], jax.random.clone(keys)[k : k + 1], point())
         np.testing.assert_allclose(together.images_hat[:, k], alone.images_hat[:, 0], atol=2e-5)
     with pytest.raises(ValueError, match="per_uav_params needs num_uavs"):
         System(config).init(jax.random.key(0))
@@ -242,15 +270,21 @@ def test_gradients_from_pixels_to_pixels_agree_with_differences():
     by_params, by_point, by_image = grad(params_of(CONFIG), point(), images)
     direction = jax.random.normal(jax.random.key(8), images.shape)
     step = 1e-2
-    difference = (loss(params_of(CONFIG), point(), images + step * direction)
-                  - loss(params_of(CONFIG), point(), images - step * direction)) / (2 * step)
+    difference = (
+        loss(params_of(CONFIG), point(), images + step * direction)
+        - loss(params_of(CONFIG), point(), images - step * direction)
+    ) / (2 * step)
     np.testing.assert_allclose((by_image * direction).sum(), difference, rtol=2e-2)
     for name, step in (("snr_db", 0.1), ("csi_error_var", 2e-3)):
-        high, low = (loss(params_of(CONFIG), point()._replace(**{name: getattr(point(), name) + s}), images)
-                     for s in (step, -step))
+        high, low = (
+            loss(params_of(CONFIG), point()._replace(**{name: getattr(point(), name) + s}), images)
+            for s in (step, -step)
+        )
         np.testing.assert_allclose(getattr(by_point, name), (high - low) / (2 * step), rtol=5e-2)
-    assert all(np.isfinite(a).all() and np.abs(a).max() > 0 for a in
-               (by_params["encoder"]["patch_embed"]["kernel"], by_params["channel_decoder"]["log_power"]))
+    assert all(
+        np.isfinite(a).all() and np.abs(a).max() > 0
+        for a in (by_params["encoder"]["patch_embed"]["kernel"], by_params["channel_decoder"]["log_power"])
+    )
 
 
 def test_gradients_are_finite_at_the_edges():
@@ -273,51 +307,60 @@ def test_wrong_shapes_are_refused_with_both():
         system.forward(params_of(CONFIG), images, loc, jax.random.key(0), LinkConfig(topology="joint"))
 
 
-@pytest.mark.parametrize("field, value, message", [
-    ("variant", "huge", "SystemConfig.variant 'huge' is unknown; known: "),
-    ("masking", "none", "SystemConfig.masking 'none' is unknown"),
-    ("receiver", "x", "SystemConfig.receiver 'x' is unknown"),
-    ("comparator", "x", "SystemConfig.comparator 'x' is unknown"),
-    ("alignment", "position ", "SystemConfig.alignment 'position ' is unknown"),
-    ("statistic", "x", "SystemConfig.statistic 'x' is unknown"),
-    ("image_size", 0, "SystemConfig.image_size must be a whole number >= 1, got 0"),
-    ("patch_size", 7, "SystemConfig.patch_size 7 does not divide SystemConfig.image_size 96"),
-    ("num_symbols", 1.5, "SystemConfig.num_symbols must be a whole number >= 1, got 1.5"),
-    ("num_kept", 145, "SystemConfig.num_kept 145 exceeds the picture's 144 patches"),
-    ("sharing_temperature", 0.0, "SystemConfig.sharing_temperature must be > 0, got 0.0"),
-])
+@pytest.mark.parametrize(
+    "field, value, message",
+    [
+        ("variant", "huge", "SystemConfig.variant 'huge' is unknown; known: "),
+        ("masking", "none", "SystemConfig.masking 'none' is unknown"),
+        ("receiver", "x", "SystemConfig.receiver 'x' is unknown"),
+        ("comparator", "x", "SystemConfig.comparator 'x' is unknown"),
+        ("alignment", "position ", "SystemConfig.alignment 'position ' is unknown"),
+        ("statistic", "x", "SystemConfig.statistic 'x' is unknown"),
+        ("image_size", 0, "SystemConfig.image_size must be a whole number >= 1, got 0"),
+        ("patch_size", 7, "SystemConfig.patch_size 7 does not divide SystemConfig.image_size 96"),
+        ("num_symbols", 1.5, "SystemConfig.num_symbols must be a whole number >= 1, got 1.5"),
+        ("num_kept", 145, "SystemConfig.num_kept 145 exceeds the picture's 144 patches"),
+        ("sharing_temperature", 0.0, "SystemConfig.sharing_temperature must be > 0, got 0.0"),
+    ],
+)
 def test_wrong_system_configurations(field, value, message):
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         SystemConfig(**{field: value})
 
 
-@pytest.mark.parametrize("fields, message", [
-    (dict(topology="ring"), "LinkConfig.topology 'ring' is unknown; known: broadcast, joint"),
-    (dict(fading="rice"), "LinkConfig.fading 'rice' is unknown"),
-    (dict(equalizer="mmse"), "LinkConfig.equalizer 'mmse' is unknown"),
-    (dict(convention="snr"), "LinkConfig.convention 'snr' is unknown"),
-    (dict(convention="ebno"), "LinkConfig.convention 'ebno' needs bits per symbol"),
-    (dict(fading="awgn", num_rx_ant=2), "num_rx_ant must equal num_tx_ant, got 2 and 4"),
-    (dict(num_rx_ant=2, equalizer="zf"), "'zf' needs num_rx_ant >= num_tx_ant, got 2 and 4"),
-    (dict(num_tx_ant=0), "LinkConfig.num_tx_ant must be a whole number >= 1, got 0"),
-    (dict(block_length=0), "LinkConfig.block_length must be a whole number >= 1, got 0"),
-    (dict(csi="pilots_ls"), "LinkConfig.csi 'pilots_ls' needs LinkConfig.num_pilots"),
-    (dict(csi="pilots_ls", num_pilots=3), "LinkConfig.num_pilots must be a whole number >= 4, got 3"),
-    (dict(csi="pilots_ls", num_pilots=4, block_length=4), "block_length 4 is shorter than num_pilots . 1 = 5"),
-    (dict(num_pilots=4), "num_pilots 4 goes with csi"),
-    (dict(fading="nakagami", nakagami_m=0.4), "LinkConfig.nakagami_m must be a number >= 0.5, got 0.4"),
-    (dict(fading="fisher_snedecor", m_s=1.0), "LinkConfig.m_s must be > 1.0, got 1.0"),
-    (dict(rx_corr=1.0), r"LinkConfig.rx_corr must lie in \[0, 1\), got 1.0"),
-    (dict(tx_corr=0.5, csi="mmse"), "csi 'mmse' is defined for uncorrelated fading"),
-    (dict(fading="nakagami", tx_corr=0.5), "correlation acts on Rayleigh and Rician fading, not on 'nakagami'"),
-])
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        (dict(topology="ring"), "LinkConfig.topology 'ring' is unknown; known: broadcast, joint"),
+        (dict(fading="rice"), "LinkConfig.fading 'rice' is unknown"),
+        (dict(equalizer="mmse"), "LinkConfig.equalizer 'mmse' is unknown"),
+        (dict(convention="snr"), "LinkConfig.convention 'snr' is unknown"),
+        (dict(convention="ebno"), "LinkConfig.convention 'ebno' needs bits per symbol"),
+        (dict(fading="awgn", num_rx_ant=2), "num_rx_ant must equal num_tx_ant, got 2 and 4"),
+        (dict(num_rx_ant=2, equalizer="zf"), "'zf' needs num_rx_ant >= num_tx_ant, got 2 and 4"),
+        (dict(num_tx_ant=0), "LinkConfig.num_tx_ant must be a whole number >= 1, got 0"),
+        (dict(block_length=0), "LinkConfig.block_length must be a whole number >= 1, got 0"),
+        (dict(csi="pilots_ls"), "LinkConfig.csi 'pilots_ls' needs LinkConfig.num_pilots"),
+        (dict(csi="pilots_ls", num_pilots=3), "LinkConfig.num_pilots must be a whole number >= 4, got 3"),
+        (dict(csi="pilots_ls", num_pilots=4, block_length=4), "block_length 4 is shorter than num_pilots . 1 = 5"),
+        (dict(num_pilots=4), "num_pilots 4 goes with csi"),
+        (dict(fading="nakagami", nakagami_m=0.4), "LinkConfig.nakagami_m must be a number >= 0.5, got 0.4"),
+        (dict(fading="fisher_snedecor", m_s=1.0), "LinkConfig.m_s must be > 1.0, got 1.0"),
+        (dict(rx_corr=1.0), r"LinkConfig.rx_corr must lie in \[0, 1\), got 1.0"),
+        (dict(tx_corr=0.5, csi="mmse"), "csi 'mmse' is defined for uncorrelated fading"),
+        (dict(fading="nakagami", tx_corr=0.5), "correlation acts on Rayleigh and Rician fading, not on 'nakagami'"),
+    ],
+)
 def test_wrong_link_configurations(fields, message):
     with pytest.raises(ValueError, match=message):
         LinkConfig(**fields)
 
 
-@pytest.mark.parametrize("fading", [dict(fading="rician"), dict(fading="nakagami"), dict(fading="fisher_snedecor"),
-                                    dict(rx_corr=0.5, tx_corr=0.9)], ids=str)
+@pytest.mark.parametrize(
+    "fading",
+    [dict(fading="rician"), dict(fading="nakagami"), dict(fading="fisher_snedecor"), dict(rx_corr=0.5, tx_corr=0.9)],
+    ids=str,
+)
 def test_every_fading_and_pilots_with_short_blocks_run_in_the_chain(fading):
     link = LinkConfig(num_rx_ant=2, num_tx_ant=2, csi="pilots_lmmse", num_pilots=2, block_length=7, **fading)
     images, loc = pictures(2)

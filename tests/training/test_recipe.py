@@ -32,14 +32,23 @@ pytestmark = pytest.mark.usefixtures("fast_compile")
 
 
 def _stage():
-    return dict(batch_size=4, total_steps=STEPS, checkpoint_every=20, log_every=10, ema_decay=0.9,
-                optimizer=dict(learning_rate=1e-3, warmup_steps=5))
+    return dict(
+        batch_size=4,
+        total_steps=STEPS,
+        checkpoint_every=20,
+        log_every=10,
+        ema_decay=0.9,
+        optimizer=dict(learning_rate=1e-3, warmup_steps=5),
+    )
 
 
 RECIPE = dict(
     system=dict(variant="tiny", image_size=16, patch_size=8, num_symbols=4),
     scenarios=[dict(num_groups=2, num_uavs=2, link=dict(num_rx_ant=2, num_tx_ant=2))],
-    token=_stage(), channel=_stage(), end_to_end=_stage())
+    token=_stage(),
+    channel=_stage(),
+    end_to_end=_stage(),
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +67,20 @@ def undisturbed(pictures, tmp_path_factory):
     config.write_text(json.dumps(RECIPE))
 
     def command(stage, run_dir):
-        return [sys.executable, "-c", "import sys; from lvm_mtc.cli import main; sys.exit(main())", "train", "--config",
-                str(config), "--stage", stage, "--data", str(pictures), "--run-dir", str(run_dir)]
+        return [
+            sys.executable,
+            "-c",
+            "import sys; from lvm_mtc.cli import main; sys.exit(main())",
+            "train",
+            "--config",
+            str(config),
+            "--stage",
+            stage,
+            "--data",
+            str(pictures),
+            "--run-dir",
+            str(run_dir),
+        ]
 
     for stage in STAGES:
         run_killed_and_resumed(command(stage, folder), folder / stage, kills=0, environment=FAST_COMPILE)
@@ -69,12 +90,13 @@ def undisturbed(pictures, tmp_path_factory):
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_killed_training_step_ends_with_the_same_bits(stage, undisturbed, tmp_path):
     whole, command = undisturbed
-    before = STAGES[:STAGES.index(stage)][-1:]
+    before = STAGES[: STAGES.index(stage)][-1:]
     for name in before:
         (tmp_path / name).mkdir()
         (tmp_path / name / "weights.npz").write_bytes((whole / name / "weights.npz").read_bytes())
-    at_kill = run_killed_and_resumed(command(stage, tmp_path), tmp_path / stage, kills=1, spread=0.5, seed=len(stage),
-                                     environment=FAST_COMPILE)
+    at_kill = run_killed_and_resumed(
+        command(stage, tmp_path), tmp_path / stage, kills=1, spread=0.5, seed=len(stage), environment=FAST_COMPILE
+    )
     assert len(at_kill) == 1
     assert differing_arrays(whole / stage / "weights.npz", tmp_path / stage / "weights.npz") == []
     logs = [read_log(folder / stage / "log.jsonl", wall_times=False) for folder in (whole, tmp_path)]
@@ -87,8 +109,14 @@ def test_each_step_learns_and_leaves_the_rest_alone(undisturbed, pictures):
     before = jax.device_get(init_params(recipe, load_pictures(pictures)))
     for stage in STAGES:
         after, metadata = load_weights(whole / stage / "weights.npz", before)
-        moved = {name for name in before if any(not np.array_equal(a, b) for a, b in zip(
-            jax.tree.leaves(before[name]), jax.tree.leaves(after[name]), strict=True))}
+        moved = {
+            name
+            for name in before
+            if any(
+                not np.array_equal(a, b)
+                for a, b in zip(jax.tree.leaves(before[name]), jax.tree.leaves(after[name]), strict=True)
+            )
+        }
         may_move = {name for name in before if (trainable(stage) or (lambda _: True))(name + "/x")}
         # Two views of noise share nothing below the thresholds that are drawn, so the public encoder may rest.
         assert moved <= may_move and may_move - moved <= {"public_encoder"}
@@ -109,8 +137,9 @@ def test_a_stage_without_the_one_before_says_which_to_run(undisturbed, tmp_path,
 
 def test_examples_are_drawn_within_their_ranges():
     config = SystemConfig(variant="tiny", image_size=16, patch_size=8, num_symbols=4)
-    objective = ObjectiveConfig(snr_db=(3.0, 9.0), csi_error_var=(0.01, 0.2), mask_prob=(0.2, 0.3), epsilon=(0.1, 0.4),
-                                box_area=(0.2, 0.3))
+    objective = ObjectiveConfig(
+        snr_db=(3.0, 9.0), csi_error_var=(0.01, 0.2), mask_prob=(0.2, 0.3), epsilon=(0.1, 0.4), box_area=(0.2, 0.3)
+    )
     ramp = jnp.arange(24 * 20, dtype=jnp.uint8).reshape(1, 24, 20, 1)
     data = {"pictures": jnp.broadcast_to(ramp, (3, 24, 20, 3))}
     (examples,) = make_batch_fn(config, (Scenario(num_groups=400, num_uavs=2),), objective)(data, jax.random.key(0))
@@ -121,7 +150,9 @@ def test_examples_are_drawn_within_their_ranges():
     assert (point.csi_error_var == 0.01).mean() == pytest.approx(0.5, abs=5 * 0.5 / 20)
     area = examples.loc[..., 2] * examples.loc[..., 3] / 256
     assert area.min() >= 0.2 - 1e-5 and area.max() <= 0.3 + 1e-5
-    corners = np.stack([examples.loc[..., :2] - examples.loc[..., 2:] / 2, examples.loc[..., :2] + examples.loc[..., 2:] / 2])
+    corners = np.stack(
+        [examples.loc[..., :2] - examples.loc[..., 2:] / 2, examples.loc[..., :2] + examples.loc[..., 2:] / 2]
+    )
     assert corners.min() >= -1e-4 and corners.max() <= 16 + 1e-4
     # Every view is a crop, mirrored or not: steps of 1 along a row and of 20 along a column.
     images = np.round(np.float64(examples.images) * 255)
@@ -138,12 +169,15 @@ def test_losses_against_numpy():
         np.testing.assert_allclose(loss, want, rtol=1e-5)
         np.testing.assert_allclose(psnr, -10 * np.log10(per_picture).mean(), rtol=1e-3)
     valid = np.array([True, False, True])
-    np.testing.assert_allclose(masked_mse(jnp.float32(a[:, 0, 0, :3]), jnp.float32(b[:, 0, 0, :3]), jnp.stack([valid] * 3)),
-                               ((a - b)[:, 0, 0, :3][:, valid] ** 2).mean(), rtol=1e-5)
+    np.testing.assert_allclose(
+        masked_mse(jnp.float32(a[:, 0, 0, :3]), jnp.float32(b[:, 0, 0, :3]), jnp.stack([valid] * 3)),
+        ((a - b)[:, 0, 0, :3][:, valid] ** 2).mean(),
+        rtol=1e-5,
+    )
 
 
 def test_the_encoder_gains_nothing_by_shrinking_its_tokens_target():
-    """The token term's target is a constant: its gradient with respect to the last linear layer is the channel's only."""
+    """The token term's target is a constant, and the term does not reach the token decoder."""
     config = SystemConfig(variant="tiny", image_size=16, patch_size=8, num_symbols=4, num_kept=4)
     scenarios = (Scenario(num_groups=2, link=LinkConfig(num_rx_ant=2, num_tx_ant=2)),)
     from lvm_mtc import System
@@ -155,7 +189,9 @@ def test_the_encoder_gains_nothing_by_shrinking_its_tokens_target():
     grads = [jax.grad(lambda p, f=f: f(p, batch, jax.random.key(3))[0])(params) for f in losses]
     term = grads[1]["decoder"], grads[0]["decoder"]  # the token term does not reach the token decoder
     assert all(np.allclose(a, b, atol=1e-7) for a, b in zip(*map(jax.tree.leaves, term), strict=True))
-    assert not np.allclose(grads[1]["channel_decoder"]["linear"]["kernel"], grads[0]["channel_decoder"]["linear"]["kernel"])
+    assert not np.allclose(
+        grads[1]["channel_decoder"]["linear"]["kernel"], grads[0]["channel_decoder"]["linear"]["kernel"]
+    )
 
 
 def test_wrong_recipes_are_refused_by_field():
@@ -164,7 +200,10 @@ def test_wrong_recipes_are_refused_by_field():
         (dict(scenarios=[]), r"Recipe.scenarios must name at least one"),
         (dict(scenarios=[dict(num_groups=0)]), r"Scenario.num_groups must be a whole number >= 1, got 0"),
         (dict(objective=dict(mask_prob=[0.0, 0.5])), r"ObjectiveConfig.mask_prob must lie in \(0, 1\)"),
-        (dict(objective=dict(snr_db=[9.0, 3.0])), r"ObjectiveConfig.snr_db must be \(lowest, highest\), got \(9.0, 3.0\)"),
+        (
+            dict(objective=dict(snr_db=[9.0, 3.0])),
+            r"ObjectiveConfig.snr_db must be \(lowest, highest\), got \(9.0, 3.0\)",
+        ),
         (dict(objective=dict(image_loss="l1")), r"ObjectiveConfig.image_loss 'l1' is unknown"),
         (dict(objective=dict(box_area=[0.1, 1.5])), r"ObjectiveConfig.box_area must lie in \(0, 1\]"),
     ]
