@@ -12,6 +12,8 @@ from lvm_mtc.cli.pictures import load_pictures
 from lvm_mtc.evaluation.table import read_csv
 from lvm_mtc.training.recipe import Recipe
 
+pytestmark = pytest.mark.usefixtures("fast_compile")
+
 SEND = "transmit --images photos --weights small.npz --schemes object --channel awgn --realisations 2 --uavs 1"
 
 

@@ -44,8 +44,8 @@ def small_pictures():
     return smooth_pictures(3, 2), loc
 
 
-@pytest.fixture(scope="session")
-def small_results(small_scheme, small_pictures):
+@pytest.fixture(scope="module")
+def small_results(fast_compile, small_scheme, small_pictures):
     """Object first and uniform, over AWGN and Rayleigh."""
     images, loc = small_pictures
     uniform = Scheme(name="uniform masking", system=small_scheme.system, params=small_scheme.params, mask_prob=0.5)

@@ -9,6 +9,8 @@ from lvm_mtc.evaluation import grid, metrics
 from lvm_mtc.evaluation.grid import Scheme, run_grid
 from lvm_mtc.system import LinkConfig, OperatingPoint, System, draw_channel, uav_keys
 
+pytestmark = pytest.mark.usefixtures("fast_compile")
+
 # As in the fixtures: programs are compiled once.
 SNR_DB, CSI_ERROR = (0.0, 10.0, 20.0), (0.0, 0.05)
 LINK = LinkConfig(fading="rayleigh", convention="rx_per_antenna")
