@@ -43,8 +43,9 @@ def annotated(loc: np.ndarray) -> KnowledgeBase:
 
     def locate(images, task_text: str = "") -> np.ndarray:
         if loc.shape != (*images.shape[:-3], 4):
-            raise ValueError(f"annotated boxes {loc.shape} do not fit pictures {images.shape}: expected "
-                             f"{(*images.shape[:-3], 4)}")
+            raise ValueError(
+                f"annotated boxes {loc.shape} do not fit pictures {images.shape}: expected {(*images.shape[:-3], 4)}"
+            )
         return loc
 
     return locate

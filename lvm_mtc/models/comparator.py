@@ -29,7 +29,7 @@ class Sharing(NamedTuple):
 
 
 def intensity(features: jax.Array) -> jax.Array:
-    """Variance of each token's elements (the paper's statistic), ``[..., num_tokens, width]`` to ``[..., num_tokens]``."""
+    """Variance over each token's elements (the paper's), ``[..., num_tokens, width]`` to ``[..., num_tokens]``."""
     return jnp.var(features, axis=-1)
 
 

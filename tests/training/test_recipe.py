@@ -43,7 +43,16 @@ def _stage():
 
 
 RECIPE = dict(
-    system=dict(variant="tiny", image_size=16, patch_size=8, num_symbols=4),
+    # The plain form: it starts from nothing, so that learning shows at once.
+    system=dict(
+        variant="tiny",
+        image_size=16,
+        patch_size=8,
+        num_symbols=4,
+        linear_path=False,
+        receiver="shrunk",
+        power_allocation=False,
+    ),
     scenarios=[dict(num_groups=2, num_uavs=2, link=dict(num_rx_ant=2, num_tx_ant=2))],
     token=_stage(),
     channel=_stage(),
