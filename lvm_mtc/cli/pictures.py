@@ -9,9 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from lvm_mtc.cli.parser import UsageError
-from lvm_mtc.data import center_prior, fit_image, list_images, load_image, uav_views
+from lvm_mtc.data import fit_image, list_images, load_image, uav_views
 from lvm_mtc.data.boxes import box_in_window, check_box
 from lvm_mtc.data.resizing import fit_window
+from lvm_mtc.knowledge import annotated, center_prior
+
+TASK_TEXT = ""  # annotations and the prior answer every task alike
 
 
 class Pictures(NamedTuple):
@@ -63,7 +66,8 @@ def load_pictures(
         images = np.stack([picture for picture, _ in fitted]).reshape(-1, num_uavs, size, size, 3)
         loc = np.stack([box for _, box in fitted]).reshape(-1, num_uavs, 4)
         labels = labels[::num_uavs]
-    return Pictures(tuple(labels), np.float32(images) / 255, np.float32(loc))
+    images = np.float32(images) / 255
+    return Pictures(tuple(labels), images, annotated(loc)(images, TASK_TEXT))
 
 
 def read_boxes(path: Path, names: Sequence[str]) -> dict[str, list[float]]:
@@ -104,7 +108,8 @@ def _fit(file: Path, size: int, box) -> tuple[np.ndarray, np.ndarray]:
     image = load_image(file)
     height, width = image.shape[:2]
     if box is None:
-        return fit_image(image, size), center_prior(size, size)
+        picture = fit_image(image, size)
+        return picture, center_prior()(picture, TASK_TEXT)
     window = np.array(fit_window(height, width, size))
     box = check_box(box, height, width, name=f"{file}: box")
     return fit_image(image, size), box_in_window(box, window, (size, size))[0]

@@ -16,13 +16,14 @@ from tqdm import tqdm
 
 import lvm_mtc
 from lvm_mtc.cli.parser import DEMO_CSI_ERROR, DEMO_SCHEMES, DEMO_SNR_DB
-from lvm_mtc.cli.pictures import Pictures, load_pictures
+from lvm_mtc.cli.pictures import TASK_TEXT, Pictures, load_pictures
 from lvm_mtc.config import from_dict
 from lvm_mtc.data import demo_views
 from lvm_mtc.evaluation.files import RECORD, atomic_directory, check_output_directory
 from lvm_mtc.evaluation.grid import GridResult, Scheme, run_grid
 from lvm_mtc.evaluation.report import describe, gain, interval, write_report
 from lvm_mtc.evaluation.schemes import DEMO_WEIGHTS, SCHEMES, load_system, make_schemes
+from lvm_mtc.knowledge import annotated
 from lvm_mtc.system import LinkConfig
 
 DEMO_UAVS = 4
@@ -43,7 +44,8 @@ def run_demo(options: argparse.Namespace) -> None:
     # One axis for AWGN and fading needs a convention that measures what arrives.
     links = [LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh")]
     found = demo_views(DEMO_UAVS, system.config.image_size)
-    pictures = Pictures(found.names, np.float32(found.views) / 255, np.float32(found.boxes))
+    images = np.float32(found.views) / 255
+    pictures = Pictures(found.names, images, annotated(found.boxes)(images, TASK_TEXT))
     _study(options, pictures, schemes, links, DEMO_SNR_DB, DEMO_CSI_ERROR, title="lvm-mtc demo")
 
 
@@ -118,8 +120,10 @@ def _study(
 
 def _run_all(options, pictures, schemes, links, snr_db, csi_error_var) -> list[GridResult]:
     def run(scheme: Scheme, link: LinkConfig) -> GridResult:
-        return run_grid(scheme, pictures.images, pictures.loc, jax.random.key(options.seed), link, snr_db=snr_db,
-                        csi_error_var=csi_error_var, num_realisations=options.realisations)
+        result = run_grid(scheme, pictures.images, pictures.loc, jax.random.key(options.seed), link, snr_db=snr_db,
+                          csi_error_var=csi_error_var, num_realisations=options.realisations)
+        # Only the first scheme's pictures are shown; the others' would fill the memory.
+        return result if scheme is schemes[0] else result._replace(pictures=None)
 
     # Two at a time: XLA compiles a program on one core.
     pool = ThreadPoolExecutor(max_workers=2)
