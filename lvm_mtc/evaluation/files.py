@@ -55,9 +55,12 @@ def check_output_directory(path: str | os.PathLike, *, overwrite: bool = False, 
         The path.
 
     Raises:
-        OutputError: if it is a file, a folder with other content, or its parent is missing or not writable.
+        OutputError: if it is a file, the current folder or one with other content, or its parent is missing or not
+            writable.
     """
     path = Path(path)
+    if path.resolve() == Path.cwd():
+        raise OutputError(f"{path}: is the current folder; name a new one")
     if path.is_symlink() or path.exists():
         if not path.is_dir():
             raise OutputError(f"{path}: is not a folder; name a new one")
@@ -91,14 +94,15 @@ def atomic_directory(
     Raises:
         OutputError: as ``check_output_directory``.
     """
-    path = check_output_directory(path, overwrite=overwrite, owner=owner)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.absolute().parent))
+    # Where a link leads, the folder is replaced and not the link.
+    path = check_output_directory(path, overwrite=overwrite, owner=owner).resolve()
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         if path.exists():
             # A folder cannot be replaced in one step: the old one goes under a temporary name and then away.
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.absolute().parent))
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
             os.replace(path, old)
             os.replace(temporary, path)
             shutil.rmtree(old)

@@ -66,7 +66,8 @@ class GridResult(NamedTuple):
         keep_rate_inside: ``[B, K]``, share of the object's patches that were kept.
         keep_rate_outside: ``[B, K]``.
         mask: ``[B, K, num_patches]``, 1 = removed.
-        pictures: ``[P, B, K, height, width, 3]`` uint8, received in the first realisation.
+        pictures: ``[P, B, K, height, width, 3]`` uint8, received in the first realisation; None
+            where they were dropped.
     """
 
     scheme: Scheme
@@ -83,7 +84,7 @@ class GridResult(NamedTuple):
     keep_rate_inside: np.ndarray
     keep_rate_outside: np.ndarray
     mask: np.ndarray
-    pictures: np.ndarray
+    pictures: np.ndarray | None
 
 
 def run_grid(

@@ -47,6 +47,21 @@ def test_a_folder_appears_when_it_is_complete(tmp_path, before):
     assert os.listdir(tmp_path) == ["out"]
 
 
+def test_a_link_to_a_folder_stays(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    with atomic_directory(tmp_path / "out") as temporary:
+        (temporary / "lvm-mtc-result.json").write_text("{}")
+    assert (tmp_path / "out").is_symlink() and os.listdir(tmp_path / "disk") == ["lvm-mtc-result.json"]
+    assert sorted(os.listdir(tmp_path)) == ["disk", "out"]
+
+
+def test_the_current_folder_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match="current folder"):
+        check_output_directory(".")
+
+
 def test_an_error_leaves_no_folder(tmp_path):
     with pytest.raises(KeyboardInterrupt), atomic_directory(tmp_path / "out") as temporary:
         (temporary / "half").touch()
