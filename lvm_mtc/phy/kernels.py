@@ -1,11 +1,17 @@
-"""The linear algebra inside the receivers, each in two forms: unrolled for small arrays, by library for large ones.
+"""The linear algebra inside the receivers, each in two forms: unrolled, and by library.
+
+The unrolled form is for many small matrices, the library for few or large ones; the two agree to rounding. Under
+``vmap`` the number of matrices that counts is that of one mapped call.
 
 All functions take arrays whose leading axes have one rank and broadcast. What depends on the channel alone is computed
 on the channel's own leading axes, so that slots of one coherence block share its factorisation.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lvm_mtc.phy.linalg import (
     MAX_UNROLLED,
@@ -28,9 +34,15 @@ from lvm_mtc.phy.numerics import abs2
 
 HIGHEST = jax.lax.Precision.HIGHEST
 
+# Unrolled code takes seconds to compile and library calls take about a microsecond a matrix, so that a picture with few
+# coherence blocks is better served by the library.
+MIN_BATCH = 512
 
-def _small(h: jax.Array) -> bool:
-    return max(h.shape[-2:]) <= MAX_UNROLLED
+
+def _unrolled(h: jax.Array, *others: jax.Array | None) -> bool:
+    """Whether to unroll: few antennas, and enough matrices to make up for the compilation (see ``MIN_BATCH``)."""
+    shapes = [a.shape for a in others if a is not None]
+    return max(h.shape[-2:]) <= MAX_UNROLLED and math.prod(np.broadcast_shapes(h.shape[:-2], *shapes)) >= MIN_BATCH
 
 
 def _hermitian(a: jax.Array) -> jax.Array:
@@ -38,6 +50,9 @@ def _hermitian(a: jax.Array) -> jax.Array:
 
 
 def _times(a: jax.Array, b: jax.Array) -> jax.Array:
+    """``A b``; a matrix that the slots share (size-1 axis before its own two) meets all of them in one product."""
+    if a.ndim > 2 and a.shape[-3] == 1:
+        return jnp.matmul(b, jnp.swapaxes(a[..., 0, :, :], -1, -2), precision=HIGHEST)
     return jnp.matmul(a, b[..., None], precision=HIGHEST)[..., 0]
 
 
@@ -86,7 +101,7 @@ def stream_solve(
     noisy = no > 0
     unit = jnp.sqrt(jnp.where(noisy, no, jnp.ones_like(no)))
     exists = noisy.astype(no.dtype)
-    if _small(h):
+    if _unrolled(h, no, None if active is None else active[..., 0]):
         # Scaled entry by entry: the quotients are contiguous along the batch, where h itself is interleaved.
         rows = [[divide(entry, unit) for entry in row] for row in split_matrix(h)]
         observed = [divide(entry, unit) for entry in split_vector(y)]
@@ -125,7 +140,7 @@ def observation_solve(
         gain: ``[..., num_tx_ant]`` real, in [0, 1], on the leading axes of h, no and active.
     """
     h = _silence(h, active)
-    if _small(h):
+    if _unrolled(h, no, None if active is None else active[..., 0]):
         rows = split_matrix(h)
         below, diagonal = gram(conj_transpose(rows))
         factor = cholesky(below, [power + no for power in diagonal])
@@ -184,6 +199,6 @@ def transmit(h: jax.Array, x: jax.Array) -> jax.Array:
     Returns:
         ``[..., num_rx_ant]`` complex.
     """
-    if not _small(h):
+    if not _unrolled(h):
         return _times(h, x)
     return join_vector(times_vector(split_matrix(h), split_vector(x)))
