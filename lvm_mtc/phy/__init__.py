@@ -18,7 +18,6 @@ from lvm_mtc.phy.csi import (
 )
 from lvm_mtc.phy.draws import LinkDraws, block_layout, draw_link
 from lvm_mtc.phy.fading import (
-    complex_normal,
     correlate,
     exp_corr_mat,
     fisher_snedecor,
@@ -70,7 +69,6 @@ __all__ = [
     "Stream",
     "block_layout",
     "broadcast",
-    "complex_normal",
     "correlate",
     "csi_posterior",
     "csi_posterior_correlated",

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from lvm_mtc.phy.csi import CSI_MODELS, require_pilots
-from lvm_mtc.phy.fading import complex_normal, rayleigh
+from lvm_mtc.phy.fading import rayleigh
 from lvm_mtc.phy.keys import Stream, stream_key
 from lvm_mtc.phy.numerics import ceil_div, require_count
 
@@ -132,8 +132,8 @@ def draw_link(
             )
         return LinkDraws(
             h=h,
-            csi=complex_normal(stream_key(one_key, Stream.CSI), csi_shape, dtype),
-            noise=complex_normal(stream_key(one_key, Stream.NOISE), (*lead, num_slots, num_rx_ant), dtype),
+            csi=jax.random.normal(stream_key(one_key, Stream.CSI), csi_shape, dtype),
+            noise=jax.random.normal(stream_key(one_key, Stream.NOISE), (*lead, num_slots, num_rx_ant), dtype),
         )
 
     if key.ndim == 0:

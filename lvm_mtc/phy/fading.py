@@ -25,25 +25,6 @@ def _shape(batch_shape: tuple[int, ...], num_rx_ant: int, num_tx_ant: int) -> tu
     return (*batch_shape, num_rx_ant, num_tx_ant)
 
 
-def complex_normal(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.complex64) -> jax.Array:
-    """CN(0, 1) draws: real and imaginary part in one call, which compiles in half the time of JAX's own.
-
-    Args:
-        key: Typed key, scalar.
-        shape: Shape of the result.
-        dtype: Complex dtype.
-
-    Returns:
-        Circular Gaussian numbers of unit variance, ``shape``.
-
-    Raises:
-        ValueError: if the dtype is real.
-    """
-    real = _real(dtype)
-    parts = jax.random.normal(key, (2, *shape), real) * jnp.asarray(0.5**0.5, real)
-    return jax.lax.complex(parts[0], parts[1])
-
-
 def exp_corr_mat(a: ArrayLike, n: int, dtype: DTypeLike = jnp.complex64) -> jax.Array:
     """Exponential correlation matrix of a line array.
 
@@ -126,7 +107,8 @@ def rayleigh(
     Raises:
         ValueError: on a bad antenna count, a real dtype or correlation matrices that do not fit.
     """
-    h = complex_normal(key, _shape(batch_shape, num_rx_ant, num_tx_ant), dtype)
+    _real(dtype)
+    h = jax.random.normal(key, _shape(batch_shape, num_rx_ant, num_tx_ant), dtype)
     return correlate(h, rx_corr=rx_corr, tx_corr=tx_corr)
 
 
