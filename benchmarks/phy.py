@@ -3,11 +3,15 @@
 Operating point (a): 11 SNRs x 5 CSI-error variances, 4x4 Rayleigh fading with a channel of its own for every slot,
 robust L-MMSE, 20,000 slots a point, draws shared by all points. Writes JSON:
 
-    python benchmarks/phy.py [--out FILE] [--repeats 20] [--slots 20000] [--equalizer robust]
+    python benchmarks/phy.py [--out FILE] [--repeats 20] [--slots 20000] [--equalizer robust] [--devices 2]
+
+The slots are spread over all devices. On a CPU, XLA runs one host device on little more than one core, so that the
+number of host devices (``--devices``, by default that of the cores, at most 8) is the number of cores that work.
 """
 
 import argparse
 import json
+import os
 import platform
 import resource
 import statistics
@@ -15,11 +19,24 @@ import sys
 import time
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 
-from lvm_mtc import phy
+def _devices_asked_for(argv: list[str]) -> int:
+    """Number of host devices, read before JAX is imported: XLA takes it from the environment, once."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--devices", type=int, default=min(8, len(os.sched_getaffinity(0))))
+    return parser.parse_known_args(argv)[0].devices
+
+
+if __name__ == "__main__":
+    _COUNT = f"--xla_force_host_platform_device_count={_devices_asked_for(sys.argv[1:])}"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_COUNT}".strip()
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+from jax.sharding import AxisType, NamedSharding, PartitionSpec  # noqa: E402
+
+from lvm_mtc import phy  # noqa: E402
 
 NUM_ANT = 4
 SNR_DB = np.linspace(0.0, 30.0, 11, dtype=np.float32)
@@ -32,6 +49,8 @@ def sweep(key: jax.Array, snr_db: jax.Array, csi_error_var: jax.Array, *, num_sl
     signs = jax.random.rademacher(bit_key, (2, num_slots, NUM_ANT), jnp.float32) * jnp.float32(0.5**0.5)
     x = jax.lax.complex(signs[0], signs[1])
     draws = phy.draw_link(draw_key, (), num_slots, num_tx_ant=NUM_ANT, block_length=1)
+    mesh = jax.make_mesh((jax.device_count(),), ("slots",), axis_types=(AxisType.Auto,))
+    x, draws = jax.lax.with_sharding_constraint((x, draws), NamedSharding(mesh, PartitionSpec("slots")))
 
     def point(operating_point):
         no, error_var = operating_point
@@ -109,11 +128,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="result file (default: benchmarks/results/phy_<device>.json)")
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--slots", type=int, default=20_000)
+    parser.add_argument("--devices", type=int, help="host devices on a CPU (default: the cores, at most 8)")
     parser.add_argument("--equalizer", choices=sorted(phy.EQUALIZERS), default="robust")
     args = parser.parse_args(argv)
     if args.repeats < 10 or args.slots < 1:
         parser.error(f"--repeats must be >= 10 and --slots >= 1, got {args.repeats} and {args.slots}")
     result = measure(args.slots, args.equalizer, args.repeats)
+    result["load_average_1_min"] = os.getloadavg()[0]
     out = args.out or Path(__file__).parent / "results" / f"phy_{result['platform']}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n")

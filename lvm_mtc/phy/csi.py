@@ -16,7 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
-from lvm_mtc.phy.numerics import align, real_dtype, require_at_least, require_complex, require_count, safe_sqrt
+from lvm_mtc.phy.numerics import (
+    align,
+    real_dtype,
+    require_at_least,
+    require_complex,
+    require_count,
+    safe_sqrt,
+    weighted_sum,
+)
 from lvm_mtc.phy.units import db_to_linear, linear_to_db
 
 CSI_MODELS = ("additive", "mmse", "pilots_ls", "pilots_lmmse")
@@ -88,7 +96,7 @@ def estimate_csi(
     if w.shape != h.shape:
         raise ValueError(f"w {w.shape} must have the shape of h {h.shape}")
     if model == "additive":
-        return h + safe_sqrt(s) * w
+        return weighted_sum((1, h), (safe_sqrt(s), w))
     if model != "mmse":
         raise ValueError(f"unknown CSI error model {model!r}; known: additive, mmse")
     prior = ChannelPrior() if prior is None else prior
@@ -99,7 +107,7 @@ def estimate_csi(
             raise ValueError(f"csi_error_var must be < {prior.scattered_power} for model 'mmse', got {csi_error_var}")
     mean = _mean(h, prior)
     shrink = 1 - s / jnp.asarray(prior.scattered_power, s.dtype)
-    return mean + shrink * (h - mean) + safe_sqrt(s * shrink) * w
+    return weighted_sum((shrink, h), (1 - shrink, mean), (safe_sqrt(s * shrink), w))
 
 
 def csi_posterior(
@@ -133,9 +141,8 @@ def csi_posterior(
     variance = s * weight
     variance = variance if variance.ndim == 0 else variance[..., 0, 0]
     if prior.mean is None:
-        return weight * h_hat, variance
-    mean = _mean(h_hat, prior)
-    return mean + weight * (h_hat - mean), variance
+        return weighted_sum((weight, h_hat)), variance
+    return weighted_sum((weight, h_hat), (1 - weight, _mean(h_hat, prior))), variance
 
 
 def csi_posterior_correlated(

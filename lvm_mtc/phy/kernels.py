@@ -39,7 +39,7 @@ HIGHEST = jax.lax.Precision.HIGHEST
 MIN_BATCH = 512
 
 
-def _unrolled(h: jax.Array, *others: jax.Array | None) -> bool:
+def unrolls(h: jax.Array, *others: jax.Array | None) -> bool:
     """Whether to unroll: few antennas, and enough matrices to make up for the compilation (see ``MIN_BATCH``)."""
     shapes = [a.shape for a in others if a is not None]
     return max(h.shape[-2:]) <= MAX_UNROLLED and math.prod(np.broadcast_shapes(h.shape[:-2], *shapes)) >= MIN_BATCH
@@ -101,7 +101,7 @@ def stream_solve(
     noisy = no > 0
     unit = jnp.sqrt(jnp.where(noisy, no, jnp.ones_like(no)))
     exists = noisy.astype(no.dtype)
-    if _unrolled(h, no, None if active is None else active[..., 0]):
+    if unrolls(h, no, None if active is None else active[..., 0]):
         # Scaled entry by entry: the quotients are contiguous along the batch, where h itself is interleaved.
         rows = [[divide(entry, unit) for entry in row] for row in split_matrix(h)]
         observed = [divide(entry, unit) for entry in split_vector(y)]
@@ -140,7 +140,7 @@ def observation_solve(
         gain: ``[..., num_tx_ant]`` real, in [0, 1], on the leading axes of h, no and active.
     """
     h = _silence(h, active)
-    if _unrolled(h, no, None if active is None else active[..., 0]):
+    if unrolls(h, no, None if active is None else active[..., 0]):
         rows = split_matrix(h)
         below, diagonal = gram(conj_transpose(rows))
         factor = cholesky(below, [power + no for power in diagonal])
@@ -199,6 +199,6 @@ def transmit(h: jax.Array, x: jax.Array) -> jax.Array:
     Returns:
         ``[..., num_rx_ant]`` complex.
     """
-    if not _unrolled(h):
+    if not unrolls(h):
         return _times(h, x)
     return join_vector(times_vector(split_matrix(h), split_vector(x)))

@@ -7,6 +7,7 @@ which costs a fifth more.) Gradients come from plain arithmetic. The number of o
 size and all of them are compiled, so this is for sizes up to ``MAX_UNROLLED``.
 """
 
+import math
 from collections.abc import Sequence
 from functools import reduce
 from typing import NamedTuple
@@ -73,14 +74,39 @@ def _total(entries: Sequence[Entry]) -> Entry:
     return reduce(_add, entries)
 
 
+def batch_contiguous(a: jax.Array, axes: int) -> jax.Array:
+    """The same array, laid out so that the batch is contiguous for every index of its last ``axes`` axes.
+
+    Values and shape do not change. The entries are sliced out and stacked, which XLA does once for all points of a
+    sweep that share the array; every later pass over an entry then reads memory in order.
+
+    Args:
+        a: ``[..., *tail]`` complex.
+        axes: Rank of the tail.
+
+    Returns:
+        ``a``.
+    """
+    lead, tail = a.shape[: a.ndim - axes], a.shape[a.ndim - axes :]
+
+    def part(values: jax.Array) -> jax.Array:
+        flat = values.reshape(*lead, math.prod(tail))
+        stacked = jnp.stack([flat[..., i] for i in range(flat.shape[-1])])
+        return jnp.moveaxis(stacked.reshape(*tail, *lead), range(axes), range(-axes, 0))
+
+    return jax.lax.complex(part(jnp.real(a)), part(jnp.imag(a)))
+
+
 def split_vector(a: jax.Array) -> Vector:
     """``[..., size]`` complex to ``size`` entries of shape ``[...]``."""
-    return [Entry(jnp.real(a[..., i]), jnp.imag(a[..., i])) for i in range(a.shape[-1])]
+    re, im = jnp.real(a), jnp.imag(a)
+    return [Entry(re[..., i], im[..., i]) for i in range(a.shape[-1])]
 
 
 def split_matrix(a: jax.Array) -> Rows:
     """``[..., rows, columns]`` complex to rows of entries of shape ``[...]``."""
-    return [split_vector(a[..., i, :]) for i in range(a.shape[-2])]
+    re, im = jnp.real(a), jnp.imag(a)
+    return [[Entry(re[..., i, j], im[..., i, j]) for j in range(a.shape[-1])] for i in range(a.shape[-2])]
 
 
 def join_vector(entries: Sequence[Entry]) -> jax.Array:

@@ -26,9 +26,10 @@ from lvm_mtc.phy.csi import (
 )
 from lvm_mtc.phy.draws import Fading, LinkDraws, block_layout, draw_link, pilots_per_block
 from lvm_mtc.phy.fading import rayleigh
-from lvm_mtc.phy.kernels import transmit
+from lvm_mtc.phy.kernels import transmit, unrolls
+from lvm_mtc.phy.linalg import batch_contiguous
 from lvm_mtc.phy.mimo import EQUALIZERS
-from lvm_mtc.phy.numerics import align, real_dtype, require_at_least, require_complex, safe_sqrt
+from lvm_mtc.phy.numerics import align, real_dtype, require_at_least, require_complex, safe_sqrt, weighted_sum
 
 
 class LinkOutput(NamedTuple):
@@ -120,13 +121,18 @@ def _realise(key, x, no, setting: _Setting, injected: _Injected, num_rx_ant: int
         raise ValueError("draws.h is None (made for AWGN), but fading is not None")
     else:
         h = _fit("draws.h", draws.h, h_shape, x.dtype)
+    many = not awgn and unrolls(h)
     noise_shape = (*lead, num_slots, num_rx_ant)
     if injected.noise is not None:
         noise = _fit("noise", injected.noise, noise_shape, x.dtype)
     else:
         level = safe_sqrt(align("no", no, tuple(lead), 2, real_dtype(x)))
-        noise = level * _fit("draws.noise", draws.noise, noise_shape, x.dtype)
+        noise = _fit("draws.noise", draws.noise, noise_shape, x.dtype)
+        noise = weighted_sum((level, batch_contiguous(noise, 1) if many else noise))
     csi = None if injected.h_hat is not None else _fit("draws.csi", draws.csi, h_shape, x.dtype)
+    if many:
+        h = batch_contiguous(h, 2)
+        csi = None if csi is None else batch_contiguous(csi, 2)
     return _Realised(h=h, csi=csi, noise=noise)
 
 
@@ -158,7 +164,7 @@ def _estimate(realised: _Realised, no, csi_error_var, setting: _Setting, prior, 
     if setting.fading is None:
         if h_hat is None:
             level = safe_sqrt(error_var)
-            h_hat = h + (level if level.ndim == 0 else level[..., None]) * realised.csi
+            h_hat = weighted_sum((1, h), (level if level.ndim == 0 else level[..., None], realised.csi))
         return h_hat, h_hat, error_var, None
     if csi == "mmse":
         h_hat = estimate_csi(h, realised.csi, error_var, model="mmse", prior=prior) if h_hat is None else h_hat
@@ -191,7 +197,10 @@ class _Grid(NamedTuple):
         """``[..., num_blocks, *tail]`` to what broadcasts against the slots, ``[..., blocks, 1 or slots, *tail]``."""
         axis = array.ndim - tail - 1
         if self.block_index is None or self.num_blocks == 1:
-            return jnp.expand_dims(array, axis + 1)
+            # By parts, because the estimate was made by parts: the compiler then never forms complex numbers.
+            return jax.lax.complex(
+                jnp.expand_dims(jnp.real(array), axis + 1), jnp.expand_dims(jnp.imag(array), axis + 1)
+            )
         index = self.block_index.reshape(self.block_index.shape + (1,) * tail)
         return jnp.expand_dims(jnp.take_along_axis(array, index, axis=axis, mode="fill"), axis)
 
@@ -253,7 +262,7 @@ def _link(key, x, *, no, csi_error_var, num_rx_ant, slot_index, active, setting,
         x_hat, no_eff = equalize(y[..., None], channel[..., None, None], no, variance)
         x_hat, no_eff = x_hat[..., 0], no_eff[..., 0]
     else:
-        y = transmit(grid.channel(realised.h, 2), x_grid) + noise_grid
+        y = weighted_sum((1, transmit(grid.channel(realised.h, 2), x_grid)), (1, noise_grid))
         dropped = grid.slots(active) if setting.drop_silent and active is not None else None
         noise_cov = None
         if robust and error_cov is not None:

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from lvm_mtc.phy.kernels import matched_filter, observation_solve, stream_solve, whiten
-from lvm_mtc.phy.numerics import abs2, align, real_dtype, require_at_least, require_complex
+from lvm_mtc.phy.numerics import abs2, align, real_dtype, require_at_least, require_complex, weighted_sum
 
 LMMSE_VARIANTS = ("paper", "unbiased", "robust")
 
@@ -112,7 +112,7 @@ def _unbias(x_hat, error, gain):
     heard = gain > 0
     safe = jnp.where(heard, gain, 1)
     worst = jnp.finfo(gain.dtype).max
-    return jnp.where(heard, x_hat / safe, 0), jnp.where(heard, error / safe, worst)
+    return jnp.where(heard, weighted_sum((1 / safe, x_hat)), 0), jnp.where(heard, error / safe, worst)
 
 
 def lmmse_equalizer(
@@ -221,7 +221,7 @@ def _mf(y, h_hat, no, csi_error_var, active, noise_cov):
     safe = jnp.where(heard, power, 1)
     worst = jnp.finfo(power.dtype).max
     no_eff = jnp.where(heard, (interference + noise) / safe**2, worst)
-    return _finish(jnp.where(heard, matched / safe, 0), no_eff, lead, num_tx_ant, active)
+    return _finish(jnp.where(heard, weighted_sum((1 / safe, matched)), 0), no_eff, lead, num_tx_ant, active)
 
 
 def mf_equalizer(

@@ -114,6 +114,23 @@ def abs2(value: jax.Array) -> jax.Array:
     return jnp.real(value) ** 2 + jnp.imag(value) ** 2
 
 
+def weighted_sum(*terms: tuple[ArrayLike, jax.Array]) -> jax.Array:
+    """Sum of complex arrays with real weights, in real arithmetic.
+
+    Written as ``weight * array``, JAX would promote the weight to a complex number, and the compiled product (or
+    quotient) of complex numbers takes several times longer.
+
+    Args:
+        terms: Pairs of a real weight and a complex array; they broadcast.
+
+    Returns:
+        ``sum(weight * array)``, complex.
+    """
+    re = sum(weight * jnp.real(array) for weight, array in terms)
+    im = sum(weight * jnp.imag(array) for weight, array in terms)
+    return jax.lax.complex(re, im)
+
+
 def ceil_div(numerator: int, denominator: int) -> int:
     """Smallest integer not below the quotient."""
     return -(-numerator // denominator)

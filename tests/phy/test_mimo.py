@@ -14,11 +14,12 @@ from lvm_mtc.phy import kernels
 
 
 def _problem(num_rx, num_tx, count=6, seed=0, dtype=jnp.complex64):
-    keys = jax.random.split(jax.random.key(seed), 3)
-    h = jax.random.normal(keys[0], (count, num_rx, num_tx), dtype)
-    x = jax.random.normal(keys[1], (count, num_tx), dtype)
-    n = jax.random.normal(keys[2], (count, num_rx), dtype)
-    return h, x, n
+    rng = np.random.default_rng(seed)
+
+    def normal(*shape):
+        return jnp.asarray(rng.normal(scale=0.5**0.5, size=(count, *shape, 2)) @ np.array([1, 1j]), dtype)
+
+    return normal(num_rx, num_tx), normal(num_tx), normal(num_rx)
 
 
 def _reference(name, y, h, no, s=0.0, noise_cov=None):
@@ -133,7 +134,7 @@ def test_no_eff_is_the_measured_error_variance_with_perfect_csi(name):
 def test_only_robust_knows_its_error_variance_under_csi_error():
     s, no = 0.1, 0.1
     h, x, n = _problem(5, 3, count=20_000, seed=4)
-    h_hat = phy.estimate_csi(h, jax.random.normal(jax.random.key(77), h.shape, h.dtype), s)
+    h_hat = phy.estimate_csi(h, _problem(5, 3, count=20_000, seed=77)[0], s)
     y = jnp.einsum("bmn,bn->bm", h, x) + np.sqrt(no) * n
     mean, variance = phy.csi_posterior(h_hat, s)
     x_hat, no_eff = phy.lmmse_equalizer(y, mean, no, variance)
