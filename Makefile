@@ -46,7 +46,7 @@ demo: $(DEMO) ## Send the demo photographs; table, curves and pictures in demo_o
 	"$(BIN)/lvm-mtc" demo --out "$(OUT)" --overwrite
 
 test: $(DEV) ## Run the tests (PYTEST_ARGS="tests/phy -x" for some of them)
-	"$(BIN)/python" -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
+	"$(BIN)/python" -m pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 lint: $(DEV) ## Check the style
 	"$(BIN)/ruff" check .

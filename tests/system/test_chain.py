@@ -214,13 +214,13 @@ def test_sharing_with_threshold_zero_changes_nothing_and_saves_nothing():
 
 def test_bernoulli_with_the_same_draws_sends_the_same_pictures():
     images, loc = pictures(1, batch=1)
-    config = dataclasses.replace(CONFIG, masking="bernoulli")
-    padded = forward(config)(params_of(CONFIG), images, loc, jax.random.key(4), point(snr_db=90.0, csi_error_var=0.0))
+    # The noise differs, because the number of slots does: a clean channel, and no random allocation on top.
+    base = dataclasses.replace(CONFIG, power_allocation=False)
+    params, clean = params_of(base), point(snr_db=90.0, csi_error_var=0.0)
+    padded = forward(dataclasses.replace(base, masking="bernoulli"))(params, images, loc, jax.random.key(4), clean)
     count = int(padded.valid.sum())
     assert 1 < count < 16
-    exact = forward(dataclasses.replace(CONFIG, num_kept=count))(
-        params_of(CONFIG), images, loc, jax.random.key(4), point(snr_db=90.0, csi_error_var=0.0)
-    )
+    exact = forward(dataclasses.replace(base, num_kept=count))(params, images, loc, jax.random.key(4), clean)
     np.testing.assert_array_equal(padded.mask, exact.mask)
     np.testing.assert_allclose(padded.images_hat, exact.images_hat, atol=5e-3)
     assert padded.ledger.channel_uses()[0] == exact.ledger.channel_uses()[0] == count * 6
@@ -255,10 +255,10 @@ def test_shared_draws_are_the_draws_of_the_key():
 
 
 @functools.cache
-def loss_and_gradients(link):
+def loss_and_gradients(config):
     def loss(params, point, images):
         _, loc = pictures(images.shape[1])
-        out = System(CONFIG).forward(params, images, loc, jax.random.key(0), link, point)
+        out = System(config).forward(params, images, loc, jax.random.key(0), LINK, point)
         return jnp.mean((out.images_hat - images) ** 2)
 
     return jax.jit(loss), jax.jit(jax.grad(loss, argnums=(0, 1, 2)))
@@ -266,29 +266,30 @@ def loss_and_gradients(link):
 
 def test_gradients_from_pixels_to_pixels_agree_with_differences():
     images, _ = pictures(1)
-    loss, grad = loss_and_gradients(LINK)
-    by_params, by_point, by_image = grad(params_of(CONFIG), point(), images)
-    direction = jax.random.normal(jax.random.key(8), images.shape)
-    step = 1e-2
+    # This receiver knows no gain, whose 16 bits would make the loss a staircase.
+    config = dataclasses.replace(CONFIG, receiver="shrunk")
+    params, (loss, grad) = params_of(config), loss_and_gradients(config)
+    by_params, by_point, by_image = grad(params, point(), images)
+    # Along the gradient the difference is far above float32's rounding.
+    direction = by_image / jnp.sqrt(jnp.mean(by_image**2))
+    step = 3e-3
     difference = (
-        loss(params_of(CONFIG), point(), images + step * direction)
-        - loss(params_of(CONFIG), point(), images - step * direction)
+        loss(params, point(), images + step * direction) - loss(params, point(), images - step * direction)
     ) / (2 * step)
-    np.testing.assert_allclose((by_image * direction).sum(), difference, rtol=2e-2)
+    np.testing.assert_allclose((by_image * direction).sum(), difference, rtol=1e-2)
     for name, step in (("snr_db", 0.1), ("csi_error_var", 2e-3)):
         high, low = (
-            loss(params_of(CONFIG), point()._replace(**{name: getattr(point(), name) + s}), images)
-            for s in (step, -step)
+            loss(params, point()._replace(**{name: getattr(point(), name) + s}), images) for s in (step, -step)
         )
         np.testing.assert_allclose(getattr(by_point, name), (high - low) / (2 * step), rtol=5e-2)
     assert all(
         np.isfinite(a).all() and np.abs(a).max() > 0
-        for a in (by_params["encoder"]["patch_embed"]["kernel"], by_params["channel_decoder"]["log_power"])
+        for a in (by_params["encoder"]["patch_embed"]["kernel"], by_params["allocation"]["allocation"])
     )
 
 
 def test_gradients_are_finite_at_the_edges():
-    _, grad = loss_and_gradients(LINK)
+    _, grad = loss_and_gradients(CONFIG)
     for images in (jnp.zeros_like(pictures(3)[0]), pictures(3)[0]):
         for at in (point(csi_error_var=0.0, epsilon=0.2), point(snr_db=60.0, epsilon=10.0)):
             assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grad(params_of(CONFIG), at, images)))
