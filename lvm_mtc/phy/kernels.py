@@ -40,9 +40,11 @@ MIN_BATCH = 512
 
 
 def unrolls(h: jax.Array, *others: jax.Array | None) -> bool:
-    """Whether to unroll: few antennas, and enough matrices to make up for the compilation (see ``MIN_BATCH``)."""
+    """Whether to unroll: scalars, or few antennas and enough matrices to be worth the compilation (``MIN_BATCH``)."""
+    antennas = max(h.shape[-2:])
     shapes = [a.shape for a in others if a is not None]
-    return max(h.shape[-2:]) <= MAX_UNROLLED and math.prod(np.broadcast_shapes(h.shape[:-2], *shapes)) >= MIN_BATCH
+    count = math.prod(np.broadcast_shapes(h.shape[:-2], *shapes))
+    return antennas == 1 or (antennas <= MAX_UNROLLED and count >= MIN_BATCH)
 
 
 def _hermitian(a: jax.Array) -> jax.Array:

@@ -15,7 +15,8 @@ name          x_hat                                                 no_eff
 ``mf``        matched filter, divided by its gain                   interference and noise, if h_hat were exact
 ============  ====================================================  ==================================================
 
-So ``no_eff`` equals the measured error variance for all of them under perfect CSI, and for ``robust`` always.
+So ``no_eff`` equals the measured error variance for all of them under perfect CSI, and for ``robust`` whenever the mean
+and variance that it was given are those of the channel given the estimate.
 """
 
 import functools
