@@ -54,7 +54,7 @@ lint: $(DEV) ## Check the style
 $(PICTURES): | $(DEMO)
 	"$(BIN)/python" experiments/pack_pictures.py --data "$(DATA)" --out "$(PICTURES)"
 
-train: $(DEMO) $(PICTURES) ## Train the demo's weights from the pictures in DATA= (TRAIN_ARGS="--set token.total_steps=10")
+train: $(DEMO) $(PICTURES) ## Train the demo's weights from the pictures in DATA= (TRAIN_ARGS="--set token.total_steps=100")
 	"$(BIN)/lvm-mtc" train --config "$(CONFIG)" --stage all --data "$(PICTURES)" --run-dir "$(RUN_DIR)" $(TRAIN_ARGS)
 
 smoke: $(DEV) ## Import every module and run the shortest tests
