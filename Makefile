@@ -6,6 +6,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 VENV ?= .venv
+SIONNA_VENV ?= .venv-sionna
 OUT ?= demo_output
 WORKERS ?= 2
 PYTEST_ARGS ?=
@@ -24,10 +25,10 @@ BIN := $(VENV)/bin
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 
-.PHONY: help demo test lint train smoke clean distclean
+.PHONY: help demo test test-slow test-sionna lint train smoke clean distclean
 
 help: ## What the targets do
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 $(BIN)/python:
 	@if [ -z "$(PYTHON)" ]; then echo "make: no Python 3.11 or 3.12 found; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; fi
@@ -48,6 +49,17 @@ demo: $(DEMO) ## Send the demo photographs; table, curves and pictures in demo_o
 test: $(DEV) ## Run the tests (PYTEST_ARGS="tests/phy -x" for some of them)
 	"$(BIN)/python" -m pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
+test-slow: $(DEV) ## Run the tests that take minutes
+	"$(BIN)/python" -m pytest -q -m slow $(PYTEST_ARGS)
+
+$(SIONNA_VENV)/.installed: setup.cfg pyproject.toml
+	[ -x "$(SIONNA_VENV)/bin/python" ] || "$(PYTHON)" -m venv "$(SIONNA_VENV)"
+	"$(SIONNA_VENV)/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[sionna,test]'
+	@touch "$@"
+
+test-sionna: $(SIONNA_VENV)/.installed ## Run the comparisons with Sionna 1.2.2, in a virtual environment of their own
+	"$(SIONNA_VENV)/bin/python" -m pytest -q -m sionna -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
 lint: $(DEV) ## Check the style
 	"$(BIN)/ruff" check .
 
@@ -66,4 +78,4 @@ clean: ## Remove results and caches
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
 distclean: clean ## Remove the virtual environment too
-	rm -rf "$(VENV)"
+	rm -rf "$(VENV)" "$(SIONNA_VENV)"
