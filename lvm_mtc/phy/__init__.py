@@ -3,6 +3,7 @@
 Every function is pure and works under ``jit``, ``vmap``, ``grad`` and on sharded arrays, in complex64 and complex128.
 """
 
+from lvm_mtc.phy.blocks import block_layout
 from lvm_mtc.phy.csi import (
     CSI_MODELS,
     ChannelPrior,
@@ -16,7 +17,7 @@ from lvm_mtc.phy.csi import (
     pilot_matrix,
     pilot_uses,
 )
-from lvm_mtc.phy.draws import LinkDraws, block_layout, draw_link
+from lvm_mtc.phy.draws import LinkDraws, draw_link
 from lvm_mtc.phy.fading import (
     correlate,
     exp_corr_mat,

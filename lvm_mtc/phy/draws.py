@@ -1,9 +1,4 @@
-"""Coherence blocks, and everything random in a link at unit variance.
-
-The channel is constant over ``block_length`` slots of the absolute time axis and independent from block to block. With
-pilot-based CSI the first ``num_pilots`` slots of each block are taken by pilots, so a block carries
-``block_length - num_pilots`` of the slots of data that are counted here; :func:`block_layout` does that arithmetic.
-"""
+"""Everything random in a link, drawn once at unit variance for all operating points."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from lvm_mtc.phy.csi import CSI_MODELS, require_pilots
+from lvm_mtc.phy.blocks import block_layout, pilots_per_block
 from lvm_mtc.phy.fading import rayleigh
 from lvm_mtc.phy.keys import Stream, stream_key
-from lvm_mtc.phy.numerics import ceil_div, require_count
+from lvm_mtc.phy.numerics import require_count
 
 Fading = Callable[..., jax.Array] | None
 
@@ -26,47 +21,13 @@ class LinkDraws(NamedTuple):
     Attributes:
         h: Channel, ``[..., num_blocks, num_rx_ant, num_tx_ant]`` complex; None under AWGN.
         csi: CN(0, 1) draw behind the estimation error, shape of ``h``; ``[..., num_blocks, num_tx_ant]`` under AWGN.
+            None where the estimate comes from elsewhere.
         noise: CN(0, 1), ``[..., num_slots, num_rx_ant]``.
     """
 
     h: jax.Array | None
-    csi: jax.Array
+    csi: jax.Array | None
     noise: jax.Array
-
-
-def block_layout(total_slots: int, block_length: int | None = None, num_pilots: int | None = None) -> tuple[int, int]:
-    """Coherence blocks that carry ``total_slots`` slots of data, and the slots of data in each.
-
-    Args:
-        total_slots: Slots of data on the time axis.
-        block_length: Slots of a coherence block, pilots included; None: one block holds everything.
-        num_pilots: Slots of pilots in each block, or None.
-
-    Returns:
-        num_blocks: Number of blocks.
-        slots_per_block: Slots of data in a block (the last one may carry fewer).
-
-    Raises:
-        ValueError: if a number is not an integer >= 1, or the block is shorter than ``num_pilots + 1``.
-    """
-    require_count("total_slots", total_slots)
-    if block_length is None:
-        return 1, total_slots
-    require_count("block_length", block_length)
-    pilots = 0 if num_pilots is None else num_pilots
-    if block_length < pilots + 1:
-        raise ValueError(f"block_length must be >= num_pilots + 1 = {pilots + 1}, got {block_length}")
-    return ceil_div(total_slots, block_length - pilots), block_length - pilots
-
-
-def pilots_per_block(csi: str, num_pilots: int | None, num_tx_ant: int) -> int | None:
-    """The pilots that a CSI model spends in each block: None without pilots."""
-    if csi not in CSI_MODELS:
-        raise ValueError(f"unknown csi {csi!r}; known: {', '.join(CSI_MODELS)}")
-    if not csi.startswith("pilots"):
-        return None
-    require_pilots(num_pilots, num_tx_ant)
-    return num_pilots
 
 
 def draw_link(

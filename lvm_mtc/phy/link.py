@@ -17,19 +17,15 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from lvm_mtc.phy.csi import (
-    ChannelPrior,
-    csi_posterior,
-    csi_posterior_correlated,
-    estimate_csi,
-    pilot_error_var,
-)
-from lvm_mtc.phy.draws import Fading, LinkDraws, block_layout, draw_link, pilots_per_block
+from lvm_mtc.phy.blocks import BlockGrid, block_grid, pilots_per_block
+from lvm_mtc.phy.csi import ChannelPrior, pilot_error_var
+from lvm_mtc.phy.draws import Fading, LinkDraws, draw_link
+from lvm_mtc.phy.estimate import Estimate, estimate_awgn, estimate_fading
 from lvm_mtc.phy.fading import rayleigh
 from lvm_mtc.phy.kernels import transmit, unrolls
 from lvm_mtc.phy.linalg import batch_contiguous
 from lvm_mtc.phy.mimo import EQUALIZERS
-from lvm_mtc.phy.numerics import align, real_dtype, require_at_least, require_complex, safe_sqrt, weighted_sum
+from lvm_mtc.phy.numerics import align, fit, real_dtype, require_at_least, require_complex, safe_sqrt, weighted_sum
 
 
 class LinkOutput(NamedTuple):
@@ -68,15 +64,8 @@ class _Injected(NamedTuple):
     draws: LinkDraws | None
     h: jax.Array | None
     h_hat: jax.Array | None
+    h_hat_error_var: ArrayLike | None
     noise: jax.Array | None
-
-
-def _fit(name: str, array: ArrayLike, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
-    array = jnp.asarray(array)
-    try:
-        return jnp.broadcast_to(array, shape).astype(dtype)
-    except ValueError as error:
-        raise ValueError(f"{name} must have shape {shape}, got {array.shape}") from error
 
 
 class _Realised(NamedTuple):
@@ -87,7 +76,7 @@ class _Realised(NamedTuple):
     noise: jax.Array
 
 
-def _realise(key, x, no, setting: _Setting, injected: _Injected, num_rx_ant: int) -> _Realised:
+def _realise(key, x, no, setting: _Setting, injected: _Injected, num_rx_ant: int, num_blocks: int) -> _Realised:
     """Draw what is missing, fit everything to its shape, scale the noise."""
     *lead, num_slots, num_tx_ant = x.shape
     awgn = setting.fading is None
@@ -111,123 +100,51 @@ def _realise(key, x, no, setting: _Setting, injected: _Injected, num_rx_ant: int
             num_pilots=setting.num_pilots,
             dtype=x.dtype,
         )
-    num_blocks, _ = _layout(num_slots, num_tx_ant, setting)
     h_shape = (*lead, num_blocks, num_tx_ant) if awgn else (*lead, num_blocks, num_rx_ant, num_tx_ant)
     if awgn:
         h = jnp.ones(h_shape, x.dtype)
     elif injected.h is not None:
-        h = _fit("h", injected.h, h_shape, x.dtype)
+        h = fit("h", injected.h, h_shape, x.dtype)
     elif draws.h is None:
         raise ValueError("draws.h is None (made for AWGN), but fading is not None")
     else:
-        h = _fit("draws.h", draws.h, h_shape, x.dtype)
+        h = fit("draws.h", draws.h, h_shape, x.dtype)
     many = not awgn and unrolls(h)
     noise_shape = (*lead, num_slots, num_rx_ant)
     if injected.noise is not None:
-        noise = _fit("noise", injected.noise, noise_shape, x.dtype)
+        noise = fit("noise", injected.noise, noise_shape, x.dtype)
     else:
         level = safe_sqrt(align("no", no, tuple(lead), 2, real_dtype(x)))
-        noise = _fit("draws.noise", draws.noise, noise_shape, x.dtype)
+        noise = fit("draws.noise", draws.noise, noise_shape, x.dtype)
         noise = weighted_sum((level, batch_contiguous(noise, 1) if many else noise))
-    csi = None if injected.h_hat is not None else _fit("draws.csi", draws.csi, h_shape, x.dtype)
+    csi = None if injected.h_hat is not None else fit("draws.csi", draws.csi, h_shape, x.dtype)
     if many:
         h = batch_contiguous(h, 2)
         csi = None if csi is None else batch_contiguous(csi, 2)
     return _Realised(h=h, csi=csi, noise=noise)
 
 
-def _layout(num_slots: int, num_tx_ant: int, setting: _Setting) -> tuple[int, int]:
-    pilots = pilots_per_block(setting.csi, setting.num_pilots, num_tx_ant)
-    total_slots = num_slots if setting.total_slots is None else setting.total_slots
-    return block_layout(total_slots, setting.block_length, pilots)
-
-
-def _is_correlated(prior: ChannelPrior | None) -> bool:
-    return prior is not None and (prior.rx_corr is not None or prior.tx_corr is not None)
-
-
-def _posterior(h_hat, error_var, prior):
-    """Posterior mean, white error variance and coloured error covariance (None if white) under additive error."""
-    if _is_correlated(prior):
-        mean, error_cov = csi_posterior_correlated(h_hat, error_var, prior=prior)
-        return mean, jnp.zeros((), error_var.dtype), error_cov
-    return *csi_posterior(h_hat, error_var, prior=prior), None
-
-
-def _estimate(realised: _Realised, no, csi_error_var, setting: _Setting, prior, h_hat):
-    """The estimate, and what ``robust`` makes of it: mean, white error variance, coloured error covariance.
-
-    ``no`` and ``csi_error_var`` are scalars or have the rank of the channel's leading axes, blocks included.
-    """
-    h, csi = realised.h, setting.csi
-    error_var = pilot_error_var(no, setting.num_pilots) if csi.startswith("pilots") else csi_error_var
-    if setting.fading is None:
+def _know(realised: _Realised, no, csi_error_var, setting: _Setting, injected: _Injected, prior) -> Estimate:
+    """What the receiver knows; ``no`` and ``csi_error_var`` as the caller gave them."""
+    h = realised.h
+    tail = 1 if setting.fading is None else 2
+    lead, dtype = h.shape[: -tail - 1], real_dtype(h)
+    h_hat = None if injected.h_hat is None else fit("h_hat", injected.h_hat, h.shape, h.dtype)
+    if injected.h_hat_error_var is not None:
         if h_hat is None:
-            level = safe_sqrt(error_var)
-            h_hat = weighted_sum((1, h), (level if level.ndim == 0 else level[..., None], realised.csi))
-        return h_hat, h_hat, error_var, None
-    if csi == "mmse":
-        h_hat = estimate_csi(h, realised.csi, error_var, model="mmse", prior=prior) if h_hat is None else h_hat
-        return h_hat, h_hat, error_var, None
-    if h_hat is not None and csi == "pilots_lmmse":
-        _, variance, error_cov = _posterior(h_hat, error_var, prior)
-        return h_hat, h_hat, variance, error_cov
-    raw = estimate_csi(h, realised.csi, error_var, model="additive") if h_hat is None else h_hat
-    mean, variance, error_cov = _posterior(raw, error_var, prior)
-    return (mean if csi == "pilots_lmmse" else raw), mean, variance, error_cov
-
-
-class _Grid(NamedTuple):
-    """How slots meet blocks: ``[..., blocks, slots]`` when static, one channel per slot when placed by an index."""
-
-    num_blocks: int
-    slots_per_block: int
-    num_slots: int
-    block_index: jax.Array | None
-
-    def slots(self, array: jax.Array) -> jax.Array:
-        """``[..., num_slots, n]`` to ``[..., blocks, slots, n]``."""
-        if self.block_index is not None or self.num_blocks == 1:
-            return array[..., None, :, :]
-        missing = self.num_blocks * self.slots_per_block - self.num_slots
-        padded = jnp.pad(array, [(0, 0)] * (array.ndim - 2) + [(0, missing), (0, 0)])
-        return padded.reshape(*array.shape[:-2], self.num_blocks, self.slots_per_block, array.shape[-1])
-
-    def channel(self, array: jax.Array, tail: int) -> jax.Array:
-        """``[..., num_blocks, *tail]`` to what broadcasts against the slots, ``[..., blocks, 1 or slots, *tail]``."""
-        axis = array.ndim - tail - 1
-        if self.block_index is None or self.num_blocks == 1:
-            # By parts, because the estimate was made by parts: the compiler then never forms complex numbers.
-            return jax.lax.complex(
-                jnp.expand_dims(jnp.real(array), axis + 1), jnp.expand_dims(jnp.imag(array), axis + 1)
-            )
-        index = self.block_index.reshape(self.block_index.shape + (1,) * tail)
-        return jnp.expand_dims(jnp.take_along_axis(array, index, axis=axis, mode="fill"), axis)
-
-    def flat(self, array: jax.Array) -> jax.Array:
-        """Inverse of ``slots``."""
-        merged = array.reshape(*array.shape[:-3], array.shape[-3] * array.shape[-2], array.shape[-1])
-        return merged[..., : self.num_slots, :]
-
-
-def _grid(x, slot_index, setting: _Setting) -> _Grid:
-    *lead, num_slots, num_tx_ant = x.shape
-    num_blocks, slots_per_block = _layout(num_slots, num_tx_ant, setting)
-    if slot_index is None:
-        if num_blocks * slots_per_block < num_slots:
-            raise ValueError(f"total_slots {setting.total_slots} is less than the {num_slots} slots of x {x.shape}")
-        return _Grid(num_blocks, slots_per_block, num_slots, None)
-    if setting.total_slots is None and setting.block_length is not None:
-        raise ValueError("slot_index with a block_length needs total_slots, got None")
-    slot_index = jnp.asarray(slot_index)
-    if not jnp.issubdtype(slot_index.dtype, jnp.integer):
-        raise ValueError(f"slot_index must be integer, got {slot_index.dtype}")
-    slot_index = _fit("slot_index", slot_index, (*lead, num_slots), slot_index.dtype)
-    return _Grid(num_blocks, slots_per_block, num_slots, slot_index // slots_per_block)
+            raise ValueError("h_hat_error_var was given without h_hat")
+        error_var = align("h_hat_error_var", injected.h_hat_error_var, h.shape[:-tail], 0, dtype)
+        return Estimate(h_hat, h_hat, error_var, None)
+    if setting.csi.startswith("pilots"):
+        error_var = pilot_error_var(align("no", no, lead, 1, dtype), setting.num_pilots)
+    else:
+        error_var = align("csi_error_var", csi_error_var, lead, 1, dtype)
+    if setting.fading is None:
+        return estimate_awgn(h, realised.csi, error_var, h_hat)
+    return estimate_fading(h, realised.csi, error_var, csi=setting.csi, prior=prior, h_hat=h_hat)
 
 
 def _link(key, x, *, no, csi_error_var, num_rx_ant, slot_index, active, setting, injected, prior) -> LinkOutput:
-    lead = x.shape[:-2]
     if setting.equalizer not in EQUALIZERS:
         raise ValueError(f"unknown equalizer {setting.equalizer!r}; known: {', '.join(EQUALIZERS)}")
     if active is not None:
@@ -236,43 +153,45 @@ def _link(key, x, *, no, csi_error_var, num_rx_ant, slot_index, active, setting,
         x = jnp.where(active, x, jnp.zeros_like(x))
     require_at_least("no", no, 0.0)
     require_at_least("csi_error_var", csi_error_var, 0.0)
-    awgn = setting.fading is None
-    dtype = real_dtype(x)
-    grid = _grid(x, slot_index, setting)
-    realised = _realise(key, x, no, setting, injected, num_rx_ant)
-    h_hat = None if injected.h_hat is None else _fit("h_hat", injected.h_hat, realised.h.shape, x.dtype)
-    h_hat, mean, variance, error_cov = _estimate(
-        realised,
-        align("no", no, lead, 1, dtype),
-        align("csi_error_var", csi_error_var, lead, 1, dtype),
-        setting,
-        prior,
-        h_hat,
+    grid = block_grid(
+        x,
+        slot_index,
+        block_length=setting.block_length,
+        total_slots=setting.total_slots,
+        pilots=pilots_per_block(setting.csi, setting.num_pilots, x.shape[-1]),
     )
+    realised = _realise(key, x, no, setting, injected, num_rx_ant, grid.num_blocks)
+    known = _know(realised, no, csi_error_var, setting, injected, prior)
     robust = setting.equalizer == "robust"
-    channel = grid.channel(mean if robust else h_hat, 1 if awgn else 2)
-    x_grid, noise_grid = grid.slots(x), grid.slots(realised.noise)
-    no = align("no", no, lead, 3 if awgn else 2, dtype)
-    variance = variance if robust else jnp.zeros((), dtype)
-    if variance.ndim:
-        variance = variance.reshape(variance.shape + (1,) * (len(lead) + (3 if awgn else 2) - variance.ndim))
+    error_var = grid.number(known.error_var) if robust else jnp.zeros((), real_dtype(x))
+    y, x_hat, no_eff = _receive(x, no, active, grid, realised, known, error_var, setting)
+    if active is not None:
+        x_hat = jnp.where(active, x_hat, jnp.zeros_like(x_hat))
+        no_eff = jnp.where(active, no_eff, jnp.ones_like(no_eff))
+    return LinkOutput(x_hat=x_hat, no_eff=no_eff, h=realised.h, h_hat=known.h_hat, y=y)
+
+
+def _receive(x, no, active, grid: BlockGrid, realised: _Realised, known: Estimate, error_var, setting: _Setting):
+    """Send and equalise; ``y``, ``x_hat`` and ``no_eff`` with the slots on one axis."""
+    awgn = setting.fading is None
+    robust = setting.equalizer == "robust"
     equalize = EQUALIZERS[setting.equalizer]
+    channel = grid.channel(known.mean if robust else known.h_hat, 1 if awgn else 2)
+    no = align("no", no, x.shape[:-2], 3 if awgn else 2, real_dtype(x))
+    x_grid, noise_grid = grid.slots(x), grid.slots(realised.noise)
     if awgn:
         y = x_grid + noise_grid
-        x_hat, no_eff = equalize(y[..., None], channel[..., None, None], no, variance)
+        error_var = error_var[..., None] if error_var.ndim else error_var
+        x_hat, no_eff = equalize(y[..., None], channel[..., None, None], no, error_var)
         x_hat, no_eff = x_hat[..., 0], no_eff[..., 0]
     else:
         y = weighted_sum((1, transmit(grid.channel(realised.h, 2), x_grid)), (1, noise_grid))
         dropped = grid.slots(active) if setting.drop_silent and active is not None else None
         noise_cov = None
-        if robust and error_cov is not None:
-            noise_cov = error_cov if error_cov.ndim == 2 else error_cov[..., None, :, :]
-        x_hat, no_eff = equalize(y, channel, no, variance, active=dropped, noise_cov=noise_cov)
-    x_hat, no_eff, y = grid.flat(x_hat), grid.flat(no_eff), grid.flat(y)
-    if active is not None:
-        x_hat = jnp.where(active, x_hat, jnp.zeros_like(x_hat))
-        no_eff = jnp.where(active, no_eff, jnp.ones_like(no_eff))
-    return LinkOutput(x_hat=x_hat, no_eff=no_eff, h=realised.h, h_hat=h_hat, y=y)
+        if robust and known.error_cov is not None:
+            noise_cov = known.error_cov if known.error_cov.ndim == 2 else known.error_cov[..., None, :, :]
+        x_hat, no_eff = equalize(y, channel, no, error_var, active=dropped, noise_cov=noise_cov)
+    return tuple(grid.flat(array) for array in (y, x_hat, no_eff))
 
 
 def _num_rx_ant(x: jax.Array, num_rx_ant: int | None, injected: _Injected) -> int:
@@ -304,6 +223,7 @@ def broadcast(
     draws: LinkDraws | None = None,
     h: jax.Array | None = None,
     h_hat: jax.Array | None = None,
+    h_hat_error_var: ArrayLike | None = None,
     noise: jax.Array | None = None,
     prior: ChannelPrior | None = None,
 ) -> LinkOutput:
@@ -335,6 +255,8 @@ def broadcast(
         draws: Unit-variance draws to use instead of drawing from ``key``; see :func:`draw_link`.
         h: Channel to use, ``[..., num_uavs, num_blocks, num_rx_ant, num_tx_ant]`` complex.
         h_hat: Estimate to use, shape of ``h``; what the estimator named by ``csi`` returned.
+        h_hat_error_var: What the receiver believes of the error of every entry of ``h_hat``, linear; scalar or
+            broadcasting against ``h.shape[:-2]``. Then ``h_hat`` is the posterior mean, whatever ``csi`` says.
         noise: Noise to add as it is (not scaled by ``no``), ``[..., num_uavs, num_slots, num_rx_ant]`` complex.
         prior: What the receiver knows about the channel, for ``robust``, ``mmse`` and ``pilots_lmmse``; a mean
             broadcasts against the channel. None is the i.i.d. unit prior: with it, the posterior is exact for Rayleigh,
@@ -353,7 +275,7 @@ def broadcast(
     if key is not None and key.ndim == 0 and draws is None:
         key = jax.random.split(key, x.shape[-3])
     setting = _Setting(fading, block_length, total_slots, csi, num_pilots, equalizer, drop_silent=False)
-    injected = _Injected(draws, h, h_hat, noise)
+    injected = _Injected(draws, h, h_hat, h_hat_error_var, noise)
     return _link(
         key,
         x,
@@ -386,6 +308,7 @@ def joint(
     draws: LinkDraws | None = None,
     h: jax.Array | None = None,
     h_hat: jax.Array | None = None,
+    h_hat_error_var: ArrayLike | None = None,
     noise: jax.Array | None = None,
     prior: ChannelPrior | None = None,
 ) -> LinkOutput:
@@ -412,6 +335,8 @@ def joint(
         draws: Unit-variance draws to use instead of drawing from ``key``; see :func:`draw_link`.
         h: Channel to use, ``[..., num_blocks, num_rx_ant, num_uavs]`` complex.
         h_hat: Estimate to use, shape of ``h``; what the estimator named by ``csi`` returned.
+        h_hat_error_var: What the receiver believes of the error of every entry of ``h_hat``, linear; scalar or
+            broadcasting against ``h.shape[:-2]``. Then ``h_hat`` is the posterior mean, whatever ``csi`` says.
         noise: Noise to add as it is (not scaled by ``no``), ``[..., num_slots, num_rx_ant]`` complex.
         prior: What the receiver knows about the channel, for ``robust``, ``mmse`` and ``pilots_lmmse``; a mean
             broadcasts against the channel. None is the i.i.d. unit prior: with it, the posterior is exact for Rayleigh,
@@ -428,7 +353,7 @@ def joint(
     if x.ndim < 2:
         raise ValueError(f"x must be [..., num_slots, num_uavs], got shape {x.shape}")
     setting = _Setting(fading, block_length, total_slots, csi, num_pilots, equalizer, drop_silent=True)
-    injected = _Injected(draws, h, h_hat, noise)
+    injected = _Injected(draws, h, h_hat, h_hat_error_var, noise)
     return _link(
         key,
         x,

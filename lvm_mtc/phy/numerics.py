@@ -89,6 +89,25 @@ def align(name: str, value: ArrayLike, batch_shape: tuple[int, ...], extra: int,
     return value.reshape((1,) * (len(batch_shape) - value.ndim) + value.shape + (1,) * extra)
 
 
+def fit(name: str, array: ArrayLike, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+    """Broadcast an array to a shape, in a dtype.
+
+    Args:
+        name: Name of the argument, for the message.
+        array: What the caller gave.
+        shape: What it has to become.
+        dtype: Of the result.
+
+    Raises:
+        ValueError: if it does not broadcast to ``shape``.
+    """
+    array = jnp.asarray(array)
+    try:
+        return jnp.broadcast_to(array, shape).astype(dtype)
+    except ValueError as error:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}") from error
+
+
 def safe_sqrt(value: jax.Array) -> jax.Array:
     """Square root whose gradient at 0 is defined as 0 (it is infinite), and whose value below 0 is NaN.
 

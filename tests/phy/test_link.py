@@ -337,3 +337,35 @@ def test_errors(arguments, message):
     arguments = {"key": jax.random.key(0), "x": X, "no": 0.1} | arguments
     with pytest.raises(ValueError, match=message):
         phy.broadcast(**arguments)
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_an_error_variance_per_slot_is_used_slot_by_slot(indexed):
+    rng = np.random.default_rng(3)
+    slots, ant, no = 6, 2, 0.1
+    h, h_hat, noise, x = (
+        (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64)
+        for shape in ((1, slots, ant, ant), (1, slots, ant, ant), (1, slots, ant), (1, slots, ant))
+    )
+    error_var = np.float32(rng.uniform(0.01, 0.5, slots))
+    out = phy.broadcast(
+        None,
+        jnp.asarray(x),
+        no=no,
+        h=jnp.asarray(h),
+        h_hat=jnp.asarray(h_hat),
+        h_hat_error_var=jnp.asarray(error_var)[None],
+        noise=jnp.asarray(noise),
+        block_length=1,
+        total_slots=slots,
+        slot_index=jnp.arange(slots)[None] if indexed else None,
+    )
+    for slot in range(slots):
+        alone, _ = phy.lmmse_equalizer(out.y[:, slot], jnp.asarray(h_hat[:, slot]), no, error_var[slot])
+        np.testing.assert_allclose(out.x_hat[:, slot], alone, rtol=2e-4, atol=2e-5)
+    assert np.unique(np.round(out.no_eff[..., 0], 4)).size == slots
+
+
+def test_an_error_variance_of_an_estimate_needs_the_estimate():
+    with pytest.raises(ValueError, match="h_hat_error_var was given without h_hat"):
+        phy.broadcast(jax.random.key(0), jnp.ones((1, 4, 2), jnp.complex64), no=0.1, h_hat_error_var=0.1)
