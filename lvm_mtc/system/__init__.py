@@ -2,6 +2,7 @@
 
 from lvm_mtc.system.bandwidth import Ledger
 from lvm_mtc.system.chain import System, uav_keys
+from lvm_mtc.system.channel import draw_slots, send_slots
 from lvm_mtc.system.config import LinkConfig, OperatingPoint, SystemConfig
 from lvm_mtc.system.records import Encoded, Output
 from lvm_mtc.system.transmission import Sent, draw_channel
@@ -16,5 +17,7 @@ __all__ = [
     "System",
     "SystemConfig",
     "draw_channel",
+    "draw_slots",
+    "send_slots",
     "uav_keys",
 ]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc import phy
+from lvm_mtc.system.channel import draw_slots, send_slots
 from lvm_mtc.system.config import LinkConfig, OperatingPoint
 from lvm_mtc.system.timeline import broadcast_slots, joint_slots
 
@@ -44,17 +45,6 @@ def _empty_slots(x: jax.Array, num_tokens: int, num_symbols: int) -> jax.Array:
     return phy.slots_to_tokens(x.reshape(*x.shape[:-2], num_tokens, -1, x.shape[-1]), num_symbols)
 
 
-def _link_options(link: LinkConfig, total_slots: int) -> dict:
-    return dict(
-        fading=link.sampler(),
-        num_rx_ant=link.num_rx_ant,
-        block_length=link.block_length,
-        total_slots=total_slots,
-        csi=link.csi,
-        num_pilots=link.num_pilots,
-    )
-
-
 def num_slots(link: LinkConfig, num_uavs: int, num_tokens: int, num_symbols: int) -> tuple[int, int]:
     """Slots that one UAV's receiver processes, and the longest time axis that a group can need."""
     if link.topology == "joint":
@@ -73,12 +63,7 @@ def draw_channel(keys: jax.Array, link: LinkConfig, batch: int, num_tokens: int,
         num_tokens: Token slots per picture.
         num_symbols: Complex symbols per token.
     """
-    num_uavs = keys.shape[0]
-    heard, total = num_slots(link, num_uavs, num_tokens, num_symbols)
-    options = _link_options(link, total)
-    if link.topology == "joint":
-        return phy.draw_link(keys[0], (batch,), heard, num_tx_ant=num_uavs, **options)
-    return phy.draw_link(keys, (batch, num_uavs), heard, num_tx_ant=link.num_tx_ant, **options)
+    return draw_slots(keys, link, batch, *num_slots(link, keys.shape[0], num_tokens, num_symbols))
 
 
 def receive_symbols(
@@ -101,38 +86,30 @@ def receive_symbols(
     Raises:
         ValueError: if the joint topology's stream count is not the number of UAVs.
     """
-    batch, num_uavs, num_tokens, num_symbols = sent.own.shape
+    _, num_uavs, num_tokens, num_symbols = sent.own.shape
     if link.topology == "joint" and link.num_tx_ant != num_uavs:
         raise ValueError(
             f"LinkConfig.num_tx_ant must equal the number of UAVs, {num_uavs}, under topology 'joint', "
             f"got {link.num_tx_ant}"
         )
-    no = phy.noise_variance(
-        jnp.asarray(point.snr_db, jnp.float32),
-        convention=link.convention,
-        num_rx_ant=link.num_rx_ant,
-        num_tx_ant=link.num_tx_ant,
-        fading=link.fading != "awgn",
-    )
-    no, csi_error_var = (jnp.broadcast_to(jnp.asarray(v, jnp.float32), (batch,)) for v in (no, point.csi_error_var))
-    options = _link_options(link, num_slots(link, num_uavs, num_tokens, num_symbols)[1])
-    options |= dict(equalizer=link.equalizer, draws=draws, prior=link.prior())
+    _, total_slots = num_slots(link, num_uavs, num_tokens, num_symbols)
     receive = _receive_jointly if link.topology == "joint" else _receive_broadcast
-    return receive(sent, key, link, no, csi_error_var, options)
+    return receive(sent, key, link, point, total_slots, draws)
 
 
-def _receive_broadcast(sent, keys, link, no, csi_error_var, options):
-    _, num_uavs, num_tokens, num_symbols = sent.own.shape
+def _receive_broadcast(sent, keys, link, point, total_slots, draws):
+    _, _, num_tokens, num_symbols = sent.own.shape
     weight = sent.weight[:, None, :, None]
     symbols = weight * sent.common[:, None] + (1 - weight) * sent.own
     x, active = _fill_slots(symbols, sent.private | sent.public[:, None], link.num_tx_ant)
     slot_index = broadcast_slots(sent.private, sent.public, phy.slots_per_token(num_symbols, link.num_tx_ant))
-    no, csi_error_var = (jnp.broadcast_to(v[:, None], (v.shape[0], num_uavs)) for v in (no, csi_error_var))
-    out = phy.broadcast(keys, x, no=no, csi_error_var=csi_error_var, slot_index=slot_index, active=active, **options)
+    out = send_slots(
+        keys, x, link, point, active=active, slot_index=slot_index, total_slots=total_slots, draws=draws
+    )
     return _empty_slots(out.x_hat, num_tokens, num_symbols), _empty_slots(out.no_eff, num_tokens, num_symbols), out
 
 
-def _receive_jointly(sent, keys, link, no, csi_error_var, options):
+def _receive_jointly(sent, keys, link, point, total_slots, draws):
     _, num_uavs, num_tokens, num_symbols = sent.own.shape
     common, common_active = _fill_slots(sent.common, sent.public, num_uavs)
     own_active = jnp.broadcast_to(sent.private[..., None], sent.own.shape)
@@ -140,14 +117,15 @@ def _receive_jointly(sent, keys, link, no, csi_error_var, options):
         jnp.moveaxis(a.reshape(*a.shape[:2], -1), 1, -1) for a in (jnp.where(own_active, sent.own, 0), own_active)
     )
     slot_index = joint_slots(sent.private, sent.public, phy.slots_per_token(num_symbols, num_uavs), num_symbols)
-    out = phy.joint(
-        keys[0],
+    out = send_slots(
+        keys,
         jnp.concatenate([common, own], axis=1),
-        no=no,
-        csi_error_var=csi_error_var,
-        slot_index=slot_index,
+        link,
+        point,
         active=jnp.concatenate([common_active, own_active], axis=1),
-        **options,
+        slot_index=slot_index,
+        total_slots=total_slots,
+        draws=draws,
     )
 
     def split(received):
