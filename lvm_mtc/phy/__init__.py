@@ -39,6 +39,8 @@ from lvm_mtc.phy.mimo import (
     post_detection_mse,
     zf_equalizer,
 )
+from lvm_mtc.phy.mu_mimo import MuMimoOutput, mu_mimo
+from lvm_mtc.phy.precoding import POWER_CONSTRAINTS, PRECODINGS, multicast_beam, precoder
 from lvm_mtc.phy.symbols import (
     features_to_symbols,
     normalize_power,
@@ -62,10 +64,13 @@ __all__ = [
     "CSI_MODELS",
     "EQUALIZERS",
     "LMMSE_VARIANTS",
+    "POWER_CONSTRAINTS",
+    "PRECODINGS",
     "SNR_CONVENTIONS",
     "ChannelPrior",
     "LinkDraws",
     "LinkOutput",
+    "MuMimoOutput",
     "Snr",
     "Stream",
     "block_layout",
@@ -88,6 +93,8 @@ __all__ = [
     "lmmse_matrix",
     "measure_snr_db",
     "mf_equalizer",
+    "mu_mimo",
+    "multicast_beam",
     "nakagami",
     "nmse_db_to_error_var",
     "noise_variance",
@@ -96,6 +103,7 @@ __all__ = [
     "pilot_matrix",
     "pilot_uses",
     "post_detection_mse",
+    "precoder",
     "rayleigh",
     "reference_power",
     "rician",

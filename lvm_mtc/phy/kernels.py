@@ -26,6 +26,7 @@ from lvm_mtc.phy.linalg import (
     powers,
     solve_lower,
     solve_lower_hermitian,
+    solve_unit,
     split_matrix,
     split_vector,
     times_vector,
@@ -204,3 +205,51 @@ def transmit(h: jax.Array, x: jax.Array) -> jax.Array:
     if not unrolls(h):
         return _times(h, x)
     return join_vector(times_vector(split_matrix(h), split_vector(x)))
+
+
+def multiply(a: jax.Array, b: jax.Array) -> jax.Array:
+    """``A B`` for matrices whose leading axes have one rank.
+
+    Args:
+        a: ``[..., rows, inner]`` complex.
+        b: ``[..., inner, columns]`` complex.
+
+    Returns:
+        ``[..., rows, columns]`` complex.
+    """
+    if not (unrolls(a) and unrolls(b)):
+        return jnp.matmul(a, b, precision=HIGHEST)
+    rows, columns = split_matrix(a), zip(*split_matrix(b), strict=True)
+    return jnp.stack([join_vector(times_vector(rows, list(column))) for column in columns], axis=-1)
+
+
+def right_inverse(h: jax.Array, ridge: jax.Array) -> jax.Array:
+    """``H^H (H H^H + ridge I)^-1``, the regularised right inverse, solved on the smaller side of H.
+
+    With no more rows than columns the unit vectors are solved for and H^H is applied last: what is left of ``H W - I``
+    without a ridge is then of the order of eps cond(H)^2 (with H as the right-hand side it would be cond(H)^3).
+
+    Args:
+        h: ``[..., rows, columns]`` complex.
+        ridge: Linear, >= 0, scalar or ``[...]``; > 0 where there are more rows than columns.
+
+    Returns:
+        ``[..., columns, rows]`` complex. NaN, or large numbers, where the matrix to invert is singular.
+    """
+    wide = h.shape[-2] <= h.shape[-1]
+    if unrolls(h, ridge):
+        rows = split_matrix(h)
+        below, diagonal = gram(conj_transpose(rows) if wide else rows)
+        factor = cholesky(below, [power + ridge for power in diagonal])
+        if wide:
+            columns = [conj_times_vector(rows, solve_unit(factor, k)) for k in range(len(rows))]
+        else:
+            hermitian = conj_transpose(rows)
+            beams = [list(column) for column in zip(*hermitian, strict=True)]
+            columns = [solve_lower_hermitian(factor, solve_lower(factor, beam)) for beam in beams]
+        return jnp.stack([join_vector(column) for column in columns], axis=-1)
+    hermitian = _hermitian(h)
+    square = jnp.matmul(h, hermitian, precision=HIGHEST) if wide else jnp.matmul(hermitian, h, precision=HIGHEST)
+    w = _inverse_factor(_add_diagonal(square, _per_stream(ridge)))
+    inverse = jnp.matmul(_hermitian(w), w, precision=HIGHEST)
+    return jnp.matmul(*((hermitian, inverse) if wide else (inverse, hermitian)), precision=HIGHEST)

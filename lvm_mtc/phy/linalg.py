@@ -191,6 +191,14 @@ def solve_lower_hermitian(factor: Factor, b: Vector) -> Vector:
     return solution
 
 
+def solve_unit(factor: Factor, k: int) -> Vector:
+    """``(L L^H)^-1 e_k``: column k of the inverse."""
+    zero = jnp.zeros((), factor.diagonal[0].dtype)
+    trailing = Factor([row[k:] for row in factor.below[k:]], factor.diagonal[k:])
+    unit = [Entry(zero + (i == 0), zero) for i in range(len(trailing.diagonal))]
+    return solve_lower_hermitian(factor, [Entry(zero, zero)] * k + solve_lower(trailing, unit))
+
+
 def inverse_diagonal(factor: Factor) -> list[jax.Array]:
     """Diagonal of ``(L L^H)^-1``: the power of each column of ``L^-1``."""
     size = len(factor.diagonal)
