@@ -146,14 +146,14 @@ def _equalize(y, gain, noise, *, biased: bool):
     """One symbol from one antenna: ``y = gain x + noise``. Where nothing is heard, 0 with the largest variance."""
     power = abs2(gain)
     divisor = power + noise if biased else power
-    heard = power > 0
-    safe = jnp.where(heard, divisor, 1)
+    silent = power == 0
+    safe = jnp.where(silent, 1, divisor)
     matched = jax.lax.complex(
         jnp.real(gain) * jnp.real(y) + jnp.imag(gain) * jnp.imag(y),
         jnp.real(gain) * jnp.imag(y) - jnp.imag(gain) * jnp.real(y),
     )
     worst = jnp.ones_like(power) if biased else jnp.full_like(power, jnp.finfo(power.dtype).max)
-    return jnp.where(heard, weighted_sum((1 / safe, matched)), 0), jnp.where(heard, noise / safe, worst)
+    return jnp.where(silent, 0, weighted_sum((1 / safe, matched))), jnp.where(silent, worst, noise / safe)
 
 
 def _receive(x, no, common, common_gain, grid: BlockGrid, effective, noise, *, biased: bool):

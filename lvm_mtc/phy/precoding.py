@@ -24,8 +24,8 @@ def _scale_to_power(w: jax.Array, total_power: jax.Array, constraint: str) -> ja
         spent = jnp.sum(per_antenna, axis=-1)
     else:
         spent = w.shape[-2] * jnp.max(per_antenna, axis=-1)
-    sends = spent > 0
-    gain = jnp.where(sends, jnp.sqrt(total_power / jnp.where(sends, spent, 1)), 0)
+    silent = spent == 0
+    gain = jnp.where(silent, 0, jnp.sqrt(total_power / jnp.where(silent, 1, spent)))
     return weighted_sum((gain[..., None, None], w))
 
 

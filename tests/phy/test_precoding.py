@@ -1,5 +1,6 @@
 """Precoders against float64 NumPy and closed forms, their limits, power, gradients and errors."""
 
+import importlib.util
 from pathlib import Path
 
 import jax
@@ -188,19 +189,29 @@ def test_vmap_is_a_loop_and_jit_is_eager():
         return phy.precoder(h, no=no, total_power=3.0, error_var=0.1, constraint="per_antenna")
 
     together = beams(h, no[:, None])
-    np.testing.assert_allclose(jax.vmap(beams)(h, no), together, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(jnp.stack([beams(*one) for one in zip(h, no, strict=True)]), together, atol=1e-6)
+    compiled = jax.jit(beams)
+    np.testing.assert_allclose(jax.jit(jax.vmap(beams))(h, no), together, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose([compiled(*one) for one in zip(h, no, strict=True)], together, atol=1e-6)
+    np.testing.assert_allclose(compiled(h, no[:, None]), together, rtol=1e-5, atol=1e-6)
+
+
+def test_numbers_do_not_recompile():
+    h = jnp.asarray(_channel(2, 3, 4, dtype=np.complex64))
     traces = []
     compiled = jax.jit(
         lambda h, no, power, v: traces.append(1) or phy.precoder(h, no=no, total_power=power, error_var=v)
     )
     for numbers in ((0.1, 3.0, 0.0), (0.4, 1.0, 0.2)):
-        expected = phy.precoder(h, no=numbers[0], total_power=numbers[1], error_var=numbers[2])
-        np.testing.assert_allclose(compiled(h, *map(jnp.float32, numbers)), expected, rtol=1e-5, atol=1e-6)
+        no, power, v = numbers
+        expected = [_reference(one, np.full(3, no), power, "rzf", v, "total") for one in np.asarray(h, np.complex128)]
+        np.testing.assert_allclose(compiled(h, *map(jnp.float32, numbers)), expected, rtol=1e-4, atol=1e-5)
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize(("method", "min_batch"), [("rzf", 1), ("rzf", 10**9), ("zf", 10**9), ("mf", 10**9)])
+@pytest.mark.parametrize(
+    ("method", "min_batch"),
+    [pytest.param("rzf", 1, marks=pytest.mark.slow), ("rzf", 10**9), ("zf", 10**9), ("mf", 10**9)],
+)
 def test_gradients(monkeypatch, method, min_batch):
     from jax.test_util import check_grads
 
@@ -254,3 +265,57 @@ def test_errors_of_the_common_beam():
         phy.multicast_beam(jnp.ones(3, jnp.complex64), total_power=1.0)
     with pytest.raises(ValueError, match="w must be complex"):
         phy.multicast_beam(jnp.ones((3, 2)), total_power=1.0)
+
+
+def _unit_columns(w):
+    return w / np.linalg.norm(w, axis=-2, keepdims=True)
+
+
+def _beams_like_sionna(h, ridge):
+    """With K no / P = ridge; Sionna scales each beam to power 1, which leaves its direction and phase."""
+    num_uavs = h.shape[-2]
+    numbers = {"no": jnp.asarray(ridge)[..., None] / num_uavs, "total_power": 1.0}
+    return _unit_columns(np.asarray(phy.precoder(jnp.asarray(h), **numbers)))
+
+
+def _assert_equal_to_sionna(cases):
+    with jax.enable_x64(True):
+        for name in sorted(key[2:] for key in cases if key.startswith("h_")):
+            h, ridge, g = (cases[f"{part}_{name}"] for part in ("h", "alpha", "g"))
+            ours = _beams_like_sionna(h, ridge)
+            np.testing.assert_allclose(ours, g, rtol=0, atol=1e-10 * np.abs(g).max(), err_msg=name)
+            # Another ridge, or the beams of the conjugate channel, would be seen.
+            for wrong in (_beams_like_sionna(h, 1.01 * ridge + 1e-3), _beams_like_sionna(h.conj(), ridge)):
+                assert np.abs(wrong - g).max() > 1e-6
+
+
+def test_beams_are_those_of_sionna_up_to_their_scale():
+    with np.load(GOLDEN) as cases:
+        assert str(cases["sionna_version"]) == "1.2.2"
+        _assert_equal_to_sionna(dict(cases))
+
+
+def test_precoded_grid_is_that_of_sionna():
+    """Sionna's OFDM precoder, one matrix per resource element: what leaves the antennas, and the gains that result."""
+    with np.load(GOLDEN) as cases, jax.enable_x64(True):
+        h, x, ridge = cases["grid_h"], cases["grid_x"], cases["grid_alpha"]
+        w = _beams_like_sionna(h, ridge)
+        np.testing.assert_allclose(np.einsum("bsfmk,bsfk->bsfm", w, x), cases["grid_precoded"], atol=1e-12)
+        np.testing.assert_allclose(h @ w, cases["grid_gains"], atol=1e-12)
+        assert not np.allclose(_unit_columns(h.conj().swapaxes(-1, -2)), w, atol=1e-3)
+
+
+@pytest.mark.sionna
+def test_goldens_are_what_sionna_computes_today():
+    tests = Path(__file__).resolve().parents[1]
+    spec = importlib.util.spec_from_file_location("make_precoding", tests / "golden" / "make_precoding.py")
+    make = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make)
+    fresh = make.cases()
+    _assert_equal_to_sionna(fresh)
+    with np.load(GOLDEN) as stored:
+        assert set(stored) == set(fresh)
+        for name in stored:
+            if stored[name].dtype.kind == "U":
+                continue
+            np.testing.assert_allclose(fresh[name], stored[name], atol=1e-12, err_msg=name)
