@@ -24,6 +24,7 @@ from jax.typing import ArrayLike
 from lvm_mtc.phy.numerics import abs2, require_at_least, require_count
 
 SNR_CONVENTIONS = ("esno", "rx_per_antenna", "received_total", "ebno")
+SPEED_OF_LIGHT = 299_792_458.0  # m/s
 
 
 def db_to_linear(value_db: ArrayLike) -> jax.Array:

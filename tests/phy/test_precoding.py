@@ -256,8 +256,9 @@ def test_gradients(monkeypatch, method, min_batch):
 )
 def test_errors(change, message):
     arguments = {"h_hat": _channel(2, 3, 4, dtype=np.complex64), "no": 0.1, "total_power": 1.0} | change
+    h_hat = jnp.asarray(arguments.pop("h_hat"))
     with pytest.raises(ValueError, match=message):
-        phy.precoder(jnp.asarray(arguments.pop("h_hat")), **arguments)
+        jax.eval_shape(lambda: phy.precoder(h_hat, **arguments))
 
 
 def test_errors_of_the_common_beam():
@@ -275,7 +276,7 @@ def _beams_like_sionna(h, ridge):
     """With K no / P = ridge; Sionna scales each beam to power 1, which leaves its direction and phase."""
     num_uavs = h.shape[-2]
     numbers = {"no": jnp.asarray(ridge)[..., None] / num_uavs, "total_power": 1.0}
-    return _unit_columns(np.asarray(phy.precoder(jnp.asarray(h), **numbers)))
+    return _unit_columns(np.asarray(jax.jit(phy.precoder)(jnp.asarray(h), **numbers)))
 
 
 def _assert_equal_to_sionna(cases):
@@ -286,7 +287,7 @@ def _assert_equal_to_sionna(cases):
             np.testing.assert_allclose(ours, g, rtol=0, atol=1e-10 * np.abs(g).max(), err_msg=name)
             # Another ridge, or the beams of the conjugate channel, would be seen.
             for wrong in (_beams_like_sionna(h, 1.01 * ridge + 1e-3), _beams_like_sionna(h.conj(), ridge)):
-                assert np.abs(wrong - g).max() > 1e-6
+                assert np.abs(wrong - g).max() > 1e-6, name
 
 
 def test_beams_are_those_of_sionna_up_to_their_scale():

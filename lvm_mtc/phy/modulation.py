@@ -1,0 +1,117 @@
+"""Square QAM with the Gray labels of 5G, and the soft demapper that is told the error variance of each symbol."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike, DTypeLike
+
+from lvm_mtc.phy.numerics import fit, real_dtype, require_complex
+
+BITS_PER_SYMBOL = (2, 4, 6, 8)
+DEMAPPERS = ("app", "maxlog")
+
+
+def _bits_per_dimension(bits_per_symbol: int) -> int:
+    if bits_per_symbol not in BITS_PER_SYMBOL:
+        known = ", ".join(map(str, BITS_PER_SYMBOL))
+        raise ValueError(f"bits_per_symbol must be one of {known} (QPSK to 256-QAM), got {bits_per_symbol!r}")
+    return bits_per_symbol // 2
+
+
+def _amplitudes(bits):
+    """Gray-labelled odd integers of ``bits`` ``[..., k]``, first bit the sign (TS 38.211, section 5.1)."""
+    count = bits.shape[-1]
+    value = 1 - 2 * bits[..., -1]
+    for i in reversed(range(count - 1)):
+        value = (1 - 2 * bits[..., i]) * (2 ** (count - 1 - i) - value)
+    return value
+
+
+def _scale(count: int) -> float:
+    """What odd integers of ``count`` bits per dimension are divided by for unit power of the complex symbol."""
+    return float(np.sqrt(2 * (4**count - 1) / 3))
+
+
+def _labels(count: int) -> np.ndarray:
+    """All labels of ``count`` bits in ascending order, first bit most significant, ``[2**count, count]``."""
+    return (np.arange(2**count)[:, None] >> np.arange(count)[::-1]) & 1
+
+
+def qam_points(bits_per_symbol: int) -> np.ndarray:
+    """Constellation of average power 1.
+
+    Args:
+        bits_per_symbol: 2, 4, 6 or 8.
+
+    Returns:
+        Point of each label, ``[2**bits_per_symbol]`` complex128; the label is the index in binary, first bit first.
+
+    Raises:
+        ValueError: on another number of bits.
+
+    Source: 3GPP TS 38.211, sections 5.1.3 to 5.1.6. Bits 0, 2, ... make the real part, bits 1, 3, ... the imaginary.
+    """
+    count = _bits_per_dimension(bits_per_symbol)
+    labels = _labels(bits_per_symbol)
+    return (_amplitudes(labels[:, 0::2]) + 1j * _amplitudes(labels[:, 1::2])) / _scale(count)
+
+
+def qam_map(bits: ArrayLike, bits_per_symbol: int, dtype: DTypeLike = jnp.complex64) -> jax.Array:
+    """Maps bits to the points of :func:`qam_points`.
+
+    Args:
+        bits: Zeros and ones of any dtype, ``[..., num_symbols * bits_per_symbol]``.
+        bits_per_symbol: 2, 4, 6 or 8; static.
+        dtype: Complex dtype of the symbols.
+
+    Returns:
+        Symbols of average power 1 over equally likely bits, ``[..., num_symbols]``.
+
+    Raises:
+        ValueError: on another number of bits, or a last axis that it does not divide.
+    """
+    count = _bits_per_dimension(bits_per_symbol)
+    bits = jnp.asarray(bits)
+    if bits.ndim == 0 or bits.shape[-1] % bits_per_symbol:
+        raise ValueError(f"bits {bits.shape}: the last axis must be a multiple of bits_per_symbol {bits_per_symbol}")
+    pairs = bits.astype(jnp.finfo(dtype).dtype).reshape(*bits.shape[:-1], -1, count, 2)
+    scale = 1 / _scale(count)
+    return jax.lax.complex(_amplitudes(pairs[..., 0]) * scale, _amplitudes(pairs[..., 1]) * scale).astype(dtype)
+
+
+def qam_llr(x_hat: jax.Array, no_eff: ArrayLike, bits_per_symbol: int, method: str = "app") -> jax.Array:
+    """Log-likelihood ratios of the bits behind equalised symbols, for equally likely bits.
+
+    Model: x_hat = x + e with e ~ CN(0, no_eff). Per bit, ``log P(bit = 1) - log P(bit = 0)`` (Sionna's sign). The two
+    dimensions of square QAM separate, so each bit needs the 2^(bits_per_symbol/2) levels of its own dimension only.
+
+    Args:
+        x_hat: Equalised symbols, ``[..., num_symbols]`` complex; unbiased (``robust``, ``unbiased`` or ``zf``).
+        no_eff: Variance of ``x_hat - x``, linear, > 0; broadcasts against ``x_hat``.
+        bits_per_symbol: 2, 4, 6 or 8; static.
+        method: ``"app"`` sums over the levels (exact), ``"maxlog"`` takes the nearest of each kind; static.
+
+    Returns:
+        LLRs in the order of the bits, ``[..., num_symbols * bits_per_symbol]`` real.
+
+    Raises:
+        ValueError: on an unknown method, another number of bits, or arrays that do not fit.
+    """
+    count = _bits_per_dimension(bits_per_symbol)
+    if method not in DEMAPPERS:
+        raise ValueError(f"unknown demapper {method!r}; known: {', '.join(DEMAPPERS)}")
+    x_hat = jnp.asarray(x_hat)
+    require_complex("x_hat", x_hat)
+    dtype = real_dtype(x_hat)
+    precision = 1 / fit("no_eff", no_eff, x_hat.shape, dtype)
+    labels = _labels(count)
+    levels = (_amplitudes(labels) / _scale(count)).astype(dtype)
+    parts = jnp.stack([jnp.real(x_hat), jnp.imag(x_hat)], axis=-1)
+    distance = parts[..., None] - levels.reshape((1,) * parts.ndim + levels.shape)
+    exponents = -(distance**2) * precision[..., None, None]
+    combine = jax.nn.logsumexp if method == "app" else jnp.max
+    llr = [
+        combine(exponents[..., labels[:, bit] == 1], axis=-1) - combine(exponents[..., labels[:, bit] == 0], axis=-1)
+        for bit in range(count)
+    ]
+    return jnp.stack(llr, axis=-2).reshape(*x_hat.shape[:-1], -1)
