@@ -110,7 +110,7 @@ def _lmmse(y, h_hat, no, csi_error_var, active, noise_cov, *, variant):
 
 def _unbias(x_hat, error, gain):
     """Divide by the gain; where it is zero (nothing was received), 0 with an error variance as large as can be."""
-    heard = gain > 0
+    heard = ~(gain <= 0)  # NaN stays visible
     safe = jnp.where(heard, gain, 1)
     worst = jnp.finfo(gain.dtype).max
     return jnp.where(heard, weighted_sum((1 / safe, x_hat)), 0), jnp.where(heard, error / safe, worst)
@@ -218,7 +218,7 @@ def _mf(y, h_hat, no, csi_error_var, active, noise_cov):
         no = jnp.ones_like(no)
     matched, power, interference = matched_filter(y, h_hat, active)
     noise = (no if no.ndim == 0 else no[..., None]) * power
-    heard = power > 0
+    heard = ~(power <= 0)
     safe = jnp.where(heard, power, 1)
     worst = jnp.finfo(power.dtype).max
     no_eff = jnp.where(heard, (interference + noise) / safe**2, worst)

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lvm_mtc.phy.resource_grid import ResourceGrid
+
 GAIN_BITS = 16
 BITS_PER_USE = 1.0  # QPSK at rate 1/2, booked as error-free
 
@@ -17,7 +19,8 @@ class Ledger(NamedTuple):
         private_uses: Complex symbols of private tokens, pads included.
         public_uses: Complex symbols of public tokens, counted once for all UAVs, pads included.
         pilot_uses: Pilot symbols, counted once for all UAVs.
-        prefix_uses: Cyclic-prefix symbols; 0 on a channel without OFDM.
+        prefix_uses: Cyclic-prefix samples of all antennas; 0 without OFDM.
+        idle_uses: Resource elements that carry neither: guards, and the empty end of the last grid; 0 without OFDM.
         side_information_bits: Masks, sharing map and gains, bits.
         slots: Vector uses of the MIMO channel by tokens, pilots not included.
     """
@@ -26,12 +29,13 @@ class Ledger(NamedTuple):
     public_uses: jax.Array
     pilot_uses: jax.Array
     prefix_uses: jax.Array
+    idle_uses: jax.Array
     side_information_bits: jax.Array
     slots: jax.Array
 
     def channel_uses(self) -> jax.Array:
         """Complex symbols sent, side information left out, ``[batch]``."""
-        return self.private_uses + self.public_uses + self.pilot_uses + self.prefix_uses
+        return self.private_uses + self.public_uses + self.pilot_uses + self.prefix_uses + self.idle_uses
 
     def side_information_uses(self) -> jax.Array:
         """Channel uses that the side information is booked at, ``[batch]``."""
@@ -51,18 +55,18 @@ class Ledger(NamedTuple):
         return uses / source_samples
 
 
-def book_tokens(private: jax.Array, public: jax.Array, num_symbols: int, num_tx_ant: int, *, joint: bool) -> Ledger:
+def book_tokens(private: jax.Array, public: jax.Array, num_symbols: int, num_streams: int, *, joint: bool) -> Ledger:
     """Books the tokens themselves; pilots, prefix and side information are 0.
 
     Args:
         private: Private tokens that are sent, ``[batch, num_uavs, num_tokens]`` bool.
         public: Public tokens, ``[batch, num_tokens]`` bool.
         num_symbols: Complex symbols per token, C.
-        num_tx_ant: Transmit antennas (streams).
+        num_streams: Different symbols that a slot carries, of public tokens in any case.
         joint: UAV k's private symbols go one by one over stream k; otherwise each token fills whole slots.
     """
-    slots_per_token = math.ceil(num_symbols / num_tx_ant)
-    padded = slots_per_token * num_tx_ant
+    slots_per_token = math.ceil(num_symbols / num_streams)
+    padded = slots_per_token * num_streams
     num_private = private.sum((-2, -1)).astype(jnp.float32)
     num_public = public.sum(-1).astype(jnp.float32)
     if joint:
@@ -72,7 +76,8 @@ def book_tokens(private: jax.Array, public: jax.Array, num_symbols: int, num_tx_
         private_slots = num_private * slots_per_token
         private_uses = num_private * padded
     zero = jnp.zeros_like(num_public)
-    return Ledger(private_uses, num_public * padded, zero, zero, zero, private_slots + num_public * slots_per_token)
+    slots = private_slots + num_public * slots_per_token
+    return Ledger(private_uses, num_public * padded, zero, zero, zero, zero, slots)
 
 
 def book_pilots(ledger: Ledger, num_pilots: int | None, num_tx_ant: int, block_length: int | None) -> Ledger:
@@ -86,6 +91,22 @@ def book_pilots(ledger: Ledger, num_pilots: int | None, num_tx_ant: int, block_l
     if block_length is not None:
         blocks = jnp.ceil(ledger.slots / (block_length - num_pilots))
     return ledger._replace(pilot_uses=blocks * num_pilots * num_tx_ant)
+
+
+def book_grid(ledger: Ledger, grid: ResourceGrid, num_tx_ant: int) -> Ledger:
+    """Adds pilots, cyclic prefix and idle elements of the whole grids that the tokens begin.
+
+    Every sample of every antenna is one channel use, ``num_tx_ant (fft_size + cyclic_prefix_length)`` for a symbol: what
+    carries neither tokens nor pilots nor prefix is idle.
+    """
+    grids = jnp.ceil(ledger.slots / grid.slots_per_grid) * num_tx_ant
+    pilots = len(grid.pilot_symbols) * grid.num_carriers
+    elements = grid.num_ofdm_symbols * grid.fft_size
+    return ledger._replace(
+        pilot_uses=grids * pilots,
+        prefix_uses=grids * grid.num_ofdm_symbols * grid.cyclic_prefix_length,
+        idle_uses=grids * (elements - pilots) - ledger.private_uses - ledger.public_uses,
+    )
 
 
 def side_information_bits(

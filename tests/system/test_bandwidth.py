@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lvm_mtc.system.bandwidth import Ledger, book_pilots, book_tokens, side_information_bits
+from lvm_mtc.phy import ResourceGrid
+from lvm_mtc.system.bandwidth import Ledger, book_grid, book_pilots, book_tokens, side_information_bits
 from lvm_mtc.system.timeline import broadcast_slots, joint_slots
 
 B, K, L = 5, 3, 6
@@ -86,14 +87,37 @@ def test_side_information_by_hand():
 
 def test_pilots_are_counted_once_per_block():
     zero = jnp.zeros(3)
-    ledger = Ledger(zero, zero, zero, zero, zero, jnp.array([0.0, 12.0, 13.0]))
+    ledger = Ledger(zero, zero, zero, zero, zero, zero, jnp.array([0.0, 12.0, 13.0]))
     np.testing.assert_array_equal(book_pilots(ledger, 4, 4, None).pilot_uses, [16, 16, 16])
     np.testing.assert_array_equal(book_pilots(ledger, 4, 2, 10).pilot_uses, [0, 2 * 8, 3 * 8])  # 6 data slots a block
     assert book_pilots(ledger, None, 4, 10) is ledger
 
 
+def test_a_grid_costs_every_sample_of_every_antenna():
+    grid = ResourceGrid(
+        fft_size=16, num_ofdm_symbols=5, cyclic_prefix_length=4, pilot_symbols=(1,), guard_carriers=(2, 1), dc_null=True
+    )
+    num_tx_ant, data, one = 3, 4 * 12, jnp.ones(3)
+    slots = jnp.array([0.0, data, data + 1])
+    ledger = book_grid(Ledger(2 * slots, slots, 0 * one, 0 * one, 0 * one, 0 * one, slots), grid, num_tx_ant)
+    grids = np.array([0, 1, 2])
+    np.testing.assert_array_equal(ledger.channel_uses(), grids * num_tx_ant * 5 * (16 + 4))
+    np.testing.assert_array_equal(ledger.pilot_uses, grids * num_tx_ant * 12)
+    np.testing.assert_array_equal(ledger.prefix_uses, grids * num_tx_ant * 5 * 4)
+    # Guards and DC of five symbols, and 47 data elements of the second grid.
+    np.testing.assert_array_equal(ledger.idle_uses, num_tx_ant * (grids * 5 * 4 + np.array([0, 0, 47])))
+
+
+def test_a_full_grid_without_guards_costs_the_prefix_factor_and_the_pilots():
+    grid = ResourceGrid()
+    slots, none = jnp.array([2.0 * grid.slots_per_grid]), jnp.zeros(1)
+    ledger = book_grid(Ledger(4 * slots, none, none, none, none, none, slots), grid, 4)
+    np.testing.assert_allclose(ledger.channel_uses() / ledger.private_uses, 14 / 12 * grid.prefix_factor, rtol=1e-6)
+    assert grid.prefix_factor == 1 + 16 / 64
+
+
 def test_cbr_with_and_without_side_information():
     one = jnp.ones(1)
-    ledger = Ledger(600 * one, 100 * one, 50 * one, 18 * one, 32 * one, one)
+    ledger = Ledger(500 * one, 100 * one, 50 * one, 18 * one, 100 * one, 32 * one, one)
     assert ledger.cbr(3072) == pytest.approx(768 / 3072)
     assert ledger.cbr(3072, side_information=True) == pytest.approx(800 / 3072)
