@@ -3,7 +3,16 @@
 Every function is pure and works under ``jit``, ``vmap``, ``grad`` and on sharded arrays, in complex64 and complex128.
 """
 
+from lvm_mtc.phy.aerial_link import AirToGround, air_to_ground, budget_noise_variance, thermal_noise_dbm
+from lvm_mtc.phy.aerial_tables import SCENARIOS
 from lvm_mtc.phy.blocks import block_layout
+from lvm_mtc.phy.capacity import (
+    awgn_capacity,
+    mimo_capacity,
+    outage_probability,
+    waterfilling_capacity,
+    waterfilling_powers,
+)
 from lvm_mtc.phy.csi import (
     CSI_MODELS,
     ChannelPrior,
@@ -28,6 +37,7 @@ from lvm_mtc.phy.fading import (
     rician,
     rician_weights,
 )
+from lvm_mtc.phy.k_factor import RICIAN_MODELS, elevation_k_factor_db, rician_k_factor_db
 from lvm_mtc.phy.keys import Stream, stream_key
 from lvm_mtc.phy.link import LinkOutput, broadcast, joint
 from lvm_mtc.phy.mimo import (
@@ -39,8 +49,30 @@ from lvm_mtc.phy.mimo import (
     post_detection_mse,
     zf_equalizer,
 )
+from lvm_mtc.phy.modulation import BITS_PER_SYMBOL, DEMAPPERS, qam_llr, qam_map, qam_points
 from lvm_mtc.phy.mu_mimo import MuMimoOutput, mu_mimo
+from lvm_mtc.phy.ofdm import OfdmDraws, draw_ofdm, ofdm_demodulate, ofdm_link, ofdm_modulate
+from lvm_mtc.phy.ofdm_estimate import (
+    INTERPOLATIONS,
+    GridStatistics,
+    default_statistics,
+    interpolate,
+    observe_pilots,
+    wiener_estimate,
+)
+from lvm_mtc.phy.ofdm_knowledge import aged_posterior
+from lvm_mtc.phy.path_loss import draw_environment_height, los_probability, path_loss_db, shadowing_std_db
+from lvm_mtc.phy.paths import (
+    Paths,
+    bessel_j0,
+    exponential,
+    exponential_profile,
+    frequency_response,
+    rayleigh_path,
+    rician_path,
+)
 from lvm_mtc.phy.precoding import POWER_CONSTRAINTS, PRECODINGS, multicast_beam, precoder
+from lvm_mtc.phy.resource_grid import ResourceGrid
 from lvm_mtc.phy.symbols import (
     features_to_symbols,
     normalize_power,
@@ -51,6 +83,7 @@ from lvm_mtc.phy.symbols import (
 )
 from lvm_mtc.phy.units import (
     SNR_CONVENTIONS,
+    SPEED_OF_LIGHT,
     Snr,
     db_to_linear,
     linear_to_db,
@@ -61,58 +94,101 @@ from lvm_mtc.phy.units import (
 )
 
 __all__ = [
+    "BITS_PER_SYMBOL",
     "CSI_MODELS",
+    "DEMAPPERS",
     "EQUALIZERS",
+    "INTERPOLATIONS",
     "LMMSE_VARIANTS",
     "POWER_CONSTRAINTS",
     "PRECODINGS",
+    "RICIAN_MODELS",
+    "SCENARIOS",
     "SNR_CONVENTIONS",
+    "SPEED_OF_LIGHT",
+    "AirToGround",
     "ChannelPrior",
+    "GridStatistics",
     "LinkDraws",
     "LinkOutput",
     "MuMimoOutput",
+    "OfdmDraws",
+    "Paths",
+    "ResourceGrid",
     "Snr",
     "Stream",
+    "aged_posterior",
+    "air_to_ground",
+    "awgn_capacity",
+    "bessel_j0",
     "block_layout",
     "broadcast",
+    "budget_noise_variance",
     "correlate",
     "csi_posterior",
     "csi_posterior_correlated",
     "db_to_linear",
+    "default_statistics",
+    "draw_environment_height",
     "draw_link",
+    "draw_ofdm",
+    "elevation_k_factor_db",
     "error_var_to_nmse_db",
     "estimate_csi",
     "estimate_from_pilots",
     "exp_corr_mat",
+    "exponential",
+    "exponential_profile",
     "features_to_symbols",
     "fisher_snedecor",
+    "frequency_response",
+    "interpolate",
     "joint",
     "line_of_sight",
     "linear_to_db",
     "lmmse_equalizer",
     "lmmse_matrix",
+    "los_probability",
     "measure_snr_db",
     "mf_equalizer",
+    "mimo_capacity",
     "mu_mimo",
     "multicast_beam",
     "nakagami",
     "nmse_db_to_error_var",
     "noise_variance",
     "normalize_power",
+    "observe_pilots",
+    "ofdm_demodulate",
+    "ofdm_link",
+    "ofdm_modulate",
+    "outage_probability",
+    "path_loss_db",
     "pilot_error_var",
     "pilot_matrix",
     "pilot_uses",
     "post_detection_mse",
     "precoder",
+    "qam_llr",
+    "qam_map",
+    "qam_points",
     "rayleigh",
+    "rayleigh_path",
     "reference_power",
     "rician",
+    "rician_k_factor_db",
+    "rician_path",
     "rician_weights",
+    "shadowing_std_db",
     "slots_per_token",
     "slots_to_tokens",
     "snr_db_from_noise_variance",
     "stream_key",
     "symbols_to_features",
+    "thermal_noise_dbm",
     "tokens_to_slots",
+    "waterfilling_capacity",
+    "waterfilling_powers",
+    "wiener_estimate",
     "zf_equalizer",
 ]

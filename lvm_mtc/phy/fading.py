@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
-from lvm_mtc.phy.numerics import require_at_least, require_count, safe_sqrt
+from lvm_mtc.phy.numerics import align, require_at_least, require_count, safe_sqrt
 
 
 def _real(dtype: DTypeLike) -> jnp.dtype:
@@ -179,7 +179,8 @@ def rician(
         batch_shape: Leading axes; the last one holds the coherence blocks.
         num_rx_ant: Receive antennas.
         num_tx_ant: Transmit antennas.
-        k_factor_db: Rician K factor, dB, scalar, traced. Minus infinity is Rayleigh.
+        k_factor_db: Rician K factor, dB, traced; scalar or broadcasting against ``batch_shape`` (``[num_uavs, 1]`` for
+            one per UAV and all its coherence blocks). Minus infinity is Rayleigh.
         los: Line-of-sight matrices with entries of magnitude 1, ``[..., num_rx_ant, num_tx_ant]``, broadcasting
             against the result. None: :func:`line_of_sight` with angles that are drawn once per link and stay the same
             for all its coherence blocks (the last axis of ``batch_shape``), because geometry changes slowly.
@@ -191,7 +192,8 @@ def rician(
         ``h [*batch_shape, num_rx_ant, num_tx_ant]``, E|h|^2 = 1.
 
     Raises:
-        ValueError: on a bad antenna count, a real dtype, or ``los`` or correlation matrices that do not fit.
+        ValueError: on a bad antenna count, a real dtype, or ``k_factor_db``, ``los`` or correlation matrices that do
+            not fit.
     """
     shape = _shape(batch_shape, num_rx_ant, num_tx_ant)
     key_scattered, key_angles = jax.random.split(key)
@@ -202,6 +204,7 @@ def rician(
         los = jnp.broadcast_to(los, shape).astype(dtype)
     except ValueError as error:
         raise ValueError(f"los of shape {los.shape} does not broadcast to the channel's shape {shape}") from error
+    k_factor_db = align("k_factor_db", k_factor_db, tuple(batch_shape), 2, _real(dtype))
     power_los, power_scattered = rician_weights(k_factor_db, _real(dtype))
     scattered = rayleigh(
         key_scattered,

@@ -15,6 +15,7 @@ class Stream(IntEnum):
     CSI = 4
     NOISE = 5
     DROPOUT = 6
+    LARGE_SCALE = 7
 
 
 def stream_key(key: jax.Array, stream: Stream) -> jax.Array:

@@ -87,6 +87,26 @@ def test_rician_limits():
     assert np.all(np.isfinite(h)) and np.std(np.asarray(h)) > 0.3
 
 
+def test_rician_factor_per_uav_and_per_picture():
+    # [pictures, UAVs, blocks]: one K factor per UAV, all blocks alike, then one per picture; never one per antenna.
+    los = jnp.ones((2, 2), jnp.complex64)
+    setting = {"num_rx_ant": 2, "num_tx_ant": 2, "los": los}
+    for k_factor_db in (jnp.array([[jnp.inf], [-jnp.inf]]), jnp.array([[[jnp.inf]], [[-jnp.inf]]])):
+        h = np.asarray(phy.rician(jax.random.key(0), (2, 2, 5), k_factor_db=k_factor_db, **setting))
+        direct, scattered = (h[:, 0], h[:, 1]) if k_factor_db.ndim == 2 else (h[0], h[1])
+        np.testing.assert_array_equal(direct, 1)
+        assert np.all(np.abs(scattered - 1) > 1e-3)
+    numbers = jnp.array([3.0, -2.0])[:, None]
+    h = phy.rician(jax.random.key(1), (COUNT, 2, 1), k_factor_db=numbers, num_rx_ant=1, num_tx_ant=1, los=los[:1, :1])
+    power = np.abs(np.asarray(h)[:, :, 0, 0, 0]) ** 2
+    k = 10 ** (np.asarray(numbers)[:, 0] / 10)
+    assert _within(power, 1.0) and _within(power**2, 2 - (k / (1 + k)) ** 2)
+    assert not _within(power**2, (2 - (k / (1 + k)) ** 2)[::-1])
+    # The gradient at K = 0 is 0, as that of a square root at 0 is defined to be.
+    mean = jax.grad(lambda k: jnp.sum(jnp.real(phy.rician(jax.random.key(2), (2, 1), k_factor_db=k, **setting))))
+    assert np.all(np.isfinite(mean(jnp.array([[-jnp.inf], [3.0]]))))
+
+
 def test_rician_angles_are_those_of_the_link_in_all_blocks():
     h = phy.rician(jax.random.key(3), (2, 5), num_rx_ant=3, num_tx_ant=3, k_factor_db=200.0)
     np.testing.assert_allclose(h, np.broadcast_to(h[:, :1], h.shape), atol=1e-6)
@@ -134,6 +154,10 @@ def test_numbers_of_samplers_are_traced_and_differentiable():
                 key, (2,), num_rx_ant=2, num_tx_ant=2, k_factor_db=0.0, los=jnp.ones((3, 2), jnp.complex64)
             ),
             r"los of shape \(3, 2\)",
+        ),
+        (
+            lambda key: phy.rician(key, (3, 2), num_rx_ant=2, num_tx_ant=2, k_factor_db=jnp.zeros(3)),
+            r"k_factor_db of shape \(3,\) does not broadcast against the leading axes \(3, 2\)",
         ),
         (lambda key: phy.exp_corr_mat(1.0, 3), "a must have magnitude below 1, got 1.0"),
     ],

@@ -1,0 +1,138 @@
+"""Capacities of the links: what any scheme, however complex, can reach. All in bits per slot (vector channel use).
+
+Channels are ``y = H x + n`` with n ~ CN(0, no I). A slot carries num_tx_ant symbols, so that bits per complex symbol
+sent are these numbers divided by num_tx_ant. With blocks that are shorter than a codeword, the mean over H is the
+ergodic capacity; with one block for a whole picture a rate either fits into C(H) or does not, see
+:func:`outage_probability`.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from lvm_mtc.phy.numerics import align, real_dtype, require_at_least, require_complex
+
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+def _require_matrix(h: jax.Array) -> None:
+    require_complex("h", h)
+    if h.ndim < 2:
+        raise ValueError(f"h must be [..., num_rx_ant, num_tx_ant], got shape {h.shape}")
+
+
+def awgn_capacity(no: ArrayLike, *, num_streams: int = 1) -> jax.Array:
+    """Capacity of parallel AWGN channels with signals of power 1: ``num_streams log2(1 + 1 / no)``.
+
+    Args:
+        no: Noise variance per complex dimension, linear, > 0, any shape.
+        num_streams: Channels, each with power 1: num_tx_ant where the link has H = I.
+
+    Returns:
+        Bits per slot, shape of ``no``.
+
+    Raises:
+        ValueError: if a static ``no`` is negative.
+
+    Source: Shannon, A mathematical theory of communication (1948).
+    """
+    require_at_least("no", no, 0.0)
+    return num_streams * jnp.log1p(1 / jnp.asarray(no)) / jnp.log(2.0)
+
+
+def mimo_capacity(h: jax.Array, no: ArrayLike) -> jax.Array:
+    """Capacity for a transmitter that does not know H: ``log2 det(I + H H^H / no)``, power 1 on every antenna.
+
+    Args:
+        h: Channel, ``[..., num_rx_ant, num_tx_ant]`` complex.
+        no: Noise variance per complex dimension, linear, > 0; scalar or broadcasting against ``[...]``; traced.
+
+    Returns:
+        Bits per slot, ``[...]`` real.
+
+    Raises:
+        ValueError: if ``h`` is not a complex matrix, ``no`` does not broadcast or is negative.
+
+    Source: Telatar, Capacity of multi-antenna Gaussian channels (1999).
+    """
+    _require_matrix(h)
+    require_at_least("no", no, 0.0)
+    no = align("no", no, h.shape[:-2], 2, real_dtype(h))
+    hermitian = jnp.conj(jnp.swapaxes(h, -1, -2))
+    wide = h.shape[-2] <= h.shape[-1]
+    gram = jnp.matmul(*((h, hermitian) if wide else (hermitian, h)), precision=_HIGHEST)
+    eye = jnp.eye(gram.shape[-1], dtype=gram.dtype).reshape((1,) * (gram.ndim - 2) + gram.shape[-2:])
+    pivots = jnp.diagonal(jnp.linalg.cholesky(eye + gram / no, symmetrize_input=False), axis1=-2, axis2=-1)
+    return 2 * jnp.sum(jnp.log2(jnp.real(pivots)), axis=-1)
+
+
+def waterfilling_powers(gains: jax.Array, total_power: ArrayLike) -> jax.Array:
+    """Powers that maximise ``sum log2(1 + gain power)`` under a sum constraint.
+
+    ``power = max(level - 1 / gain, 0)`` with the level for which they add up to ``total_power``.
+
+    Args:
+        gains: Gain over noise of parallel channels, linear, >= 0, ``[..., num_channels]``.
+        total_power: Their sum, linear, > 0; scalar or broadcasting against ``[...]``; traced.
+
+    Returns:
+        Powers, shape of ``gains``. NaN where no channel has a gain above 0.
+
+    Raises:
+        ValueError: if ``total_power`` does not broadcast or is not positive.
+
+    Source: Cover and Thomas, Elements of Information Theory (2006), section 9.4.
+    """
+    require_at_least("total_power", total_power, 0.0, strict=True)
+    total_power = align("total_power", total_power, gains.shape[:-1], 1, gains.dtype)
+    floor = 1 / gains
+    # Heights above the lowest floor: at low SNR all floors are high, and their differences are what matters.
+    floor = floor - jnp.min(floor, axis=-1, keepdims=True)
+    ascending = jnp.sort(floor, axis=-1)
+    count = jnp.arange(1, gains.shape[-1] + 1, dtype=gains.dtype).reshape((1,) * (gains.ndim - 1) + (-1,))
+    levels = (total_power + jnp.cumsum(ascending, axis=-1)) / count
+    # With the right number of channels the level stands above the floor of each of them; with more, it does not.
+    number = jnp.sum(levels > ascending, axis=-1, keepdims=True)
+    level = jnp.take_along_axis(levels, jnp.maximum(number - 1, 0), axis=-1)
+    return jnp.maximum(level - floor, 0)
+
+
+def waterfilling_capacity(h: jax.Array, no: ArrayLike, total_power: ArrayLike) -> jax.Array:
+    """Capacity for a transmitter that knows H and spends ``total_power`` as it likes.
+
+    Args:
+        h: Channel, ``[..., num_rx_ant, num_tx_ant]`` complex.
+        no: Noise variance per complex dimension, linear, > 0; scalar or broadcasting against ``[...]``; traced.
+        total_power: Transmit power per slot, linear, > 0, like ``no``: num_tx_ant for the power of
+            :func:`mimo_capacity`.
+
+    Returns:
+        Bits per slot, ``[...]`` real; 0 where H is 0.
+
+    Raises:
+        ValueError: if ``h`` is not a complex matrix, or a number does not broadcast or lies outside its domain.
+
+    Source: Telatar, Capacity of multi-antenna Gaussian channels (1999), section 3.1.
+    """
+    _require_matrix(h)
+    require_at_least("no", no, 0.0)
+    no = align("no", no, h.shape[:-2], 1, real_dtype(h))
+    gains = jnp.linalg.svd(h, compute_uv=False) ** 2 / no
+    powers = waterfilling_powers(gains, total_power)
+    bits = jnp.sum(jnp.log1p(gains * powers), axis=-1) / jnp.log(2.0).astype(gains.dtype)
+    return jnp.where(jnp.max(gains, axis=-1) > 0, bits, 0)
+
+
+def outage_probability(capacities: jax.Array, rate: ArrayLike) -> jax.Array:
+    """Fraction of channel draws whose capacity is below a rate.
+
+    Args:
+        capacities: Of channel draws, any shape; all of them count.
+        rate: Rate, in the unit of ``capacities``, any shape; traced.
+
+    Returns:
+        Fraction in [0, 1], shape of ``rate``. Its standard error is ``sqrt(p (1 - p) / capacities.size)``.
+    """
+    ascending = jnp.sort(capacities.reshape(-1))
+    below = jnp.searchsorted(ascending, jnp.asarray(rate, ascending.dtype), side="left")
+    return below.astype(ascending.dtype) / ascending.size
