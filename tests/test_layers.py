@@ -23,10 +23,10 @@ ALLOWED = {
     "knowledge": {"data", "models", "config"},
     "models": {"phy", "data", "config"},
     "interop": {"phy", "models", "config"},
-    "system": _BELOW_SYSTEM,
+    "system": _BELOW_SYSTEM | {"interop"},
     "training": _BELOW_SYSTEM | {"system"},
-    "evaluation": _BELOW_SYSTEM | {"system"},
-    "cli": _BELOW_SYSTEM | {"system", "training", "evaluation"},
+    "evaluation": _BELOW_SYSTEM | {"interop", "system"},
+    "cli": _BELOW_SYSTEM | {"interop", "system", "training", "evaluation"},
 }
 
 # Third-party package -> rooms that may import it.

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import lvm_mtc
 from lvm_mtc.cli import values
+from lvm_mtc.interop.sionna import CHANNELS as SIONNA_CHANNELS
 
 DEMO_SNR_DB = (0.0, 5.0, 10.0, 15.0, 20.0)
 DEMO_CSI_ERROR = (0.0, 0.05)
-CHANNELS = ("awgn", "rayleigh", "rician", "nakagami", "fisher_snedecor")
+CHANNELS = ("awgn", "rayleigh", "rician", "nakagami", "fisher_snedecor", "exponential", *SIONNA_CHANNELS)
 CONVENTIONS = ("esno", "rx_per_antenna", "received_total")
 SCHEMES = ("object", "uniform", "sharing", "all", "pca", "pca-object")
 DEMO_SCHEMES = ("object", "uniform", "sharing", "all", "pca")
@@ -107,12 +108,13 @@ def _add_transmit(commands) -> None:
     parser.add_argument("--csi-error", type=values.numbers(0), default=(0.0,), metavar="LIST",
                         help="variances of the CSI error, linear, >= 0 (default: 0)")
     parser.add_argument("--channel", type=values.choices(*CHANNELS), default=("awgn", "rayleigh"), metavar="LIST",
-                        help=f"of {', '.join(CHANNELS)} (default: awgn,rayleigh)")
+                        help=f"of {', '.join(CHANNELS)}; those of Sionna need the extra 'sionna' "
+                        "(default: awgn,rayleigh)")
     parser.add_argument("--convention", type=values.choice(*CONVENTIONS), default="rx_per_antenna",
                         help=f"what the SNR means: {', '.join(CONVENTIONS)} (default: rx_per_antenna)")
     parser.add_argument("--link", type=values.assignment, action="append", default=[], metavar="FIELD=VALUE",
-                        help="another field of LinkConfig, such as num_rx_ant=8, equalizer=paper or k_factor_db=5; "
-                        "may be repeated")
+                        help="another field of LinkConfig, such as num_rx_ant=8, equalizer=paper, k_factor_db=5 or "
+                        "ofdm.fft_size=128; may be repeated")
     parser.add_argument("--schemes", type=values.choices(*SCHEMES), default=("object", "uniform", "all", "pca"),
                         metavar="LIST", help=f"of {', '.join(SCHEMES)}; the first one is on the sheet "
                         "(default: object,uniform,all,pca)")

@@ -17,12 +17,14 @@ from tqdm import tqdm
 import lvm_mtc
 from lvm_mtc.cli.parser import DEMO_CSI_ERROR, DEMO_SCHEMES, DEMO_SNR_DB
 from lvm_mtc.cli.pictures import TASK_TEXT, Pictures, load_pictures
-from lvm_mtc.config import from_dict
+from lvm_mtc.config import from_dict, replace_dotted
 from lvm_mtc.data import demo_views
 from lvm_mtc.evaluation.files import RECORD, atomic_directory, check_output_directory
 from lvm_mtc.evaluation.grid import GridResult, Scheme, run_grid
 from lvm_mtc.evaluation.report import describe, gain, interval, write_report
 from lvm_mtc.evaluation.schemes import DEMO_WEIGHTS, SCHEMES, load_system, make_schemes
+from lvm_mtc.interop import sionna
+from lvm_mtc.interop.sionna import runtime
 from lvm_mtc.knowledge import annotated
 from lvm_mtc.system import LinkConfig
 
@@ -86,14 +88,17 @@ def make_links(channels: Sequence[str], convention: str, fields: Sequence[tuple[
         Links in the order of ``channels``.
 
     Raises:
-        ValueError: for an unknown field or a value that does not fit.
+        ValueError: for an unknown field, a value that does not fit, or a channel of Sionna where that is missing.
     """
     options: dict[str, Any] = {"convention": convention}
     for name, value in fields:
         if name in ("fading", "convention"):
             raise ValueError(f"--link {name}={value}: use --{'channel' if name == 'fading' else name} for it")
-        options[name] = value
-    return [from_dict(LinkConfig, options | {"fading": channel}) for channel in channels]
+        options = replace_dotted(options, name, value)
+    links = [from_dict(LinkConfig, options | {"fading": channel}) for channel in channels]
+    if any(channel in sionna.CHANNELS for channel in channels):
+        runtime.check()
+    return links
 
 
 def _study(

@@ -17,7 +17,7 @@ import numpy as np
 
 from lvm_mtc import phy
 from lvm_mtc.evaluation import metrics
-from lvm_mtc.system import Encoded, LinkConfig, OperatingPoint, Output, System, draw_channel, uav_keys
+from lvm_mtc.system import Encoded, Ledger, LinkConfig, OperatingPoint, Output, System, draw_channel, uav_keys
 
 METRICS = ("psnr_db", "psnr_inside_db", "psnr_background_db", "ssim", "ssim_inside", "mse")
 
@@ -58,10 +58,8 @@ class GridResult(NamedTuple):
         metrics: Name in ``METRICS`` to ``[R, P, B, K]`` float64; pictures are clipped to [0, 1] before.
         has_object: ``[B, K]`` bool, False where the view does not hold the object, and "inside" means nothing.
         realised_snr_db: ``[P]``, measured on the signals over all realisations, dB under ``link.convention``; None
-            where it is not measured: with silent streams, several fading blocks or the joint topology.
-        channel_uses: ``[B]``, complex symbols for the group, side information left out.
-        side_information_bits: ``[B]``.
-        slots: ``[B]``, vector uses of the channel.
+            where it is not measured: with silent streams, several fading blocks or another topology than broadcast.
+        ledger: What each group costs; every entry ``[B]``.
         public_share: ``[B]``, share of the token slots that are public.
         keep_rate_inside: ``[B, K]``, share of the object's patches that were kept.
         keep_rate_outside: ``[B, K]``.
@@ -77,9 +75,7 @@ class GridResult(NamedTuple):
     metrics: dict[str, np.ndarray]
     has_object: np.ndarray
     realised_snr_db: np.ndarray | None
-    channel_uses: np.ndarray
-    side_information_bits: np.ndarray
-    slots: np.ndarray
+    ledger: Ledger
     public_share: np.ndarray
     keep_rate_inside: np.ndarray
     keep_rate_outside: np.ndarray
@@ -176,9 +172,7 @@ class _Sent(NamedTuple):
 
     metrics: jax.Array
     realised_snr: Any
-    channel_uses: jax.Array
-    side_information_bits: jax.Array
-    slots: jax.Array
+    ledger: Ledger
     public_share: jax.Array
     pictures: Any
 
@@ -202,15 +196,14 @@ def _send(system: System, link: LinkConfig, params, encoded: Encoded, images, lo
             metrics.ssim(images, received, inside),
             metrics.mse(images, received),
         ])
-        return _Sent(values, snr, out.ledger.channel_uses(),
-                     out.ledger.side_information_bits, out.ledger.slots, jnp.mean(out.public, axis=-1),
+        return _Sent(values, snr, out.ledger, jnp.mean(out.public, axis=-1),
                      jnp.round(received * 255).astype(jnp.uint8))
 
     return jax.lax.map(send_point, points)
 
 
 def _measures_snr(system: System, link: LinkConfig) -> bool:
-    """Whether one H holds for a picture and every stream is busy in every slot, as the conventions' averages assume."""
+    """Whether every stream is busy in every slot, as the conventions' averages assume, and H is at hand for each."""
     return (link.topology == "broadcast" and link.block_length is None and system.config.masking == "budget"
             and system.config.num_symbols % link.num_tx_ant == 0)
 
@@ -220,8 +213,8 @@ def _realised_snr(out: Output, link: LinkConfig) -> jax.Array:
     symbols = jnp.where(out.sent.public[:, None, :, None], out.sent.common[:, None], out.sent.own)
     x = phy.tokens_to_slots(symbols, link.num_tx_ant)
     x = x.reshape(*x.shape[:2], -1, link.num_tx_ant)
-    h = out.link.h[:, :, 0]
-    received = x * h[:, :, None] if link.fading == "awgn" else jnp.einsum("bkrt,bkst->bksr", h, x)
+    # One H for the whole picture, or on a resource grid one for each slot.
+    received = x * out.link.h if link.is_awgn else jnp.sum(out.link.h * x[..., None, :], axis=-1)
     return phy.db_to_linear(phy.measure_snr_db(x, received, out.link.y, convention=link.convention))
 
 
@@ -234,9 +227,9 @@ def _join(scheme: Scheme, link: LinkConfig, points, loc: np.ndarray, chunks) -> 
     if _measures_snr(scheme.system, link):
         realised_snr = 10 * np.log10(np.mean([one.realised_snr for found in sent for one in found], axis=0))
 
-    def of_group(name):
+    def of_group(*of_chunks):
         # What a group costs depends on the tokens alone, never on the point or the channel.
-        return np.concatenate([np.asarray(getattr(found[0], name))[0, :count] for (_, found), count in chunks])
+        return np.concatenate([np.asarray(a)[0, :count] for a, (_, count) in zip(of_chunks, chunks, strict=True)])
 
     def of_encoder(values):
         return np.concatenate([np.asarray(value)[:count] for value, (_, count) in zip(values, chunks, strict=True)])
@@ -250,10 +243,8 @@ def _join(scheme: Scheme, link: LinkConfig, points, loc: np.ndarray, chunks) -> 
         metrics={name: stacked[:, :, i] for i, name in enumerate(METRICS)},
         has_object=np.min(loc[..., 2:], axis=-1) > 0,
         realised_snr_db=realised_snr,
-        channel_uses=of_group("channel_uses"),
-        side_information_bits=of_group("side_information_bits"),
-        slots=of_group("slots"),
-        public_share=of_group("public_share"),
+        ledger=jax.tree.map(of_group, *(found[0].ledger for (_, found), _ in chunks)),
+        public_share=of_group(*(found[0].public_share for (_, found), _ in chunks)),
         keep_rate_inside=of_encoder([e.keep_rate_inside for e in encoded]),
         keep_rate_outside=of_encoder([e.keep_rate_outside for e in encoded]),
         mask=of_encoder([e.kept.mask for e in encoded]),

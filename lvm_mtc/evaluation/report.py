@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from lvm_mtc.config import to_dict
@@ -124,6 +125,8 @@ def _point_columns(result: GridResult, point: int) -> dict[str, Any]:
         "num_rx_ant": result.link.num_rx_ant,
         "num_tx_ant": result.link.num_tx_ant,
         "equalizer": result.link.equalizer,
+        # The SNR counts the energy of a symbol without its cyclic prefix; this much more is sent.
+        "prefix_energy_db": 10 * np.log10(result.link.ofdm.prefix_factor) if result.link.uses_ofdm else 0.0,
     }
 
 
@@ -131,11 +134,15 @@ def _cost_columns(result: GridResult) -> dict[str, Any]:
     config = result.scheme.system.config
     num_uavs = result.mask.shape[1]
     samples = num_uavs * config.image_size**2 * 3
-    uses, bits = result.channel_uses.mean(), result.side_information_bits.mean()
+    ledger = jax.tree.map(np.mean, result.ledger)
+    uses, bits = ledger.channel_uses(), ledger.side_information_bits
     return {
         # Side information is booked as error-free at one bit per channel use (QPSK, rate 1/2).
         "channel_uses": uses / num_uavs,
-        "slots": result.slots.mean() / num_uavs,
+        "pilot_uses": ledger.pilot_uses / num_uavs,
+        "prefix_uses": ledger.prefix_uses / num_uavs,
+        "idle_uses": ledger.idle_uses / num_uavs,
+        "slots": ledger.slots / num_uavs,
         "side_information_bits": bits / num_uavs,
         "cbr": uses / samples,
         "cbr_with_side_information": (uses + bits) / samples,
@@ -179,10 +186,11 @@ def curve_panels(results: Sequence[GridResult]) -> list[list[Panel]]:
 
 def _axis_groups(results: Sequence[GridResult]) -> list[tuple[str, set[str]]]:
     """Title and fading names of the channels that may share axes."""
-    fading = {result.link.fading for result in results} - {"awgn"}
+    awgn, fading = ({link.fading for link in (result.link for result in results) if link.is_awgn is kind}
+                    for kind in (True, False))
     if {result.link.convention for result in results} == {"rx_per_antenna"}:
-        return [("", fading | {"awgn"})]
-    groups = [("AWGN, ", {"awgn"}), ("fading, ", fading)]
+        return [("", awgn | fading)]
+    groups = [("AWGN, ", awgn), ("fading, ", fading)]
     return [(title, names) for title, names in groups if any(result.link.fading in names for result in results)]
 
 

@@ -96,8 +96,8 @@ def book_pilots(ledger: Ledger, num_pilots: int | None, num_tx_ant: int, block_l
 def book_grid(ledger: Ledger, grid: ResourceGrid, num_tx_ant: int) -> Ledger:
     """Adds pilots, cyclic prefix and idle elements of the whole grids that the tokens begin.
 
-    Every sample of every antenna is one channel use, ``num_tx_ant (fft_size + cyclic_prefix_length)`` for a symbol: what
-    carries neither tokens nor pilots nor prefix is idle.
+    Every sample of every antenna is one channel use, ``num_tx_ant (fft_size + cyclic_prefix_length)`` for a symbol:
+    what carries neither tokens nor pilots nor prefix is idle.
     """
     grids = jnp.ceil(ledger.slots / grid.slots_per_grid) * num_tx_ant
     pilots = len(grid.pilot_symbols) * grid.num_carriers

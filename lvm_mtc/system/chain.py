@@ -12,10 +12,12 @@ from lvm_mtc.models.comparator import Sharing, compare_tokens
 from lvm_mtc.models.masking import KeptPatches, keep_bernoulli, keep_budget, keep_rates, keep_scores, patches_in_box
 from lvm_mtc.models.patches import patchify, unpatchify
 from lvm_mtc.models.token_codec import TokenDecoder, TokenEncoder
-from lvm_mtc.system.bandwidth import Ledger, book_pilots, book_tokens, side_information_bits
-from lvm_mtc.system.config import LinkConfig, OperatingPoint, SystemConfig
+from lvm_mtc.system.bandwidth import Ledger, book_grid, book_pilots, book_tokens, side_information_bits
+from lvm_mtc.system.channel import ChannelDraws
+from lvm_mtc.system.config import OperatingPoint, SystemConfig
+from lvm_mtc.system.link_config import LinkConfig
 from lvm_mtc.system.records import Encoded, Output
-from lvm_mtc.system.transmission import Sent, receive_symbols
+from lvm_mtc.system.transmission import Sent, receive_symbols, streams_per_public
 
 PER_UAV = ("encoder", "decoder", "channel_encoder", "channel_decoder")
 
@@ -191,13 +193,13 @@ class System:
         tokens = jnp.take_along_axis(encoded.tokens, sharing.order[..., None], axis=2)
         private = jnp.take_along_axis(encoded.kept.valid, sharing.order, axis=2) & ~sharing.public[:, None]
         mean_token = tokens.mean(axis=1)
-        allocation = self._allocation(params, point, tokens.shape[0])
+        own_allocation, common_allocation = self._allocation(params, point, *tokens.shape[:2])
 
         def encode_one(channel_params, tokens):
             return self.channel_encoder.apply({"params": channel_params}, tokens)
 
-        own = self._over_uavs(encode_one, tokens)(params["channel_encoder"]) * allocation[:, None, None]
-        common = encode_one(params["public_encoder"], mean_token) * allocation[:, None]
+        own = self._over_uavs(encode_one, tokens)(params["channel_encoder"]) * own_allocation[:, :, None]
+        common = encode_one(params["public_encoder"], mean_token) * common_allocation[:, None]
         own, own_gain = _scale(phy.features_to_symbols(own), private)
         common, common_gain = _scale(phy.features_to_symbols(common), sharing.public)
         return Sent(own, own_gain, private, common, common_gain, sharing.public, sharing.weight)
@@ -209,7 +211,7 @@ class System:
         key: jax.Array,
         link: LinkConfig,
         point: OperatingPoint = OperatingPoint(),
-        draws: phy.LinkDraws | None = None,
+        draws: ChannelDraws | None = None,
     ) -> tuple[jax.Array, jax.Array | None, phy.LinkOutput]:
         """Sends the symbols through the channel and decodes tokens (Eq. 4-6, 26), still in aligned order.
 
@@ -222,7 +224,9 @@ class System:
         features = phy.symbols_to_features(symbols)
         noise = jnp.repeat(no_eff, 2, axis=-1) / 2
         if self.config.receiver == "wiener":
-            scale = self._gain(sent) * self._allocation(params, point, symbols.shape[0])[:, None, None]
+            own, common = self._allocation(params, point, *symbols.shape[:2])
+            allocation = jnp.where(sent.public[:, None, :, None], common[:, None, None], own[:, :, None])
+            scale = self._gain(sent) * allocation
             features, noise = features / scale, noise / scale**2
 
         def decode_one(channel_params, features, noise):
@@ -254,7 +258,7 @@ class System:
         key: jax.Array,
         link: LinkConfig,
         point: OperatingPoint = OperatingPoint(),
-        draws: phy.LinkDraws | None = None,
+        draws: ChannelDraws | None = None,
     ) -> Output:
         """Everything behind the encoder; points of a sweep share ``encoded`` and ``draws``."""
         sharing = self.share(encoded, point)
@@ -292,7 +296,7 @@ class System:
         key: jax.Array,
         link: LinkConfig = LinkConfig(),
         point: OperatingPoint = OperatingPoint(),
-        draws: phy.LinkDraws | None = None,
+        draws: ChannelDraws | None = None,
     ) -> Output:
         """The whole chain, pixels to pixels; arguments as in :meth:`encode` and :meth:`transmit`."""
         keys = uav_keys(key, images.shape[1])
@@ -309,16 +313,22 @@ class System:
         rounded = gain.astype(jnp.float16).astype(gain.dtype)
         return (gain + jax.lax.stop_gradient(rounded - gain))[..., None]
 
-    def _allocation(self, params: dict, point: OperatingPoint, batch: int) -> jax.Array:
+    def _allocation(self, params: dict, point: OperatingPoint, batch: int, num_uavs: int):
+        """Gains of the private features, ``[batch, num_uavs, n]``, and, for the worst UAV, of the public ones."""
+        size = 2 * self.config.num_symbols
         if not self.config.power_allocation:
-            return jnp.ones((batch, 2 * self.config.num_symbols))
-        snr_db = jnp.broadcast_to(jnp.asarray(point.snr_db, jnp.float32), (batch,))
-        return self.allocation.apply({"params": params["allocation"]}, snr_db)
+            return jnp.ones((batch, num_uavs, size)), jnp.ones((batch, size))
+        snr_db = _per_picture(point.snr_db, batch, num_uavs)
+        snr_db = jnp.concatenate([snr_db, snr_db.min(axis=1, keepdims=True)], axis=1)
+        gains = self.allocation.apply({"params": params["allocation"]}, snr_db.reshape(-1))
+        gains = gains.reshape(batch, num_uavs + 1, size)
+        return gains[:, :-1], gains[:, -1]
 
     def _ledger(self, sent: Sent, link: LinkConfig, point: OperatingPoint) -> Ledger:
         c = self.config
         num_uavs = sent.private.shape[1]
-        ledger = book_tokens(sent.private, sent.public, c.num_symbols, link.num_tx_ant, joint=link.topology == "joint")
+        streams = streams_per_public(link, num_uavs)
+        ledger = book_tokens(sent.private, sent.public, c.num_symbols, streams, joint=link.topology != "broadcast")
         bits = side_information_bits(
             sent.public,
             jnp.broadcast_to(jnp.asarray(point.epsilon), sent.public.shape[:1]),
@@ -328,7 +338,10 @@ class System:
             alignment=c.alignment,
             gains=c.receiver == "wiener",
         )
-        ledger = book_pilots(ledger, link.num_pilots, link.num_tx_ant, link.block_length)
+        if link.uses_ofdm:
+            ledger = book_grid(ledger, link.ofdm, link.num_tx_ant)
+        else:
+            ledger = book_pilots(ledger, link.num_pilots, link.num_tx_ant, link.block_length)
         return ledger._replace(side_information_bits=bits)
 
     def _check(self, images: jax.Array, loc: jax.Array) -> None:

@@ -6,10 +6,22 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc import phy
-from lvm_mtc.system.config import LinkConfig, OperatingPoint
+from lvm_mtc.interop.sionna import channels
+from lvm_mtc.system.config import OperatingPoint
+from lvm_mtc.system.fading import flat_prior, flat_sampler, grid_statistics, path_sampler
+from lvm_mtc.system.link_config import LinkConfig
+
+ChannelDraws = phy.LinkDraws | phy.OfdmDraws
 
 
-def draw_slots(keys: jax.Array, link: LinkConfig, batch: int, num_slots: int, total_slots: int) -> phy.LinkDraws:
+def draw_slots(
+    keys: jax.Array,
+    link: LinkConfig,
+    batch: int,
+    num_slots: int,
+    total_slots: int,
+    point: OperatingPoint = OperatingPoint(),
+) -> ChannelDraws:
     """Draws fading, CSI error and noise of unit variance once, for all points of a sweep.
 
     Args:
@@ -18,11 +30,36 @@ def draw_slots(keys: jax.Array, link: LinkConfig, batch: int, num_slots: int, to
         batch: Groups of UAVs that are served apart.
         num_slots: Slots that a receiver hears.
         total_slots: Slots of data on the time axis.
+        point: Of which ``k_factor_db`` and ``max_doppler`` are used.
     """
-    options = _timing(link, total_slots) | dict(fading=link.sampler(), num_rx_ant=link.num_rx_ant)
+    numbers = {name: getattr(point, name) for name in ("k_factor_db", "max_doppler")}
+    numbers = {name: value for name, value in numbers.items() if value is not None}
     if link.topology == "joint":
-        return phy.draw_link(keys[0], (batch,), num_slots, num_tx_ant=keys.shape[0], **options)
-    return phy.draw_link(keys, (batch, keys.shape[0]), num_slots, num_tx_ant=link.num_tx_ant, **options)
+        numbers = {name: _per_link(value, (batch,)) for name, value in numbers.items()}
+        return _draw(keys[0], link, batch, num_slots, total_slots, keys.shape[0], numbers)
+    numbers = {name: _per_link(value, (batch, keys.shape[0])).T for name, value in numbers.items()}
+
+    def draw_one(key, numbers):
+        return _draw(key, link, batch, num_slots, total_slots, link.num_tx_ant, numbers)
+
+    return jax.vmap(draw_one, out_axes=1)(keys, numbers)
+
+
+def _draw(key, link: LinkConfig, batch: int, num_slots: int, total_slots: int, num_streams: int, numbers):
+    """The draws of one UAV, or of all that are detected together; ``numbers`` are ``[batch]`` each."""
+    antennas = dict(num_rx_ant=link.num_rx_ant, num_tx_ant=num_streams)
+    if link.uses_ofdm:
+        sampler = path_sampler(link, **numbers)
+        return phy.draw_ofdm(
+            key, (batch,), num_slots, grid=link.ofdm, paths=sampler, total_slots=total_slots, **antennas
+        )
+    numbers = {name: value[:, None] for name, value in numbers.items() if name == "k_factor_db"}  # an axis for blocks
+    timing = _timing(link, total_slots)
+    draws = phy.draw_link(key, (batch,), num_slots, fading=flat_sampler(link, **numbers), **timing, **antennas)
+    if link.fading == "sionna_awgn":
+        noise_key = phy.stream_key(key, phy.Stream.NOISE)
+        draws = draws._replace(noise=channels.awgn(noise_key, jnp.zeros_like(draws.noise), 1.0))
+    return draws
 
 
 def send_slots(
@@ -34,19 +71,21 @@ def send_slots(
     active: jax.Array | None = None,
     slot_index: jax.Array | None = None,
     total_slots: int | None = None,
-    draws: phy.LinkDraws | None = None,
+    num_common: int = 0,
+    draws: ChannelDraws | None = None,
 ) -> phy.LinkOutput:
     """Sends symbols through the link's channel and equalises them.
 
     Args:
         keys: One per UAV, ``[num_uavs]``; unused with ``draws``.
-        x: ``[batch, num_uavs, num_slots, num_tx_ant]`` complex, power 1 per active symbol; under the joint topology
-            ``[batch, num_slots, num_uavs]``.
+        x: ``[batch, num_uavs, num_slots, num_tx_ant]`` complex, power 1 per active symbol; under the joint topology and
+            ``mu_mimo`` ``[batch, num_slots, num_uavs]``.
         link: The link's kind.
-        point: Of which ``snr_db`` and ``csi_error_var`` are used.
+        point: All its numbers but ``mask_prob`` and ``epsilon``.
         active: Boolean, shape of ``x``: symbols on air; None: all.
         slot_index: Place of each slot on the time axis, ``x.shape[:-1]`` integer; None: ``arange``.
         total_slots: Slots of data on the time axis; None: as many as ``x`` has.
+        num_common: Under ``mu_mimo``, how many of the first slots go to all UAVs on one beam.
         draws: From :func:`draw_slots`, for points that share them.
 
     Returns:
@@ -56,22 +95,39 @@ def send_slots(
         ValueError: on shapes that do not fit the link.
     """
     total_slots = x.shape[-2] if total_slots is None else total_slots
-    lead = x.shape[:-2]
-    receive, keys = (phy.joint, keys[0]) if link.topology == "joint" else (phy.broadcast, keys)
-    return receive(
-        keys,
-        x,
+    if draws is None:
+        draws = draw_slots(keys, link, x.shape[0], x.shape[-2], total_slots, point)
+    lead = (x.shape[0], x.shape[-1]) if link.topology == "mu_mimo" else x.shape[:-2]
+    options = dict(
         no=_per_link(noise_variance(link, point), lead),
         csi_error_var=_per_link(point.csi_error_var, lead),
-        fading=link.sampler(),
-        num_rx_ant=link.num_rx_ant,
         slot_index=slot_index,
         active=active,
+        total_slots=total_slots,
+        csi=link.csi,
         equalizer=link.equalizer,
         draws=draws,
-        prior=link.prior(),
-        **_timing(link, total_slots),
     )
+    if link.uses_ofdm:
+        max_doppler = None if point.max_doppler is None else _per_link(point.max_doppler, lead)
+        return phy.ofdm_link(
+            None,
+            x,
+            grid=link.ofdm,
+            statistics=grid_statistics(link, max_doppler),
+            num_rx_ant=link.num_rx_ant,
+            interpolation=link.interpolation,
+            joint=link.topology == "joint",
+            **options,
+        )
+    # The draws hold the channel: what is left of the fading is whether there is any.
+    options |= dict(block_length=link.block_length, num_pilots=link.num_pilots, prior=flat_prior(link))
+    if link.topology == "mu_mimo":
+        common = jnp.broadcast_to(jnp.arange(x.shape[-2]) < num_common, x.shape[:-1]) if num_common else None
+        precoding = dict(method=link.precoding, csi_aware=link.csi_aware, constraint=link.power_constraint)
+        return phy.mu_mimo(None, x, num_tx_ant=link.num_tx_ant, common=common, **precoding, **options)
+    receive = phy.joint if link.topology == "joint" else phy.broadcast
+    return receive(None, x, fading=flat_sampler(link), num_rx_ant=link.num_rx_ant, **options)
 
 
 def noise_variance(link: LinkConfig, point: OperatingPoint) -> jax.Array:
@@ -81,7 +137,7 @@ def noise_variance(link: LinkConfig, point: OperatingPoint) -> jax.Array:
         convention=link.convention,
         num_rx_ant=link.num_rx_ant,
         num_tx_ant=link.num_tx_ant,
-        fading=link.fading != "awgn",
+        fading=not link.is_awgn,
     )
 
 

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc import phy
-from lvm_mtc.system.channel import draw_slots, send_slots
-from lvm_mtc.system.config import LinkConfig, OperatingPoint
+from lvm_mtc.system.channel import ChannelDraws, draw_slots, send_slots
+from lvm_mtc.system.config import OperatingPoint
+from lvm_mtc.system.link_config import LinkConfig
 from lvm_mtc.system.timeline import broadcast_slots, joint_slots
 
 
@@ -45,15 +46,28 @@ def _empty_slots(x: jax.Array, num_tokens: int, num_symbols: int) -> jax.Array:
     return phy.slots_to_tokens(x.reshape(*x.shape[:-2], num_tokens, -1, x.shape[-1]), num_symbols)
 
 
+def streams_per_public(link: LinkConfig, num_uavs: int) -> int:
+    """Different public symbols that a slot carries."""
+    return {"broadcast": link.num_tx_ant, "joint": num_uavs, "mu_mimo": 1}[link.topology]
+
+
 def num_slots(link: LinkConfig, num_uavs: int, num_tokens: int, num_symbols: int) -> tuple[int, int]:
     """Slots that one UAV's receiver processes, and the longest time axis that a group can need."""
-    if link.topology == "joint":
-        return num_tokens * (phy.slots_per_token(num_symbols, num_uavs) + num_symbols), num_tokens * num_symbols
+    if link.topology != "broadcast":
+        public = phy.slots_per_token(num_symbols, streams_per_public(link, num_uavs))
+        return num_tokens * (public + num_symbols), num_tokens * num_symbols
     heard = num_tokens * phy.slots_per_token(num_symbols, link.num_tx_ant)
     return heard, num_uavs * heard
 
 
-def draw_channel(keys: jax.Array, link: LinkConfig, batch: int, num_tokens: int, num_symbols: int) -> phy.LinkDraws:
+def draw_channel(
+    keys: jax.Array,
+    link: LinkConfig,
+    batch: int,
+    num_tokens: int,
+    num_symbols: int,
+    point: OperatingPoint = OperatingPoint(),
+) -> ChannelDraws:
     """Draws fading, CSI error and noise of unit variance once, for all points of a sweep.
 
     Args:
@@ -62,18 +76,19 @@ def draw_channel(keys: jax.Array, link: LinkConfig, batch: int, num_tokens: int,
         batch: Groups of pictures.
         num_tokens: Token slots per picture.
         num_symbols: Complex symbols per token.
+        point: Of which ``k_factor_db`` and ``max_doppler`` are used.
     """
-    return draw_slots(keys, link, batch, *num_slots(link, keys.shape[0], num_tokens, num_symbols))
+    return draw_slots(keys, link, batch, *num_slots(link, keys.shape[0], num_tokens, num_symbols), point)
 
 
 def receive_symbols(
-    sent: Sent, key: jax.Array, link: LinkConfig, point: OperatingPoint, draws: phy.LinkDraws | None = None
+    sent: Sent, key: jax.Array, link: LinkConfig, point: OperatingPoint, draws: ChannelDraws | None = None
 ) -> tuple[jax.Array, jax.Array, phy.LinkOutput]:
     """Symbols at each UAV after its equaliser.
 
     Args:
         sent: What the base station sends.
-        key: One per UAV, ``[num_uavs]``; the joint topology uses the first.
+        key: One per UAV, ``[num_uavs]``; the topologies but broadcast use the first.
         link: The link's kind.
         point: Of which ``snr_db`` and ``csi_error_var`` are used.
         draws: From :func:`draw_channel`, for points that share them.
@@ -84,7 +99,8 @@ def receive_symbols(
         link: The channel's own output.
 
     Raises:
-        ValueError: if the joint topology's stream count is not the number of UAVs.
+        ValueError: if the joint topology's stream count is not the number of UAVs, or each UAV is to have an SNR of its
+            own where all streams are detected or precoded together.
     """
     _, num_uavs, num_tokens, num_symbols = sent.own.shape
     if link.topology == "joint" and link.num_tx_ant != num_uavs:
@@ -92,8 +108,13 @@ def receive_symbols(
             f"LinkConfig.num_tx_ant must equal the number of UAVs, {num_uavs}, under topology 'joint', "
             f"got {link.num_tx_ant}"
         )
+    if link.topology != "broadcast" and jnp.ndim(point.snr_db) > 1:
+        raise ValueError(
+            f"OperatingPoint.snr_db per UAV needs LinkConfig.topology 'broadcast', got {link.topology!r} and shape "
+            f"{jnp.shape(point.snr_db)}"
+        )
     _, total_slots = num_slots(link, num_uavs, num_tokens, num_symbols)
-    receive = _receive_jointly if link.topology == "joint" else _receive_broadcast
+    receive = _receive_broadcast if link.topology == "broadcast" else _receive_together
     return receive(sent, key, link, point, total_slots, draws)
 
 
@@ -109,14 +130,18 @@ def _receive_broadcast(sent, keys, link, point, total_slots, draws):
     return _empty_slots(out.x_hat, num_tokens, num_symbols), _empty_slots(out.no_eff, num_tokens, num_symbols), out
 
 
-def _receive_jointly(sent, keys, link, point, total_slots, draws):
+def _receive_together(sent, keys, link, point, total_slots, draws):
+    """Private symbols of all UAVs at the same time, stream k for UAV k, behind the public ones."""
     _, num_uavs, num_tokens, num_symbols = sent.own.shape
-    common, common_active = _fill_slots(sent.common, sent.public, num_uavs)
+    streams = streams_per_public(link, num_uavs)
+    common, common_active = _fill_slots(sent.common, sent.public, streams)
+    if link.topology == "mu_mimo":  # one symbol for all UAVs, of which each hears its own version
+        common, common_active = (jnp.repeat(a, num_uavs, axis=-1) for a in (common, common_active))
     own_active = jnp.broadcast_to(sent.private[..., None], sent.own.shape)
     own, own_active = (
         jnp.moveaxis(a.reshape(*a.shape[:2], -1), 1, -1) for a in (jnp.where(own_active, sent.own, 0), own_active)
     )
-    slot_index = joint_slots(sent.private, sent.public, phy.slots_per_token(num_symbols, num_uavs), num_symbols)
+    slot_index = joint_slots(sent.private, sent.public, phy.slots_per_token(num_symbols, streams), num_symbols)
     out = send_slots(
         keys,
         jnp.concatenate([common, own], axis=1),
@@ -125,13 +150,16 @@ def _receive_jointly(sent, keys, link, point, total_slots, draws):
         active=jnp.concatenate([common_active, own_active], axis=1),
         slot_index=slot_index,
         total_slots=total_slots,
+        num_common=common.shape[1],
         draws=draws,
     )
 
     def split(received):
-        public = _empty_slots(received[:, : common.shape[1]], num_tokens, num_symbols)
-        private = jnp.moveaxis(received[:, common.shape[1] :], -1, 1).reshape(sent.own.shape)
-        return public[:, None], private
+        public, private = jnp.split(received, [common.shape[1]], axis=1)
+        private = jnp.moveaxis(private, -1, 1).reshape(sent.own.shape)
+        if link.topology == "mu_mimo":
+            return jnp.moveaxis(public, -1, 1).reshape(sent.own.shape), private
+        return _empty_slots(public, num_tokens, num_symbols)[:, None], private
 
     public, private = split(out.x_hat)
     weight = sent.weight[:, None, :, None]

@@ -1,5 +1,6 @@
 """Wrong input: one line that names what was given and what would be right, exit code 2, nothing left behind."""
 
+import importlib.util
 import os
 import shlex
 import subprocess
@@ -50,6 +51,14 @@ WRONG = {
     f"{SEND} --link num_rx_ant=0 --channel rayleigh": ["LinkConfig.num_rx_ant", "0"],
     f"{SEND} --link num_rx_ant=8": ["num_rx_ant", "num_tx_ant", "8", "4"],
     f"{SEND} --link equalizer=best": ["LinkConfig.equalizer", "'best'", "robust"],
+    f"{SEND} --link topology=mu_mimo": ["LinkConfig.num_rx_ant", "1", "mu_mimo"],
+    f"{SEND} --channel exponential --link ofdm.fft=128": ["LinkConfig.ofdm.fft", "fft_size"],
+    f"{SEND} --channel exponential --link ofdm.pilot_symbols=3": ["LinkConfig.ofdm.pilot_symbols", "a list", "3"],
+    f"{SEND} --channel exponential --link ofdm.fft_size=0": ["LinkConfig.ofdm", "fft_size", "0"],
+    f"{SEND} --channel nakagami --link waveform=ofdm": ["LinkConfig.waveform", "'nakagami'"],
+    f"{SEND} --channel rayleigh --link speed=20": ["LinkConfig.speed 20", "ofdm"],
+    f"{SEND} --channel sionna_tdl_e --link delay_spread=1e-6": ["delay_spread 1e-06", "cyclic prefix"],
+    f"{SEND} --channel sionna_tdl_g": ["--channel", "'sionna_tdl_g'", "sionna_tdl_a"],
     f"{SEND} --link fading=rician": ["--link fading=rician", "--channel"],
     f"{SEND} --link csi=pilots_ls": ["LinkConfig.num_pilots"],
     f"{SEND} --link topology=joint --link num_tx_ant=2 --link num_rx_ant=2": ["num_tx_ant=2", "--uavs", "4"],
@@ -124,6 +133,17 @@ def test_an_unwritable_parent_is_named(folder, capsys, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert main(shlex.split(SEND)) == 2
     assert "not writable" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("channel", ["sionna_awgn", "sionna_tdl_a,awgn", "sionna_cdl_d"])
+def test_a_channel_of_sionna_without_sionna_says_what_to_install(channel, folder, capsys, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "sionna" else find(name, *rest))
+    before = everything_below(folder)
+    assert main(shlex.split(f"{SEND} --channel {channel}")) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and "pip install 'lvm-mtc[sionna]'" in err and "1.2.2" in err
+    assert everything_below(folder) == before
 
 
 def test_tracebacks_on_request(folder, monkeypatch):

@@ -29,7 +29,7 @@ def test_shapes_and_points(small_scheme, small_pictures):
     assert result.metrics["psnr_db"].shape == (2, 6, 3, 2)
     assert result.pictures.shape == (6, 3, 2, 32, 32, 3) and result.pictures.dtype == np.uint8
     assert result.mask.shape == (3, 2, 16)
-    assert result.channel_uses.shape == (3,)
+    assert result.ledger.slots.shape == (3,)
     assert np.all(result.mask.sum(-1) == 8)
 
 
@@ -123,7 +123,7 @@ def test_chunks_are_padded_and_put_together(small_scheme, small_pictures, monkey
     result = run(small_scheme, small_pictures, max_pictures=4, progress=lambda: ticks.append(1))
     assert seen == [2, 2] and len(ticks) == 4
     assert result.metrics["psnr_db"].shape == (2, 6, 3, 2) and result.pictures.shape[1] == 3
-    assert result.keep_rate_inside.shape == (3, 2) and result.channel_uses.shape == (3,)
+    assert result.keep_rate_inside.shape == (3, 2) and result.ledger.slots.shape == (3,)
     whole = run(small_scheme, small_pictures)
     assert abs(result.metrics["psnr_db"].mean() - whole.metrics["psnr_db"].mean()) < 1.0
 
@@ -144,8 +144,8 @@ def test_sharing_saves_channel_uses(small_scheme, small_pictures):
     sharing = dataclasses.replace(small_scheme, epsilon=10.0)
     none, every = run(small_scheme, (same, loc)), run(sharing, (same, loc))
     assert np.all(every.public_share == 1) and np.all(none.public_share == 0)
-    np.testing.assert_allclose(every.channel_uses, none.channel_uses / 2)
-    assert np.all(every.side_information_bits > none.side_information_bits)
+    np.testing.assert_allclose(every.ledger.channel_uses(), none.ledger.channel_uses() / 2)
+    assert np.all(every.ledger.side_information_bits > none.ledger.side_information_bits)
 
 
 @pytest.mark.parametrize(

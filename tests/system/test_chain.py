@@ -349,7 +349,7 @@ def test_wrong_system_configurations(field, value, message):
         (dict(fading="fisher_snedecor", m_s=1.0), "LinkConfig.m_s must be > 1.0, got 1.0"),
         (dict(rx_corr=1.0), r"LinkConfig.rx_corr must lie in \[0, 1\), got 1.0"),
         (dict(tx_corr=0.5, csi="mmse"), "csi 'mmse' is defined for uncorrelated fading"),
-        (dict(fading="nakagami", tx_corr=0.5), "correlation acts on Rayleigh and Rician fading, not on 'nakagami'"),
+        (dict(fading="nakagami", tx_corr=0.5), "acts on flat Rayleigh and Rician fading, not on 'nakagami'"),
     ],
 )
 def test_wrong_link_configurations(fields, message):
