@@ -124,7 +124,7 @@ def run_grid(
         )
     points = tuple(np.float32(a).ravel() for a in np.meshgrid(snr_db, csi_error_var))
     chunks = []
-    for index, (start, stop, size) in enumerate(_chunks(images.shape[0], max(1, max_pictures // images.shape[1]))):
+    for index, (start, stop, size) in enumerate(chunks_of(images.shape[0], max(1, max_pictures // images.shape[1]))):
         take = np.minimum(np.arange(start, start + size), stop - 1)
         chunk_key = jax.random.fold_in(jax.random.clone(key), index)
         chunk = _run_chunk(scheme, images[take], loc[take], chunk_key, link, points, num_realisations, progress)
@@ -132,7 +132,7 @@ def run_grid(
     return _join(scheme, link, points, loc, chunks)
 
 
-def _chunks(num_groups: int, most: int) -> list[tuple[int, int, int]]:
+def chunks_of(num_groups: int, most: int) -> list[tuple[int, int, int]]:
     """Start, stop and common size of chunks of nearly equal length; the last one is padded to the size."""
     count = -(-num_groups // most)
     size = -(-num_groups // count)

@@ -1,0 +1,291 @@
+"""JPEG, WebP and AVIF with only the payload counted, for systems that code picture and channel apart.
+
+What a file says in its header is the same for every picture of a size and needs no bit: both ends hold the header as a
+template. Counted are
+
+* ``jpeg``: the entropy-coded scan, and one byte for the setting that the decoder's quantisation tables depend on. The
+  Huffman tables are the standard's (ITU-T T.81, annex K.3), baseline. Settings: qualities 1 to 100, each with chroma at
+  half the resolution (4:2:0, better at low rates) and at the full one (4:4:4, better at high rates).
+* ``webp``: the data of the ``VP8`` chunk, which names its own quantiser. Lossy, slowest method, 4:2:0 as always;
+  qualities 0 to 100.
+* ``avif``: the data of the AV1 image item, which names its own quantiser. 4:4:4, tuned for PSNR, at speed 4 of 0 to 10:
+  half a dB better than the encoder's default speed 6 at four times its time. Settings: the 64 qualities whose
+  quantisers differ.
+
+Sizes do not rise steadily with the quality. A table of all settings is made once per picture and kept, and the best
+setting within a budget is the one of least squared error; where two are equal, the smaller.
+"""
+
+import functools
+import io
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+_TABLES_KEPT = 4096  # pictures; about 300 kB each
+
+
+class Encoded(NamedTuple):
+    """One picture through one codec.
+
+    Attributes:
+        payload: What has to be sent.
+        picture: What comes out of it, ``[H, W, 3]`` uint8.
+        setting: Index into the codec's settings.
+    """
+
+    payload: bytes
+    picture: np.ndarray
+    setting: int
+
+
+class RateTable(NamedTuple):
+    """What each of the S settings of a codec makes of a picture.
+
+    Attributes:
+        payload_bits: ``[S]`` int64.
+        mse: Mean squared error for pixels in [0, 1], ``[S]``.
+        payloads: The S payloads.
+    """
+
+    payload_bits: np.ndarray
+    mse: np.ndarray
+    payloads: tuple[bytes, ...]
+
+
+class PictureCodec(NamedTuple):
+    """How a codec of Pillow is driven, and how its files come apart.
+
+    Attributes:
+        file_format: Pillow's name.
+        settings: Options of Pillow's encoder, one mapping a setting.
+        split: From a file and its setting to the payload.
+        join: From a payload and another picture's file of the same setting to the file.
+        setting_of: From a payload to the setting whose header the decoder needs.
+    """
+
+    file_format: str
+    settings: tuple[dict[str, Any], ...]
+    split: Callable[[bytes, int], bytes]
+    join: Callable[[bytes, bytes], bytes]
+    setting_of: Callable[[bytes], int]
+
+
+def _end_of_jpeg_header(file: bytes) -> int:
+    """Where the scan begins: behind the start-of-scan segment."""
+    position = 2
+    while True:
+        marker, length = file[position + 1], int.from_bytes(file[position + 2 : position + 4], "big")
+        position += 2 + length
+        if marker == 0xDA:
+            return position
+
+
+def _split_jpeg(file: bytes, setting: int) -> bytes:
+    return bytes([setting]) + file[_end_of_jpeg_header(file) : -2]
+
+
+def _join_jpeg(payload: bytes, template: bytes) -> bytes:
+    return template[: _end_of_jpeg_header(template)] + payload[1:] + template[-2:]
+
+
+def _split_webp(file: bytes, setting: int) -> bytes:
+    return file[20 : 20 + int.from_bytes(file[16:20], "little")]
+
+
+def _join_webp(payload: bytes, template: bytes) -> bytes:
+    chunk = template[12:16] + len(payload).to_bytes(4, "little") + payload + bytes(len(payload) % 2)
+    return template[:4] + (4 + len(chunk)).to_bytes(4, "little") + template[8:12] + chunk
+
+
+def _split_avif(file: bytes, setting: int) -> bytes:
+    return file[file.index(b"mdat") + 4 :]
+
+
+def _join_avif(payload: bytes, template: bytes) -> bytes:
+    data = template.index(b"mdat")
+    # The one extent of the one item; its length stands 22 bytes behind the name of the box "iloc" (ISO/IEC 14496-12,
+    # version 0, offsets and lengths of 4 bytes).
+    extent = template.index(b"iloc") + 22
+    header = template[:extent] + len(payload).to_bytes(4, "big") + template[extent + 4 : data - 4]
+    return header + (8 + len(payload)).to_bytes(4, "big") + b"mdat" + payload
+
+
+def _avif_qualities() -> list[int]:
+    """The lowest quality of each of libavif's 64 quantisers."""
+    quantiser = {((100 - quality) * 63 + 50) // 100: quality for quality in range(100, -1, -1)}
+    return sorted(quantiser.values())
+
+
+CODECS = {
+    "jpeg": PictureCodec(
+        "JPEG",
+        tuple(dict(quality=quality, subsampling=chroma) for quality in range(1, 101) for chroma in ("4:2:0", "4:4:4")),
+        _split_jpeg,
+        _join_jpeg,
+        lambda payload: payload[0],
+    ),
+    "webp": PictureCodec(
+        "WEBP",
+        tuple(dict(quality=quality, method=6) for quality in range(101)),
+        _split_webp,
+        _join_webp,
+        lambda payload: 0,
+    ),
+    "avif": PictureCodec(
+        "AVIF",
+        tuple(
+            dict(quality=quality, subsampling="4:4:4", speed=4, max_threads=1, advanced={"tune": "psnr"})
+            for quality in _avif_qualities()
+        ),
+        _split_avif,
+        _join_avif,
+        lambda payload: 0,
+    ),
+}
+
+
+def _codec(name: str) -> PictureCodec:
+    if name not in CODECS:
+        raise ValueError(f"unknown picture codec {name!r}; known: {', '.join(CODECS)}")
+    return CODECS[name]
+
+
+def _check_picture(picture: np.ndarray) -> None:
+    shape, dtype = getattr(picture, "shape", None), getattr(picture, "dtype", None)
+    if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or min(shape) < 1:
+        raise ValueError(f"picture must be [H, W, 3] uint8, got {dtype} of shape {shape}")
+
+
+def _write(picture: np.ndarray, codec: PictureCodec, setting: int) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, codec.file_format, **codec.settings[setting])
+    return stream.getvalue()
+
+
+def _read(file: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
+
+
+@functools.lru_cache(maxsize=1024)
+def _template(codec: str, setting: int, height: int, width: int) -> bytes:
+    """File of a grey picture: what both ends know before anything is sent."""
+    return _write(np.full((height, width, 3), 128, np.uint8), _codec(codec), setting)
+
+
+def encode(picture: np.ndarray, codec: str, setting: int) -> Encoded:
+    """Compresses a picture.
+
+    Args:
+        picture: ``[H, W, 3]`` uint8.
+        codec: ``"jpeg"``, ``"webp"`` or ``"avif"``.
+        setting: Index into ``CODECS[codec].settings``; higher ones ask for more quality.
+
+    Returns:
+        Payload and the picture that comes out.
+
+    Raises:
+        ValueError: on another kind of array, an unknown codec, or a setting that it does not have.
+    """
+    how = _codec(codec)
+    _check_picture(picture)
+    if not 0 <= setting < len(how.settings):
+        raise ValueError(f"setting of {codec!r} must lie in 0 ... {len(how.settings) - 1}, got {setting!r}")
+    file = _write(picture, how, setting)
+    return Encoded(how.split(file, setting), _read(file), setting)
+
+
+def rebuild_file(payload: bytes, codec: str, shape: tuple[int, int]) -> bytes:
+    """The file that a payload was taken from, with the header that both ends know.
+
+    Args:
+        payload: Of :func:`encode`.
+        codec: ``"jpeg"``, ``"webp"`` or ``"avif"``.
+        shape: Height and width of the picture, pixels.
+
+    Returns:
+        A complete file.
+
+    Raises:
+        ValueError: on an unknown codec, or a payload that is empty or names a setting that there is not.
+    """
+    how = _codec(codec)
+    if not payload or how.setting_of(payload) >= len(how.settings):
+        raise ValueError(f"payload of {len(payload)} bytes {payload[:4]!r}... is not one of codec {codec!r}")
+    return how.join(payload, _template(codec, how.setting_of(payload), *shape))
+
+
+def decode(payload: bytes, codec: str, shape: tuple[int, int]) -> np.ndarray:
+    """The picture in a payload.
+
+    Args:
+        payload: Of :func:`encode`.
+        codec: ``"jpeg"``, ``"webp"`` or ``"avif"``.
+        shape: Height and width, pixels.
+
+    Returns:
+        ``[H, W, 3]`` uint8.
+
+    Raises:
+        ValueError: as :func:`rebuild_file`, or on a payload that the codec cannot read.
+    """
+    file = rebuild_file(payload, codec, shape)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _read(file)
+    except (OSError, RuntimeError, SyntaxError, ValueError) as error:  # what Pillow's readers raise on damaged data
+        raise ValueError(f"payload of {len(payload)} bytes does not decode with codec {codec!r}: {error}") from error
+
+
+def rate_table(picture: np.ndarray, codec: str) -> RateTable:
+    """Encodes a picture at every setting; the table is kept for the next call.
+
+    Args:
+        picture: ``[H, W, 3]`` uint8.
+        codec: ``"jpeg"``, ``"webp"`` or ``"avif"``.
+
+    Returns:
+        Payload sizes and errors.
+
+    Raises:
+        ValueError: on another kind of array or an unknown codec.
+    """
+    _codec(codec)
+    _check_picture(picture)
+    return _rate_table(picture.tobytes(), picture.shape, codec)
+
+
+@functools.lru_cache(maxsize=_TABLES_KEPT)
+def _rate_table(pixels: bytes, shape: tuple[int, int, int], codec: str) -> RateTable:
+    picture = np.frombuffer(pixels, np.uint8).reshape(shape)
+    found = [encode(picture, codec, setting) for setting in range(len(CODECS[codec].settings))]
+    errors = [np.mean((np.float64(one.picture) - picture) ** 2) / 255**2 for one in found]
+    bits = np.array([8 * len(one.payload) for one in found])
+    return RateTable(bits, np.array(errors), tuple(one.payload for one in found))
+
+
+def best_fit(picture: np.ndarray, codec: str, budget_bits: int) -> Encoded | None:
+    """The encoding of least squared error among those that fit; all settings are tried.
+
+    Args:
+        picture: ``[H, W, 3]`` uint8.
+        codec: ``"jpeg"``, ``"webp"`` or ``"avif"``.
+        budget_bits: Bits that the payload may have.
+
+    Returns:
+        The encoding, or None if no setting fits.
+
+    Raises:
+        ValueError: as :func:`rate_table`.
+    """
+    table = rate_table(picture, codec)
+    fitting = np.flatnonzero(table.payload_bits <= budget_bits)
+    if not fitting.size:
+        return None
+    setting = int(fitting[np.lexsort((table.payload_bits[fitting], table.mse[fitting]))[0]])
+    payload = table.payloads[setting]
+    return Encoded(payload, decode(payload, codec, picture.shape[:2]), setting)
