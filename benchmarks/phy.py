@@ -43,25 +43,32 @@ SNR_DB = np.linspace(0.0, 30.0, 11, dtype=np.float32)
 CSI_ERROR_VAR = np.array([0.0, 0.003, 0.01, 0.03, 0.1], np.float32)
 
 
+def qpsk(key: jax.Array, num_slots: int) -> jax.Array:
+    """Random QPSK symbols of power 1, ``[num_slots, NUM_ANT]``: one word of random bits holds those of a slot."""
+    word = jax.random.bits(key, (num_slots, 1), jnp.uint8)
+    bits = (word >> jnp.arange(2 * NUM_ANT, dtype=jnp.uint8)[None]) & 1
+    signs = (1 - 2 * bits.astype(jnp.float32)) * jnp.float32(0.5**0.5)
+    return jax.lax.complex(signs[:, :NUM_ANT], signs[:, NUM_ANT:])
+
+
 def sweep(key: jax.Array, snr_db: jax.Array, csi_error_var: jax.Array, *, num_slots: int, equalizer: str):
     """Mean squared error and mean ``no_eff`` of every point, ``[num_snr, num_csi]`` each; the draws are made inside."""
     draw_key, bit_key = jax.random.split(key)
-    signs = jax.random.rademacher(bit_key, (2, num_slots, NUM_ANT), jnp.float32) * jnp.float32(0.5**0.5)
-    x = jax.lax.complex(signs[0], signs[1])
+    x = qpsk(bit_key, num_slots)
     draws = phy.draw_link(draw_key, (), num_slots, num_tx_ant=NUM_ANT, block_length=1)
     mesh = jax.make_mesh((jax.device_count(),), ("slots",), axis_types=(AxisType.Auto,))
     x, draws = jax.lax.with_sharding_constraint((x, draws), NamedSharding(mesh, PartitionSpec("slots")))
 
-    def point(operating_point):
-        no, error_var = operating_point
-        out = phy.joint(None, x, no=no, csi_error_var=error_var, block_length=1, equalizer=equalizer, draws=draws)
-        error = out.x_hat - x
-        return jnp.mean(jnp.real(error) ** 2 + jnp.imag(error) ** 2), jnp.mean(out.no_eff)
+    def means(x_hat, no_eff):
+        error = x_hat - x
+        # By device: a mean over all slots would make the devices wait for each other at every point.
+        by_device = (jax.device_count(), -1)
+        return tuple(
+            jnp.mean(a.reshape(by_device), axis=-1) for a in (jnp.real(error) ** 2 + jnp.imag(error) ** 2, no_eff)
+        )
 
-    no, error_var = jnp.meshgrid(phy.noise_variance(snr_db), csi_error_var, indexing="ij")
-    # A map keeps one point at a time in the cache; a vmap over all of them is bound by memory.
-    mse, no_eff = jax.lax.map(point, (no.reshape(-1), error_var.reshape(-1)))
-    return mse.reshape(no.shape), no_eff.reshape(no.shape)
+    mse, no_eff = phy.sweep_lmmse(x, draws, phy.noise_variance(snr_db), csi_error_var, means, variant=equalizer)
+    return mse.mean(-1).T, no_eff.mean(-1).T
 
 
 def cpu_model() -> str:
@@ -129,7 +136,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--slots", type=int, default=20_000)
     parser.add_argument("--devices", type=int, help="host devices on a CPU (default: the cores, at most 8)")
-    parser.add_argument("--equalizer", choices=sorted(phy.EQUALIZERS), default="robust")
+    parser.add_argument("--equalizer", choices=phy.LMMSE_VARIANTS, default="robust")
     args = parser.parse_args(argv)
     if args.repeats < 10 or args.slots < 1:
         parser.error(f"--repeats must be >= 10 and --slots >= 1, got {args.repeats} and {args.slots}")

@@ -13,6 +13,10 @@ _SSIM_SIGMA = 1.5
 _SSIM_C1 = 0.01**2
 _SSIM_C2 = 0.03**2
 
+# An encoding without loss has an infinite PSNR, and then no mean over pictures exists. Its error counts as that of
+# rounding to 8 bits, one twelfth of a level squared.
+LOSSLESS_PSNR_DB = float(10 * np.log10(12 * 255**2))
+
 
 def mse(images: jax.Array, images_hat: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """Mean squared error of each picture, over all its pixels or those of a mask.

@@ -9,6 +9,7 @@ import numpy as np
 
 from lvm_mtc.data.picture_codecs import CODECS, Encoded, best_fit
 from lvm_mtc.evaluation import digital
+from lvm_mtc.evaluation.metrics import LOSSLESS_PSNR_DB
 from lvm_mtc.interop.sionna import coding
 from lvm_mtc.system import LinkConfig
 
@@ -98,7 +99,7 @@ def bytes_of(images: np.ndarray) -> np.ndarray:
 
 def _psnr_db(images: np.ndarray, shown: np.ndarray) -> np.ndarray:
     error = np.mean((np.float64(images) - np.float64(shown)) ** 2, axis=(-3, -2, -1))
-    return -10 * np.log10(error)
+    return np.minimum(-10 * np.log10(np.maximum(error, 1e-12)), LOSSLESS_PSNR_DB)
 
 
 def fit_pictures(scheme: SeparationScheme, images: np.ndarray, pair: Pair) -> list[Encoded | None]:

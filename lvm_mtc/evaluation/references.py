@@ -2,8 +2,8 @@
 
 They are references for the codec that they are given and say nothing of a learned system, which is no picture codec.
 ``D(R)`` is the codec's measured mean PSNR over pictures that may have R bits each, payload alone; a picture of which no
-encoding fits counts as the mean picture. ``C(H)`` are the bits that a picture's slots can carry together, the sum of
-the capacities of its slots. The receiver knows H.
+encoding fits counts as the mean picture, one without loss as ``metrics.LOSSLESS_PSNR_DB``. ``C(H)`` are the bits that a
+picture's slots can carry together, the sum of the capacities of its slots. The receiver knows H.
 
 * Outage: the transmitter knows the distribution of H and takes the best fixed rate,
   ``max over R of (1 - P_out(R)) D(R) + P_out(R) D_mean`` with ``P_out(R) = P(C(H) < R)``, power 1 on every antenna.
@@ -25,6 +25,7 @@ from lvm_mtc import phy
 from lvm_mtc.data.picture_codecs import rate_table
 from lvm_mtc.evaluation import digital
 from lvm_mtc.evaluation.intervals import Interval, student_interval
+from lvm_mtc.evaluation.metrics import LOSSLESS_PSNR_DB
 from lvm_mtc.phy.capacity import mimo_capacity, waterfilling_capacity
 from lvm_mtc.system import LinkConfig, OperatingPoint, send_slots
 from lvm_mtc.system.channel import noise_variance
@@ -89,7 +90,8 @@ def rate_distortion(images: np.ndarray, codec: str, mean_picture: np.ndarray) ->
         bytes_of = np.uint8(np.round(np.clip(picture, 0, 1) * 255))
         table = rate_table(bytes_of, codec)
         order = np.lexsort((table.mse, table.payload_bits))
-        best = -10 * np.log10(np.minimum.accumulate(table.mse[order]))
+        least = np.maximum(np.minimum.accumulate(table.mse[order]), 10 ** (-LOSSLESS_PSNR_DB / 10))
+        best = -10 * np.log10(least)
         # The first step goes from the mean picture to the smallest encoding, even where that is no gain: what is sent
         # is shown.
         rises.append((table.payload_bits[order], np.diff(best, prepend=lost)))

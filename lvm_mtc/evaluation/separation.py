@@ -197,10 +197,9 @@ def _measure(images: np.ndarray, loc: np.ndarray, shown: np.ndarray) -> dict[str
 @jax.jit
 def _measured(images, loc, shown):
     inside = metrics.box_mask(loc, *images.shape[2:4])
+    psnr = (metrics.psnr(images, shown, where) for where in (None, inside, ~inside))
     return (
-        metrics.psnr(images, shown),
-        metrics.psnr(images, shown, inside),
-        metrics.psnr(images, shown, ~inside),
+        *(jnp.minimum(values, metrics.LOSSLESS_PSNR_DB) for values in psnr),
         metrics.ssim(images, shown),
         metrics.ssim(images, shown, inside),
         metrics.mse(images, shown),

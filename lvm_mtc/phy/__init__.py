@@ -73,6 +73,7 @@ from lvm_mtc.phy.paths import (
 )
 from lvm_mtc.phy.precoding import POWER_CONSTRAINTS, PRECODINGS, multicast_beam, precoder
 from lvm_mtc.phy.resource_grid import ResourceGrid
+from lvm_mtc.phy.sweep import sweep_lmmse
 from lvm_mtc.phy.symbols import (
     features_to_symbols,
     normalize_power,
@@ -184,6 +185,7 @@ __all__ = [
     "slots_to_tokens",
     "snr_db_from_noise_variance",
     "stream_key",
+    "sweep_lmmse",
     "symbols_to_features",
     "thermal_noise_dbm",
     "tokens_to_slots",

@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 from lvm_mtc.phy.blocks import block_layout, pilots_per_block
 from lvm_mtc.phy.fading import rayleigh
 from lvm_mtc.phy.keys import Stream, stream_key
-from lvm_mtc.phy.numerics import require_count
+from lvm_mtc.phy.numerics import complex_normal, require_count
 
 Fading = Callable[..., jax.Array] | None
 
@@ -79,9 +79,7 @@ def draw_link(
     num_blocks, _ = block_layout(num_slots if total_slots is None else total_slots, block_length, pilots)
 
     def draw(one_key: jax.Array, lead: tuple[int, ...]) -> LinkDraws:
-        csi_shape = (
-            (*lead, num_blocks, num_rx_ant, num_tx_ant) if fading is not None else (*lead, num_blocks, num_tx_ant)
-        )
+        entries = (num_tx_ant,) if fading is None else (num_rx_ant, num_tx_ant)
         h = None
         if fading is not None:
             h = fading(
@@ -93,8 +91,8 @@ def draw_link(
             )
         return LinkDraws(
             h=h,
-            csi=jax.random.normal(stream_key(one_key, Stream.CSI), csi_shape, dtype),
-            noise=jax.random.normal(stream_key(one_key, Stream.NOISE), (*lead, num_slots, num_rx_ant), dtype),
+            csi=complex_normal(stream_key(one_key, Stream.CSI), (*lead, num_blocks), entries, dtype),
+            noise=complex_normal(stream_key(one_key, Stream.NOISE), (*lead, num_slots), (num_rx_ant,), dtype),
         )
 
     if key.ndim == 0:

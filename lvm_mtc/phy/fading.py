@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
-from lvm_mtc.phy.numerics import align, require_at_least, require_count, safe_sqrt
+from lvm_mtc.phy.numerics import align, complex_normal, require_at_least, require_count, safe_sqrt
 
 
 def _real(dtype: DTypeLike) -> jnp.dtype:
@@ -108,7 +108,8 @@ def rayleigh(
         ValueError: on a bad antenna count, a real dtype or correlation matrices that do not fit.
     """
     _real(dtype)
-    h = jax.random.normal(key, _shape(batch_shape, num_rx_ant, num_tx_ant), dtype)
+    _shape(batch_shape, num_rx_ant, num_tx_ant)
+    h = complex_normal(key, tuple(batch_shape), (num_rx_ant, num_tx_ant), dtype)
     return correlate(h, rx_corr=rx_corr, tx_corr=tx_corr)
 
 

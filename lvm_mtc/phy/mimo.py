@@ -105,11 +105,20 @@ def _lmmse(y, h_hat, no, csi_error_var, active, noise_cov, *, variant):
         mse = 1 - gain
     if variant == "paper":
         return _finish(x_hat, mse, lead, num_tx_ant, active)
-    return _finish(*_unbias(x_hat, mse, gain), lead, num_tx_ant, active)
+    return _finish(*unbias(x_hat, mse, gain), lead, num_tx_ant, active)
 
 
-def _unbias(x_hat, error, gain):
-    """Divide by the gain; where it is zero (nothing was received), 0 with an error variance as large as can be."""
+def unbias(x_hat: jax.Array, error: jax.Array, gain: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Divide by the gain; where it is zero (nothing was received), 0 with an error variance as large as can be.
+
+    Args:
+        x_hat: Biased estimates, ``[..., num_tx_ant]`` complex.
+        error: Their error variance, real.
+        gain: ``1 - error``, real.
+
+    Returns:
+        Unbiased estimates and their error variance.
+    """
     heard = ~(gain <= 0)  # NaN stays visible
     safe = jnp.where(heard, gain, 1)
     worst = jnp.finfo(gain.dtype).max

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 
 def real_dtype(array: jax.Array) -> jnp.dtype:
@@ -148,6 +148,26 @@ def weighted_sum(*terms: tuple[ArrayLike, jax.Array]) -> jax.Array:
     re = sum(weight * jnp.real(array) for weight, array in terms)
     im = sum(weight * jnp.imag(array) for weight, array in terms)
     return jax.lax.complex(re, im)
+
+
+def complex_normal(
+    key: jax.Array, batch_shape: tuple[int, ...], tail: tuple[int, ...], dtype: DTypeLike = jnp.complex64
+) -> jax.Array:
+    """Entries CN(0, 1), drawn so that the batch is contiguous in memory for every index of the tail.
+
+    The unrolled algebra reads one entry of all matrices after the other, and drawing in that order saves a transpose.
+
+    Args:
+        key: Typed key, scalar.
+        batch_shape: Leading axes.
+        tail: Axes of one matrix or vector.
+        dtype: Complex dtype.
+
+    Returns:
+        ``[*batch_shape, *tail]``.
+    """
+    drawn = jax.random.normal(key, (*tail, *batch_shape), dtype)
+    return jnp.moveaxis(drawn, range(len(tail)), range(-len(tail), 0))
 
 
 def ceil_div(numerator: int, denominator: int) -> int:

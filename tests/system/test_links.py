@@ -121,6 +121,26 @@ def test_each_uav_can_have_a_line_of_sight_of_its_own(waveform):
     assert spread[0, 0] > 0.1 and spread[1, 1] > 0.1
 
 
+def test_positions_become_the_snr_that_each_uav_measures():
+    """Through the whole link budget: transmit power, path loss, shadowing, thermal noise, fading."""
+    link = LinkConfig(
+        fading="rician", waveform="ofdm", convention="rx_per_antenna", num_tx_ant=2, num_rx_ant=2, ofdm=GRID
+    )
+    positions = jnp.array([[80.0, 0.0, 60.0], [300.0, 200.0, 120.0], [1500.0, 0.0, 20.0]])
+    budget = dict(scenario="UMa-AV", carrier_frequency=2e9, tx_power_dbm=20.0, bandwidth=480e3, noise_figure_db=7.0)
+    found = phy.air_to_ground(jax.random.key(0), positions, velocity=jnp.full((3, 3), 10.0), **budget)
+    names = ("snr_db", "k_factor_db", "max_doppler")
+    of_each = {name: jnp.broadcast_to(getattr(found, name), (200, 3)) for name in names}
+    x, out = send(link, point()._replace(**of_each), (200, 3, 16, 2))
+    clean = jnp.einsum("bksrt,bkst->bksr", out.h, x)
+    assert found.snr_db.max() - found.snr_db.min() > 10
+    for k in range(3):
+        noise = np.mean(np.abs(out.y[:, k] - clean[:, k]) ** 2)
+        signal = np.abs(clean[:, k]) ** 2 / noise / 10 ** (found.snr_db[k] / 10)
+        assert standard_errors(signal, 1.0) < 5
+        assert standard_errors(signal / 2, 1.0) > 5
+
+
 def test_each_uav_can_have_a_speed_of_its_own():
     link = dataclasses.replace(CLEAN["grid"], fading="rayleigh", waveform="ofdm")
     _, out = send(link, point(snr_db=60.0)._replace(max_doppler=jnp.array([[0.0, 3e3]])), (1, 2, 4 * 16, 2))
