@@ -7,6 +7,8 @@ SHELL := /bin/bash
 
 VENV ?= .venv
 SIONNA_VENV ?= .venv-sionna
+TORCH_VENV ?= .venv-torch
+TORCH ?= torch==2.13.0
 OUT ?= demo_output
 WORKERS ?= 2
 PYTEST_ARGS ?=
@@ -25,7 +27,7 @@ BIN := $(VENV)/bin
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 
-.PHONY: help demo test test-slow test-sionna lint train smoke clean distclean
+.PHONY: help demo test test-slow test-sionna test-parity lint train smoke clean distclean
 
 help: ## What the targets do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -60,6 +62,15 @@ $(SIONNA_VENV)/.installed: setup.cfg pyproject.toml
 test-sionna: $(SIONNA_VENV)/.installed ## Run the comparisons with Sionna 1.2.2, in a virtual environment of their own
 	"$(SIONNA_VENV)/bin/python" -m pytest -q -m sionna -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
+$(TORCH_VENV)/.installed: setup.cfg pyproject.toml
+	[ -x "$(TORCH_VENV)/bin/python" ] || "$(PYTHON)" -m venv "$(TORCH_VENV)"
+	"$(TORCH_VENV)/bin/python" -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	"$(TORCH_VENV)/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[parity,test]'
+	@touch "$@"
+
+test-parity: $(TORCH_VENV)/.installed ## Run the comparisons with PyTorch and transformers, in a virtual environment of their own
+	"$(TORCH_VENV)/bin/python" -m pytest -q -m parity $(PYTEST_ARGS)
+
 lint: $(DEV) ## Check the style
 	"$(BIN)/ruff" check .
 
@@ -78,4 +89,4 @@ clean: ## Remove results and caches
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
 distclean: clean ## Remove the virtual environment too
-	rm -rf "$(VENV)" "$(SIONNA_VENV)"
+	rm -rf "$(VENV)" "$(SIONNA_VENV)" "$(TORCH_VENV)"

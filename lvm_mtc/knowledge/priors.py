@@ -1,8 +1,4 @@
-"""Where is the object? The interface of the knowledge base, and the two sources that need no detector.
-
-A knowledge base is a callable ``(images, task_text) -> loc``: pictures ``[..., height, width, 3]`` and the task's text
-in, one box ``(x, y, w, h)`` (centre, pixels) per picture out, ``[..., 4]``.
-"""
+"""The two sources of boxes that need no detector: a stated prior, and annotations."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +8,12 @@ import numpy as np
 from lvm_mtc.data import boxes
 from lvm_mtc.data.boxes import CENTER_PRIOR_FRACTION
 
-KnowledgeBase = Callable[[Any, str], np.ndarray]
+LocSource = Callable[[Any, str], np.ndarray]
+"""``(images, task_text) -> loc``: pictures ``[..., height, width, 3]`` and the task's text in, one box ``(x, y, w, h)``
+(centre, pixels) per picture out, ``[..., 4]``. A ``KnowledgeBase`` is one too."""
 
 
-def center_prior(area_ratio: float = CENTER_PRIOR_FRACTION) -> KnowledgeBase:
+def center_prior(area_ratio: float = CENTER_PRIOR_FRACTION) -> LocSource:
     """A box in the middle of every picture, whatever it shows: the stated prior where nothing is known.
 
     Args:
@@ -33,7 +31,7 @@ def center_prior(area_ratio: float = CENTER_PRIOR_FRACTION) -> KnowledgeBase:
     return locate
 
 
-def annotated(loc: np.ndarray) -> KnowledgeBase:
+def annotated(loc: np.ndarray) -> LocSource:
     """Boxes that somebody drew, for the very pictures that will be asked about.
 
     Args:
