@@ -138,7 +138,7 @@ def test_an_unwritable_parent_is_named(folder, capsys, monkeypatch):
 @pytest.mark.parametrize("channel", ["sionna_awgn", "sionna_tdl_a,awgn", "sionna_cdl_d"])
 def test_a_channel_of_sionna_without_sionna_says_what_to_install(channel, folder, capsys, monkeypatch):
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "sionna" else find(name, *rest))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "sionna" else find(name, *a))
     before = everything_below(folder)
     assert main(shlex.split(f"{SEND} --channel {channel}")) == 2
     out, err = capsys.readouterr()
