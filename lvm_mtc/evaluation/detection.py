@@ -13,6 +13,7 @@ import numpy as np
 
 IOU_THRESHOLD = 0.5
 RECALL_BOXES = 10
+MAX_BOXES = 100
 _RECALL_LEVELS = np.linspace(0, 1, 101)
 
 
@@ -74,6 +75,7 @@ def match_detections(
     object_valid: np.ndarray,
     *,
     iou_threshold: float = IOU_THRESHOLD,
+    max_boxes: int = MAX_BOXES,
 ) -> Matches:
     """Greedy matching, COCO's rule: best detection first, each takes the free object that it overlaps most.
 
@@ -86,12 +88,13 @@ def match_detections(
         object_boxes: ``[M, T, 4]``, as ``boxes``.
         object_valid: ``[M, T]`` bool.
         iou_threshold: Smallest overlap that counts, in (0, 1].
+        max_boxes: How many of a picture's best detections count, >= 1.
 
     Returns:
         The matches.
 
     Raises:
-        ValueError: if the shapes do not fit, a valid score is NaN, or the threshold is out of range.
+        ValueError: if the shapes do not fit, a valid score is NaN, or a number is out of range.
     """
     boxes, scores, valid = np.asarray(boxes), np.asarray(scores, np.float64), np.asarray(valid, bool)
     object_boxes, object_valid = np.asarray(object_boxes), np.asarray(object_valid, bool)
@@ -106,10 +109,12 @@ def match_detections(
         raise ValueError("scores holds NaN")
     if not 0 < iou_threshold <= 1:
         raise ValueError(f"iou_threshold must lie in (0, 1], got {iou_threshold}")
+    if max_boxes < 1:
+        raise ValueError(f"max_boxes must be at least 1, got {max_boxes}")
     ranked, hits = np.full(valid.shape, -np.inf), np.zeros(valid.shape, bool)
     for i in range(len(valid)):
         order = np.flatnonzero(valid[i])
-        order = order[np.argsort(-scores[i, order], kind="stable")]
+        order = order[np.argsort(-scores[i, order], kind="stable")][:max_boxes]
         overlaps = iou_matrix(boxes[i, order], object_boxes[i, object_valid[i]])
         ranked[i, : len(order)] = scores[i, order]
         hits[i, : len(order)] = _match_picture(overlaps, min(iou_threshold, 1 - 1e-10))
@@ -203,7 +208,7 @@ def detection_scores(matches: Matches, *, draws: int = 1000, seed: int = 0) -> D
     """The three numbers with 95 % intervals.
 
     Args:
-        matches: Of all pictures, with 100 detections a picture at most (more would count in ``ap50``).
+        matches: Of all pictures.
         draws: Resamplings.
         seed: Of the resamplings.
 
@@ -260,7 +265,7 @@ def coco_scores(
         judge = COCOeval(truth, found, "bbox")
         judge.params.useCats = 0
         judge.params.iouThrs = np.array([IOU_THRESHOLD])
-        judge.params.maxDets = [RECALL_BOXES, 100]
+        judge.params.maxDets = [RECALL_BOXES, MAX_BOXES]
         judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ["all"]
         judge.evaluate()
         judge.accumulate()

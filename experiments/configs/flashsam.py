@@ -1,0 +1,51 @@
+"""The shipped detector: FlashSAM-n, class-agnostic, on VOC photographs and pictures that a teacher labelled.
+
+python experiments/pack_detection.py --data ../shared/data --out build/detection_256.npz --size 256 --teacher
+python experiments/train_flashsam.py --data build/detection_256.npz --run-dir runs/flashsam
+python experiments/export_flashsam.py --run-dir runs/flashsam --data build/detection_256.npz
+"""
+
+from ml_collections import ConfigDict
+
+BATCH = 16
+
+
+def _phase(size: int, total_steps: int, learning_rate: float, end_fraction: float, **augmentation) -> dict:
+    return dict(
+        size=size,
+        augmentation=augmentation,
+        train=dict(
+            batch_size=BATCH,
+            total_steps=total_steps,
+            checkpoint_every=100,
+            keep_checkpoints=2,
+            log_every=25,
+            validate_every=300,
+            ema_decay=0.998,
+            optimizer=dict(
+                learning_rate=learning_rate,
+                warmup_steps=100,
+                end_fraction=end_fraction,
+                weight_decay=0.05,
+                clip_norm=10.0,
+                b2=0.99,
+            ),
+        ),
+    )
+
+
+def get_config() -> ConfigDict:
+    """Returns the recipe, as ``lvm_mtc.config.from_dict(DetectorRecipe, ...)`` takes it."""
+    config = ConfigDict(
+        dict(
+            variant="n",
+            num_classes=1,
+            # Most of the steps at a third of the cost; the last ones see what the network will be used at.
+            phases=[
+                _phase(128, 4000, 2e-3, 0.2, zoom=[0.8, 1.7]),
+                _phase(224, 1800, 8e-4, 0.02, zoom=[0.8, 1.5]),
+            ],
+        )
+    )
+    config.lock()
+    return config

@@ -1,0 +1,65 @@
+r"""Writes the shipped detector from a run of ``experiments/configs/flashsam.py``.
+
+    python experiments/export_flashsam.py --run-dir runs/flashsam --data build/detection_256.npz
+
+``lvm_mtc/weights/flashsam_n.npz`` holds parameters and running statistics in float16; recipe, seed, data, versions and
+the scores on the held-out pictures are inside. Of a run that is not finished, ``--unfinished`` takes the weights of its
+last validation, and the file says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from judge_detectors import as_json, judge_flashsam
+from train_flashsam import HERE, read_recipe
+
+from lvm_mtc.data.detection_packing import load_detection_set
+from lvm_mtc.training.detector import DetectorRecipe, export_detector
+
+WEIGHTS = HERE.parent / "lvm_mtc" / "weights" / "flashsam_n.npz"
+
+
+def find_weights(recipe: DetectorRecipe, run_dir: Path, unfinished: bool) -> Path:
+    """The last phase's weights, or the newest of any validation."""
+    phases = [run_dir / f"phase{number}_{phase.size}" for number, phase in enumerate(recipe.phases)]
+    if not unfinished:
+        return phases[-1] / "weights.npz"
+    found = [folder / "latest.npz" for folder in phases if (folder / "latest.npz").exists()]
+    if not found:
+        raise ValueError(f"{run_dir}: no phase has validated yet, so there is no latest.npz")
+    return found[-1]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exports; returns the exit status: 0, or 2 after one line on stderr."""
+    parser = argparse.ArgumentParser(description="Export the trained detector.")
+    parser.add_argument("--config", type=Path, default=HERE / "configs" / "flashsam.py", help="the recipe of the run")
+    parser.add_argument("--run-dir", type=Path, default=Path("runs/flashsam"), help="folder of the run")
+    parser.add_argument("--data", type=Path, default=Path("build/detection_256.npz"), help="packed pictures of the run")
+    parser.add_argument("--size", type=int, help="input size to judge at; default: the last phase's")
+    parser.add_argument("--unfinished", action="store_true", help="take the last validation's weights")
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help="the .npz file to write")
+    options = parser.parse_args(arguments)
+    try:
+        held_out = load_detection_set(options.data, "val")
+        recipe = read_recipe(options.config, [])
+        source = find_weights(recipe, options.run_dir, options.unfinished)
+        scores, size = judge_flashsam(source, held_out, options.size)
+        export_detector(source, options.out, as_json(scores) | {"size": size, "pictures_from": "voc2012_320, val"})
+        # What ships is judged too: half precision must not have cost anything.
+        shipped, _ = judge_flashsam(options.out, held_out, options.size)
+    except (ValueError, OSError) as error:
+        print(f"export_flashsam: {error}", file=sys.stderr)
+        return 2
+    print(f"{options.out}: {options.out.stat().st_size} bytes, at {size} pixels")
+    for name in ("ap50", "recall_at_10", "top_box"):
+        exact, half = getattr(scores, name), getattr(shipped, name)
+        print(f"{name}: {exact.value:.4f} [{exact.low:.4f}, {exact.high:.4f}], in float16 {half.value:.4f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from lvm_mtc.data.rle import MAX_PIXELS, Rle, RleError, decode_rle, decompress_counts, encode_rle, mask_box, parse_rle
+
+
+def random_mask(seed, height=23, width=31):
+    """Blobs: long runs, short ones, and sometimes the first pixel."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((height, width), bool)
+    for _ in range(rng.integers(0, 6)):
+        top, left = rng.integers(0, height), rng.integers(0, width)
+        mask[top : top + rng.integers(1, 9), left : left + rng.integers(1, 12)] ^= True
+    return mask
+
+
+def column_runs(mask):
+    """Run lengths by walking over the pixels."""
+    runs, value = [0], False
+    for pixel in mask.T.ravel():
+        if pixel != value:
+            runs.append(0)
+            value = pixel
+        runs[-1] += 1
+    return tuple(runs)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_packing_is_walking_down_the_columns(seed):
+    mask = random_mask(seed)
+    rle = encode_rle(mask)
+    assert rle == (23, 31, column_runs(mask))
+    np.testing.assert_array_equal(decode_rle(rle), mask)
+
+
+@pytest.mark.parametrize("mask", [np.zeros((3, 4), bool), np.ones((3, 4), bool), np.eye(5, dtype=bool)])
+def test_empty_full_and_first_pixel(mask):
+    np.testing.assert_array_equal(decode_rle(encode_rle(mask)), mask)
+
+
+def test_compressed_text_equals_pycocotools():
+    coco = pytest.importorskip("pycocotools.mask")
+    for seed in range(40):
+        mask = random_mask(seed, 480, 333) if seed % 2 else random_mask(seed)
+        text = coco.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
+        assert decompress_counts(text, mask.size) == list(encode_rle(mask).counts)
+        np.testing.assert_array_equal(decode_rle(Rle(*mask.shape, text)), mask)
+
+
+def test_box_of_a_mask_is_the_painted_rectangle():
+    mask = np.zeros((30, 40), bool)
+    mask[5:9, 10:25] = True
+    assert mask_box(mask) == (17.5, 7, 15, 4)
+    assert mask_box(np.zeros((3, 3), bool)) is None
+
+
+@pytest.mark.parametrize(
+    "rle, reason",
+    [
+        (Rle(3, 4, (5, 6)), "2 runs add up to 11, not to the 3 x 4"),
+        (Rle(3, 4, (14, -2)), "add up to 12"),
+        (Rle(3, 4, ()), "0 runs"),
+        (Rle(0, 4, ()), "0 x 4 cannot be unpacked"),
+        (Rle(10**6, 10**6, "0"), f"at most {MAX_PIXELS}"),
+        (Rle(3, 4, "!"), "the character '!'"),
+        (Rle(3, 4, "\u20ac"), "expected '0' to 'o'"),
+        (Rle(3, 4, "P"), "ends within"),
+        (Rle(3, 4, "o" * 99), "more than 60 bits"),
+        (Rle(3, 4, "?"), "run 0 is 15"),
+        (Rle(3, 4, "O"), "run 0 is -1"),
+    ],
+)
+def test_bad_runs_are_refused_in_one_line(rle, reason):
+    with pytest.raises(RleError, match=reason) as caught:
+        decode_rle(rle)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "size, counts", [([3], "0"), ([3, 4.0], "0"), ([True, 4], "0"), ([3, 4], None), ([3, 4], [1, "2"]), ([3, 4], [1.5])]
+)
+def test_what_is_no_rle_is_refused(size, counts):
+    with pytest.raises(RleError, match="expected"):
+        parse_rle(size, counts)
+
+
+def test_only_a_mask_is_packed():
+    with pytest.raises(ValueError, match=r"got shape \(2, 2, 2\)"):
+        encode_rle(np.zeros((2, 2, 2), bool))
