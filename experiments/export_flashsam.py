@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         recipe = read_recipe(options.config, [])
         source = find_weights(recipe, options.run_dir, options.unfinished)
         scores, size = judge_flashsam(source, held_out, options.size)
-        export_detector(source, options.out, as_json(scores) | {"size": size, "pictures_from": "voc2012_320, val"})
+        export_detector(source, options.out, size, as_json(scores) | {"pictures_from": "voc2012_320, val"})
         # What ships is judged too: half precision must not have cost anything.
         shipped, _ = judge_flashsam(options.out, held_out, options.size)
     except (ValueError, OSError) as error:

@@ -17,6 +17,7 @@ from lvm_mtc.cli.values import assignment
 from lvm_mtc.config import from_dict, replace_dotted
 from lvm_mtc.data.detection_packing import DetectionSet, load_detection_set
 from lvm_mtc.evaluation.detection import average_precision, match_detections, recall_at, top_box_share
+from lvm_mtc.interop.classifier_weights import load_classifier
 from lvm_mtc.training import TrainingStopped
 from lvm_mtc.training.detector import DetectorRecipe, run_detector_training
 
@@ -52,13 +53,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=HERE / "configs" / "flashsam.py", help="the recipe")
     parser.add_argument("--data", type=Path, default=Path("build/detection_256.npz"), help="packed pictures")
     parser.add_argument("--run-dir", type=Path, default=Path("runs/flashsam"), help="folder of the run")
+    parser.add_argument("--guide", type=Path, help="efficientnet_lite0_fp16.npz, where the recipe has a guide_weight")
     parser.add_argument("--set", dest="settings", type=assignment, action="append", default=[], metavar="NAME=VALUE")
     options = parser.parse_args(arguments)
     try:
         recipe = read_recipe(options.config, options.settings)
         packed, held_out = (load_detection_set(options.data, name) for name in ("train", "val"))
         path = run_detector_training(
-            recipe, packed, options.run_dir, held_out=held_out, judge=judge_on(held_out), about=ABOUT
+            recipe,
+            packed,
+            options.run_dir,
+            held_out=held_out,
+            judge=judge_on(held_out),
+            guide=load_classifier(options.guide) if options.guide else None,
+            about=ABOUT,
         )
     except TrainingStopped as stop:
         print(stop)

@@ -1,7 +1,8 @@
-"""The shipped detector: FlashSAM-n, class-agnostic, on VOC photographs and pictures that a teacher labelled.
+r"""The shipped detector: FlashSAM-n, class-agnostic, on VOC photographs and pictures that a teacher labelled.
 
 python experiments/pack_detection.py --data ../shared/data --out build/detection_256.npz --size 256 --teacher
-python experiments/train_flashsam.py --data build/detection_256.npz --run-dir runs/flashsam
+python experiments/train_flashsam.py --data build/detection_256.npz --run-dir runs/flashsam \
+    --guide ../shared/data/weights/efficientnet_lite0_fp16.npz
 python experiments/export_flashsam.py --run-dir runs/flashsam --data build/detection_256.npz
 """
 
@@ -10,10 +11,14 @@ from ml_collections import ConfigDict
 BATCH = 16
 
 
-def _phase(size: int, total_steps: int, learning_rate: float, end_fraction: float, **augmentation) -> dict:
+def _phase(
+    size: int, total_steps: int, learning_rate: float, end_fraction: float, guide: float, mosaic: float, zoom: list
+) -> dict:
     return dict(
         size=size,
-        augmentation=augmentation,
+        augmentation=dict(zoom=zoom),
+        guide_weight=guide,
+        mosaic=mosaic,
         train=dict(
             batch_size=BATCH,
             total_steps=total_steps,
@@ -42,8 +47,8 @@ def get_config() -> ConfigDict:
             num_classes=1,
             # Most of the steps at a third of the cost; the last ones see what the network will be used at.
             phases=[
-                _phase(128, 4000, 2e-3, 0.2, zoom=[0.8, 1.7]),
-                _phase(224, 1800, 8e-4, 0.02, zoom=[0.8, 1.5]),
+                _phase(128, 4000, 2e-3, 0.2, guide=0.0, mosaic=0.0, zoom=[0.8, 1.7]),
+                _phase(224, 3000, 1.2e-3, 0.02, guide=2.0, mosaic=0.4, zoom=[0.8, 1.8]),
             ],
         )
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lvm_mtc
 from lvm_mtc.cli import values
+from lvm_mtc.cli.results import add_results_parser
 from lvm_mtc.interop.sionna import CHANNELS as SIONNA_CHANNELS
 
 DEMO_SNR_DB = (0.0, 5.0, 10.0, 15.0, 20.0)
@@ -15,6 +16,8 @@ CHANNELS = ("awgn", "rayleigh", "rician", "nakagami", "fisher_snedecor", "expone
 CONVENTIONS = ("esno", "rx_per_antenna", "received_total")
 SCHEMES = ("object", "uniform", "sharing", "all", "pca", "pca-object")
 DEMO_SCHEMES = ("object", "uniform", "sharing", "all", "pca")
+GOAL_FILTERS = ("score", "label", "classifier-words", "clip")
+CLIP_ACTIVATIONS = ("quick_gelu", "gelu")
 STAGES = ("token", "channel", "system", "all")
 
 
@@ -60,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_transmit(commands)
     _add_train(commands)
+    add_results_parser(commands, _command)
     return parser
 
 
@@ -87,7 +91,8 @@ def _add_transmit(commands) -> None:
     parser = _command(
         commands, "transmit", "Send your own pictures to K UAVs and measure what arrives.",
         "lvm-mtc transmit --images photos --out result --snr-db 0,5,10 --csi-error 0,0.1 --channel awgn,rayleigh "
-        "--uavs 4 --views cut",
+        "--uavs 4 --views cut\n  lvm-mtc transmit --images photos --out dogs --task 'a dog' --classifier "
+        "efficientnet_lite0.npz --words glove50.npz",
     )
     parser.set_defaults(run=_run_transmit)
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of pictures, or one picture")
@@ -101,7 +106,7 @@ def _add_transmit(commands) -> None:
                         help="shared fraction of neighbouring views with --views cut, in [0, 1) (default: 0.5)")
     parser.add_argument("--boxes", type=Path, metavar="FILE",
                         help='JSON, {"picture.jpg": [x, y, w, h]}: the object, centre and size, pixels of the picture; '
-                        "without it a box of a quarter of the area in the middle of each view")
+                        "where there is none, see --loc")
     parser.add_argument("--limit", type=values.whole(1), metavar="N", help="take the first N pictures only")
     parser.add_argument("--snr-db", type=values.numbers(-50, 100), default=DEMO_SNR_DB, metavar="LIST",
                         help="SNRs in dB (default: 0,5,10,15,20)")
@@ -125,7 +130,26 @@ def _add_transmit(commands) -> None:
     parser.add_argument("--epsilon", type=values.number(0), default=0.1,
                         help="threshold of the scheme 'sharing', linear, >= 0 (default: 0.1)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights file (default: the shipped one)")
+    _add_knowledge_base(parser)
     _add_repetition(parser)
+
+
+def _add_knowledge_base(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("knowledge base", "Which object is kept.")
+    group.add_argument("--task", default="", metavar="TEXT", help="what the task is about, such as 'a dog'")
+    group.add_argument("--loc", type=values.choice("knowledge-base", "centre"), default="knowledge-base",
+                       help="knowledge-base: detector finds objects, filter picks one; centre: a box of a quarter of "
+                       "the area in the middle of each view (default: knowledge-base)")
+    group.add_argument("--detector", type=Path, metavar="FILE", help="detector's weights (default: the shipped ones)")
+    group.add_argument("--goal-filter", type=values.choice(*GOAL_FILTERS), metavar="NAME",
+                       help=f"of {', '.join(GOAL_FILTERS)} (default: the best one for which weights are given; without "
+                       "any the detector's score, which does not read the text)")
+    group.add_argument("--clip", type=Path, metavar="PATH", help="CLIP's weights: safetensors, PyTorch file or folder")
+    group.add_argument("--clip-activation", type=values.choice(*CLIP_ACTIVATIONS), metavar="NAME",
+                       help="quick_gelu (OpenAI's weights) or gelu (most of OpenCLIP's), where no config.json beside "
+                       "the weights says it")
+    group.add_argument("--classifier", type=Path, metavar="FILE", help="EfficientNet-Lite0, for classifier-words")
+    group.add_argument("--words", type=Path, metavar="FILE", help="word vectors, for classifier-words")
 
 
 def _add_repetition(parser: argparse.ArgumentParser) -> None:

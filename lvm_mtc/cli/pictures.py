@@ -9,31 +9,89 @@ from typing import NamedTuple
 import numpy as np
 
 from lvm_mtc.cli.parser import UsageError
-from lvm_mtc.data import fit_image, list_images, load_image, uav_views
+from lvm_mtc.data import list_images, load_image, uav_views
 from lvm_mtc.data.boxes import box_in_window, check_box
 from lvm_mtc.data.resizing import fit_window
-from lvm_mtc.knowledge import annotated, center_prior
+from lvm_mtc.data.views import resize_windows
+from lvm_mtc.evaluation.grid import chunks_of
+from lvm_mtc.knowledge import KnowledgeBase, center_prior
 
-TASK_TEXT = ""  # annotations and the prior answer every task alike
+CAMERA_SIZE = 320  # Side of what the detector sees of a view, pixels.
+_VIEWS_AT_ONCE = 32
 
 
-class Pictures(NamedTuple):
+class Views(NamedTuple):
     """Groups of K views.
 
     Attributes:
         labels: Name of each group, ``[B]``, all different.
         images: ``[B, K, size, size, 3]`` float32 in [0, 1].
-        loc: ``[B, K, 4]`` float32, (x, y, w, h), centre, pixels.
+        cameras: ``[B, K, CAMERA_SIZE, CAMERA_SIZE, 3]`` uint8, the same views as the detector sees them.
+        boxes: ``[B, K, 4]`` float32, boxes that the user gave, (x, y, w, h), centre, pixels of ``images``; NaN where
+            there is none.
     """
 
     labels: tuple[str, ...]
     images: np.ndarray
+    cameras: np.ndarray
+    boxes: np.ndarray
+
+
+class Objects(NamedTuple):
+    """Where the objects are.
+
+    Attributes:
+        loc: ``[B, K, 4]`` float32, (x, y, w, h), centre, pixels of a view's image.
+        source: One line: which views' boxes were given, found, or are the middle of the view, and by which filter.
+    """
+
     loc: np.ndarray
+    source: str
 
 
-def load_pictures(
+def find_objects(views: Views, knowledge_base: KnowledgeBase | None, task_text: str) -> Objects:
+    """The object's box in every view: the user's, or what the knowledge base finds, or the middle of the view.
+
+    Args:
+        views: The views.
+        knowledge_base: None looks for nothing.
+        task_text: What the task is about; may be empty.
+
+    Returns:
+        The boxes.
+    """
+    given = ~np.isnan(views.boxes[..., 0])
+    open_ = np.argwhere(~given)
+    loc, parts = views.boxes.copy(), [f"boxes given for {given.sum()} of {given.size} views"] if given.any() else []
+    if not len(open_):
+        return Objects(loc, parts[0])
+    places = tuple(open_.T)
+    if knowledge_base is None:
+        loc[places] = center_prior()(views.images[places])
+        return Objects(loc, ", ".join([*parts, f"the middle of {len(open_)} views"]))
+    cameras, found = views.cameras[places], []
+    for start, stop, size in chunks_of(len(cameras), _VIEWS_AT_ONCE):
+        take = np.minimum(np.arange(start, start + size), stop - 1)
+        located = knowledge_base.locate(cameras[take], task_text)
+        found.append((located.loc[: stop - start], located.found[: stop - start]))
+    boxes, seen = (np.concatenate(column) for column in zip(*found, strict=True))
+    loc[places] = boxes * (views.images.shape[-2] / cameras.shape[-2])
+    parts.append(f"knowledge base, filter '{located.filter}'{_why(located, task_text)}: "
+                 f"an object in {seen.sum()} of {len(seen)} views")
+    if not seen.all():
+        parts.append(f"the middle of {(~seen).sum()}")
+    return Objects(loc, ", ".join(parts))
+
+
+def _why(located, task_text: str) -> str:
+    if located.note:
+        return f" ({located.note})"
+    return f" (which does not read the text {task_text!r})" if located.filter == "score" else f" for {task_text!r}"
+
+
+def load_views(
     path: Path, *, size: int, num_uavs: int, views: str, overlap: float, boxes: Path | None, limit: int | None
-) -> Pictures:
+) -> Views:
     """Reads pictures and turns them into groups of K square views.
 
     Args:
@@ -60,14 +118,11 @@ def load_pictures(
     labels = _labels(files)
     if views == "cut":
         cut = [_cut(file, num_uavs, overlap, size, found.get(file.name)) for file in files]
-        images, loc = np.stack([c.views for c in cut]), np.stack([c.boxes for c in cut])
     else:
-        fitted = [_fit(file, size, found.get(file.name)) for file in files]
-        images = np.stack([picture for picture, _ in fitted]).reshape(-1, num_uavs, size, size, 3)
-        loc = np.stack([box for _, box in fitted]).reshape(-1, num_uavs, 4)
-        labels = labels[::num_uavs]
-    images = np.float32(images) / 255
-    return Pictures(tuple(labels), images, annotated(loc)(images, TASK_TEXT))
+        cut, labels = [_fit(file, size, found.get(file.name)) for file in files], labels[::num_uavs]
+    columns = (np.stack(column) for column in zip(*cut, strict=True))
+    images, cameras, loc = (column.reshape(-1, num_uavs, *column.shape[2:]) for column in columns)
+    return Views(tuple(labels), np.float32(images) / 255, cameras, np.float32(loc))
 
 
 def read_boxes(path: Path, names: Sequence[str]) -> dict[str, list[float]]:
@@ -96,23 +151,27 @@ def read_boxes(path: Path, names: Sequence[str]) -> dict[str, list[float]]:
     return boxes
 
 
-def _cut(file: Path, num_uavs: int, overlap: float, size: int, box):
+def _cut(file: Path, num_uavs: int, overlap: float, size: int, box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """K views of a picture, their cameras and boxes."""
     image = load_image(file)
     try:
-        return uav_views(image, num_uavs, overlap, size=size, box=box)
+        found = uav_views(image, num_uavs, overlap, size=size, box=box)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
+    boxes = np.full((num_uavs, 4), np.nan) if box is None else found.boxes
+    return found.views, resize_windows(image, found.windows, CAMERA_SIZE), boxes
 
 
-def _fit(file: Path, size: int, box) -> tuple[np.ndarray, np.ndarray]:
+def _fit(file: Path, size: int, box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The middle of a picture as one view, its camera and its box."""
     image = load_image(file)
     height, width = image.shape[:2]
-    if box is None:
-        picture = fit_image(image, size)
-        return picture, center_prior()(picture, TASK_TEXT)
     window = np.array(fit_window(height, width, size))
-    box = check_box(box, height, width, name=f"{file}: box")
-    return fit_image(image, size), box_in_window(box, window, (size, size))[0]
+    found = np.full(4, np.nan)
+    if box is not None:
+        found, _ = box_in_window(check_box(box, height, width, name=f"{file}: box"), window, (size, size))
+    view, camera = (resize_windows(image, window[None], side) for side in (size, CAMERA_SIZE))
+    return view, camera, found[None]
 
 
 def _labels(files: Sequence[Path]) -> list[str]:

@@ -15,17 +15,18 @@ import numpy as np
 from tqdm import tqdm
 
 import lvm_mtc
-from lvm_mtc.cli.parser import DEMO_CSI_ERROR, DEMO_SCHEMES, DEMO_SNR_DB
-from lvm_mtc.cli.pictures import TASK_TEXT, Pictures, load_pictures
+from lvm_mtc.cli.parser import DEMO_CSI_ERROR, DEMO_SCHEMES, DEMO_SNR_DB, UsageError
+from lvm_mtc.cli.pictures import CAMERA_SIZE, Objects, Views, find_objects, load_views
 from lvm_mtc.config import from_dict, replace_dotted
 from lvm_mtc.data import demo_views
 from lvm_mtc.evaluation.files import RECORD, atomic_directory, check_output_directory
 from lvm_mtc.evaluation.grid import GridResult, Scheme, run_grid
+from lvm_mtc.evaluation.knowledge_bases import DETECTOR_WEIGHTS, load_knowledge_base
 from lvm_mtc.evaluation.report import describe, gain, interval, write_report
 from lvm_mtc.evaluation.schemes import DEMO_WEIGHTS, SCHEMES, load_system, make_schemes
 from lvm_mtc.interop import sionna
 from lvm_mtc.interop.sionna import runtime
-from lvm_mtc.knowledge import annotated
+from lvm_mtc.knowledge import KnowledgeBase
 from lvm_mtc.system import LinkConfig
 
 DEMO_UAVS = 4
@@ -45,10 +46,11 @@ def run_demo(options: argparse.Namespace) -> None:
     schemes = make_schemes(DEMO_SCHEMES, system, params)
     # One axis for AWGN and fading needs a convention that measures what arrives.
     links = [LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh")]
-    found = demo_views(DEMO_UAVS, system.config.image_size)
-    images = np.float32(found.views) / 255
-    pictures = Pictures(found.names, images, annotated(found.boxes)(images, TASK_TEXT))
-    _study(options, pictures, schemes, links, DEMO_SNR_DB, DEMO_CSI_ERROR, title="lvm-mtc demo")
+    found = demo_views(DEMO_UAVS, system.config.image_size, camera_size=CAMERA_SIZE)
+    nowhere = np.full_like(found.boxes, np.nan)
+    views = Views(found.names, np.float32(found.views) / 255, found.cameras, nowhere)
+    objects = find_objects(views, load_knowledge_base(), "")
+    _study(options, views, objects, schemes, links, DEMO_SNR_DB, DEMO_CSI_ERROR, title="lvm-mtc demo")
 
 
 def run_transmit(options: argparse.Namespace) -> None:
@@ -70,10 +72,24 @@ def run_transmit(options: argparse.Namespace) -> None:
     system, params = load_system(options.weights or DEMO_WEIGHTS)
     schemes = make_schemes(options.schemes, system, params, keep=options.keep, mask_prob=options.mask_prob,
                            epsilon=options.epsilon)
-    pictures = load_pictures(options.images, size=system.config.image_size, num_uavs=options.uavs, views=options.views,
-                             overlap=options.overlap, boxes=options.boxes, limit=options.limit)
+    knowledge_base = _knowledge_base(options)
+    views = load_views(options.images, size=system.config.image_size, num_uavs=options.uavs, views=options.views,
+                       overlap=options.overlap, boxes=options.boxes, limit=options.limit)
+    objects = find_objects(views, knowledge_base, options.task)
     title = f"lvm-mtc transmit {options.images}"
-    _study(options, pictures, schemes, links, options.snr_db, options.csi_error, title=title)
+    _study(options, views, objects, schemes, links, options.snr_db, options.csi_error, title=title)
+
+
+def _knowledge_base(options: argparse.Namespace) -> KnowledgeBase | None:
+    """What the flags ask for; None for the middle of the view."""
+    names = ("detector", "goal_filter", "clip", "clip_activation", "classifier", "words")
+    files = {name: getattr(options, name) for name in names}
+    if options.loc == "centre":
+        given = [name for name, value in {**files, "task": options.task or None}.items() if value is not None]
+        if given:
+            raise UsageError(f"--loc centre looks for nothing, so it does not go with --{given[0].replace('_', '-')}")
+        return None
+    return load_knowledge_base(**files | {"detector": files["detector"] or DETECTOR_WEIGHTS})
 
 
 def make_links(channels: Sequence[str], convention: str, fields: Sequence[tuple[str, Any]]) -> list[LinkConfig]:
@@ -103,7 +119,8 @@ def make_links(channels: Sequence[str], convention: str, fields: Sequence[tuple[
 
 def _study(
     options: argparse.Namespace,
-    pictures: Pictures,
+    views: Views,
+    objects: Objects,
     schemes: Sequence[Scheme],
     links: Sequence[LinkConfig],
     snr_db: Sequence[float],
@@ -113,19 +130,20 @@ def _study(
 ) -> None:
     start = time.monotonic()
     with atomic_directory(options.out, overwrite=options.overwrite) as folder:
-        results = _run_all(options, pictures, schemes, links, snr_db, csi_error_var)
-        count = f"{pictures.images.shape[0]} x {pictures.images.shape[1]} pictures, {options.realisations} realisations"
-        write_report(folder, results, pictures.images, pictures.loc, pictures.labels, title=f"{title}; {count}")
-        _write_record(folder / RECORD, options, results)
+        results = _run_all(options, views.images, objects.loc, schemes, links, snr_db, csi_error_var)
+        count = f"{views.images.shape[0]} x {views.images.shape[1]} pictures, {options.realisations} realisations"
+        write_report(folder, results, views.images, objects.loc, views.labels, title=f"{title}; {count}")
+        _write_record(folder / RECORD, options, objects, results)
+    print(f"loc: {objects.source}")
     print(summary(results))
     print(f"{title}: {count} in {time.monotonic() - start:.0f} s")
     for name in ("table.csv", "curves.png", "sheet.png", "pictures"):
         print(f"  {Path(options.out) / name}")
 
 
-def _run_all(options, pictures, schemes, links, snr_db, csi_error_var) -> list[GridResult]:
+def _run_all(options, images, loc, schemes, links, snr_db, csi_error_var) -> list[GridResult]:
     def run(scheme: Scheme, link: LinkConfig) -> GridResult:
-        result = run_grid(scheme, pictures.images, pictures.loc, jax.random.key(options.seed), link, snr_db=snr_db,
+        result = run_grid(scheme, images, loc, jax.random.key(options.seed), link, snr_db=snr_db,
                           csi_error_var=csi_error_var, num_realisations=options.realisations)
         # Only the first scheme's pictures are shown; the others' would fill the memory.
         return result if scheme is schemes[0] else result._replace(pictures=None)
@@ -140,13 +158,14 @@ def _run_all(options, pictures, schemes, links, snr_db, csi_error_var) -> list[G
         pool.shutdown(cancel_futures=True)
 
 
-def _write_record(path: Path, options: argparse.Namespace, results: Sequence[GridResult]) -> None:
+def _write_record(path: Path, options: argparse.Namespace, objects: Objects, results: Sequence[GridResult]) -> None:
     given = {name: value for name, value in vars(options).items() if name not in ("run", "parser")}
     record: Mapping[str, Any] = {
         "command": given,
         "versions": {"lvm_mtc": lvm_mtc.__version__, "jax": jax.__version__, "numpy": np.__version__,
                      "python": platform.python_version()},
         "device": jax.devices()[0].device_kind,
+        "loc": {"source": objects.source, "boxes": np.round(objects.loc, 2).tolist()},
         **describe(results),
     }
     path.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")

@@ -13,7 +13,7 @@ import numpy as np
 
 from lvm_mtc.data.boxes import corners_to_center
 from lvm_mtc.data.images import ImageError, load_image
-from lvm_mtc.data.views import DEFAULT_OVERLAP, uav_views
+from lvm_mtc.data.views import DEFAULT_BOX_FRACTION, DEFAULT_OVERLAP, resize_windows, uav_views
 
 
 class DemoPicture(NamedTuple):
@@ -40,11 +40,13 @@ class DemoViews(NamedTuple):
     Attributes:
         names: Names of the P photographs.
         views: ``[P, K, size, size, 3]`` uint8.
+        cameras: ``[P, K, camera_size, camera_size, 3]`` uint8, the same views with more pixels, for a detector.
         boxes: ``[P, K, 4]`` float32, centre x, centre y, width, height, pixels of the view.
     """
 
     names: tuple[str, ...]
     views: np.ndarray
+    cameras: np.ndarray
     boxes: np.ndarray
 
 
@@ -101,24 +103,37 @@ def load_demo_picture(picture: DemoPicture) -> tuple[np.ndarray, np.ndarray]:
     return image, corners_to_center(np.array(picture.corners))
 
 
-def demo_views(num_uavs: int = 4, size: int = 96, *, overlap: float = DEFAULT_OVERLAP) -> DemoViews:
+def demo_views(
+    num_uavs: int = 4,
+    size: int = 96,
+    *,
+    overlap: float = DEFAULT_OVERLAP,
+    box_fraction: float = DEFAULT_BOX_FRACTION,
+    camera_size: int = 320,
+) -> DemoViews:
     """Cuts every photograph of the demo into K overlapping views (:func:`lvm_mtc.data.uav_views`).
 
     Args:
         num_uavs: K >= 1.
         size: Side of the views, pixels.
         overlap: Shared fraction of neighbouring views, in [0, 1).
+        box_fraction: Area of the box over the area of a view that is aimed at, in (0, 1]; a small one gives the widest
+            views that fit.
+        camera_size: Side of what a detector gets to see, pixels.
 
     Returns:
-        Names, views and boxes of the P photographs.
+        Names, views, cameras and boxes of the P photographs.
 
     Raises:
         ImageError: as :func:`load_demo_picture`.
         ValueError: as :func:`lvm_mtc.data.uav_views`.
     """
-    cut = []
+    views, cameras, boxes = [], [], []
     for picture in DEMO_PICTURES:
         image, box = load_demo_picture(picture)
-        cut.append(uav_views(image, num_uavs, overlap, size=size, box=box))
+        cut = uav_views(image, num_uavs, overlap, size=size, box=box, box_fraction=box_fraction)
+        views.append(cut.views)
+        cameras.append(resize_windows(image, cut.windows, camera_size))
+        boxes.append(cut.boxes)
     names = tuple(picture.name for picture in DEMO_PICTURES)
-    return DemoViews(names, np.stack([item.views for item in cut]), np.stack([item.boxes for item in cut]))
+    return DemoViews(names, np.stack(views), np.stack(cameras), np.stack(boxes))

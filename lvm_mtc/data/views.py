@@ -107,8 +107,25 @@ def uav_views(
         boxes, visible = [center_prior(size, size)] * num_uavs, [1.0] * num_uavs
     else:
         boxes, visible = zip(*(box_in_window(box, window, (size, size)) for window in windows), strict=True)
-    views = np.stack([resize_image(image, size, window=window) for window in windows])
-    return UavViews(views, windows, np.asarray(boxes, dtype=np.float32), np.asarray(visible, dtype=np.float32))
+    boxes, visible = np.asarray(boxes, dtype=np.float32), np.asarray(visible, dtype=np.float32)
+    return UavViews(resize_windows(image, windows, size), windows, boxes, visible)
+
+
+def resize_windows(image: np.ndarray, windows: np.ndarray, size: int) -> np.ndarray:
+    """Cuts rectangles out of a photograph and resizes each to a square.
+
+    Args:
+        image: ``[H, W, 3]`` or ``[H, W]`` uint8.
+        windows: ``[K, 4]``, left, top, right, bottom edge, pixels.
+        size: Side of the squares, pixels.
+
+    Returns:
+        ``[K, size, size, 3]`` uint8.
+
+    Raises:
+        ValueError: as :func:`lvm_mtc.data.resizing.resize_image`.
+    """
+    return np.stack([resize_image(image, size, window=window) for window in windows])
 
 
 def view_lattice(num_uavs: int) -> np.ndarray:

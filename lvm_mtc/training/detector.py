@@ -7,7 +7,7 @@ afterwards, for the very weights that are judged or shipped (the averaged ones),
 import dataclasses
 import importlib.metadata
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,24 @@ import numpy as np
 import lvm_mtc
 from lvm_mtc.config import to_dict
 from lvm_mtc.data.detection_packing import DetectionSet
-from lvm_mtc.models.detection import Detections, anchor_points, check_image_size, detect
+from lvm_mtc.models.detection import Detections, anchor_points, check_image_size
 from lvm_mtc.models.fast_gradients import fast_gradients
 from lvm_mtc.models.flashsam import FLASHSAM_VARIANTS, FlashSAM
 from lvm_mtc.models.weights import load_weights, save_weights
 from lvm_mtc.training.config import TrainConfig
 from lvm_mtc.training.detector_batches import AugmentationConfig, make_detector_batch_fn
+from lvm_mtc.training.detector_guide import captured, guide_loss, guided_batch_fn, init_projections, is_guided
+from lvm_mtc.training.detector_inference import picture_batches, run_detector
 from lvm_mtc.training.detector_loss import DetectorLossConfig, detector_loss
+from lvm_mtc.training.detector_mosaic import mosaic_batch_fn
 from lvm_mtc.training.detector_statistics import batch_statistics
 from lvm_mtc.training.loop import train
 from lvm_mtc.training.state import averaged_params
 
 Judge = Callable[[Detections, int], Mapping[str, float]]
 
-_EVALUATION_BATCH = 20
+# Keeps these draws apart from the network's own of the same seed.
+_PROJECTIONS_STREAM = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,13 +46,21 @@ class DetectorPhase:
         size: Side of the network's input, pixels, a multiple of 32.
         train: Numbers of the loop.
         augmentation: Ranges.
+        guide_weight: Weight of :func:`detector_guide.guide_loss`, >= 0; 0 trains without a guide.
+        mosaic: Probability that a view becomes a mosaic of four, in [0, 1].
     """
 
     size: int
     train: TrainConfig
     augmentation: AugmentationConfig = AugmentationConfig()
+    guide_weight: float = 0.0
+    mosaic: float = 0.0
 
     def __post_init__(self):
+        if self.guide_weight < 0:
+            raise ValueError(f"DetectorPhase.guide_weight must be >= 0, got {self.guide_weight}")
+        if not 0 <= self.mosaic <= 1:
+            raise ValueError(f"DetectorPhase.mosaic must lie in [0, 1], got {self.mosaic}")
         try:
             check_image_size(self.size, self.size)
         except ValueError as error:
@@ -91,24 +103,40 @@ def init_detector(recipe: DetectorRecipe) -> dict[str, Any]:
     return jax.jit(model.init)(jax.random.key(recipe.phases[0].train.seed), images)
 
 
-def make_detector_loss_fn(recipe: DetectorRecipe, size: int, batch_stats: Mapping[str, Any]) -> Callable:
+def make_detector_loss_fn(recipe: DetectorRecipe, phase: DetectorPhase, batch_stats: Mapping[str, Any]) -> Callable:
     """Builds ``loss_fn(params, batch, key) -> (loss, metrics)`` for :func:`lvm_mtc.training.train`.
 
     Args:
         recipe: The recipe.
-        size: Side of the network's input, pixels.
+        phase: Its phase. With a guide, parameters are ``{"network": ..., "projections": ...}`` and a batch comes from
+            ``guided_batch_fn``.
         batch_stats: Running statistics of any value: the training mode only writes them.
     """
     model = FlashSAM(recipe.variant, recipe.num_classes)
-    points, strides = anchor_points(size, size)
+    points, strides = anchor_points(phase.size, phase.size)
 
-    def loss_fn(params, batch, key):
+    def plain_loss(params, batch, key):
         variables = {"params": params, "batch_stats": batch_stats}
         with fast_gradients():
             raw, _ = model.apply(variables, batch.images, train=True, mutable=["batch_stats"])
         return detector_loss(raw, batch.targets, points, strides, recipe.loss)
 
-    return loss_fn
+    def guided_loss(params, batch, key):
+        batch, features = batch
+        variables = {"params": params["network"], "batch_stats": batch_stats}
+        with fast_gradients():
+            raw, state = model.apply(
+                variables,
+                batch.images,
+                train=True,
+                capture_intermediates=is_guided,
+                mutable=["batch_stats", "intermediates"],
+            )
+        loss, metrics = detector_loss(raw, batch.targets, points, strides, recipe.loss)
+        guided = guide_loss(params["projections"], captured(state["intermediates"]), features)
+        return loss + phase.guide_weight * guided, metrics | {"guide": guided}
+
+    return guided_loss if phase.guide_weight else plain_loss
 
 
 def run_detector_training(
@@ -118,6 +146,7 @@ def run_detector_training(
     *,
     held_out: DetectionSet | None = None,
     judge: Judge | None = None,
+    guide: Mapping[str, Any] | None = None,
     about: Mapping[str, Any] | None = None,
     progress: bool | None = None,
 ) -> Path:
@@ -129,6 +158,7 @@ def run_detector_training(
         run_dir: Folder with a subfolder per phase; each validation leaves its weights there, ``latest.npz``.
         held_out: Pictures to validate on, never trained on; None validates nothing.
         judge: ``(detections of held_out at the phase's size, size) -> numbers``, which are logged.
+        guide: Parameters of ``EfficientNetLite0``, where a phase has a ``guide_weight``.
         about: JSON that goes into the weights' description, such as where the boxes come from.
         progress: As in :func:`lvm_mtc.training.train`.
 
@@ -136,38 +166,85 @@ def run_detector_training(
         The last phase's weights, ``<run_dir>/<phase>/weights.npz``: ``params`` and ``batch_stats``, float32.
 
     Raises:
-        ValueError: if a label is not below ``num_classes``.
+        ValueError: if a label is not below ``num_classes``, or a phase wants a guide and there is none.
         Exception: as :func:`lvm_mtc.training.train`.
     """
     _check_labels(recipe, packed)
-    variables, path, validates = init_detector(recipe), None, judge is not None and held_out is not None
-    data = {name: getattr(packed, name) for name in ("pictures", "extents", "boxes", "labels", "valid")}
+    if guide is None and any(phase.guide_weight for phase in recipe.phases):
+        raise ValueError("guide must hold the classifier's parameters: a phase of the recipe has a guide_weight")
+    variables, path = init_detector(recipe), None
     for number, phase in enumerate(recipe.phases):
         folder = Path(run_dir) / f"phase{number}_{phase.size}"
-        state = train(
-            phase.train,
-            loss_fn=make_detector_loss_fn(recipe, phase.size, variables["batch_stats"]),
-            batch_fn=make_detector_batch_fn(phase.size, phase.train.batch_size, phase.augmentation),
-            data=data,
-            init_params=variables["params"],
-            run_dir=folder,
-            fingerprint={
-                "phase": number,
-                "size": phase.size,
-                "pictures": len(packed.pictures),
-                "sum": int(packed.pictures.sum(dtype=np.uint64)),
-                "variant": recipe.variant,
-                "num_classes": recipe.num_classes,
-                "loss": to_dict(recipe.loss),
-                "augmentation": to_dict(phase.augmentation),
-            },
+        validates = judge is not None and held_out is not None
+        params = _run_phase(
+            recipe,
+            number,
+            packed,
+            variables,
+            folder,
+            guide=guide,
             validate=_validation(recipe, number, packed, held_out, judge, folder, about) if validates else None,
             progress=progress,
         )
-        variables = finish(recipe, averaged_params(state), packed, phase.size)
+        variables = finish(recipe, params, packed, phase.size)
         path = folder / "weights.npz"
         save_weights(path, variables, describe(recipe, number, packed, about), dtype="float32")
     return path
+
+
+def _run_phase(recipe, number, packed, variables, folder, *, guide, validate, progress) -> dict[str, Any]:
+    """Trains one phase and returns the network's averaged parameters."""
+    phase, params = recipe.phases[number], variables["params"]
+    data = {name: getattr(packed, name) for name in ("pictures", "extents", "boxes", "labels", "valid")}
+    batch_fn = make_detector_batch_fn(phase.size, phase.train.batch_size, phase.augmentation)
+    identity = {
+        "phase": number,
+        "size": phase.size,
+        "pictures": len(packed.pictures),
+        "sum": int(packed.pictures.sum(dtype=np.uint64)),
+        "variant": recipe.variant,
+        "num_classes": recipe.num_classes,
+        "loss": to_dict(recipe.loss),
+        "augmentation": to_dict(phase.augmentation),
+    }
+    network_of = _itself
+    if phase.mosaic:
+        identity["mosaic"] = phase.mosaic
+        batch_fn = mosaic_batch_fn(batch_fn, phase.mosaic, phase.augmentation.min_side)
+    if phase.guide_weight:
+        identity["guide_weight"] = phase.guide_weight
+        data["guide"], batch_fn, network_of = guide, guided_batch_fn(batch_fn), _network
+        params = {"network": params, "projections": _projections(recipe, phase, variables)}
+    state = train(
+        phase.train,
+        loss_fn=make_detector_loss_fn(recipe, phase, variables["batch_stats"]),
+        batch_fn=batch_fn,
+        data=data,
+        init_params=params,
+        run_dir=folder,
+        fingerprint=identity,
+        validate=validate and (lambda params, step: validate(network_of(params), step)),
+        progress=progress,
+    )
+    return network_of(averaged_params(state))
+
+
+def _itself(params):
+    return params
+
+
+def _network(params):
+    return params["network"]
+
+
+def _projections(recipe: DetectorRecipe, phase: DetectorPhase, variables: Mapping[str, Any]) -> dict[str, Any]:
+    model = FlashSAM(recipe.variant, recipe.num_classes)
+    images = jax.ShapeDtypeStruct((1, phase.size, phase.size, 3), jnp.float32)
+    _, state = jax.eval_shape(
+        lambda v, x: model.apply(v, x, capture_intermediates=is_guided, mutable=["intermediates"]), variables, images
+    )
+    widths = {name: output.shape[-1] for name, output in captured(state["intermediates"]).items()}
+    return init_projections(jax.random.fold_in(jax.random.key(phase.train.seed), _PROJECTIONS_STREAM), widths)
 
 
 def finish(recipe: DetectorRecipe, params: Mapping[str, Any], packed: DetectionSet, size: int) -> dict[str, Any]:
@@ -185,78 +262,9 @@ def finish(recipe: DetectorRecipe, params: Mapping[str, Any], packed: DetectionS
     count = min(recipe.statistics_pictures, len(packed.pictures))
     ids = np.linspace(0, len(packed.pictures) - 1, count).astype(int)
     model = FlashSAM(recipe.variant, recipe.num_classes)
-    batches = (images for images, _ in _batches(packed.pictures[ids], size))
+    batches = (images for images, _ in picture_batches(packed.pictures[ids], size))
     stats = batch_statistics(model, params, batches)
     return jax.tree.map(np.asarray, {"params": dict(params), "batch_stats": stats})
-
-
-def run_detector(
-    variables: Mapping[str, Any],
-    pictures: np.ndarray,
-    size: int,
-    *,
-    variant: str = "n",
-    num_classes: int = 1,
-    max_boxes: int = 100,
-    iou_threshold: float = 0.7,
-    score_threshold: float = 0.001,
-) -> Detections:
-    """Detects on many pictures, batch by batch.
-
-    Args:
-        variables: ``params`` and ``batch_stats``.
-        pictures: ``[M, S, S, 3]`` uint8.
-        size: Side of the network's input, pixels, a multiple of 32.
-        variant: Size of the network.
-        num_classes: Its classes.
-        max_boxes: Boxes per picture.
-        iou_threshold: Of the non-maximum suppression.
-        score_threshold: Likewise.
-
-    Returns:
-        Detections of numpy arrays ``[M, max_boxes, ...]``, boxes in pixels of ``pictures``.
-    """
-    thresholds = max_boxes, iou_threshold, score_threshold
-    forward = _forward(variant, num_classes, size, *thresholds)
-    parts = []
-    for images, count in _batches(pictures, size):
-        parts.append(jax.tree.map(lambda leaf: np.asarray(leaf)[:count], forward(variables, images)))  # noqa: B023
-    found = Detections(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-    return found._replace(boxes=found.boxes * (pictures.shape[1] / size))
-
-
-_compiled: dict[tuple, Callable] = {}
-
-
-def _forward(variant, num_classes, size, max_boxes, iou_threshold, score_threshold) -> Callable:
-    """The compiled forward pass; one per configuration, however often a run validates."""
-    name = variant, num_classes, size, max_boxes, iou_threshold, score_threshold
-    if name not in _compiled:
-        model, (points, strides) = FlashSAM(variant, num_classes), anchor_points(size, size)
-
-        def forward(variables, images):
-            raw = model.apply(variables, images, train=False)
-            return detect(raw, points, strides, max_boxes, iou_threshold, score_threshold)
-
-        _compiled[name] = jax.jit(forward)
-    return _compiled[name]
-
-
-def _batches(pictures: np.ndarray, size: int) -> Iterable[tuple[jax.Array, int]]:
-    """Batches of one shape ``[20, size, size, 3]`` in [0, 1], the last one padded, and how many of each are real."""
-    for start in range(0, len(pictures), _EVALUATION_BATCH):
-        part = pictures[start : start + _EVALUATION_BATCH]
-        count = len(part)
-        if count < _EVALUATION_BATCH:
-            part = np.concatenate([part, np.repeat(part[-1:], _EVALUATION_BATCH - count, axis=0)])
-        yield _resize(part, size), count
-
-
-def _resize(pictures: np.ndarray, size: int) -> jax.Array:
-    images = jnp.asarray(pictures, jnp.float32) / 255
-    if pictures.shape[1] == size:
-        return images
-    return jax.image.resize(images, (len(pictures), size, size, 3), method="linear")
 
 
 def _validation(recipe, number, packed, held_out, judge, folder, about) -> Callable:
@@ -303,7 +311,10 @@ def describe(recipe: DetectorRecipe, phase: int, packed: DetectionSet, about: Ma
     }
 
 
-def export_detector(source: str | Path, target: str | Path, scores: Mapping[str, Any] | None = None) -> None:
-    """Writes a run's weights as they ship: float16, with what they scored."""
+def export_detector(
+    source: str | Path, target: str | Path, input_size: int, scores: Mapping[str, Any] | None = None
+) -> None:
+    """Writes a run's weights as they ship: float16, with the input size to use them at and what they scored there."""
     variables, metadata = load_weights(source)
+    metadata["model"]["input_size"] = input_size
     save_weights(target, variables, metadata | ({"scores": dict(scores)} if scores else {}), dtype="float16")

@@ -1,4 +1,7 @@
 import json
+import os
+import pickle
+import zipfile
 
 import jax
 import numpy as np
@@ -8,6 +11,17 @@ from PIL import Image
 from lvm_mtc.config import to_dict
 from lvm_mtc.models.weights import save_weights
 from lvm_mtc.system import System, SystemConfig
+
+
+class Command:
+    """Pickled, it runs a command where it is unpickled."""
+
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
 
 SMALL = SystemConfig(variant="linear", image_size=32, patch_size=8, num_symbols=8, power_allocation=False)
 
@@ -47,6 +61,10 @@ def folder(tmp_path, monkeypatch, weights):
     (tmp_path / "other.json").write_text(json.dumps({"q.png": [1, 2, 3, 4]}))
     (tmp_path / "outside.json").write_text(json.dumps({"p0.png": [90, 40, 80, 20]}))
     (tmp_path / "short.json").write_text(json.dumps({"p0.png": [90, 40]}))
+    (tmp_path / "inverted.json").write_text(json.dumps({"p0.png": [50, 40, -20, 10]}))
+    (tmp_path / "short.safetensors").write_bytes((100).to_bytes(8, "little") + b"{}")
+    with zipfile.ZipFile(tmp_path / "evil.bin", "w") as archive:
+        archive.writestr("evil/data.pkl", pickle.dumps(Command("touch harmed"), protocol=2))
     (tmp_path / "bare.py").write_text("config = {}")
     (tmp_path / "typo.py").write_text("def get_config(:")
     return tmp_path

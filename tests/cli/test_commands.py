@@ -8,13 +8,15 @@ from PIL import Image
 
 import lvm_mtc
 from lvm_mtc.cli import main
-from lvm_mtc.cli.pictures import load_pictures
+from lvm_mtc.cli.pictures import CAMERA_SIZE, Views, find_objects, load_views
 from lvm_mtc.evaluation.table import read_csv
+from lvm_mtc.knowledge import Located
 from lvm_mtc.training.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
 
 SEND = "transmit --images photos --weights small.npz --schemes object --channel awgn --realisations 2 --uavs 1"
+CENTRE = f"{SEND} --loc centre"
 
 
 def test_version_and_help(capsys):
@@ -26,7 +28,7 @@ def test_version_and_help(capsys):
 
 
 def test_transmit(folder, capsys):
-    assert main(shlex.split(f"{SEND} --out out --snr-db -5,20 --csi-error 0")) == 0
+    assert main(shlex.split(f"{CENTRE} --out out --snr-db -5,20 --csi-error 0")) == 0
     out, err = capsys.readouterr()
     assert err == "" and "out/table.csv" in out and "3 x 1 pictures, 2 realisations" in out
     made = sorted(path.name for path in (folder / "out").iterdir())
@@ -42,12 +44,12 @@ def test_transmit(folder, capsys):
     # The same again, in place of the old; a stale file of the old result is gone.
     (folder / "out" / "stale.txt").touch()
     table = (folder / "out" / "table.csv").read_bytes()
-    assert main(shlex.split(f"{SEND} --out out --snr-db -5,20 --csi-error 0 --overwrite")) == 0
+    assert main(shlex.split(f"{CENTRE} --out out --snr-db -5,20 --csi-error 0 --overwrite")) == 0
     assert sorted(path.name for path in (folder / "out").iterdir()) == made
     assert (folder / "out" / "table.csv").read_bytes() == table
 
     # Other masks and channels.
-    assert main(shlex.split(f"{SEND} --out other --snr-db -5,20 --csi-error 0 --seed 1 --views folder")) == 0
+    assert main(shlex.split(f"{CENTRE} --out other --snr-db -5,20 --csi-error 0 --seed 1 --views folder")) == 0
     assert (folder / "other" / "table.csv").read_bytes() != table
 
 
@@ -62,7 +64,7 @@ def test_demo_finds_its_weights_or_says_what_is_missing(folder, capsys, monkeypa
 
 def load(folder, **changes):
     options = dict(size=32, num_uavs=2, views="cut", overlap=0.5, boxes=None, limit=None)
-    return load_pictures(folder / "photos" / changes.pop("path", ""), **(options | changes))
+    return load_views(folder / "photos" / changes.pop("path", ""), **(options | changes))
 
 
 def test_cut_views_overlap(folder):
@@ -74,21 +76,96 @@ def test_cut_views_overlap(folder):
     assert np.median(np.abs(found.images[0, 0] - found.images[0, 1])) > 0.05
 
 
+@pytest.mark.parametrize("views", ["cut", "folder"])
+def test_cameras_show_the_same_with_more_pixels(folder, views):
+    found = load(folder, views=views, num_uavs=3)
+    assert found.cameras.shape == (*found.images.shape[:2], CAMERA_SIZE, CAMERA_SIZE, 3)
+    small = found.cameras.reshape(-1, 3, 32, CAMERA_SIZE // 32, 32, CAMERA_SIZE // 32, 3).mean((3, 5)) / 255
+    assert np.abs(small - found.images).mean() < 0.03
+
+
 def test_folder_views_are_the_pictures(folder):
     found = load(folder, views="folder", num_uavs=3)
     assert found.labels == ("p0",) and found.images.shape == (1, 3, 32, 32, 3)
-    np.testing.assert_allclose(found.loc[0, 0], [16, 16, 16, 16])
+    assert np.isnan(found.boxes).all()
     assert load(folder, views="folder", num_uavs=1, limit=2).labels == ("p0", "p1")
 
 
 def test_boxes_follow_their_picture(folder):
     (folder / "boxes.json").write_text(json.dumps({"p1.png": [50, 40, 20, 10]}))
     found = load(folder, views="folder", num_uavs=3, boxes=folder / "boxes.json")
-    np.testing.assert_allclose(found.loc[0, 0], [16, 16, 16, 16])
     # 100 x 80 pixels: the middle 80 x 80 become 32 x 32.
-    np.testing.assert_allclose(found.loc[0, 1], [16, 16, 8, 4], rtol=1e-5)
+    np.testing.assert_allclose(found.boxes[0, 1], [16, 16, 8, 4], rtol=1e-5)
+    assert np.isnan(found.boxes[0, [0, 2]]).all()
     cut = load(folder, boxes=folder / "boxes.json")
-    assert np.all(cut.loc[1, :, 2:] > 0)
+    assert np.all(cut.boxes[1, :, 2:] > 0) and np.isnan(cut.boxes[[0, 2]]).all()
+
+
+class Finder:
+    """A knowledge base that finds one box in bright pictures and nothing in dark ones."""
+
+    def __init__(self, name="label", note=""):
+        self.name, self.note, self.sizes = name, note, []
+
+    def locate(self, images, task_text):
+        self.sizes.append(len(images))
+        found = images.mean((1, 2, 3)) > 127
+        loc = np.where(found[:, None], [60, 80, 100, 40], [160, 160, 160, 160])
+        return Located(np.float32(loc), self.name, self.note, found, np.int32(found) - 1, None)
+
+
+def brightness(bright, boxes=None):
+    """Views that are bright or dark; boxes where they are given."""
+    bright = np.asarray(bright, bool)
+    pixels = np.where(bright, 200, 10)[..., None, None, None]
+    cameras = np.broadcast_to(np.uint8(pixels), (*bright.shape, CAMERA_SIZE, CAMERA_SIZE, 3))
+    images = np.zeros((*bright.shape, 32, 32, 3), np.float32)
+    return Views(("a",) * len(bright), images, cameras, np.full((*bright.shape, 4), np.nan) if boxes is None else boxes)
+
+
+def test_objects_are_given_or_found_or_in_the_middle():
+    boxes = np.full((2, 2, 4), np.nan, np.float32)
+    boxes[0, 1] = [1, 2, 3, 4]
+    views = brightness([[1, 1], [0, 1]], boxes)
+    loc, source = find_objects(views, Finder(), "a dog")
+    np.testing.assert_allclose(loc, [[[6, 8, 10, 4], [1, 2, 3, 4]], [[16, 16, 16, 16], [6, 8, 10, 4]]])
+    assert source == ("boxes given for 1 of 4 views, knowledge base, filter 'label' for 'a dog': an object in 2 of 3 "
+                      "views, the middle of 1")
+    loc, source = find_objects(views, None, "")
+    np.testing.assert_allclose(loc[1], [[16, 16, 16, 16]] * 2)
+    assert source == "boxes given for 1 of 4 views, the middle of 3 views"
+    assert find_objects(brightness([[1]], np.ones((1, 1, 4))), None, "").source == "boxes given for 1 of 1 views"
+
+
+@pytest.mark.parametrize(
+    ("name", "note", "text", "words"),
+    [
+        ("score", "", "a dog", "filter 'score' (which does not read the text 'a dog'): an object in 1 of 1 views"),
+        ("score", "the task text is empty", "", "filter 'score' (the task text is empty)"),
+        ("clip", "", "a dog", "filter 'clip' for 'a dog'"),
+    ],
+)
+def test_the_filter_is_named(name, note, text, words):
+    assert words in find_objects(brightness([[1]]), Finder(name, note), text).source
+
+
+def test_many_views_go_in_equal_parts():
+    finder = Finder()
+    bright = np.arange(70).reshape(35, 2) % 3 > 0
+    loc = find_objects(brightness(bright), finder, "").loc
+    assert finder.sizes == [24, 24, 24]
+    np.testing.assert_array_equal(loc[..., 0] == 6, bright)
+
+
+@pytest.mark.parametrize("text", ["a dog", ""])
+def test_transmit_asks_the_shipped_detector(folder, capsys, text):
+    command = shlex.split(f"{SEND} --out out --snr-db 20 --limit 1") + ["--task", text]
+    assert main(command) == 0
+    why = f"which does not read the text '{text}'" if text else "the task text is empty"
+    assert f"loc: knowledge base, filter 'score' ({why}): an object in" in capsys.readouterr().out
+    record = json.loads((folder / "out" / "lvm-mtc-result.json").read_text())
+    assert record["loc"]["source"].startswith("knowledge base") and np.shape(record["loc"]["boxes"]) == (1, 1, 4)
+    assert record["command"]["task"] == text
 
 
 def test_one_picture_and_equal_stems(folder):

@@ -13,15 +13,15 @@ from lvm_mtc.data.detection_packing import DetectionSet
 from lvm_mtc.models.detection import NUM_BINS, STRIDES, RawDetections
 from lvm_mtc.models.flashsam_blocks import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvBlock
 from lvm_mtc.models.weights import load_weights
-from lvm_mtc.training import CheckpointError, OptimizerConfig, TrainConfig, detector, read_log
+from lvm_mtc.training import CheckpointError, OptimizerConfig, TrainConfig, detector, detector_inference, read_log
 from lvm_mtc.training.detector import (
     DetectorPhase,
     DetectorRecipe,
     export_detector,
     init_detector,
-    run_detector,
     run_detector_training,
 )
+from lvm_mtc.training.detector_inference import run_detector
 from lvm_mtc.training.detector_statistics import batch_statistics
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
@@ -49,7 +49,8 @@ class TinyDetector(nn.Module):
 def tiny(fast_compile):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(detector, "FlashSAM", TinyDetector)
-        patch.setattr(detector, "_compiled", {})
+        patch.setattr(detector_inference, "FlashSAM", TinyDetector)
+        patch.setattr(detector_inference, "_compiled", {})
         yield
 
 
@@ -138,10 +139,11 @@ def test_boxes_come_back_in_the_pictures_pixels(finished):
 
 
 def test_exported_weights_are_half_precision_and_say_what_they_scored(finished, tmp_path):
-    export_detector(finished, tmp_path / "out.npz", {"recall_at_10": [0.8, 0.7, 0.9]})
+    export_detector(finished, tmp_path / "out.npz", 96, {"recall_at_10": [0.8, 0.7, 0.9]})
     variables, metadata = load_weights(tmp_path / "out.npz", dtype=None)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float16"}
     assert metadata["scores"] == {"recall_at_10": [0.8, 0.7, 0.9]} and metadata["seed"] == 0
+    assert metadata["model"] == {"name": "FlashSAM", "variant": "n", "num_classes": 1, "input_size": 96}
     exact, _ = load_weights(finished)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), variables, exact)
 
@@ -187,6 +189,13 @@ def test_recipes_are_checked(tiny):
     ):
         with pytest.raises(ValueError, match=message):
             make_recipe(**changes)
+    wrong = ({"guide_weight": -1}, "guide_weight must be >= 0"), ({"mosaic": 1.5}, "mosaic must lie in")
+    for changes, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            DetectorPhase(size=64, train=train, **changes)
+    guided = dataclasses.replace(make_recipe().phases[0], guide_weight=1.0)
+    with pytest.raises(ValueError, match="guide must hold the classifier's parameters"):
+        run_detector_training(make_recipe(phases=(guided,)), squares(), "unused")
     packed = squares()
     packed.labels[3, 0] = 4
     with pytest.raises(ValueError, match="packed labels reach 4, but DetectorRecipe.num_classes is 1"):
