@@ -17,6 +17,8 @@ PICTURES ?= build/pictures_160.npz
 CONFIG ?= experiments/configs/demo.py
 RUN_DIR ?= runs/demo
 TRAIN_ARGS ?=
+DETECTION ?= build/detection_256.npz
+DETECTOR_RUN_DIR ?= runs/flashsam
 
 # A version manager may put a `python3.12` on the PATH that only prints an error: ask each candidate to run.
 usable = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
@@ -27,7 +29,7 @@ BIN := $(VENV)/bin
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 
-.PHONY: help demo test test-slow test-sionna test-parity lint train smoke clean distclean
+.PHONY: help demo test test-slow test-sionna test-parity lint train train-detector smoke clean distclean
 
 help: ## What the targets do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -79,6 +81,15 @@ $(PICTURES): | $(DEMO)
 
 train: $(DEMO) $(PICTURES) ## Train the demo's weights from the pictures in DATA= (TRAIN_ARGS="--set token.total_steps=100")
 	"$(BIN)/lvm-mtc" train --config "$(CONFIG)" --stage all --data "$(PICTURES)" --run-dir "$(RUN_DIR)" $(TRAIN_ARGS)
+
+# Packing asks YOLOX-nano for boxes on the pictures that have none.
+$(DETECTION): | $(DEMO)
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -e '.[demo,detection]'
+	"$(BIN)/python" experiments/pack_detection.py --data "$(DATA)" --out "$(DETECTION)" --size 256 --teacher
+
+train-detector: $(DEMO) $(DETECTION) ## Train FlashSAM-n from the pictures and teachers in DATA= (some two hours on two cores)
+	"$(BIN)/python" experiments/train_flashsam.py --data "$(DETECTION)" --run-dir "$(DETECTOR_RUN_DIR)" \
+		--guide "$(DATA)/weights/efficientnet_lite0_fp16.npz"
 
 smoke: $(DEV) ## Import every module and run the shortest tests
 	"$(BIN)/python" -m pytest -q tests/test_layers.py $(PYTEST_ARGS)

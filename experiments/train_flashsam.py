@@ -1,6 +1,7 @@
 r"""Trains the detector of ``experiments/configs/flashsam.py``, or goes on where the same command stopped.
 
-    python experiments/train_flashsam.py --data build/detection_256.npz --run-dir runs/flashsam
+    python experiments/train_flashsam.py --data build/detection_256.npz --run-dir runs/flashsam \
+        --guide ../shared/data/weights/efficientnet_lite0_fp16.npz
 
 The run folder holds a folder per phase: checkpoints, ``log.jsonl``, and at the end ``weights.npz``. Every few hundred
 steps the log has the scores on the held-out pictures: recall@10, the share of best boxes on an object, AP50.

@@ -35,6 +35,7 @@ CONFINED = {
     "jax": set(ALLOWED) - {"data", "config"},
     "matplotlib": {"evaluation"},
     "ml_collections": set(),
+    "pyarrow": {"evaluation"},
     "optax": {"training"},
     "orbax": {"training"},
     "PIL": {"data", "evaluation"},

@@ -11,14 +11,10 @@ from ml_collections import ConfigDict
 BATCH = 16
 
 
-def _phase(
-    size: int, total_steps: int, learning_rate: float, end_fraction: float, guide: float, mosaic: float, zoom: list
-) -> dict:
+def _phase(size: int, total_steps: int, learning_rate: float, end_fraction: float, **fields) -> dict:
     return dict(
         size=size,
-        augmentation=dict(zoom=zoom),
-        guide_weight=guide,
-        mosaic=mosaic,
+        **fields,
         train=dict(
             batch_size=BATCH,
             total_steps=total_steps,
@@ -45,10 +41,12 @@ def get_config() -> ConfigDict:
         dict(
             variant="n",
             num_classes=1,
-            # Most of the steps at a third of the cost; the last ones see what the network will be used at.
+            # Most of the steps at a third of the cost; then at the size, and at last on the pictures, that it will be
+            # judged at: whole ones, annotated by hand.
             phases=[
-                _phase(128, 4000, 2e-3, 0.2, guide=0.0, mosaic=0.0, zoom=[0.8, 1.7]),
-                _phase(224, 3000, 1.2e-3, 0.02, guide=2.0, mosaic=0.4, zoom=[0.8, 1.8]),
+                _phase(128, 4000, 2e-3, 0.2, augmentation=dict(zoom=[0.8, 1.7])),
+                _phase(224, 3000, 1.2e-3, 0.02, augmentation=dict(zoom=[0.8, 1.8]), guide_weight=2.0, mosaic=0.4),
+                _phase(256, 1200, 4e-4, 0.02, augmentation=dict(zoom=[0.85, 1.3]), source="voc2012_320/"),
             ],
         )
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 # Wang, Bovik, Sheikh, Simoncelli (2004), "Image quality assessment: from error visibility to structural similarity":
 # an 11-tap Gaussian window of width 1.5, K1 = 0.01, K2 = 0.03.
-_SSIM_RADIUS = 5
+SSIM_RADIUS = 5
 _SSIM_SIGMA = 1.5
 _SSIM_C1 = 0.01**2
 _SSIM_C2 = 0.03**2
@@ -32,9 +32,9 @@ def mse(images: jax.Array, images_hat: jax.Array, mask: jax.Array | None = None)
     Raises:
         ValueError: if shapes differ or do not fit, or a picture is not floating point.
     """
-    _check_pictures("mse", images, images_hat, mask)
+    check_pictures("mse", images, images_hat, mask)
     error = jnp.mean((images - images_hat) ** 2, axis=-1)
-    return _mean_over_pixels(error, mask)
+    return mean_over_pixels(error, mask)
 
 
 def psnr(images: jax.Array, images_hat: jax.Array, mask: jax.Array | None = None) -> jax.Array:
@@ -109,11 +109,11 @@ def ssim(images: jax.Array, images_hat: jax.Array, mask: jax.Array | None = None
     Raises:
         ValueError: as ``mse``, or if a side is shorter than the window.
     """
-    _check_pictures("ssim", images, images_hat, mask)
+    check_pictures("ssim", images, images_hat, mask)
     values = jnp.mean(ssim_map(images, images_hat), axis=-1)
     if mask is None:
-        values = values[..., _SSIM_RADIUS:-_SSIM_RADIUS, _SSIM_RADIUS:-_SSIM_RADIUS]
-    return _mean_over_pixels(values, mask)
+        values = values[..., SSIM_RADIUS:-SSIM_RADIUS, SSIM_RADIUS:-SSIM_RADIUS]
+    return mean_over_pixels(values, mask)
 
 
 def ssim_map(images: jax.Array, images_hat: jax.Array) -> jax.Array:
@@ -129,9 +129,26 @@ def ssim_map(images: jax.Array, images_hat: jax.Array) -> jax.Array:
     Raises:
         ValueError: as ``ssim``.
     """
-    _check_pictures("ssim_map", images, images_hat, None)
+    check_pictures("ssim_map", images, images_hat, None)
+    luminance, contrast = similarity_terms(images, images_hat)
+    return luminance * contrast
+
+
+def similarity_terms(images: jax.Array, images_hat: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The two factors of ``ssim_map``: luminance, and contrast times structure.
+
+    Args:
+        images: Original pictures, ``[..., height, width, channels]`` float in [0, 1]; sides of 11 or more.
+        images_hat: Received pictures, same shape.
+
+    Returns:
+        Two arrays of the same shape, in [0, 1] and in [-1, 1].
+
+    Raises:
+        ValueError: if a side is shorter than the window.
+    """
     height, width = images.shape[-3:-1]
-    if min(height, width) < 2 * _SSIM_RADIUS + 1:
+    if min(height, width) < 2 * SSIM_RADIUS + 1:
         raise ValueError(f"ssim needs pictures of 11 x 11 pixels or more, got height x width = {height} x {width}")
     rows = jnp.asarray(_window_matrix(height), images.dtype)
     columns = jnp.asarray(_window_matrix(width), images.dtype)
@@ -152,7 +169,7 @@ def ssim_map(images: jax.Array, images_hat: jax.Array) -> jax.Array:
     cov = window_mean(x * y) - mean_x * mean_y
     mean_x, mean_y = mean_x + centre, mean_y + centre
     luminance = (2 * mean_x * mean_y + _SSIM_C1) / (mean_x**2 + mean_y**2 + _SSIM_C1)
-    return luminance * (2 * cov + _SSIM_C2) / (var_x + var_y + _SSIM_C2)
+    return luminance, (2 * cov + _SSIM_C2) / (var_x + var_y + _SSIM_C2)
 
 
 def box_mask(loc: jax.Array, height: int, width: int) -> jax.Array:
@@ -221,7 +238,8 @@ def evm(reference: jax.Array, estimate: jax.Array, *, axis: int | tuple[int, ...
     return jnp.sqrt(nmse(reference, estimate, axis=axis))
 
 
-def _check_pictures(name: str, images: jax.Array, images_hat: jax.Array, mask: jax.Array | None) -> None:
+def check_pictures(name: str, images: jax.Array, images_hat: jax.Array, mask: jax.Array | None) -> None:
+    """Raises ValueError where two pictures and a mask do not fit, under the name of the metric."""
     if images.ndim < 3 or images.shape != images_hat.shape:
         raise ValueError(
             f"{name}: pictures must be [..., height, width, channels] of one shape, got {images.shape} and "
@@ -234,16 +252,17 @@ def _check_pictures(name: str, images: jax.Array, images_hat: jax.Array, mask: j
         raise ValueError(f"{name}: mask {mask.shape} does not fit pictures {images.shape}: need {images.shape[:-1]}")
 
 
-def _mean_over_pixels(values: jax.Array, mask: jax.Array | None) -> jax.Array:
+def mean_over_pixels(values: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """Mean over the last two axes, weighted by a mask of bools or of numbers >= 0; None counts all."""
     if mask is None:
         return jnp.mean(values, axis=(-2, -1))
-    return jnp.sum(jnp.where(mask, values, 0.0), axis=(-2, -1)) / jnp.sum(mask, axis=(-2, -1))
+    return jnp.sum(jnp.where(mask > 0, values * mask, 0.0), axis=(-2, -1)) / jnp.sum(mask, axis=(-2, -1))
 
 
 @functools.cache
 def _window_matrix(size: int) -> np.ndarray:
     """Row i holds the Gaussian window around pixel i, folded back at the edges (edge pixels repeated)."""
-    offsets = np.arange(-_SSIM_RADIUS, _SSIM_RADIUS + 1)
+    offsets = np.arange(-SSIM_RADIUS, SSIM_RADIUS + 1)
     weights = np.exp(-0.5 * (offsets / _SSIM_SIGMA) ** 2)
     weights /= weights.sum()
     matrix = np.zeros((size, size))

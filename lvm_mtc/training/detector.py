@@ -48,6 +48,7 @@ class DetectorPhase:
         augmentation: Ranges.
         guide_weight: Weight of :func:`detector_guide.guide_loss`, >= 0; 0 trains without a guide.
         mosaic: Probability that a view becomes a mosaic of four, in [0, 1].
+        source: Beginning of the names of the pictures to train on; the empty one takes all.
     """
 
     size: int
@@ -55,6 +56,7 @@ class DetectorPhase:
     augmentation: AugmentationConfig = AugmentationConfig()
     guide_weight: float = 0.0
     mosaic: float = 0.0
+    source: str = ""
 
     def __post_init__(self):
         if self.guide_weight < 0:
@@ -195,6 +197,7 @@ def run_detector_training(
 def _run_phase(recipe, number, packed, variables, folder, *, guide, validate, progress) -> dict[str, Any]:
     """Trains one phase and returns the network's averaged parameters."""
     phase, params = recipe.phases[number], variables["params"]
+    packed = _from_source(packed, phase.source)
     data = {name: getattr(packed, name) for name in ("pictures", "extents", "boxes", "labels", "valid")}
     batch_fn = make_detector_batch_fn(phase.size, phase.train.batch_size, phase.augmentation)
     identity = {
@@ -208,6 +211,8 @@ def _run_phase(recipe, number, packed, variables, folder, *, guide, validate, pr
         "augmentation": to_dict(phase.augmentation),
     }
     network_of = _itself
+    if phase.source:
+        identity["source"] = phase.source
     if phase.mosaic:
         identity["mosaic"] = phase.mosaic
         batch_fn = mosaic_batch_fn(batch_fn, phase.mosaic, phase.augmentation.min_side)
@@ -227,6 +232,13 @@ def _run_phase(recipe, number, packed, variables, folder, *, guide, validate, pr
         progress=progress,
     )
     return network_of(averaged_params(state))
+
+
+def _from_source(packed: DetectionSet, source: str) -> DetectionSet:
+    chosen = np.char.startswith(packed.source, source)
+    if not chosen.any():
+        raise ValueError(f"packed has no picture whose name begins with DetectorPhase.source {source!r}")
+    return DetectionSet(*(column[chosen] for column in packed))
 
 
 def _itself(params):
