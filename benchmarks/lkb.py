@@ -1,8 +1,8 @@
 """Cost of the knowledge base's detector against other image encoders: parameters, operations, latency, memory.
 
 FlashSAM n...x at 640 and 1024 pixels, the image encoders of SAM ViT-H, SAM 2 (Hiera-B+) and ViTDet (ViT-B) at 1024, all
-with random weights in float32, and YOLOX-nano through onnxruntime (extra ``parity``), in one process. Writes JSON and
-prints a table in which published numbers stand in columns of their own:
+with random weights in float32, and YOLOX-nano through onnxruntime (extra ``detection``), in one process. Writes JSON
+and prints a table in which published numbers stand in columns of their own:
 
     python benchmarks/lkb.py [--out FILE] [--repeats 10] [--seconds 120] [--only NAME ...] [--yolox FILE]
 
@@ -181,7 +181,7 @@ def measure_yolox(path: Path, yardstick: tuple, repeats: int, seconds: float) ->
     try:
         import onnxruntime
     except ImportError:
-        print("YOLOX-nano is left out: onnxruntime is not installed (extra: parity)", file=sys.stderr)
+        print("YOLOX-nano is left out: onnxruntime is not installed (extra: detection)", file=sys.stderr)
         return None
     if not path.is_file():
         print(f"YOLOX-nano is left out: there is no file {path}", file=sys.stderr)

@@ -56,12 +56,13 @@ class GridResult(NamedTuple):
         snr_db: ``[P]``, nominal, dB under ``link.convention``.
         csi_error_var: ``[P]``, linear.
         metrics: Name in ``METRICS`` to ``[R, P, B, K]`` float64; pictures are clipped to [0, 1] before.
-        has_object: ``[B, K]`` bool, False where the view does not hold the object, and "inside" means nothing.
+        has_object: ``[B, K]`` bool, False where the view does not hold the object that is measured, and "inside" means
+            nothing.
         realised_snr_db: ``[P]``, measured on the signals over all realisations, dB under ``link.convention``; None
             where it is not measured: with silent streams, several fading blocks or another topology than broadcast.
         ledger: What each group costs; every entry ``[B]``.
         public_share: ``[B]``, share of the token slots that are public.
-        keep_rate_inside: ``[B, K]``, share of the object's patches that were kept.
+        keep_rate_inside: ``[B, K]``, share of the patches in ``loc`` that were kept.
         keep_rate_outside: ``[B, K]``.
         mask: ``[B, K, num_patches]``, 1 = removed.
         pictures: ``[P, B, K, height, width, 3]`` uint8, received in the first realisation; None
@@ -93,6 +94,7 @@ def run_grid(
     snr_db: Sequence[float],
     csi_error_var: Sequence[float],
     num_realisations: int,
+    metric_loc: np.ndarray | None = None,
     max_pictures: int = 32,
     progress: Callable[[], Any] = lambda: None,
 ) -> GridResult:
@@ -107,6 +109,8 @@ def run_grid(
         snr_db: SNRs, dB under ``link.convention``.
         csi_error_var: Variances of the CSI error, linear; the points are the product with ``snr_db``, SNR fastest.
         num_realisations: Independent channel realisations.
+        metric_loc: The box that "inside" and "background" are measured by, as ``loc``; None: ``loc``, by which the
+            patches are chosen. It changes nothing of what is sent.
         max_pictures: Pictures that are in memory together; groups are never split.
         progress: Called after each realisation of each chunk.
 
@@ -114,7 +118,8 @@ def run_grid(
         The result.
 
     Raises:
-        ValueError: if there is no point, no realisation or no picture, or what the system refuses.
+        ValueError: if there is no point, no realisation or no picture, ``metric_loc`` is of another shape than ``loc``,
+            or what the system refuses.
     """
     snr_db, csi_error_var = np.atleast_1d(np.float64(snr_db)), np.atleast_1d(np.float64(csi_error_var))
     if not snr_db.size or not csi_error_var.size or num_realisations < 1 or not images.size:
@@ -123,13 +128,17 @@ def run_grid(
             f"{num_realisations} and pictures of shape {images.shape}"
         )
     points = tuple(np.float32(a).ravel() for a in np.meshgrid(snr_db, csi_error_var))
+    metric_loc = loc if metric_loc is None else np.asarray(metric_loc)
+    if metric_loc.shape != loc.shape:
+        raise ValueError(f"metric_loc {metric_loc.shape} must have the shape of loc {loc.shape}")
     chunks = []
     for index, (start, stop, size) in enumerate(chunks_of(images.shape[0], max(1, max_pictures // images.shape[1]))):
         take = np.minimum(np.arange(start, start + size), stop - 1)
         chunk_key = jax.random.fold_in(jax.random.clone(key), index)
-        chunk = _run_chunk(scheme, images[take], loc[take], chunk_key, link, points, num_realisations, progress)
+        parts = images[take], loc[take], metric_loc[take]
+        chunk = _run_chunk(scheme, *parts, chunk_key, link, points, num_realisations, progress)
         chunks.append((chunk, stop - start))
-    return _join(scheme, link, points, loc, chunks)
+    return _join(scheme, link, points, metric_loc, chunks)
 
 
 def chunks_of(num_groups: int, most: int) -> list[tuple[int, int, int]]:
@@ -139,15 +148,15 @@ def chunks_of(num_groups: int, most: int) -> list[tuple[int, int, int]]:
     return [(start, min(start + size, num_groups), size) for start in range(0, num_groups, size)]
 
 
-def _run_chunk(scheme, images, loc, key, link, points, num_realisations, progress):
-    images, loc = jnp.asarray(images, jnp.float32), jnp.asarray(loc, jnp.float32)
+def _run_chunk(scheme, images, loc, metric_loc, key, link, points, num_realisations, progress):
+    images, loc, metric_loc = (jnp.asarray(a, jnp.float32) for a in (images, loc, metric_loc))
     mask_key, channel_key = jax.random.split(key)
     encoded = _encode(scheme.system, scheme.params, images, loc, mask_key, jnp.float32(scheme.mask_prob))
     found = []
     for realisation in range(num_realisations):
         realisation_key = jax.random.fold_in(jax.random.clone(channel_key), realisation)
         draws = _draw(link, *encoded.tokens.shape[:3], scheme.system.config.num_symbols, realisation_key)
-        result = _send(scheme.system, link, scheme.params, encoded, images, loc, draws, points,
+        result = _send(scheme.system, link, scheme.params, encoded, images, metric_loc, draws, points,
                        jnp.float32(scheme.epsilon))
         if realisation:
             result = result._replace(pictures=None)  # one realisation's are shown
@@ -178,8 +187,9 @@ class _Sent(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _send(system: System, link: LinkConfig, params, encoded: Encoded, images, loc, draws, points, epsilon) -> _Sent:
-    inside = metrics.box_mask(loc, *images.shape[2:4])
+def _send(system: System, link: LinkConfig, params, encoded: Encoded, images, metric_loc, draws, points, epsilon
+          ) -> _Sent:
+    inside = metrics.box_mask(metric_loc, *images.shape[2:4])
     unused = jax.random.split(jax.random.key(0), images.shape[1])  # everything random is in draws
 
     def send_point(point):
@@ -218,7 +228,7 @@ def _realised_snr(out: Output, link: LinkConfig) -> jax.Array:
     return phy.db_to_linear(phy.measure_snr_db(x, received, out.link.y, convention=link.convention))
 
 
-def _join(scheme: Scheme, link: LinkConfig, points, loc: np.ndarray, chunks) -> GridResult:
+def _join(scheme: Scheme, link: LinkConfig, points, metric_loc: np.ndarray, chunks) -> GridResult:
     """Puts chunks together along B and drops their padding."""
     sent = [[realisation._replace(metrics=realisation.metrics[..., :count, :]) for realisation in found]
             for (_, found), count in chunks]
@@ -241,7 +251,7 @@ def _join(scheme: Scheme, link: LinkConfig, points, loc: np.ndarray, chunks) -> 
         snr_db=points[0].astype(np.float64),
         csi_error_var=points[1].astype(np.float64),
         metrics={name: stacked[:, :, i] for i, name in enumerate(METRICS)},
-        has_object=np.min(loc[..., 2:], axis=-1) > 0,
+        has_object=np.min(metric_loc[..., 2:], axis=-1) > 0,
         realised_snr_db=realised_snr,
         ledger=jax.tree.map(of_group, *(found[0].ledger for (_, found), _ in chunks)),
         public_share=of_group(*(found[0].public_share for (_, found), _ in chunks)),

@@ -82,8 +82,8 @@ def _pyarrow():
     try:
         return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ImportError as error:
-        raise ValueError("format 'parquet' needs the package pyarrow: pip install 'lvm-mtc[parquet]'; csv and json need "
-                         "nothing") from error
+        raise ValueError("format 'parquet' needs the package pyarrow: pip install 'lvm-mtc[parquet]'; csv and json "
+                         "need nothing") from error
 
 
 def _columns(sweeps: Sequence[Sweep], points: Sequence[Point]) -> dict[str, list[Any]]:

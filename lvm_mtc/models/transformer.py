@@ -1,4 +1,14 @@
-"""Pre-norm transformer blocks, as in ViT and MAE, over a set of tokens of which some may be padding."""
+"""Pre-norm transformer blocks, as in ViT and MAE, over a set of tokens of which some may be padding.
+
+Options of how they are computed change no number beyond rounding: ``scan`` compiles one block instead of ``depth``,
+``remat`` keeps a block's input only and computes the rest again in the backward pass, ``dtype`` is the type of
+activations and matrix products (parameters keep theirs, the statistics of norms and softmax are float32),
+``attention`` names the implementation of attention.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -6,6 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 LAYER_NORM_EPSILON = 1e-6  # MAE's
+
+STACKED = "blocks"
+"""Group of the scanned blocks' parameters, with a leading layer axis; looped ones are ``block0``, ``block1`` ..."""
+
+_LAYER = re.compile(r"block\d+")
 
 
 def sincos_positions(grid: tuple[int, int], width: int) -> np.ndarray:
@@ -36,6 +51,46 @@ def sincos_positions(grid: tuple[int, int], width: int) -> np.ndarray:
     return np.concatenate([np.zeros((1, width)), table]).astype(np.float32)
 
 
+def resize_positions(positions: np.ndarray, grid: tuple[int, int], new_grid: tuple[int, int]) -> np.ndarray:
+    """Positions for another grid of patches, by bicubic interpolation; the class token's row stays as it is.
+
+    Args:
+        positions: ``[1 + rows * columns, width]``.
+        grid: Rows and columns of ``positions``.
+        new_grid: Rows and columns wanted.
+
+    Returns:
+        ``[1 + new rows * new columns, width]`` float32; ``positions`` itself where the grids are the same.
+
+    Raises:
+        ValueError: if the number of positions does not fit ``grid``.
+
+    Source: He et al. (2022), ``util/pos_embed.py``, which takes PyTorch's bicubic rule without aligned corners: Keys'
+    kernel with a = -0.75 between the patches' centres, the border repeated, no smoothing before shrinking.
+    """
+    num_positions, width = positions.shape
+    if num_positions != 1 + grid[0] * grid[1]:
+        raise ValueError(f"{num_positions} positions do not fit a class token and {grid[0]} x {grid[1]} patches")
+    if grid == new_grid:
+        return positions
+    table = positions[1:].reshape(*grid, width)
+    rows, columns = (_bicubic_weights(*sizes) for sizes in zip(grid, new_grid, strict=True))
+    table = np.einsum("ir,jc,rcw->ijw", rows, columns, table, optimize=True).reshape(-1, width)
+    return np.concatenate([positions[:1], table]).astype(np.float32)
+
+
+def _bicubic_weights(size: int, new_size: int) -> np.ndarray:
+    """Weights ``[new_size, size]`` of the old samples in the new ones, float64."""
+    place = (np.arange(new_size) + 0.5) * size / new_size - 0.5
+    weights = np.zeros((new_size, size))
+    for tap in range(-1, 3):
+        neighbour = np.floor(place) + tap
+        d, a = np.abs(place - neighbour), -0.75
+        value = np.where(d <= 1, (a + 2) * d**3 - (a + 3) * d**2 + 1, a * (d**3 - 5 * d**2 + 8 * d - 4))
+        np.add.at(weights, (np.arange(new_size), np.clip(neighbour, 0, size - 1).astype(int)), value)
+    return weights
+
+
 class Block(nn.Module):
     """Self-attention and a two-layer MLP, each behind a LayerNorm and added to its input (Eq. 16-17).
 
@@ -46,27 +101,120 @@ class Block(nn.Module):
         num_heads: Attention heads; divides the token width.
         mlp_ratio: Width of the MLP's hidden layer over the token width.
         zero_residual: Start both residual branches at zero, so that the block starts as the identity.
-        attention: Implementation of ``jax.nn.dot_product_attention``: ``"xla"`` or ``"cudnn"`` (GPU, half precision).
+        attention: Implementation of ``jax.nn.dot_product_attention``: ``"xla"``, ``"cudnn"`` (GPU, half precision) or
+            None, which leaves the choice to JAX.
+        dtype: Name of the type to compute in, such as ``"bfloat16"``; None: that of input and parameters.
     """
 
     num_heads: int
     mlp_ratio: float = 4.0
     zero_residual: bool = False
-    attention: str = "xla"
+    attention: str | None = "xla"
+    dtype: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-        """Maps ``x [..., num_tokens, width]`` to its own shape; ``valid [..., num_tokens]`` is False for padding."""
+        """Maps ``x [..., num_tokens, width]`` to its own shape.
+
+        Args:
+            x: Tokens.
+            valid: ``[..., num_tokens]``, False for padding, which stands at the end; None: there is none.
+
+        Raises:
+            ValueError: if ``attention`` is ``"cudnn"`` and the type is not half precision.
+        """
         *lead, num_tokens, width = x.shape
-        last = nn.initializers.zeros if self.zero_residual else nn.initializers.xavier_uniform()
+        init = nn.initializers.xavier_uniform()
+        last = nn.initializers.zeros if self.zero_residual else init
 
-        y = nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, name="norm1")(x)
-        qkv = nn.Dense(3 * width, kernel_init=nn.initializers.xavier_uniform(), name="qkv")(y)
+        y = nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, dtype=self.dtype, name="norm1")(x)
+        qkv = nn.Dense(3 * width, dtype=self.dtype, kernel_init=init, name="qkv")(y)
         query, key, value = jnp.moveaxis(qkv.reshape(-1, num_tokens, 3, self.num_heads, width // self.num_heads), 2, 0)
-        mask = None if valid is None else valid.reshape(-1, 1, 1, num_tokens)
-        y = jax.nn.dot_product_attention(query, key, value, mask=mask, implementation=self.attention)
-        x = x + nn.Dense(width, kernel_init=last, name="proj")(y.reshape(*lead, num_tokens, width))
+        y = jax.nn.dot_product_attention(query, key, value, implementation=self.attention, **self._padding(qkv, valid))
+        x = x + nn.Dense(width, dtype=self.dtype, kernel_init=last, name="proj")(y.reshape(*lead, num_tokens, width))
 
-        y = nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, name="norm2")(x)
-        y = nn.Dense(int(width * self.mlp_ratio), kernel_init=nn.initializers.xavier_uniform(), name="fc1")(y)
-        return x + nn.Dense(width, kernel_init=last, name="fc2")(nn.gelu(y, approximate=False))
+        y = nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, dtype=self.dtype, name="norm2")(x)
+        y = nn.Dense(int(width * self.mlp_ratio), dtype=self.dtype, kernel_init=init, name="fc1")(y)
+        y = nn.gelu(y, approximate=False)
+        return x + nn.Dense(width, dtype=self.dtype, kernel_init=last, name="fc2")(y)
+
+    def _padding(self, qkv: jax.Array, valid: jax.Array | None) -> dict[str, jax.Array]:
+        """How attention is told of padding; cuDNN takes no mask of odd length in training, but lengths."""
+        if self.attention == "cudnn" and qkv.dtype not in (jnp.bfloat16, jnp.float16):
+            raise ValueError(f"attention 'cudnn' needs dtype 'bfloat16' or 'float16', got {qkv.dtype.name}")
+        if valid is None:
+            return {}
+        valid = valid.reshape(-1, 1, 1, qkv.shape[-2])
+        if self.attention == "cudnn":
+            return {"key_value_seq_lengths": valid.sum((1, 2, 3), dtype=jnp.int32)}
+        return {"mask": valid}
+
+
+def apply_blocks(
+    x: jax.Array,
+    valid: jax.Array | None = None,
+    *,
+    num_heads: int,
+    depth: int,
+    scan: bool,
+    remat: bool,
+    **options: Any,
+) -> jax.Array:
+    """Applies ``depth`` blocks one after the other; they belong to the module in whose compact method this is called.
+
+    Args:
+        x: ``[..., num_tokens, width]``.
+        valid: ``[..., num_tokens]``, False for padding; None: there is none.
+        num_heads: Attention heads of each block.
+        depth: Number of blocks.
+        scan: One block is compiled and scanned over parameters with a leading layer axis (:func:`stack_layers`).
+        remat: Keep only the blocks' inputs for the backward pass.
+        **options: Further attributes of :class:`Block`.
+
+    Returns:
+        ``[..., num_tokens, width]``.
+    """
+    # Under a scan the two passes are loops of their own, which the compiler cannot merge.
+    layer = nn.remat(Block, prevent_cse=not scan) if remat else Block
+    if not scan:
+        for i in range(depth):
+            x = layer(num_heads, name=f"block{i}", **options)(x, valid)
+        return x
+    scanned = nn.scan(
+        lambda block, x, _: (block(x, valid), None),
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+        length=depth,
+    )
+    return scanned(layer(num_heads, name=STACKED, **options), x, None)[0]
+
+
+def stack_layers(params: Mapping[str, Any], axis: int = 0) -> dict[str, Any]:
+    """Parameters of looped blocks as those of scanned ones, wherever there are blocks in the tree.
+
+    Args:
+        params: Nested dictionaries of arrays with groups ``block0``, ``block1`` ...
+        axis: Where the layer axis goes: 0, or 1 for parameters per UAV, whose first axis is the UAV.
+
+    Returns:
+        The same with one group ``blocks`` in their place.
+    """
+    rest = {
+        name: stack_layers(value, axis) if isinstance(value, Mapping) else value
+        for name, value in params.items()
+        if not _LAYER.fullmatch(name)
+    }
+    layers = [params[f"block{i}"] for i in range(len(params) - len(rest))]
+    return rest | ({STACKED: jax.tree.map(lambda *leaf: jnp.stack(leaf, axis), *layers)} if layers else {})
+
+
+def unstack_layers(params: Mapping[str, Any], axis: int = 0) -> dict[str, Any]:
+    """Inverse of :func:`stack_layers`."""
+    rest = {
+        name: unstack_layers(value, axis) if isinstance(value, Mapping) else value
+        for name, value in params.items()
+        if name != STACKED
+    }
+    stacked = params.get(STACKED, {})
+    depth = jax.tree.leaves(stacked)[0].shape[axis] if stacked else 0
+    return rest | {f"block{i}": jax.tree.map(lambda leaf, i=i: leaf.take(i, axis), stacked) for i in range(depth)}

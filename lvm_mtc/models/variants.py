@@ -22,11 +22,15 @@ VARIANTS = {
     "tiny": Variant(embed_dim=64, depth=2, num_heads=2, decoder_embed_dim=48, decoder_depth=1, decoder_num_heads=2),
     # The shipped weights; trains on two cores.
     "small": Variant(embed_dim=192, depth=4, num_heads=3, decoder_embed_dim=192, decoder_depth=4, decoder_num_heads=3),
-    # He et al. (2022), models_mae.py: mae_vit_base_patch16 and mae_vit_large_patch16; "large" is the paper's.
+    # He et al. (2022), models_mae.py: mae_vit_base_patch16, mae_vit_large_patch16 (the paper's) and
+    # mae_vit_huge_patch14.
     "base": Variant(
         embed_dim=768, depth=12, num_heads=12, decoder_embed_dim=512, decoder_depth=8, decoder_num_heads=16
     ),
     "large": Variant(
         embed_dim=1024, depth=24, num_heads=16, decoder_embed_dim=512, decoder_depth=8, decoder_num_heads=16
+    ),
+    "huge": Variant(
+        embed_dim=1280, depth=32, num_heads=16, decoder_embed_dim=512, decoder_depth=8, decoder_num_heads=16
     ),
 }

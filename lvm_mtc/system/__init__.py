@@ -3,13 +3,14 @@
 from lvm_mtc.system.bandwidth import Ledger
 from lvm_mtc.system.chain import System, uav_keys
 from lvm_mtc.system.channel import draw_slots, send_slots
-from lvm_mtc.system.config import OperatingPoint, SystemConfig
+from lvm_mtc.system.config import Execution, OperatingPoint, SystemConfig
 from lvm_mtc.system.link_config import LinkConfig
 from lvm_mtc.system.records import Encoded, Output
 from lvm_mtc.system.transmission import Sent, draw_channel
 
 __all__ = [
     "Encoded",
+    "Execution",
     "Ledger",
     "LinkConfig",
     "OperatingPoint",

@@ -12,9 +12,10 @@ from lvm_mtc.models.comparator import Sharing, compare_tokens
 from lvm_mtc.models.masking import KeptPatches, keep_bernoulli, keep_budget, keep_rates, keep_scores, patches_in_box
 from lvm_mtc.models.patches import patchify, unpatchify
 from lvm_mtc.models.token_codec import TokenDecoder, TokenEncoder
+from lvm_mtc.models.transformer import stack_layers
 from lvm_mtc.system.bandwidth import Ledger, book_grid, book_pilots, book_tokens, side_information_bits
 from lvm_mtc.system.channel import ChannelDraws
-from lvm_mtc.system.config import OperatingPoint, SystemConfig
+from lvm_mtc.system.config import Execution, OperatingPoint, SystemConfig
 from lvm_mtc.system.link_config import LinkConfig
 from lvm_mtc.system.records import Encoded, Output
 from lvm_mtc.system.transmission import Sent, receive_symbols, streams_per_public
@@ -56,23 +57,24 @@ class System:
 
     Attributes:
         config: Shapes and rules.
+        execution: How the token codec is computed.
     """
 
     config: SystemConfig
+    execution: Execution = Execution()
 
     @property
     def encoder(self) -> TokenEncoder:
         """The token encoder's module."""
-        c, s = self.config, self.config.sizes
-        return TokenEncoder(*c.grid, s.embed_dim, s.depth, s.num_heads, c.linear_path, c.attention)
+        c, s, options = self.config, self.config.sizes, dataclasses.asdict(self.execution)
+        return TokenEncoder(*c.grid, s.embed_dim, s.depth, s.num_heads, c.linear_path, c.attention, **options)
 
     @property
     def decoder(self) -> TokenDecoder:
         """The token decoder's module."""
-        c, s = self.config, self.config.sizes
-        return TokenDecoder(
-            *c.grid, c.patch_dim, s.decoder_embed_dim, s.decoder_depth, s.decoder_num_heads, c.linear_path, c.attention
-        )
+        c, s, options = self.config, self.config.sizes, dataclasses.asdict(self.execution)
+        sizes = s.decoder_embed_dim, s.decoder_depth, s.decoder_num_heads
+        return TokenDecoder(*c.grid, c.patch_dim, *sizes, c.linear_path, c.attention, **options)
 
     @property
     def channel_encoder(self) -> ChannelEncoder:
@@ -113,6 +115,9 @@ class System:
         return {k: params[k] for k in PER_UAV} | common
 
     def _init_one(self, key: jax.Array) -> dict:
+        if self.execution.scan:  # the same numbers as without
+            looped = dataclasses.replace(self, execution=dataclasses.replace(self.execution, scan=False))
+            return stack_layers(looped._init_one(key))
         c = self.config
         keys = jax.random.split(key, 6)
         kept = keep_budget(jnp.zeros((1, c.num_patches)), c.capacity)

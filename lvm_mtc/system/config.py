@@ -35,6 +35,26 @@ class OperatingPoint(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How the token codec is computed: options that change no number beyond rounding, so no part of what a run is.
+
+    Attributes:
+        scan: Compile one layer and scan over the others; parameters are stacked (``models.transformer.stack_layers``).
+        remat: Keep only the layers' inputs for the backward pass and compute the rest again.
+        dtype: Name of the type to compute in, ``"bfloat16"`` say; None: the parameters'. Channel codec, comparator and
+            link stay in float32.
+    """
+
+    scan: bool = False
+    remat: bool = False
+    dtype: str | None = None
+
+    def __post_init__(self):
+        if self.dtype is not None:
+            require_one_of("Execution", "dtype", self.dtype, ("float32", "bfloat16", "float16"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SystemConfig:
     """Shapes and rules of the token system; every field is static under ``jit``.
 
@@ -55,7 +75,7 @@ class SystemConfig:
         statistic: The intensity is taken ``"pre_norm"`` (before the last LayerNorm) or of the tokens as ``"sent"``.
         sharing_temperature: Of the comparator's backward pass, linear.
         per_uav_params: Parameters of its own for every UAV (the public channel encoder is always common).
-        attention: Implementation of ``jax.nn.dot_product_attention``, ``"xla"`` or ``"cudnn"``.
+        attention: Implementation of ``jax.nn.dot_product_attention``: ``"xla"``, ``"cudnn"`` or None (JAX chooses).
     """
 
     variant: str = "small"
@@ -73,7 +93,7 @@ class SystemConfig:
     statistic: str = "pre_norm"
     sharing_temperature: float = 0.02
     per_uav_params: bool = False
-    attention: str = "xla"
+    attention: str | None = "xla"
 
     def __post_init__(self):
         require_one_of("SystemConfig", "variant", self.variant, tuple(VARIANTS))
@@ -83,7 +103,8 @@ class SystemConfig:
         require_one_of("SystemConfig", "alignment", self.alignment, ALIGNMENTS)
         require_one_of("SystemConfig", "aggregation", self.aggregation, tuple(AGGREGATIONS))
         require_one_of("SystemConfig", "statistic", self.statistic, STATISTICS)
-        require_one_of("SystemConfig", "attention", self.attention, ("xla", "cudnn"))
+        if self.attention is not None:
+            require_one_of("SystemConfig", "attention", self.attention, ("xla", "cudnn"))
         for field in ("image_size", "patch_size", "num_symbols"):
             require_count("SystemConfig", field, getattr(self, field))
         if self.image_size % self.patch_size:
