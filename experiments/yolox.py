@@ -15,6 +15,19 @@ from lvm_mtc.models.detection import anchor_points
 
 SIZE = 416
 
+COCO_CLASSES = (
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
+    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow",
+    "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee",
+    "skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard",
+    "tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple",
+    "sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch",
+    "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard", "cell phone",
+    "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors", "teddy bear",
+    "hair drier", "toothbrush",
+)  # fmt: skip
+"""Names of its labels."""
+
 
 class YoloxNano:
     """The detector, one picture at a time.
@@ -36,7 +49,15 @@ class YoloxNano:
     def __call__(
         self, image: np.ndarray, *, max_boxes: int = 100, iou_threshold: float = 0.7, score_threshold: float = 0.001
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Class-agnostic boxes of one picture, best first.
+        """Boxes of one picture without their labels: the first two of :meth:`labelled`."""
+        return self.labelled(
+            image, max_boxes=max_boxes, iou_threshold=iou_threshold, score_threshold=score_threshold
+        )[:2]
+
+    def labelled(
+        self, image: np.ndarray, *, max_boxes: int = 100, iou_threshold: float = 0.7, score_threshold: float = 0.001
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Boxes of one picture, best first; of overlapping ones the worse is dropped, whatever their classes.
 
         Args:
             image: ``[H, W, 3]`` uint8 RGB.
@@ -47,6 +68,7 @@ class YoloxNano:
         Returns:
             boxes: ``[n, 4]``, ``(x, y, w, h)``, centre, pixels of ``image``.
             scores: ``[n]``: objectness times the largest class score.
+            labels: ``[n]``, number of that class in :data:`COCO_CLASSES`.
         """
         picture, _, scale = letterbox(image, SIZE)
         tensor = np.ascontiguousarray(picture[None, :, :, ::-1].transpose(0, 3, 1, 2), np.float32)
@@ -55,7 +77,7 @@ class YoloxNano:
         boxes = np.concatenate([centre, np.exp(out[:, 2:4]) * self._strides], axis=1) / np.array([*scale, *scale])
         scores = out[:, 4] * out[:, 5:].max(axis=1)
         kept = suppress(boxes, scores, max_boxes, iou_threshold, score_threshold)
-        return boxes[kept], scores[kept]
+        return boxes[kept], scores[kept], out[kept, 5:].argmax(axis=1)
 
 
 def suppress(

@@ -46,7 +46,7 @@ def get_config() -> ConfigDict:
             phases=[
                 _phase(128, 4000, 2e-3, 0.2, augmentation=dict(zoom=[0.8, 1.7])),
                 _phase(224, 3000, 1.2e-3, 0.02, augmentation=dict(zoom=[0.8, 1.8]), guide_weight=2.0, mosaic=0.4),
-                _phase(256, 1200, 4e-4, 0.02, augmentation=dict(zoom=[0.85, 1.3]), source="voc2012_320/"),
+                _phase(256, 1200, 6e-4, 0.02, augmentation=dict(zoom=[0.85, 1.35]), source="voc2012_320/"),
             ],
         )
     )

@@ -112,20 +112,24 @@ class LabelFilter:
 class ClassifierWordsFilter:
     """An ImageNet classifier and word vectors, for want of CLIP's weights, and by no means CLIP.
 
-    Similarity: P(text | crop) = sum_c P(class c | crop) P(text | class c). The first factor is the classifier's
-    softmax. The second is exp(10 cos(v_c, v_text)) over the sum of the same for the text and some fifty common nouns,
-    with v_c the mean vector of the words that name the class; a class without a known word counts as 0.
+    Similarity: P(text | crop) times the root of the detector's score: a classifier takes every crop for a picture of
+    something, and only the detector knows which crops hold a whole object.
+    P(text | crop) = sum_c P(class c | crop) P(text | class c). The first factor is the classifier's softmax. The second
+    is exp(10 cos(v_c, v_text)) over the sum of the same for the text and some fifty common nouns, with v_c the mean
+    vector of the words that name the class; a class without a known word counts as 0.
 
     Source: the idea of Norouzi et al., Zero-Shot Learning by Convex Combination of Semantic Embeddings (2014).
     Deviation: they compare the text with the mean vector of the probable classes; that vector is close to some texts
-    whatever the picture shows. Among annotated boxes of VOC pictures with several classes the rule above picks a box of
-    the right class more often: 73 % against 66 %, where chance is 41 %.
+    whatever the picture shows. Among annotated boxes of VOC pictures with several classes P(text | crop) picks a box of
+    the right class more often: 73 % against 66 %, where chance is 41 %. The power of the score was chosen on training
+    pictures (``docs/knowledge_base.md``).
 
     Attributes:
         words: Word vectors.
         classes: ``[1000, width]``, v_c.
         params: Parameters of ``models.image_classifier.EfficientNetLite0``.
         fit: How a box becomes a square, see ``knowledge.crops``.
+        score_power: Power of the detector's score, >= 0; 0 leaves it out.
         name: ``"classifier-words"``.
     """
 
@@ -133,7 +137,12 @@ class ClassifierWordsFilter:
     classes: np.ndarray
     params: Any
     fit: str = "stretch"
+    score_power: float = 0.5
     name: str = "classifier-words"
+
+    def __post_init__(self):
+        if not self.score_power >= 0:
+            raise ValueError(f"ClassifierWordsFilter.score_power must be >= 0, got {self.score_power!r}")
 
     @classmethod
     def create(cls, classifier_params: Mapping[str, Any], words: WordVectors, *, fit: str = "stretch"):
@@ -158,13 +167,13 @@ class ClassifierWordsFilter:
         return Query((known * weight[:, 0] / weight.sum(axis=1)).astype(np.float32))
 
     def score(self, params, query, images, candidates):
-        """P(text | crop), in [0, 1]."""
+        """P(text | crop) times the detector's score to ``score_power``, in [0, 1]."""
 
         def one(image, boxes):
             crops = crop_boxes(image[None], boxes[None], IMAGE_SIZE, fit=self.fit)[0]
             return jax.nn.softmax(EfficientNetLite0().apply({"params": params}, crops)) @ query
 
-        return _by_pictures(one, images, candidates)
+        return _by_pictures(one, images, candidates) * candidates.scores**self.score_power
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -60,6 +60,25 @@ def test_a_point_is_what_the_system_gives_on_its_own(small_scheme, small_picture
                 assert np.abs(result.pictures[point] - received * 255).max() <= 0.51
 
 
+def test_metrics_are_measured_in_a_box_of_their_own(small_scheme, small_pictures):
+    images, loc = small_pictures
+    elsewhere = np.tile(np.float32([24, 8, 12, 10]), (3, 2, 1))
+    elsewhere[2, 1, 2:] = 0  # a view without the object
+    result, same = run(small_scheme, small_pictures, metric_loc=elsewhere), run(small_scheme, small_pictures)
+    # What is sent depends on loc alone.
+    np.testing.assert_array_equal(result.mask, same.mask)
+    np.testing.assert_array_equal(result.pictures, same.pictures)
+    np.testing.assert_array_equal(result.metrics["mse"], same.metrics["mse"])
+    np.testing.assert_array_equal(result.has_object, [[True, True], [True, True], [True, False]])
+    inside = np.zeros((32, 32), bool)
+    inside[3:13, 18:30] = True
+    error = (result.pictures / 255.0 - images).astype(np.float64) ** 2
+    want = -10 * np.log10(error[:, :2, :, inside].mean((-2, -1)))
+    # The pictures are rounded to 8 bits.
+    np.testing.assert_allclose(result.metrics["psnr_inside_db"][0, :, :2], want, atol=0.05)
+    assert np.abs(same.metrics["psnr_inside_db"][0, :, :2] - want).min() > 0.05
+
+
 def test_realisations_differ_and_schemes_share_them(small_scheme, small_pictures):
     first = run(small_scheme, small_pictures)
     again = run(small_scheme, small_pictures)
@@ -154,6 +173,7 @@ def test_sharing_saves_channel_uses(small_scheme, small_pictures):
         (lambda s, p: run(s, p, snr_db=[]), "got 0, 2, 2 and"),
         (lambda s, p: run(s, p, num_realisations=0), "got 3, 2, 0 and"),
         (lambda s, p: run(s, (p[0][:0], p[1][:0])), r"\(0, 2, 32, 32, 3\)"),
+        (lambda s, p: run(s, p, metric_loc=p[1][:2]), r"metric_loc \(2, 2, 4\).*loc \(3, 2, 4\)"),
         (lambda s, p: run(s, (p[0][:, :, :16], p[1])), r"SystemConfig.image_size.*\(3, 2, 16, 32, 3\)"),
         (lambda s, p: Scheme(name="a", system=s.system, params=s.params, mask_prob=1.0), "Scheme.mask_prob.*1.0"),
         (lambda s, p: Scheme(name="a", system=s.system, params=s.params, epsilon=-0.1), "Scheme.epsilon.*-0.1"),

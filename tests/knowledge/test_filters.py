@@ -129,6 +129,18 @@ def test_classifier_words_tells_a_dog_from_a_bottle(classifier_words, shared_dat
         located = base.locate(both, text)
         assert located.filter == "classifier-words" and located.loc[0] == x
         assert ((located.candidates.similarity > 0) & (located.candidates.similarity < 1)).all()
+    # P(text | crop) times the root of the detector's score: a tenth of the score, a root of ten less.
+    unsure = detections._replace(scores=np.array([[0.05, 0.6]], np.float32))
+    weighed = KnowledgeBase(detect=told, params=unsure, goal_filter=classifier_words).locate(both, "the bottle")
+    ratio = weighed.candidates.similarity / located.candidates.similarity
+    np.testing.assert_allclose(ratio, [1, 0.1**0.5], rtol=1e-5)  # the best score comes first
+
+
+def test_score_power_is_checked():
+    words = ClassifierWordsFilter(None, None, None, score_power=0.0)
+    assert words.score_power == 0
+    with pytest.raises(ValueError, match="ClassifierWordsFilter.score_power must be >= 0, got -1"):
+        dataclasses.replace(words, score_power=-1)
 
 
 @pytest.mark.slow

@@ -202,6 +202,26 @@ def test_recipes_are_checked(tiny):
         run_detector_training(make_recipe(), packed, "unused")
 
 
+def test_a_phase_trains_on_the_pictures_of_its_source(tiny, tmp_path, monkeypatch):
+    seen = []
+
+    def train(*_, data, fingerprint, **__):
+        seen.append((data, fingerprint))
+        pytest.fail()
+
+    monkeypatch.setattr(detector, "train", train)
+    packed = squares()._replace(source=np.array(["voc/1", "aid/2", "voc/3", "voc"] * 2))
+    phase = dataclasses.replace(make_recipe().phases[0], source="voc/")
+    with pytest.raises(pytest.fail.Exception):
+        run_detector_training(make_recipe(phases=(phase,)), packed, tmp_path)
+    ((data, fingerprint),) = seen
+    for name in ("pictures", "boxes", "valid"):
+        np.testing.assert_array_equal(data[name], getattr(packed, name)[[0, 2, 4, 6]])
+    assert fingerprint["source"] == "voc/" and fingerprint["pictures"] == 4
+    with pytest.raises(ValueError, match="no picture whose name begins with DetectorPhase.source 'kitti'"):
+        run_detector_training(make_recipe(phases=(dataclasses.replace(phase, source="kitti"),)), packed, tmp_path)
+
+
 @pytest.mark.slow
 def test_the_real_network_learns_squares(tmp_path):
     from lvm_mtc.evaluation.detection import match_detections, recall_at

@@ -1,0 +1,55 @@
+"""The page about the knowledge base shows what its file of results says."""
+
+import json
+from pathlib import Path
+
+import pytest
+from knowledge_base_page import draw, fill_page, tables
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+RESULTS = json.loads((DOCS / "knowledge_base" / "results.json").read_text())
+PAGE = (DOCS / "knowledge_base.md").read_text()
+
+
+def test_page_and_results_agree():
+    assert fill_page(PAGE, tables(RESULTS)) == PAGE, "run experiments/knowledge_base.py --page-only"
+
+
+def test_a_number_that_drifted_is_seen():
+    value = RESULTS["detectors"][0]["ap50"]
+    other = RESULTS | {"detectors": [RESULTS["detectors"][0] | {"ap50": [value[0] + 0.001, *value[1:]]}]}
+    assert fill_page(PAGE, tables(other)) != PAGE
+
+
+def test_numbers_and_their_units():
+    found = tables(RESULTS)
+    row = RESULTS["detectors"][1]
+    value, low, high = row["recall_at_10"]
+    assert "| YOLOX-nano | 416 | " in found["detectors"]
+    assert f"{value:.3f} ({low:.2f} to {high:.2f})" in found["detectors"]
+    row = RESULTS["chain"][1]
+    mean, half = row["all"]["minus_annotated_db"]
+    assert f"{mean:.2f} ± {half:.2f}" in found["chain"] and row["masks"] in found["chain"]
+    assert found["filters"].splitlines()[-1].startswith("| any | clip | not measured")
+    measured = tables(RESULTS | {"filters": [RESULTS["filters"][0] | {"filter": "clip"}]})["filters"]
+    assert "not measured" not in measured
+
+
+@pytest.mark.parametrize(("value", "met"), [(0.75, "| yes |"), (0.7499, "| **no** |")])
+def test_a_bound_is_met_or_not(value, met):
+    rows = [RESULTS["detectors"][0] | {"recall_at_10": [value, value, value]}, *RESULTS["detectors"][1:]]
+    line = next(line for line in tables(RESULTS | {"detectors": rows})["bounds"].splitlines() if "recall@10" in line)
+    assert line.endswith(met)
+
+
+def test_a_page_with_other_places_is_refused():
+    page = "a\n<!-- table: one -->\nold\n<!-- end -->\nb\n"
+    assert fill_page(page, {"one": "| new |"}) == "a\n<!-- table: one -->\n| new |\n<!-- end -->\nb\n"
+    for wrong in (page * 2, page.replace("end", "and"), page.replace("one", "two"), "nothing"):
+        with pytest.raises(ValueError, match="the page has places for .*the tables are one"):
+            fill_page(wrong, {"one": ""})
+
+
+def test_figure_is_drawn(tmp_path):
+    draw(RESULTS, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes()[:4] == b"\x89PNG" and len(list(tmp_path.iterdir())) == 1
