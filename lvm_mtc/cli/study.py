@@ -46,7 +46,8 @@ def run_demo(options: argparse.Namespace) -> None:
     schemes = make_schemes(DEMO_SCHEMES, system, params)
     # One axis for AWGN and fading needs a convention that measures what arrives.
     links = [LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh")]
-    found = demo_views(DEMO_UAVS, system.config.image_size, camera_size=CAMERA_SIZE)
+    # Wide views, for what a detector finds are whole objects; the photographs' own boxes only aim them.
+    found = demo_views(DEMO_UAVS, system.config.image_size, box_fraction=0.02, camera_size=CAMERA_SIZE)
     nowhere = np.full_like(found.boxes, np.nan)
     views = Views(found.names, np.float32(found.views) / 255, found.cameras, nowhere)
     objects = find_objects(views, load_knowledge_base(), "")

@@ -13,7 +13,7 @@ needs_pictures = pytest.mark.skipif(importlib.util.find_spec("skimage") is None,
 
 @needs_pictures
 def test_the_object_covers_10_to_40_percent_of_every_view():
-    names, views, boxes = demo_views()
+    names, views, _, boxes = demo_views()
     assert len(names) >= 6 and views.shape == (len(names), 4, 96, 96, 3) and views.dtype == np.uint8
     covered = boxes[..., 2] * boxes[..., 3] / 96**2
     assert covered.min() >= 0.1 and covered.max() <= 0.4, covered
@@ -24,9 +24,20 @@ def test_the_object_covers_10_to_40_percent_of_every_view():
 @needs_pictures
 @pytest.mark.parametrize("num_uavs", [1, 2, 8, 10])
 def test_other_numbers_of_views_still_see_the_object(num_uavs):
-    _, views, boxes = demo_views(num_uavs, 32)
+    _, views, _, boxes = demo_views(num_uavs, 32)
     assert views.shape[1:3] == (num_uavs, 32)
     assert (boxes[..., 2] * boxes[..., 3]).min() > 0.02 * 32**2
+
+
+@needs_pictures
+def test_cameras_are_the_views_with_more_pixels_and_a_small_fraction_widens_both():
+    near, wide = (demo_views(2, 32, camera_size=128, **options) for options in ({}, {"box_fraction": 0.02}))
+    for found in (near, wide):
+        small = found.cameras.reshape(*found.cameras.shape[:2], 32, 4, 32, 4, 3).mean((3, 5))
+        assert found.cameras.shape == (*found.views.shape[:2], 128, 128, 3)
+        assert np.abs(small - found.views).mean() < 4
+    areas = [np.prod(found.boxes[..., 2:], axis=-1).mean(1) for found in (near, wide)]
+    assert np.all(areas[1] <= areas[0]) and np.median(areas[1] / areas[0]) < 0.8
 
 
 @needs_pictures
