@@ -148,6 +148,7 @@ def test_chunks_are_padded_and_put_together(small_scheme, small_pictures, monkey
 
 
 def test_points_compile_nothing_anew(small_scheme, small_pictures):
+    jax.clear_caches()  # all programs of a process share one cache, from which the other tests' may push these
     run(small_scheme, small_pictures)
     before = grid._send._cache_size(), grid._encode._cache_size(), grid._draw._cache_size()
     for other in (small_scheme, dataclasses.replace(small_scheme, mask_prob=0.4, epsilon=0.3)):

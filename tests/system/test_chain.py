@@ -311,7 +311,7 @@ def test_wrong_shapes_are_refused_with_both():
 @pytest.mark.parametrize(
     "field, value, message",
     [
-        ("variant", "huge", "SystemConfig.variant 'huge' is unknown; known: "),
+        ("variant", "giant", "SystemConfig.variant 'giant' is unknown; known: "),
         ("masking", "none", "SystemConfig.masking 'none' is unknown"),
         ("receiver", "x", "SystemConfig.receiver 'x' is unknown"),
         ("comparator", "x", "SystemConfig.comparator 'x' is unknown"),
