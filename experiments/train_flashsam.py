@@ -1,7 +1,7 @@
 r"""Trains the detector of ``experiments/configs/flashsam.py``, or goes on where the same command stopped.
 
-    python experiments/train_flashsam.py --data build/detection_256.npz --run-dir runs/flashsam \
-        --guide ../shared/data/weights/efficientnet_lite0_fp16.npz
+    python experiments/train_flashsam.py --data build/detection_256.npz build/detection_320.npz \
+        --run-dir runs/flashsam --guide ../shared/data/weights/efficientnet_lite0_fp16.npz
 
 The run folder holds a folder per phase: checkpoints, ``log.jsonl``, and at the end ``weights.npz``. Every few hundred
 steps the log has the scores on the held-out pictures: recall@10, the share of best boxes on an object, AP50.
@@ -23,6 +23,7 @@ from lvm_mtc.training import TrainingStopped
 from lvm_mtc.training.detector import DetectorRecipe, run_detector_training
 
 HERE = Path(__file__).resolve().parent
+DATA = [Path("build/detection_256.npz"), Path("build/detection_320.npz")]
 ABOUT = {
     "pictures_from": "voc2012_320, list train, annotated; imagenet1000_160 and aid150 where the teacher found objects",
     "teacher": "YOLOX-nano (Apache-2.0), its class-agnostic boxes with a score of 0.4 or more on the latter two",
@@ -52,17 +53,18 @@ def main(arguments: list[str] | None = None) -> int:
     """Trains; returns the exit status: 0, 2 after wrong input, 128 + signal after an orderly stop."""
     parser = argparse.ArgumentParser(description="Train the detector, or go on.")
     parser.add_argument("--config", type=Path, default=HERE / "configs" / "flashsam.py", help="the recipe")
-    parser.add_argument("--data", type=Path, default=Path("build/detection_256.npz"), help="packed pictures")
+    parser.add_argument("--data", type=Path, nargs="+", default=DATA, help="packed pictures, at each size needed")
     parser.add_argument("--run-dir", type=Path, default=Path("runs/flashsam"), help="folder of the run")
     parser.add_argument("--guide", type=Path, help="efficientnet_lite0_fp16.npz, where the recipe has a guide_weight")
     parser.add_argument("--set", dest="settings", type=assignment, action="append", default=[], metavar="NAME=VALUE")
     options = parser.parse_args(arguments)
     try:
         recipe = read_recipe(options.config, options.settings)
-        packed, held_out = (load_detection_set(options.data, name) for name in ("train", "val"))
+        packs = [load_detection_set(path, "train") for path in options.data]
+        held_out = max((load_detection_set(path, "val") for path in options.data), key=lambda v: v.pictures.shape[1])
         path = run_detector_training(
             recipe,
-            packed,
+            packs,
             options.run_dir,
             held_out=held_out,
             judge=judge_on(held_out),

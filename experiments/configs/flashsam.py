@@ -1,9 +1,10 @@
 r"""The shipped detector: FlashSAM-n, class-agnostic, on VOC photographs and pictures that a teacher labelled.
 
 python experiments/pack_detection.py --data ../shared/data --out build/detection_256.npz --size 256 --teacher
-python experiments/train_flashsam.py --data build/detection_256.npz --run-dir runs/flashsam \
+python experiments/pack_detection.py --data ../shared/data --out build/detection_320.npz --size 320
+python experiments/train_flashsam.py --data build/detection_256.npz build/detection_320.npz --run-dir runs/flashsam \
     --guide ../shared/data/weights/efficientnet_lite0_fp16.npz
-python experiments/export_flashsam.py --run-dir runs/flashsam --data build/detection_256.npz
+python experiments/export_flashsam.py --run-dir runs/flashsam --data build/detection_320.npz
 """
 
 from ml_collections import ConfigDict
@@ -42,11 +43,13 @@ def get_config() -> ConfigDict:
             variant="n",
             num_classes=1,
             # Most of the steps at a third of the cost; then at the size, and at last on the pictures, that it will be
-            # judged at: whole ones, annotated by hand.
+            # judged at: whole ones, annotated by hand, in all the pixels that they have.
             phases=[
                 _phase(128, 4000, 2e-3, 0.2, augmentation=dict(zoom=[0.8, 1.7])),
                 _phase(224, 3000, 1.2e-3, 0.02, augmentation=dict(zoom=[0.8, 1.8]), guide_weight=2.0, mosaic=0.4),
                 _phase(256, 1200, 6e-4, 0.02, augmentation=dict(zoom=[0.85, 1.35]), source="voc2012_320/"),
+                _phase(320, 1600, 1.2e-3, 0.05, augmentation=dict(zoom=[0.7, 1.6]), guide_weight=2.0, mosaic=0.3),
+                _phase(320, 400, 3e-4, 0.02, augmentation=dict(zoom=[0.85, 1.35])),
             ],
         )
     )

@@ -7,7 +7,7 @@ afterwards, for the very weights that are judged or shipped (the averaged ones),
 import dataclasses
 import importlib.metadata
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,7 @@ def make_detector_loss_fn(recipe: DetectorRecipe, phase: DetectorPhase, batch_st
 
 def run_detector_training(
     recipe: DetectorRecipe,
-    packed: DetectionSet,
+    packs: Sequence[DetectionSet],
     run_dir: str | Path,
     *,
     held_out: DetectionSet | None = None,
@@ -156,7 +156,7 @@ def run_detector_training(
 
     Args:
         recipe: The recipe.
-        packed: What to train on, packed at any size.
+        packs: What to train on, packed at one size or several: each phase takes the one that :func:`pack_for` names.
         run_dir: Folder with a subfolder per phase; each validation leaves its weights there, ``latest.npz``.
         held_out: Pictures to validate on, never trained on; None validates nothing.
         judge: ``(detections of held_out at the phase's size, size) -> numbers``, which are logged.
@@ -171,11 +171,13 @@ def run_detector_training(
         ValueError: if a label is not below ``num_classes``, or a phase wants a guide and there is none.
         Exception: as :func:`lvm_mtc.training.train`.
     """
-    _check_labels(recipe, packed)
+    for packed in packs:
+        _check_labels(recipe, packed)
     if guide is None and any(phase.guide_weight for phase in recipe.phases):
         raise ValueError("guide must hold the classifier's parameters: a phase of the recipe has a guide_weight")
     variables, path = init_detector(recipe), None
     for number, phase in enumerate(recipe.phases):
+        packed = pack_for(phase, packs)
         folder = Path(run_dir) / f"phase{number}_{phase.size}"
         validates = judge is not None and held_out is not None
         params = _run_phase(
@@ -192,6 +194,15 @@ def run_detector_training(
         path = folder / "weights.npz"
         save_weights(path, variables, describe(recipe, number, packed, about), dtype="float32")
     return path
+
+
+def pack_for(phase: DetectorPhase, packs: Sequence[DetectionSet]) -> DetectionSet:
+    """Of sets packed at several sizes, the smallest that a phase need not enlarge; else the largest."""
+    if not packs:
+        raise ValueError("packs must hold at least one set, got none")
+    sizes = [packed.pictures.shape[1] for packed in packs]
+    enough = [size for size in sizes if size >= phase.size]
+    return packs[sizes.index(min(enough) if enough else max(sizes))]
 
 
 def _run_phase(recipe, number, packed, variables, folder, *, guide, validate, progress) -> dict[str, Any]:
