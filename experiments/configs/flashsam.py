@@ -48,8 +48,8 @@ def get_config() -> ConfigDict:
                 _phase(128, 4000, 2e-3, 0.2, augmentation=dict(zoom=[0.8, 1.7])),
                 _phase(224, 3000, 1.2e-3, 0.02, augmentation=dict(zoom=[0.8, 1.8]), guide_weight=2.0, mosaic=0.4),
                 _phase(256, 1200, 6e-4, 0.02, augmentation=dict(zoom=[0.85, 1.35]), source="voc2012_320/"),
-                _phase(320, 1600, 1.2e-3, 0.05, augmentation=dict(zoom=[0.7, 1.6]), guide_weight=2.0, mosaic=0.3),
-                _phase(320, 400, 3e-4, 0.02, augmentation=dict(zoom=[0.85, 1.35])),
+                _phase(320, 1300, 1.2e-3, 0.05, augmentation=dict(zoom=[0.7, 1.6]), guide_weight=2.0, mosaic=0.3),
+                _phase(320, 300, 3e-4, 0.02, augmentation=dict(zoom=[0.85, 1.35])),
             ],
         )
     )
