@@ -18,6 +18,7 @@ CONFIG ?= experiments/configs/demo.py
 RUN_DIR ?= runs/demo
 TRAIN_ARGS ?=
 DETECTION ?= build/detection_256.npz
+DETECTION_320 ?= build/detection_320.npz
 DETECTOR_RUN_DIR ?= runs/flashsam
 
 # A version manager may put a `python3.12` on the PATH that only prints an error: ask each candidate to run.
@@ -87,8 +88,11 @@ $(DETECTION): | $(DEMO)
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -e '.[demo,detection]'
 	"$(BIN)/python" experiments/pack_detection.py --data "$(DATA)" --out "$(DETECTION)" --size 256 --teacher
 
-train-detector: $(DEMO) $(DETECTION) ## Train FlashSAM-n from the pictures and teachers in DATA= (some two hours on two cores)
-	"$(BIN)/python" experiments/train_flashsam.py --data "$(DETECTION)" --run-dir "$(DETECTOR_RUN_DIR)" \
+$(DETECTION_320): | $(DEMO)
+	"$(BIN)/python" experiments/pack_detection.py --data "$(DATA)" --out "$(DETECTION_320)" --size 320
+
+train-detector: $(DEMO) $(DETECTION) $(DETECTION_320) ## Train FlashSAM-n from the pictures and teachers in DATA= (some four hours on two cores)
+	"$(BIN)/python" experiments/train_flashsam.py --data "$(DETECTION)" "$(DETECTION_320)" --run-dir "$(DETECTOR_RUN_DIR)" \
 		--guide "$(DATA)/weights/efficientnet_lite0_fp16.npz"
 
 smoke: $(DEV) ## Import every module and run the shortest tests

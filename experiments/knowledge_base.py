@@ -24,7 +24,7 @@ import numpy as np
 from goal_filters import TEXTS, Source, as_candidates, measure_filters, measure_powers, share, similarities
 from judge_detectors import LARGE_PRIOR, as_json, center_boxes, detect_yolox, judge_flashsam, score
 from knowledge_base_page import draw, fill_page, tables
-from object_psnr import cut_squares, measure_chain
+from object_psnr import aim_at, cut_squares, measure_chain
 from tqdm import tqdm
 from yolox import COCO_CLASSES
 
@@ -190,12 +190,17 @@ def measure(used: Measured, data: Path, count: int | None, seed: int) -> dict[st
         "loc": measure_loc(locs, truth),
         "filters": [row for source in sources for row in measure_filters(source, truth)],
         "powers": measure_powers(used.words, on_training, training),
-        "chain": measure_masks(used, truth, seed),
+        **measure_masks(used, truth, seed),
     }  # fmt: skip
 
 
-def measure_masks(used: Measured, truth: DetectionSet, seed: int) -> list[dict[str, Any]]:
-    """The chain with masks that follow the knowledge base's boxes, found on the square at :data:`SIDE` pixels."""
+def measure_masks(used: Measured, truth: DetectionSet, seed: int) -> dict[str, list[dict[str, Any]]]:
+    """The chain with masks that follow the knowledge base's boxes, found on the square at :data:`SIDE` pixels.
+
+    Returns:
+        ``chain``: rows of :func:`measure_chain` for the largest object. ``chain_any``: likewise, where the score
+        filter's box says which object is measured, for without a text every object is a right answer.
+    """
     system, params = load_system(DEMO_WEIGHTS)
     size = system.config.image_size
     squares = cut_squares(truth, size)
@@ -207,8 +212,11 @@ def measure_masks(used: Measured, truth: DetectionSet, seed: int) -> list[dict[s
     chosen = {"score filter": candidates.boxes[:, 0],
               f"{used.words.name} for its class": candidates.boxes[np.arange(len(extents)), choice]}  # fmt: skip
     locs = {f"{used.name}, {name}": boxes * np.float32(size / SIDE) for name, boxes in chosen.items()}
+    by_score = f"{used.name}, score filter"
+    schemes = make_schemes(("object", "uniform"), system, params)
+    chosen_by_score = measure_chain(*schemes, aim_at(squares, locs[by_score]), {by_score: locs[by_score]}, seed=seed)
     locs["centre prior"] = np.tile(np.float32(center_prior(size, size)), (len(extents), 1))
-    return measure_chain(*make_schemes(("object", "uniform"), system, params), squares, locs, seed=seed)
+    return {"chain": measure_chain(*schemes, squares, locs, seed=seed), "chain_any": chosen_by_score}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -27,15 +27,17 @@ class Squares(NamedTuple):
     Attributes:
         whole: ``[M, S, S, 3]`` uint8, what the detector sees; S is the side of the packed pictures.
         views: ``[M, size, size, 3]`` uint8, what is sent.
-        boxes: ``[M, 4]`` float32, the object with the largest part in the square, ``(x, y, w, h)``, centre, pixels of
-            ``views``.
-        label: ``[M]`` int, its class.
+        boxes: ``[M, 4]`` float32, the object that is measured: the one with the largest part in the square; ``(x, y, w,
+            h)``, centre, pixels of ``views``.
+        objects: ``[M, T, 4]`` float32, all annotated objects, likewise; 0 where there is none.
+        label: ``[M]`` int, class of the object that is measured.
         alone: ``[M]`` bool, whether it is the picture's only annotated object.
     """
 
     whole: np.ndarray
     views: np.ndarray
     boxes: np.ndarray
+    objects: np.ndarray
     label: np.ndarray
     alone: np.ndarray
 
@@ -52,9 +54,24 @@ def cut_squares(truth: DetectionSet, size: int) -> Squares:
         picture, window = truth.pictures[i, :height, :width], fit_window(height, width, size)
         boxes = np.stack([box_in_window(box, window, (size, size))[0] for box in truth.boxes[i, truth.valid[i]]])
         largest = int(np.argmax(boxes[:, 2] * boxes[:, 3]))
+        objects = np.zeros((truth.boxes.shape[1], 4), np.float32)
+        objects[: len(boxes)] = boxes
         rows.append((fit_image(picture, truth.pictures.shape[1]), fit_image(picture, size), np.float32(boxes[largest]),
-                     truth.labels[i, largest], len(boxes) == 1))  # fmt: skip
+                     objects, truth.labels[i, largest], len(boxes) == 1))  # fmt: skip
     return Squares(*(np.stack(column) for column in zip(*rows, strict=True)))
+
+
+def aim_at(squares: Squares, loc: np.ndarray) -> Squares:
+    """Measures in each picture the annotated object that a box overlaps most; where it overlaps none, the largest.
+
+    Args:
+        squares: Pictures and objects; ``label`` is left as it is.
+        loc: ``[M, 4]``, ``(x, y, w, h)``, centre, pixels of the views.
+    """
+    overlap = [iou_matrix(box[None], objects)[0] for box, objects in zip(loc, squares.objects, strict=True)]
+    boxes = [objects[iou.argmax()] if iou.max() > 0 else largest
+             for iou, objects, largest in zip(overlap, squares.objects, squares.boxes, strict=True)]  # fmt: skip
+    return squares._replace(boxes=np.stack(boxes))
 
 
 def measure_chain(

@@ -187,12 +187,12 @@ def run_detector_training(
             variables,
             folder,
             guide=guide,
-            validate=_validation(recipe, number, packed, held_out, judge, folder, about) if validates else None,
+            validate=_validation(recipe, number, packs, held_out, judge, folder, about) if validates else None,
             progress=progress,
         )
         variables = finish(recipe, params, packed, phase.size)
         path = folder / "weights.npz"
-        save_weights(path, variables, describe(recipe, number, packed, about), dtype="float32")
+        save_weights(path, variables, describe(recipe, number, packs, about), dtype="float32")
     return path
 
 
@@ -290,14 +290,14 @@ def finish(recipe: DetectorRecipe, params: Mapping[str, Any], packed: DetectionS
     return jax.tree.map(np.asarray, {"params": dict(params), "batch_stats": stats})
 
 
-def _validation(recipe, number, packed, held_out, judge, folder, about) -> Callable:
+def _validation(recipe, number, packs, held_out, judge, folder, about) -> Callable:
     """Judges the averaged weights, and leaves them in ``latest.npz``."""
-    size = recipe.phases[number].size
+    size, packed = recipe.phases[number].size, pack_for(recipe.phases[number], packs)
 
     def validate(params, step):
         variables = finish(recipe, params, packed, size)
         found = run_detector(variables, held_out.pictures, size, variant=recipe.variant, num_classes=recipe.num_classes)
-        description = describe(recipe, number, packed, about) | {"unfinished": f"step {step}"}
+        description = describe(recipe, number, packs, about) | {"unfinished": f"step {step}"}
         save_weights(folder / "latest.npz", variables, description, dtype="float32")
         return judge(found, size)
 
@@ -310,7 +310,9 @@ def _check_labels(recipe: DetectorRecipe, packed: DetectionSet) -> None:
         raise ValueError(f"packed labels reach {largest}, but DetectorRecipe.num_classes is {recipe.num_classes}")
 
 
-def describe(recipe: DetectorRecipe, phase: int, packed: DetectionSet, about: Mapping[str, Any] | None) -> dict:
+def describe(
+    recipe: DetectorRecipe, phase: int, packs: Sequence[DetectionSet], about: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Where weights come from: recipe, data, seed and versions, as JSON."""
     packages = ("jax", "flax", "optax", "numpy")
     return {
@@ -319,18 +321,22 @@ def describe(recipe: DetectorRecipe, phase: int, packed: DetectionSet, about: Ma
         "phase": phase,
         "size": recipe.phases[phase].size,
         "seed": recipe.phases[0].train.seed,
-        "data": {
-            "pictures": len(packed.pictures),
-            "sum": int(packed.pictures.sum(dtype=np.uint64)),
-            "boxes": int(packed.valid.sum()),
-            **dict(about or {}),
-        },
+        "data": {"packs": [_summary(packed) for packed in packs], **dict(about or {})},
         "versions": {
             "lvm_mtc": lvm_mtc.__version__,
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in packages},
         },
         "device": jax.devices()[0].device_kind,
+    }
+
+
+def _summary(packed: DetectionSet) -> dict[str, int]:
+    return {
+        "size": packed.pictures.shape[1],
+        "pictures": len(packed.pictures),
+        "sum": int(packed.pictures.sum(dtype=np.uint64)),
+        "boxes": int(packed.valid.sum()),
     }
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from object_psnr import ANNOTATED, cut_squares, measure_chain
+from object_psnr import ANNOTATED, aim_at, cut_squares, measure_chain
 
 from lvm_mtc.data.resizing import resize_image
 from lvm_mtc.evaluation.grid import Scheme, run_grid
@@ -29,6 +29,15 @@ def test_the_object_is_the_largest_in_the_square(two_pictures):
     np.testing.assert_array_equal(squares.label, [two_pictures.labels[0, 0], two_pictures.labels[1, 1]])
     np.testing.assert_array_equal(squares.alone, [False, False])
     assert cut_squares(two_pictures, 48).alone.tolist() == [False, True]
+
+
+def test_the_object_that_a_box_means(two_pictures):
+    squares = cut_squares(two_pictures, 32)
+    np.testing.assert_allclose(squares.objects[0], [[8, 16, 10, 20], [24, 16, 10, 20], [0, 0, 0, 0]])
+    # On the second object of the first picture; beside the only one of the second.
+    aimed = aim_at(squares, np.float32([[21, 16, 10, 20], [2, 2, 2, 2]]))
+    np.testing.assert_allclose(aimed.boxes, [squares.objects[0, 1], squares.boxes[1]])
+    np.testing.assert_array_equal(aimed.views, squares.views)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from lvm_mtc.training.detector import (
     DetectorRecipe,
     export_detector,
     init_detector,
+    pack_for,
     run_detector_training,
 )
 from lvm_mtc.training.detector_inference import run_detector
@@ -89,7 +90,7 @@ def same(first, second):
 def finished(tiny, tmp_path_factory):
     run_dir, held_out = tmp_path_factory.mktemp("finished"), squares(3, seed=1)
     return run_detector_training(
-        make_recipe(), squares(), run_dir, held_out=held_out, judge=judge, about={"teacher": "none"}
+        make_recipe(), [squares()], run_dir, held_out=held_out, judge=judge, about={"teacher": "none"}
     )
 
 
@@ -102,28 +103,30 @@ def test_phases_follow_each_other_and_a_second_call_trains_no_further(finished, 
     first, second = (load_weights(run_dir / name / "weights.npz") for name in ("phase0_32", "phase1_64"))
     assert not same(first[0]["params"], second[0]["params"])
     assert (second[1]["phase"], second[1]["size"], second[1]["data"]["teacher"]) == (1, 64, "none")
+    (pack,) = second[1]["data"]["packs"]
+    assert pack == {"size": 64, "pictures": 8, "sum": int(squares().pictures.sum(dtype=np.int64)), "boxes": 8}
     assert from_dict(DetectorRecipe, second[1]["recipe"]) == make_recipe()
     assert load_weights(run_dir / "phase0_32" / "latest.npz")[1]["unfinished"] == "step 4"
     assert same(load_weights(run_dir / "phase0_32" / "latest.npz")[0], first[0]) and "unfinished" not in first[1]
 
     monkeypatch.setattr(detector, "detector_loss", lambda *_: pytest.fail("traced"))
-    again = run_detector_training(make_recipe(), squares(), run_dir)
+    again = run_detector_training(make_recipe(), [squares()], run_dir)
     assert same(load_weights(again)[0], second[0])
 
 
 def test_a_run_that_was_stopped_ends_where_an_undisturbed_one_does(finished, tmp_path):
-    run_detector_training(make_recipe(steps=(2, 2)), squares(), tmp_path / "part")
+    run_detector_training(make_recipe(steps=(2, 2)), [squares()], tmp_path / "part")
     # As a kill would leave it: the first phase has a checkpoint of step 2, the second does not exist.
     for path in sorted((tmp_path / "part" / "phase1_64").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
-    path = run_detector_training(make_recipe(), squares(), tmp_path / "part")
+    path = run_detector_training(make_recipe(), [squares()], tmp_path / "part")
     whole, parts = (load_weights(p)[0] for p in (finished, path))
     assert same(whole, parts)
 
 
 def test_other_pictures_are_refused_at_resumption(finished):
     with pytest.raises(CheckpointError, match="run.pictures was 8, now it is 9"):
-        run_detector_training(make_recipe(), squares(9), finished.parents[1])
+        run_detector_training(make_recipe(), [squares(9)], finished.parents[1])
 
 
 def test_boxes_come_back_in_the_pictures_pixels(finished):
@@ -195,11 +198,11 @@ def test_recipes_are_checked(tiny):
             DetectorPhase(size=64, train=train, **changes)
     guided = dataclasses.replace(make_recipe().phases[0], guide_weight=1.0)
     with pytest.raises(ValueError, match="guide must hold the classifier's parameters"):
-        run_detector_training(make_recipe(phases=(guided,)), squares(), "unused")
+        run_detector_training(make_recipe(phases=(guided,)), [squares()], "unused")
     packed = squares()
     packed.labels[3, 0] = 4
     with pytest.raises(ValueError, match="packed labels reach 4, but DetectorRecipe.num_classes is 1"):
-        run_detector_training(make_recipe(), packed, "unused")
+        run_detector_training(make_recipe(), [packed], "unused")
 
 
 def test_a_phase_trains_on_the_pictures_of_its_source(tiny, tmp_path, monkeypatch):
@@ -213,13 +216,22 @@ def test_a_phase_trains_on_the_pictures_of_its_source(tiny, tmp_path, monkeypatc
     packed = squares()._replace(source=np.array(["voc/1", "aid/2", "voc/3", "voc"] * 2))
     phase = dataclasses.replace(make_recipe().phases[0], source="voc/")
     with pytest.raises(pytest.fail.Exception):
-        run_detector_training(make_recipe(phases=(phase,)), packed, tmp_path)
+        run_detector_training(make_recipe(phases=(phase,)), [packed], tmp_path)
     ((data, fingerprint),) = seen
     for name in ("pictures", "boxes", "valid"):
         np.testing.assert_array_equal(data[name], getattr(packed, name)[[0, 2, 4, 6]])
     assert fingerprint["source"] == "voc/" and fingerprint["pictures"] == 4
     with pytest.raises(ValueError, match="no picture whose name begins with DetectorPhase.source 'kitti'"):
-        run_detector_training(make_recipe(phases=(dataclasses.replace(phase, source="kitti"),)), packed, tmp_path)
+        run_detector_training(make_recipe(phases=(dataclasses.replace(phase, source="kitti"),)), [packed], tmp_path)
+
+
+def test_a_phase_takes_the_pack_that_it_need_not_enlarge():
+    packs = [squares(1, size) for size in (96, 64, 32)]
+    phase = make_recipe().phases[0]
+    sizes = {size: pack_for(dataclasses.replace(phase, size=size), packs).pictures.shape[1] for size in (32, 64, 128)}
+    assert sizes == {32: 32, 64: 64, 128: 96}
+    with pytest.raises(ValueError, match="packs must hold at least one set"):
+        pack_for(phase, [])
 
 
 @pytest.mark.slow
@@ -231,7 +243,7 @@ def test_the_real_network_learns_squares(tmp_path):
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=20),
     )  # fmt: skip
     recipe = DetectorRecipe(phases=(DetectorPhase(size=64, train=train),), statistics_pictures=20)
-    variables, _ = load_weights(run_detector_training(recipe, squares(40), tmp_path))
+    variables, _ = load_weights(run_detector_training(recipe, [squares(40)], tmp_path))
     held_out = squares(20, seed=1)
 
     def recall(variables):
