@@ -7,7 +7,6 @@ pictures.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lvm_mtc import phy
-from lvm_mtc.evaluation import metrics
-from lvm_mtc.system import Encoded, Ledger, LinkConfig, OperatingPoint, Output, System, draw_channel, uav_keys
+from lvm_mtc.evaluation import programs
+from lvm_mtc.evaluation.programs import DrawShape, Items, SendProgram
+from lvm_mtc.system import Ledger, LinkConfig, System
 
 METRICS = ("psnr_db", "psnr_inside_db", "psnr_background_db", "ssim", "ssim_inside", "mse")
 
@@ -32,6 +31,7 @@ class Scheme:
         params: Its parameters.
         mask_prob: P_r in (0, 1); 0.5 chooses patches uniformly.
         epsilon: Threshold of the token comparator, linear, >= 0; 0 shares nothing.
+        swept: Which of the two a sweep over them changes; the scheme keeps its own value of the other.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Scheme:
     params: Any
     mask_prob: float = 0.25
     epsilon: float = 0.0
+    swept: tuple[str, ...] = ("mask_prob", "epsilon")
 
     def __post_init__(self):
         if not 0.0 < self.mask_prob < 1.0:
@@ -151,13 +152,16 @@ def chunks_of(num_groups: int, most: int) -> list[tuple[int, int, int]]:
 def _run_chunk(scheme, images, loc, metric_loc, key, link, points, num_realisations, progress):
     images, loc, metric_loc = (jnp.asarray(a, jnp.float32) for a in (images, loc, metric_loc))
     mask_key, channel_key = jax.random.split(key)
-    encoded = _encode(scheme.system, scheme.params, images, loc, mask_key, jnp.float32(scheme.mask_prob))
+    encoded = programs.encode(scheme.system, scheme.params, images, loc, mask_key, jnp.float32(scheme.mask_prob))
+    shape = DrawShape((link,), *images.shape[:2], ((encoded.tokens.shape[2], scheme.system.config.num_symbols),))
+    program = SendProgram(system=scheme.system, links=(link,), metrics=METRICS, pictures=True)
+    size = len(points[0])
+    zeros = np.zeros(size, np.int32)
+    items = Items(*points, epsilon=np.full(size, scheme.epsilon, np.float32), link=zeros, unit=zeros)
     found = []
     for realisation in range(num_realisations):
-        realisation_key = jax.random.fold_in(jax.random.clone(channel_key), realisation)
-        draws = _draw(link, *encoded.tokens.shape[:3], scheme.system.config.num_symbols, realisation_key)
-        result = _send(scheme.system, link, scheme.params, encoded, images, metric_loc, draws, points,
-                       jnp.float32(scheme.epsilon))
+        draws = programs.draw(shape, jax.random.clone(channel_key), np.array([realisation], np.uint32))
+        result = programs.send(program, scheme.params, encoded, images, metric_loc, draws, items)
         if realisation:
             result = result._replace(pictures=None)  # one realisation's are shown
         found.append(jax.device_get(result))
@@ -165,77 +169,15 @@ def _run_chunk(scheme, images, loc, metric_loc, key, link, points, num_realisati
     return jax.device_get(encoded), found
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _encode(system: System, params, images, loc, key, mask_prob) -> Encoded:
-    return system.encode(params, images, loc, uav_keys(key, images.shape[1]), OperatingPoint(mask_prob=mask_prob))
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
-def _draw(link: LinkConfig, batch: int, num_uavs: int, num_tokens: int, num_symbols: int, key) -> phy.LinkDraws:
-    # Apart from _send: the schemes that send equally many tokens share the program, whose compilation is slow.
-    return draw_channel(uav_keys(key, num_uavs), link, batch, num_tokens, num_symbols)
-
-
-class _Sent(NamedTuple):
-    """One realisation's results, leading axis P (points)."""
-
-    metrics: jax.Array
-    realised_snr: Any
-    ledger: Ledger
-    public_share: jax.Array
-    pictures: Any
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _send(system: System, link: LinkConfig, params, encoded: Encoded, images, metric_loc, draws, points, epsilon
-          ) -> _Sent:
-    inside = metrics.box_mask(metric_loc, *images.shape[2:4])
-    unused = jax.random.split(jax.random.key(0), images.shape[1])  # everything random is in draws
-
-    def send_point(point):
-        snr_db, csi_error_var = point
-        point = OperatingPoint(snr_db=snr_db, csi_error_var=csi_error_var, epsilon=epsilon)
-        out = system.transmit(params, encoded, unused, link, point, draws)
-        received = jnp.clip(out.images_hat, 0.0, 1.0)
-        snr = _realised_snr(out, link) if _measures_snr(system, link) else None
-        values = jnp.stack([
-            metrics.psnr(images, received),
-            metrics.psnr(images, received, inside),
-            metrics.psnr(images, received, ~inside),
-            metrics.ssim(images, received),
-            metrics.ssim(images, received, inside),
-            metrics.mse(images, received),
-        ])
-        return _Sent(values, snr, out.ledger, jnp.mean(out.public, axis=-1),
-                     jnp.round(received * 255).astype(jnp.uint8))
-
-    return jax.lax.map(send_point, points)
-
-
-def _measures_snr(system: System, link: LinkConfig) -> bool:
-    """Whether every stream is busy in every slot, as the conventions' averages assume, and H is at hand for each."""
-    return (link.topology == "broadcast" and link.block_length is None and system.config.masking == "budget"
-            and system.config.num_symbols % link.num_tx_ant == 0)
-
-
-def _realised_snr(out: Output, link: LinkConfig) -> jax.Array:
-    """SNR of the signals that were really sent, linear, from y - H x."""
-    symbols = jnp.where(out.sent.public[:, None, :, None], out.sent.common[:, None], out.sent.own)
-    x = phy.tokens_to_slots(symbols, link.num_tx_ant)
-    x = x.reshape(*x.shape[:2], -1, link.num_tx_ant)
-    # One H for the whole picture, or on a resource grid one for each slot.
-    received = x * out.link.h if link.is_awgn else jnp.sum(out.link.h * x[..., None, :], axis=-1)
-    return phy.db_to_linear(phy.measure_snr_db(x, received, out.link.y, convention=link.convention))
-
-
 def _join(scheme: Scheme, link: LinkConfig, points, metric_loc: np.ndarray, chunks) -> GridResult:
     """Puts chunks together along B and drops their padding."""
-    sent = [[realisation._replace(metrics=realisation.metrics[..., :count, :]) for realisation in found]
-            for (_, found), count in chunks]
-    stacked = np.concatenate([np.stack([one.metrics for one in found]) for found in sent], axis=-2).astype(np.float64)
     realised_snr = None
-    if _measures_snr(scheme.system, link):
-        realised_snr = 10 * np.log10(np.mean([one.realised_snr for found in sent for one in found], axis=0))
+    if programs.measures_snr(scheme.system, link):
+        realised_snr = 10 * np.log10(np.mean([one.realised_snr for (_, found), _ in chunks for one in found], axis=0))
+
+    def of_metric(name):
+        parts = [np.stack([one.metrics[name][..., :count, :] for one in found]) for (_, found), count in chunks]
+        return np.concatenate(parts, axis=-2).astype(np.float64)
 
     def of_group(*of_chunks):
         # What a group costs depends on the tokens alone, never on the point or the channel.
@@ -250,7 +192,7 @@ def _join(scheme: Scheme, link: LinkConfig, points, metric_loc: np.ndarray, chun
         link=link,
         snr_db=points[0].astype(np.float64),
         csi_error_var=points[1].astype(np.float64),
-        metrics={name: stacked[:, :, i] for i, name in enumerate(METRICS)},
+        metrics={name: of_metric(name) for name in METRICS},
         has_object=np.min(metric_loc[..., 2:], axis=-1) > 0,
         realised_snr_db=realised_snr,
         ledger=jax.tree.map(of_group, *(found[0].ledger for (_, found), _ in chunks)),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lvm_mtc.evaluation import grid, metrics
+from lvm_mtc.evaluation import grid, metrics, programs
 from lvm_mtc.evaluation.grid import Scheme, run_grid
 from lvm_mtc.system import LinkConfig, OperatingPoint, System, draw_channel, uav_keys
 
@@ -122,11 +122,11 @@ def test_realised_snr_over_all_antennas(small_scheme):
 
 def test_realised_snr_is_not_claimed_where_streams_are_silent(small_scheme):
     system = small_scheme.system
-    assert grid._measures_snr(system, LINK)
+    assert programs.measures_snr(system, LINK)
     for link in (LinkConfig(num_tx_ant=3, num_rx_ant=3), LinkConfig(block_length=4), LinkConfig(topology="joint")):
-        assert not grid._measures_snr(system, link)
+        assert not programs.measures_snr(system, link)
     bernoulli = System(dataclasses.replace(system.config, masking="bernoulli"))
-    assert not grid._measures_snr(bernoulli, LINK)
+    assert not programs.measures_snr(bernoulli, LINK)
 
 
 def test_chunks_are_padded_and_put_together(small_scheme, small_pictures, monkeypatch):
@@ -150,12 +150,12 @@ def test_chunks_are_padded_and_put_together(small_scheme, small_pictures, monkey
 def test_points_compile_nothing_anew(small_scheme, small_pictures):
     jax.clear_caches()  # all programs of a process share one cache, from which the other tests' may push these
     run(small_scheme, small_pictures)
-    before = grid._send._cache_size(), grid._encode._cache_size(), grid._draw._cache_size()
+    before = dict(programs.TRACES)
     for other in (small_scheme, dataclasses.replace(small_scheme, mask_prob=0.4, epsilon=0.3)):
         run(other, small_pictures, snr_db=[3.0, 5.0, 7.0], csi_error_var=[0.01, 0.2])
-    assert (grid._send._cache_size(), grid._encode._cache_size(), grid._draw._cache_size()) == before
+    assert programs.TRACES == before
     run(small_scheme, small_pictures, snr_db=[3.0])
-    assert grid._send._cache_size() == before[0] + 1, "another number of points is another program"
+    assert programs.TRACES == before | {"send": before["send"] + 1}, "another number of points is another program"
 
 
 def test_sharing_saves_channel_uses(small_scheme, small_pictures):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lvm_mtc.data.picture_codecs import best_fit
-from lvm_mtc.evaluation import digital, grid, modulation_coding, separation
+from lvm_mtc.evaluation import digital, modulation_coding, programs, separation
 from lvm_mtc.evaluation.digital import draw_pictures, frame_payload, mutual_information, send_bits, unframe_payload
 from lvm_mtc.evaluation.modulation_coding import SeparationScheme, select_pairs
 from lvm_mtc.evaluation.references import rate_distortion, separation_references
@@ -137,9 +137,10 @@ def test_scrambled_zeros_have_unit_power():
 
 def test_channel_is_the_token_systems():
     """Equal keys, equal fading and noise, where pictures take equally many slots: 4 tokens of 6 symbols, 2 a slot."""
-    ours = draw_pictures(RAYLEIGH, 3, 2, 12, jax.random.key(5))
-    theirs = grid._draw(RAYLEIGH, 3, 2, 4, 6, jax.random.key(5))
-    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    ours = draw_pictures(RAYLEIGH, 3, 2, 12, jax.random.fold_in(jax.random.key(5), 7))
+    shape = programs.DrawShape((RAYLEIGH,), 3, 2, ((4, 6),))
+    theirs, = programs.draw(shape, jax.random.key(5), np.array([7], np.uint32))
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[0]), ours, theirs)
 
 
 def test_mutual_information_of_qpsk():

@@ -1,0 +1,282 @@
+"""The compiled programs behind grids and sweeps: encode, draw, send. Nothing else here runs the chain.
+
+Items of a call, each a point with the number of a channel realisation, go through one body one after another
+(``lax.map``): what an item gives does not depend on its neighbours, on how many there are or on which device it runs.
+"""
+
+import collections
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+
+from lvm_mtc import phy
+from lvm_mtc.evaluation import metrics
+from lvm_mtc.evaluation.multi_scale import ms_ssim
+from lvm_mtc.system import Encoded, Ledger, LinkConfig, OperatingPoint, Output, Sent, System, draw_channel, uav_keys
+
+ITEMS_AXIS = "items"
+TRACES: collections.Counter = collections.Counter()
+"""How often each program was traced, which is how often it was compiled."""
+
+
+class Items(NamedTuple):
+    """What is to be sent, ``[num_items]`` each.
+
+    Attributes:
+        snr_db: dB under the link's convention.
+        csi_error_var: Linear.
+        epsilon: Threshold of the comparator, linear.
+        link: Number of the link, int32.
+        unit: Place of the channel realisation in the draws, int32.
+    """
+
+    snr_db: Any
+    csi_error_var: Any
+    epsilon: Any
+    link: Any
+    unit: Any
+
+
+class Arrived(NamedTuple):
+    """What became of items, leading axis ``num_items``.
+
+    Attributes:
+        metrics: Name to ``[num_items, batch, num_uavs]``.
+        realised_snr: ``[num_items]``, linear; NaN where it is not measured.
+        ledger: Every entry ``[num_items, batch]``.
+        public_share: ``[num_items, batch]``, share of the token slots that are public.
+        pictures: ``[num_items, batch, num_uavs, height, width, 3]`` uint8, or None.
+    """
+
+    metrics: dict[str, jax.Array]
+    realised_snr: jax.Array
+    ledger: Ledger
+    public_share: jax.Array
+    pictures: jax.Array | None
+
+
+class DrawShape(NamedTuple):
+    """What a draw is for.
+
+    Attributes:
+        links: The channels.
+        batch: Groups of pictures.
+        num_uavs: K.
+        sizes: (token slots, symbols per token) of every scheme; one that needs fewer slots takes the first ones.
+    """
+
+    links: tuple[LinkConfig, ...]
+    batch: int
+    num_uavs: int
+    sizes: tuple[tuple[int, int], ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SendProgram:
+    """The static part of sending.
+
+    Attributes:
+        system: The scheme's system.
+        links: The channels, one of which an item takes.
+        metrics: Names in ``MEASURES``.
+        pictures: Return the pictures too.
+        mesh: Devices over which the items are split, axis ``ITEMS_AXIS``; None for one.
+    """
+
+    system: System
+    links: tuple[LinkConfig, ...]
+    metrics: tuple[str, ...]
+    pictures: bool = False
+    mesh: Mesh | None = None
+
+
+class _Seen(NamedTuple):
+    """What the metrics are taken of."""
+
+    images: jax.Array
+    received: jax.Array
+    inside: jax.Array
+    out: Output
+
+
+class _Through(NamedTuple):
+    """What any link tells: SNR of its signals and, ``[batch, num_uavs]``, NMSE of its symbols; NaN: not measured."""
+
+    snr: jax.Array
+    nmse_symbols: jax.Array
+
+
+def _nmse_tokens(seen: _Seen) -> jax.Array:
+    valid = seen.out.valid[..., None]
+    sent, received = (jnp.where(valid, a, 0.0) for a in (seen.out.tokens_sent, seen.out.tokens_received))
+    return metrics.nmse(sent, received, axis=(-2, -1))
+
+
+MEASURES = {
+    "psnr_db": lambda seen: metrics.psnr(seen.images, seen.received),
+    "psnr_inside_db": lambda seen: metrics.psnr(seen.images, seen.received, seen.inside),
+    "psnr_background_db": lambda seen: metrics.psnr(seen.images, seen.received, ~seen.inside),
+    "ssim": lambda seen: metrics.ssim(seen.images, seen.received),
+    "ssim_inside": lambda seen: metrics.ssim(seen.images, seen.received, seen.inside),
+    "mse": lambda seen: metrics.mse(seen.images, seen.received),
+    "ssim_background": lambda seen: metrics.ssim(seen.images, seen.received, ~seen.inside),
+    "ms_ssim": lambda seen: ms_ssim(seen.images, seen.received),
+    "ms_ssim_inside": lambda seen: ms_ssim(seen.images, seen.received, seen.inside),
+    "ms_ssim_background": lambda seen: ms_ssim(seen.images, seen.received, ~seen.inside),
+    "nmse_tokens": _nmse_tokens,
+    "nmse_symbols": lambda seen: seen.out.link.nmse_symbols,
+    "evm": lambda seen: jnp.sqrt(seen.out.link.nmse_symbols),
+}
+"""Name to what is measured of each picture, ``[batch, num_uavs]``; received pictures are clipped to [0, 1]. Tokens are
+compared with those that were sent; symbols under the broadcast topology only, elsewhere NaN."""
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def encode(system: System, params, images, loc, key, mask_prob) -> Encoded:
+    """Pictures to tokens; see ``System.encode``."""
+    TRACES["encode"] += 1
+    return system.encode(params, images, loc, uav_keys(key, images.shape[1]), OperatingPoint(mask_prob=mask_prob))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def draw(shape: DrawShape, key: jax.Array, units: jax.Array) -> tuple[Any, ...]:
+    """Draws of several channel realisations for all links and schemes, one realisation after another.
+
+    Args:
+        shape: What for.
+        key: Of the channel; realisation u has ``fold_in(key, u)``.
+        units: Numbers of the realisations, ``[num_units]`` uint32.
+
+    Returns:
+        For each link what ``draw_channel`` gives, with a leading axis ``num_units``.
+    """
+    # Apart from send: the schemes share it, and its compilation is slow.
+    TRACES["draw"] += 1
+    keys = jax.vmap(lambda unit: jax.random.fold_in(key, unit))(units)
+    sizes = [_largest(shape, link) for link in shape.links]
+
+    def draw_one(key):
+        keys = uav_keys(key, shape.num_uavs)
+        return tuple(draw_channel(jax.random.clone(keys), link, shape.batch, *size)
+                     for link, size in zip(shape.links, sizes, strict=True))
+
+    return jax.lax.map(draw_one, keys)
+
+
+def draw_bytes(shape: DrawShape) -> int:
+    """Memory that the draws of one channel realisation take, bytes."""
+    drawn = [_shapes(shape, link, _largest(shape, link)) for link in shape.links]
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(drawn))
+
+
+def _largest(shape: DrawShape, link: LinkConfig) -> tuple[int, int]:
+    return max(shape.sizes, key=lambda size: _shapes(shape, link, size).noise.size)
+
+
+def _shapes(shape: DrawShape, link: LinkConfig, size: tuple[int, int]):
+    def draw_one():
+        return draw_channel(jax.random.split(jax.random.key(0), shape.num_uavs), link, shape.batch, *size)
+
+    return jax.eval_shape(draw_one)
+
+
+@dataclasses.dataclass(frozen=True)
+class _AnyLink(System):
+    """A system whose ``link`` is a tuple of links and the traced number of the one to take.
+
+    Only the channel stands in the program once a link; comparator, codecs and metrics are compiled once for all.
+    """
+
+    def receive(self, params, sent, key, link, point, draws):
+        (links, number), receive = link, super().receive
+
+        def receive_over(one, its_draws):
+            def branch():
+                tokens, reliability, out = receive(params, sent, key, one, point, its_draws)
+                return tokens, reliability, self._through(sent, one, out)
+
+            return branch
+
+        return _one_of(number, [receive_over(*pair) for pair in zip(links, draws, strict=True)])
+
+    def _ledger(self, sent, link, point):
+        (links, number), book = link, super()._ledger
+        return _one_of(number, [functools.partial(book, sent, one, point) for one in links])
+
+    def _through(self, sent: Sent, link: LinkConfig, out: phy.LinkOutput) -> _Through:
+        if link.topology != "broadcast":
+            return _Through(jnp.float32(jnp.nan), jnp.full(sent.own_gain.shape, jnp.nan))
+        symbols = jnp.where(sent.public[:, None, :, None], sent.common[:, None], sent.own)
+        on_air = (sent.public[:, None] | sent.private)[..., None]
+        x = phy.tokens_to_slots(jnp.where(on_air, symbols, 0), link.num_tx_ant)
+        x = x.reshape(*x.shape[:2], -1, link.num_tx_ant)
+        nmse = metrics.nmse(x, jnp.where(x == 0, 0, out.x_hat), axis=(-2, -1))
+        snr = _realised_snr(x, link, out) if measures_snr(self, link) else jnp.float32(jnp.nan)
+        return _Through(snr, nmse)
+
+
+def _one_of(number: jax.Array, branches):
+    return branches[0]() if len(branches) == 1 else jax.lax.switch(number, branches)
+
+
+def measures_snr(system: System, link: LinkConfig) -> bool:
+    """Whether every stream is busy in every slot, as the conventions' averages assume, and H is at hand for each."""
+    return (link.topology == "broadcast" and link.block_length is None and system.config.masking == "budget"
+            and system.config.num_symbols % link.num_tx_ant == 0)
+
+
+def _realised_snr(x: jax.Array, link: LinkConfig, out: phy.LinkOutput) -> jax.Array:
+    """SNR of the signals that were really sent, linear, from y - H x."""
+    # One H for the whole picture, or on a resource grid one for each slot.
+    received = x * out.h if link.is_awgn else jnp.sum(out.h * x[..., None, :], axis=-1)
+    return phy.db_to_linear(phy.measure_snr_db(x, received, out.y, convention=link.convention))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def send(program: SendProgram, params, encoded: Encoded, images, metric_loc, draws, items: Items) -> Arrived:
+    """Sends pictures that are encoded already, and measures what arrives.
+
+    Args:
+        program: The static part.
+        params: Of the system.
+        encoded: ``[batch, num_uavs, ...]``.
+        images: Originals, ``[batch, num_uavs, height, width, 3]`` float in [0, 1].
+        metric_loc: The box of "inside" and "background", ``[batch, num_uavs, 4]``.
+        draws: Of ``draw``.
+        items: What to send; with a mesh their number is a multiple of its devices.
+
+    Returns:
+        What arrived.
+    """
+    TRACES["send"] += 1
+    several = len(program.links) > 1
+    system = _AnyLink(program.system.config, program.system.execution)
+    inside = metrics.box_mask(metric_loc, *images.shape[2:4])
+    unused = jax.random.split(jax.random.key(0), images.shape[1])  # everything random is in draws
+    shape = DrawShape(program.links, *images.shape[:2], ())
+    size = encoded.tokens.shape[2], system.config.num_symbols
+    own = tuple(_shapes(shape, link, size) for link in program.links)
+
+    def send_one(params, encoded, images, inside, draws, item):
+        draws = jax.tree.map(lambda a, want: a[item.unit][tuple(map(slice, want.shape))], draws, own)
+        point = OperatingPoint(snr_db=item.snr_db, csi_error_var=item.csi_error_var, epsilon=item.epsilon)
+        link = program.links, item.link if several else 0
+        out = system.transmit(params, encoded, unused, link, point, draws)
+        received = jnp.clip(out.images_hat, 0.0, 1.0)
+        seen = _Seen(images, received, inside, out)
+        pictures = jnp.round(received * 255).astype(jnp.uint8) if program.pictures else None
+        values = {name: MEASURES[name](seen) for name in program.metrics}
+        return Arrived(values, out.link.snr, out.ledger, jnp.mean(out.public, axis=-1), pictures)
+
+    def send_all(params, encoded, images, inside, draws, items):
+        return jax.lax.map(functools.partial(send_one, params, encoded, images, inside, draws), items)
+
+    if program.mesh is not None:
+        whole, split = PartitionSpec(), PartitionSpec(ITEMS_AXIS)
+        send_all = jax.shard_map(send_all, mesh=program.mesh, in_specs=(*(whole,) * 5, split), out_specs=split,
+                                 check_vma=False)
+    return send_all(params, encoded, images, inside, draws, items)

@@ -1,0 +1,347 @@
+"""Runs a sweep: what is missing in a store is computed, point by point reproducible, and put there.
+
+Points that share pictures, masks and scheme go together: encoded once, sent over the same draws (common random numbers)
+at every point. An item, a point on one channel realisation, runs through the same compiled body whatever runs beside
+it, so a point that is computed alone, after a kill or on other devices has the same numbers, bit for bit.
+"""
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lvm_mtc.evaluation import programs
+from lvm_mtc.evaluation.grid import Scheme
+from lvm_mtc.evaluation.programs import Arrived, DrawShape, Items, SendProgram
+from lvm_mtc.evaluation.store import ResultStore
+from lvm_mtc.evaluation.sweep_plan import SweepSpec
+from lvm_mtc.evaluation.sweep_rows import Samples, make_point, stopping_half_width
+from lvm_mtc.system import Encoded
+
+_ITEMS_AT_ONCE = 32
+_UNITS_AT_ONCE = 16
+_POINTS_AT_ONCE = 128
+_GROUP = ("num_uavs", "seed", "scheme", "mask_prob")
+
+Coordinates = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a sweep may use. It changes no number.
+
+    Attributes:
+        memory_budget: For the draws that are in memory together, bytes; networks and pictures come on top.
+        num_devices: Devices over which items are split; None: all that there are.
+    """
+
+    memory_budget: int = 2**30
+    num_devices: int | None = None
+
+    def __post_init__(self):
+        if self.memory_budget < 1:
+            raise ValueError(f"Resources.memory_budget must be >= 1 byte, got {self.memory_budget!r}")
+        if self.num_devices is not None and not 1 <= self.num_devices <= jax.device_count():
+            raise ValueError(f"Resources.num_devices must lie in 1 ... {jax.device_count()}, the devices that there "
+                             f"are, got {self.num_devices!r}")
+
+    def mesh(self) -> jax.sharding.Mesh | None:
+        """The devices; None for one."""
+        count = jax.device_count() if self.num_devices is None else self.num_devices
+        return jax.sharding.Mesh(jax.devices()[:count], (programs.ITEMS_AXIS,)) if count > 1 else None
+
+    def items_per_call(self) -> int:
+        """Items of a call, the same for all calls."""
+        mesh = self.mesh()
+        return _ITEMS_AT_ONCE * (1 if mesh is None else mesh.size)
+
+    def units_per_draw(self, shape: DrawShape) -> int:
+        """Channel realisations that are drawn together.
+
+        Raises:
+            ValueError: if not even one fits into the budget.
+        """
+        of_one = programs.draw_bytes(shape)
+        if of_one > self.memory_budget:
+            raise ValueError(f"Resources.memory_budget {self.memory_budget} bytes is less than one channel realisation "
+                             f"of {shape.batch} x {shape.num_uavs} pictures takes, {of_one}: raise it, or lower "
+                             "SweepSpec.pictures_per_step")
+        return min(self.memory_budget // of_one, _UNITS_AT_ONCE)
+
+
+class Progress(NamedTuple):
+    """Where a sweep is.
+
+    Attributes:
+        points_done: Points that are in the store.
+        points: Points of the sweep.
+        items_done: Items, points times channel realisations, that this run has sent.
+        items: Of this run at most; fewer where points stop early.
+        seconds_left: At the pace so far; None at the beginning.
+    """
+
+    points_done: int
+    points: int
+    items_done: float
+    items: int
+    seconds_left: float | None
+
+
+def run_sweep(
+    spec: SweepSpec,
+    store: ResultStore,
+    *,
+    resources: Resources = Resources(),
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> str:
+    """Computes what a store lacks of a sweep.
+
+    Every point is stored as soon as it is complete, so that a run that is killed goes on from there. Several runs may
+    share a store.
+
+    Args:
+        spec: The sweep.
+        store: Where points go.
+        resources: Memory and devices.
+        progress: Called after each part of the work, with where the sweep is.
+
+    Returns:
+        The sweep's key in the store.
+
+    Raises:
+        StoreError: if the store cannot be written to.
+        ValueError: what the system refuses, or if the memory budget is too small.
+    """
+    config = spec.config()
+    key = store.register(config)
+    wanted = list(spec.coordinates())
+    missing = store.missing(key, wanted)
+    state = _Clock(len(wanted), len(wanted) - len(missing), len(missing) * spec.stopping.max_units, progress)
+    links = {link.fading: link for link in spec.links}
+    for _, group in itertools.groupby(missing, key=_group_of):
+        runner = None
+        for batch in _batched(group):
+            # Another run may have been faster.
+            left = store.missing(key, batch)
+            state.skip(len(batch) - len(left), spec.stopping.max_units)
+            if not left:
+                continue
+            runner = runner or _Group(spec, left[0], resources)
+            for done in runner.measure(left, state.advance):
+                store.add(
+                    make_point(spec, key, at, links[at["channel"]], spec.pictures[at["num_uavs"]], samples)
+                    for at, samples in done
+                )
+                state.finish([len(samples.realised_snr) for _, samples in done], spec.stopping.max_units)
+    return key
+
+
+def sample_points(
+    spec: SweepSpec, points: Iterable[Coordinates], *, resources: Resources = Resources()
+) -> list[Samples]:
+    """What was measured of points unit by unit, as a sweep measures it, for comparisons by pairs.
+
+    Units and pictures of two points of one K and seed stand beside each other: same masks (for one P_r), same channels.
+
+    Args:
+        spec: The sweep.
+        points: Coordinates, as ``spec.coordinates`` yields them.
+        resources: Memory and devices.
+
+    Returns:
+        Samples in the order of ``points``.
+    """
+    points = list(points)
+    found: dict[int, Samples] = {}
+    numbered = sorted(enumerate(points), key=lambda pair: str(_group_of(pair[1])))
+    for _, group in itertools.groupby(numbered, key=lambda pair: _group_of(pair[1])):
+        numbers, members = zip(*group, strict=True)
+        places = {id(at): number for number, at in zip(numbers, members, strict=True)}
+        for done in _Group(spec, members[0], resources).measure(members, lambda _: None):
+            found |= {places[id(at)]: samples for at, samples in done}
+    return [found[number] for number in range(len(points))]
+
+
+def _group_of(at: Coordinates) -> tuple:
+    return tuple(at[name] for name in _GROUP)
+
+
+def _batched(points: Iterable[Coordinates]) -> Iterator[tuple[Coordinates, ...]]:
+    points = iter(points)
+    while batch := tuple(itertools.islice(points, _POINTS_AT_ONCE)):
+        yield batch
+
+
+class _Clock:
+    """Counts what is done, and estimates what is left."""
+
+    def __init__(self, points: int, points_done: int, items: int, report: Callable[[Progress], None]):
+        self._points, self._points_done, self._items, self._report = points, points_done, items, report
+        self._items_done, self._start = 0, time.monotonic()
+
+    def advance(self, items: float) -> None:
+        self._items_done += items
+        self._tell()
+
+    def skip(self, points: int, most_units: int) -> None:
+        self._points_done += points
+        self._items -= points * most_units
+
+    def finish(self, units: Sequence[int], most_units: int) -> None:
+        self._points_done += len(units)
+        self._items -= sum(most_units - count for count in units)
+        self._tell()
+
+    def _tell(self) -> None:
+        left = None
+        if self._items_done:
+            left = (time.monotonic() - self._start) / self._items_done * (self._items - self._items_done)
+        self._report(Progress(self._points_done, self._points, self._items_done, self._items, left))
+
+
+class _Group:
+    """Points that share pictures, seed, scheme and P_r: encoded once, when they are first measured."""
+
+    def __init__(self, spec: SweepSpec, at: Coordinates, resources: Resources):
+        self._spec, self._at = spec, at
+        self._pictures = spec.pictures[at["num_uavs"]]
+        self._scheme: Scheme = next(scheme for scheme in spec.schemes if scheme.name == at["scheme"])
+        self._draw_shape = spec.draw_shape(at["num_uavs"])
+        self._units_per_draw = resources.units_per_draw(self._draw_shape)
+        self._items_per_call = resources.items_per_call()
+        self._program: SendProgram = spec.send_program(self._scheme, resources.mesh())
+        self._numbers = {link.fading: number for number, link in enumerate(spec.links)}
+        self._steps = [self._encode(*step) for step in enumerate(spec.steps(at["num_uavs"]))]
+
+    def _encode(self, number: int, step: tuple[int, int, int]) -> "_Step":
+        start, stop, size = step
+        take = np.minimum(np.arange(start, start + size), stop - 1)
+        key = jax.random.fold_in(jax.random.key(self._at["seed"]), number)
+        mask_key, channel_key = jax.random.split(key)
+        metric_loc = self._pictures.loc if self._pictures.metric_loc is None else self._pictures.metric_loc
+        images, loc, metric_loc = (
+            jnp.asarray(a[take], jnp.float32) for a in (self._pictures.images, self._pictures.loc, metric_loc)
+        )
+        encoded = programs.encode(
+            self._scheme.system, self._scheme.params, images, loc, mask_key, jnp.float32(self._at["mask_prob"])
+        )
+        return _Step(encoded, images, metric_loc, channel_key, stop - start)
+
+    def measure(
+        self, points: Sequence[Coordinates], advance: Callable[[float], None]
+    ) -> Iterator[list[tuple[Coordinates, Samples]]]:
+        """Measures until every point has had enough; yields those that have, as soon as they have.
+
+        Args:
+            points: Of this group.
+            advance: Called with the number of items that were sent.
+        """
+        rule, units = self._spec.stopping, 0
+        blocks: dict[int, list[Samples]] = {number: [] for number in range(len(points))}
+        while blocks:
+            until = units + rule.next_units(units)
+            active = [points[number] for number in blocks]
+            for start in range(units, until, self._units_per_draw):
+                found = self._send(active, range(start, min(start + self._units_per_draw, until)), advance)
+                for kept, samples in zip(blocks.values(), found, strict=True):
+                    kept.append(samples)
+            units, done = until, []
+            for number in list(blocks):
+                joined = _join(blocks[number])
+                half_width = stopping_half_width(self._spec, self._pictures, joined.metrics[self._spec.stop_metric])
+                if rule.is_done(units, half_width):
+                    done.append((points[number], joined))
+                    del blocks[number]
+                else:
+                    blocks[number] = [joined]
+            if done:
+                yield done
+
+    def _send(self, points: Sequence[Coordinates], units: range, advance: Callable[[float], None]) -> list[Samples]:
+        """What is measured of each point on some channel realisations."""
+        numbers = np.uint32(np.minimum(np.arange(self._units_per_draw) + units.start, units[-1]))
+        items = self._items(points, len(units))
+        parts = []
+        for step in self._steps:
+            draws = programs.draw(self._draw_shape, jax.random.clone(step.channel_key), numbers)
+            calls = []
+            for start in range(0, len(items.unit), self._items_per_call):
+                stop = min(start + self._items_per_call, len(items.unit))
+                take = np.minimum(np.arange(start, start + self._items_per_call), stop - 1)
+                some = Items(*(column[take] for column in items))
+                found = programs.send(self._program, self._scheme.params, step.encoded, step.images, step.metric_loc,
+                                      draws, some)
+                calls.append(jax.device_get(found))
+                advance((stop - start) / len(self._steps))
+            parts.append(_arrived(calls, len(points), len(units), step.count))
+        return [_samples(of_point, self._steps) for of_point in zip(*parts, strict=True)]
+
+    def _items(self, points: Sequence[Coordinates], num_units: int) -> Items:
+        """Every point on every unit, units fastest."""
+
+        def column(values, dtype):
+            return np.repeat(np.asarray(values, dtype), num_units)
+
+        return Items(
+            *(column([at[name] for at in points], np.float32) for name in ("snr_db", "csi_error_var", "epsilon")),
+            column([self._numbers[at["channel"]] for at in points], np.int32),
+            np.tile(np.arange(num_units, dtype=np.int32), len(points)),
+        )
+
+
+class _Step(NamedTuple):
+    """Groups of pictures that go through the networks together."""
+
+    encoded: Encoded
+    images: jax.Array
+    metric_loc: jax.Array
+    channel_key: jax.Array
+    count: int  # the rest is padding
+
+
+def _arrived(calls: Sequence[Arrived], num_points: int, num_units: int, count: int) -> list[Arrived]:
+    """Each point's part of some calls; metrics ``[num_units, count, K]``, what a group costs ``[count]``."""
+
+    def join(*parts):
+        whole = np.concatenate(parts)[: num_points * num_units]
+        return whole.reshape(num_points, num_units, *whole.shape[1:])
+
+    joined = jax.tree.map(join, *calls)
+    return [
+        Arrived(
+            {name: values[number, :, :count] for name, values in joined.metrics.items()},
+            joined.realised_snr[number],
+            jax.tree.map(lambda a, i=number: a[i, 0, :count], joined.ledger),  # the tokens alone decide it
+            joined.public_share[number, 0, :count],
+            None,
+        )
+        for number in range(num_points)
+    ]
+
+
+def _samples(parts: Sequence[Arrived], steps: Sequence[_Step]) -> Samples:
+    """A point's pictures, step after step."""
+
+    def of_encoder(name):
+        return np.concatenate([np.asarray(getattr(step.encoded, name))[: step.count] for step in steps])
+
+    return Samples(
+        {name: np.concatenate([part.metrics[name] for part in parts], axis=1) for name in parts[0].metrics},
+        np.mean([part.realised_snr for part in parts], axis=0),
+        jax.tree.map(lambda *a: np.concatenate(a), *(part.ledger for part in parts)),
+        np.concatenate([part.public_share for part in parts]),
+        of_encoder("keep_rate_inside"),
+        of_encoder("keep_rate_outside"),
+    )
+
+
+def _join(blocks: Sequence[Samples]) -> Samples:
+    """Units one after another."""
+    first = blocks[0]
+    metrics = {name: np.concatenate([block.metrics[name] for block in blocks]) for name in first.metrics}
+    return first._replace(metrics=metrics, realised_snr=np.concatenate([block.realised_snr for block in blocks]))

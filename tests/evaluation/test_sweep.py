@@ -1,0 +1,199 @@
+"""The sweep engine: against the grid, against single points, after kills, and two at a time."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from lvm_mtc.evaluation import programs
+from lvm_mtc.evaluation.grid import run_grid
+from lvm_mtc.evaluation.points import StoreError
+from lvm_mtc.evaluation.programs import draw_bytes
+from lvm_mtc.evaluation.stopping import StoppingRule
+from lvm_mtc.evaluation.store import ResultStore
+from lvm_mtc.evaluation.sweep import Resources, run_sweep, sample_points
+from lvm_mtc.evaluation.sweep_plan import Pictures, SweepSpec
+from lvm_mtc.system import LinkConfig
+
+LINKS = tuple(LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh"))
+METRICS = ("psnr_db", "psnr_inside_db", "mse", "nmse_symbols")
+
+
+@pytest.fixture(scope="module")
+def spec(fast_compile, small_scheme, small_pictures):
+    uniform = dataclasses.replace(small_scheme, name="uniform masking", mask_prob=0.5, swept=())
+    return SweepSpec(
+        schemes=(small_scheme, uniform), links=LINKS, pictures={2: Pictures(*small_pictures)}, snr_db=(0.0, 10.0, 20.0),
+        csi_error_var=(0.0, 0.05), stopping=StoppingRule(target_half_width=None, max_units=6), metrics=METRICS,
+        pictures_per_step=4,
+    )
+
+
+@pytest.fixture(scope="module")
+def stored(spec, tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweep") / "sweep.sqlite"
+    before, seen = dict(programs.TRACES), []
+    with ResultStore(path) as store:
+        key = run_sweep(spec, store, progress=seen.append)
+        points = store.read(key)
+    traces = {name: programs.TRACES[name] - before.get(name, 0) for name in ("encode", "draw", "send")}
+    return path, points, traces, seen
+
+
+def rows(path):
+    with ResultStore(path, create=False) as store:
+        return store.read()
+
+
+def test_every_point_is_stored_once(spec, stored):
+    _, points, _, _ = stored
+    wanted = list(spec.coordinates())
+    assert len(wanted) == 2 * 2 * 3 * 2 == len(points)
+    assert all(point.coordinates in wanted for point in points)
+    assert {point.metrics["psnr_db"].count for point in points} == {6}
+
+
+def test_schemes_channels_and_points_share_three_programs(spec, stored):
+    assert stored[2] == {"encode": 1, "draw": 1, "send": 1}
+    assert spec.num_programs() == 3
+
+
+def test_progress_ends_where_everything_is_done(stored):
+    seen = stored[3]
+    assert seen[-1].points_done == seen[-1].points == 24
+    np.testing.assert_allclose([seen[-1].items_done, seen[-1].items], 24 * 6)
+    assert np.all(np.diff([one.items_done for one in seen]) >= 0)
+    assert abs(seen[-1].seconds_left) < 1e-6
+
+
+def test_means_and_intervals_are_the_grids(spec, stored, small_pictures):
+    """The grid makes a chunk's key from its own: chunks 0 and 1 of it are the steps of the sweep with seed 0."""
+    images, loc = small_pictures
+    for scheme in spec.schemes:
+        for link in LINKS:
+            found = run_grid(scheme, images, loc, jax.random.key(0), link, snr_db=spec.snr_db,
+                             csi_error_var=spec.csi_error_var, num_realisations=6, max_pictures=4)
+            of_units = found.metrics["psnr_db"].mean(axis=(2, 3))
+            for number, (snr_db, csi_error_var) in enumerate(zip(found.snr_db, found.csi_error_var, strict=True)):
+                point = at(stored[1], scheme=scheme.name, channel=link.fading, snr_db=snr_db,
+                           csi_error_var=pytest.approx(csi_error_var))
+                measured = point.metrics["psnr_db"]
+                np.testing.assert_allclose(measured.mean, of_units[:, number].mean(), rtol=1e-5)
+                # 2.5706 is Student's quantile for 5 degrees of freedom.
+                want = 2.5706 * of_units[:, number].std(ddof=1) / np.sqrt(6)
+                np.testing.assert_allclose(measured.half_width, want, rtol=1e-3)
+                np.testing.assert_allclose(point.realised_snr_db, found.realised_snr_db[number], atol=1e-4)
+                np.testing.assert_allclose(point.ledger["channel_uses"], found.ledger.channel_uses().mean() / 2)
+
+
+def at(points, **coordinates):
+    found, = (p for p in points if all(p.coordinates[name] == value for name, value in coordinates.items()))
+    return found
+
+
+@pytest.mark.parametrize("devices", [1, 2, 8])
+def test_any_point_alone_has_the_same_bits(spec, stored, devices):
+    wanted = [{"scheme": "object first", "channel": "rayleigh", "snr_db": 10, "csi_error_var": 0.05},
+              {"scheme": "uniform masking", "channel": "awgn", "snr_db": 20, "csi_error_var": 0}]
+    for place in wanted:
+        coordinates = {name: (value,) for name, value in place.items() if name in ("snr_db", "csi_error_var")}
+        alone = dataclasses.replace(spec, **coordinates)
+        point = at(stored[1], **place)
+        chosen = [one for one in alone.coordinates() if one["scheme"] == place["scheme"]
+                  and one["channel"] == place["channel"]]
+        samples, = sample_points(alone, chosen, resources=Resources(num_devices=devices))
+        of_units = np.float64(samples.metrics["psnr_db"]).reshape(6, -1).mean(axis=-1)
+        assert of_units.mean() == point.metrics["psnr_db"].mean
+
+
+def test_memory_budget_changes_no_number(spec, stored, tmp_path):
+    one = draw_bytes(spec.draw_shape(2))
+    assert Resources(memory_budget=one).units_per_draw(spec.draw_shape(2)) == 1
+    assert Resources(memory_budget=5 * one - 1).units_per_draw(spec.draw_shape(2)) == 4
+    with pytest.raises(ValueError, match=f"memory_budget {one - 1} bytes .* takes, {one}"):
+        Resources(memory_budget=one - 1).units_per_draw(spec.draw_shape(2))
+    with ResultStore(tmp_path / "small.sqlite") as store:
+        key = run_sweep(spec, store, resources=Resources(memory_budget=4 * one))
+        assert store.read(key) == stored[1]
+
+
+def test_draws_are_counted_in_bytes(spec):
+    shape = spec.draw_shape(2)
+    drawn = programs.draw(shape, jax.random.key(0), np.arange(3, dtype=np.uint32))
+    assert draw_bytes(shape) * 3 == sum(leaf.nbytes for leaf in jax.tree.leaves(drawn))
+
+
+def test_only_what_is_missing_is_computed(spec, stored, tmp_path):
+    path = tmp_path / "part.sqlite"
+    part = dataclasses.replace(spec, snr_db=(10.0,), schemes=spec.schemes)
+    seen = []
+    with ResultStore(path) as store:
+        run_sweep(part, store)
+        key = run_sweep(spec, store, progress=seen.append)
+        assert store.read(key) == stored[1]
+        before = sum(programs.TRACES.values())
+        run_sweep(spec, store, progress=seen.append)
+    assert seen[0].points_done == 8 and seen[-1].points_done == 24
+    assert sum(programs.TRACES.values()) == before
+
+
+def test_a_store_with_other_numbers_is_refused(spec, stored, tmp_path):
+    changed = [dataclasses.replace(p, snr_db=p.snr_db + 1) for p in stored[1][:1]]
+    with ResultStore(tmp_path / "other.sqlite") as store:
+        store.register(spec.config())
+        store.add(changed)
+        with pytest.raises(StoreError, match="other numbers"):
+            store.add(stored[1])
+
+
+def test_points_stop_when_their_interval_is_narrow(spec, small_scheme):
+    rule = StoppingRule(target_half_width=0.15, max_units=48, min_units=8, check_every=8)
+    adaptive = dataclasses.replace(spec, stopping=rule, schemes=(small_scheme,), csi_error_var=(0.0,))
+    points = list(adaptive.coordinates())
+    found = sample_points(adaptive, points)
+    counts = [len(samples.realised_snr) for samples in found]
+    assert min(counts) == 8 and max(counts) > 8
+    assert all(count in range(8, 49, 8) for count in counts)
+    # Alone it stops where it stops among others, with the same numbers.
+    longest = int(np.argmax(counts))
+    alone, = sample_points(adaptive, [points[longest]])
+    np.testing.assert_array_equal(alone.metrics["psnr_db"], found[longest].metrics["psnr_db"])
+
+
+def test_common_draws_narrow_the_interval_of_a_difference(spec, small_scheme):
+    """Neighbouring SNRs of one scheme; the pairs are the same channels."""
+    near = dataclasses.replace(
+        spec, snr_db=(10.0, 12.0), csi_error_var=(0.0,), links=LINKS[1:], schemes=(small_scheme,),
+        stopping=StoppingRule(target_half_width=None, max_units=32),
+    )
+    low, high = (np.float64(samples.metrics["psnr_db"]).mean(axis=(1, 2)) for samples in
+                 sample_points(near, near.coordinates()))
+    independent = np.sqrt(low.var(ddof=1) + high.var(ddof=1))
+    assert (high - low).std(ddof=1) < independent / 3
+
+
+def test_wrong_sweeps_name_the_field(spec, small_scheme):
+    for field, value, message in (
+        ("snr_db", (), "SweepSpec.snr_db is empty"),
+        ("snr_db", (1.0, 1.0), "SweepSpec.snr_db holds a value twice: 1.0, 1.0"),
+        ("snr_db", (float("nan"),), "SweepSpec.snr_db must be finite, got nan"),
+        ("csi_error_var", (-0.1,), "SweepSpec.csi_error_var must be finite and >= 0, got -0.1"),
+        ("epsilon", (-1.0,), "SweepSpec.epsilon must be finite and >= 0, got -1.0"),
+        ("mask_prob", (1.0,), r"SweepSpec.mask_prob must lie in \(0, 1\), got 1.0"),
+        ("seeds", (-1,), "SweepSpec.seeds must be whole numbers"),
+        ("metrics", ("psnr",), "metric 'psnr'"),
+        ("stop_metric", "ssim", "SweepSpec.stop_metric 'ssim' must be one of"),
+        ("pictures_per_step", 0, "SweepSpec.pictures_per_step must be >= 1, got 0"),
+        ("random_pictures", True, "SweepSpec.random_pictures needs four groups of pictures or more, got 3"),
+        ("schemes", (small_scheme, small_scheme), "SweepSpec.schemes holds a value twice: object first, object first"),
+        ("links", (LINKS[0], dataclasses.replace(LINKS[1], convention="esno")), "SweepSpec.links must share"),
+        ("pictures", {3: spec.pictures[2]}, r"SweepSpec.pictures\[3\].images must be \[B, 3,"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            dataclasses.replace(spec, **{field: value})
+    for options, message in (({"memory_budget": 0}, "memory_budget must be >= 1 byte, got 0"),
+                             ({"num_devices": 9}, "num_devices must lie in 1 ... 8, .* got 9"),
+                             ({"num_devices": 0}, "num_devices must lie in 1 ... 8, .* got 0")):
+        with pytest.raises(ValueError, match=message):
+            Resources(**options)
