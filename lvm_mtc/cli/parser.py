@@ -8,6 +8,7 @@ from pathlib import Path
 import lvm_mtc
 from lvm_mtc.cli import values
 from lvm_mtc.cli.results import add_results_parser
+from lvm_mtc.cli.sweep import add_sweep_parser
 from lvm_mtc.interop.sionna import CHANNELS as SIONNA_CHANNELS
 
 DEMO_SNR_DB = (0.0, 5.0, 10.0, 15.0, 20.0)
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_transmit(commands)
     _add_train(commands)
+    add_sweep_parser(commands, _command, {"channels": CHANNELS, "schemes": SCHEMES, "conventions": CONVENTIONS})
     add_results_parser(commands, _command)
     return parser
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lvm_mtc.cli.parser import UsageError
-from lvm_mtc.data import list_images, load_image, uav_views
+from lvm_mtc.data import demo_views, list_images, load_image, uav_views
 from lvm_mtc.data.boxes import box_in_window, check_box
 from lvm_mtc.data.resizing import fit_window
 from lvm_mtc.data.views import resize_windows
@@ -87,6 +87,25 @@ def _why(located, task_text: str) -> str:
     if located.note:
         return f" ({located.note})"
     return f" (which does not read the text {task_text!r})" if located.filter == "score" else f" for {task_text!r}"
+
+
+def demo_photographs(num_uavs: int, size: int) -> Views:
+    """scikit-image's photographs as K views each; where the objects are is left open.
+
+    Args:
+        num_uavs: K.
+        size: Side of a view, pixels.
+
+    Returns:
+        The groups.
+
+    Raises:
+        ValueError: if scikit-image is not installed.
+    """
+    # Wide views, for what a detector finds are whole objects; the photographs' own boxes only aim them.
+    found = demo_views(num_uavs, size, box_fraction=0.02, camera_size=CAMERA_SIZE)
+    nowhere = np.full_like(found.boxes, np.nan)
+    return Views(found.names, np.float32(found.views) / 255, found.cameras, nowhere)
 
 
 def load_views(

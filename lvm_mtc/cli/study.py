@@ -16,9 +16,8 @@ from tqdm import tqdm
 
 import lvm_mtc
 from lvm_mtc.cli.parser import DEMO_CSI_ERROR, DEMO_SCHEMES, DEMO_SNR_DB, UsageError
-from lvm_mtc.cli.pictures import CAMERA_SIZE, Objects, Views, find_objects, load_views
+from lvm_mtc.cli.pictures import Objects, Views, demo_photographs, find_objects, load_views
 from lvm_mtc.config import from_dict, replace_dotted
-from lvm_mtc.data import demo_views
 from lvm_mtc.evaluation.files import RECORD, atomic_directory, check_output_directory
 from lvm_mtc.evaluation.grid import GridResult, Scheme, run_grid
 from lvm_mtc.evaluation.knowledge_bases import DETECTOR_WEIGHTS, load_knowledge_base
@@ -46,10 +45,7 @@ def run_demo(options: argparse.Namespace) -> None:
     schemes = make_schemes(DEMO_SCHEMES, system, params)
     # One axis for AWGN and fading needs a convention that measures what arrives.
     links = [LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh")]
-    # Wide views, for what a detector finds are whole objects; the photographs' own boxes only aim them.
-    found = demo_views(DEMO_UAVS, system.config.image_size, box_fraction=0.02, camera_size=CAMERA_SIZE)
-    nowhere = np.full_like(found.boxes, np.nan)
-    views = Views(found.names, np.float32(found.views) / 255, found.cameras, nowhere)
+    views = demo_photographs(DEMO_UAVS, system.config.image_size)
     objects = find_objects(views, load_knowledge_base(), "")
     _study(options, views, objects, schemes, links, DEMO_SNR_DB, DEMO_CSI_ERROR, title="lvm-mtc demo")
 

@@ -4,9 +4,12 @@ import argparse
 import json
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from lvm_mtc.config import unknown_name_message
+
+_MOST_IN_A_RANGE = 10_000
 
 
 def number(
@@ -39,7 +42,7 @@ def number(
 
 
 def numbers(low: float = -math.inf, high: float = math.inf) -> Callable[[str], tuple[float, ...]]:
-    """A list of different finite numbers with commas between.
+    """A list of different finite numbers with commas between; ``0:20:5`` stands for 0,5,10,15,20.
 
     Args:
         low: Smallest value.
@@ -49,7 +52,26 @@ def numbers(low: float = -math.inf, high: float = math.inf) -> Callable[[str], t
         Converter for ``argparse``.
     """
     one = number(low, high)
-    return lambda text: _different([one(part) for part in _parts(text, "0,5,10")], text)
+
+    def convert(text: str) -> tuple[float, ...]:
+        parts = [part for given in _parts(text, "0,5,10") for part in _range_of(given, text)]
+        return _different([one(part) for part in parts], text)
+
+    return convert
+
+
+def wholes(low: int, high: int | None = None) -> Callable[[str], tuple[int, ...]]:
+    """A list of different whole numbers with commas between.
+
+    Args:
+        low: Smallest value.
+        high: Largest value; None for no limit.
+
+    Returns:
+        Converter for ``argparse``.
+    """
+    one = whole(low, high)
+    return lambda text: _different([one(part) for part in _parts(text, "1,2,5")], text)
 
 
 def whole(low: int, high: int | None = None) -> Callable[[str], int]:
@@ -133,6 +155,21 @@ def _parts(text: str, example: str) -> list[str]:
     if "" in parts:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list such as {example}")
     return parts
+
+
+def _range_of(part: str, text: str) -> list[str]:
+    """``first:last:step`` as the numbers that it stands for; anything else as it is."""
+    if ":" not in part:
+        return [part]
+    try:
+        first, last, step = (Decimal(number) for number in part.split(":"))
+        count = (last - first) / step
+    except (ValueError, ArithmeticError):
+        raise argparse.ArgumentTypeError(f"{text!r}: {part!r} is not a range such as 0:20:5") from None
+    if not 0 <= count < _MOST_IN_A_RANGE:
+        raise argparse.ArgumentTypeError(f"{text!r}: the range {part!r} does not lead from its first to its last number"
+                                         f" in fewer than {_MOST_IN_A_RANGE} steps")
+    return [str(first + i * step) for i in range(int(count) + 1)]
 
 
 def _different(items: list, text: str) -> tuple:

@@ -97,11 +97,13 @@ def make_schemes(
         "pca": lambda: (*pca, every, mask_prob, 0.0),
         "pca-object": lambda: (*pca, some, mask_prob, 0.0),
     }
+    swept = {"object": ("mask_prob",), "sharing": ("mask_prob", "epsilon"), "pca-object": ("mask_prob",)}
 
     def build(name: str) -> Scheme:
         of, with_params, num_kept, probability, threshold = made[name]()
         kept = System(dataclasses.replace(of.config, masking="budget", num_kept=num_kept))
-        return Scheme(name=SCHEMES[name], system=kept, params=with_params, mask_prob=probability, epsilon=threshold)
+        return Scheme(name=SCHEMES[name], system=kept, params=with_params, mask_prob=probability, epsilon=threshold,
+                      swept=swept.get(name, ()))
 
     return [build(name) for name in names]
 

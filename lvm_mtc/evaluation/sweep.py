@@ -131,7 +131,7 @@ def run_sweep(
             state.skip(len(batch) - len(left), spec.stopping.max_units)
             if not left:
                 continue
-            runner = runner or _Group(spec, left[0], resources)
+            runner = runner or Group(spec, left[0], resources)
             for done in runner.measure(left, state.advance):
                 store.add(
                     make_point(spec, key, at, links[at["channel"]], spec.pictures[at["num_uavs"]], samples)
@@ -162,7 +162,7 @@ def sample_points(
     for _, group in itertools.groupby(numbered, key=lambda pair: _group_of(pair[1])):
         numbers, members = zip(*group, strict=True)
         places = {id(at): number for number, at in zip(numbers, members, strict=True)}
-        for done in _Group(spec, members[0], resources).measure(members, lambda _: None):
+        for done in Group(spec, members[0], resources).measure(members, lambda _: None):
             found |= {places[id(at)]: samples for at, samples in done}
     return [found[number] for number in range(len(points))]
 
@@ -204,21 +204,32 @@ class _Clock:
         self._report(Progress(self._points_done, self._points, self._items_done, self._items, left))
 
 
-class _Group:
-    """Points that share pictures, seed, scheme and P_r: encoded once, when they are first measured."""
+class Group:
+    """Points that share pictures, seed, scheme and P_r: encoded once, sent together.
+
+    Args:
+        spec: The sweep.
+        at: Coordinates of one of the points.
+        resources: Memory and devices.
+
+    Attributes:
+        steps: Pictures that go through the networks together, encoded.
+        units_per_draw: Channel realisations that are drawn together.
+        items_per_call: Items of a call of ``programs.send``.
+    """
 
     def __init__(self, spec: SweepSpec, at: Coordinates, resources: Resources):
         self._spec, self._at = spec, at
         self._pictures = spec.pictures[at["num_uavs"]]
         self._scheme: Scheme = next(scheme for scheme in spec.schemes if scheme.name == at["scheme"])
         self._draw_shape = spec.draw_shape(at["num_uavs"])
-        self._units_per_draw = resources.units_per_draw(self._draw_shape)
-        self._items_per_call = resources.items_per_call()
+        self.units_per_draw = resources.units_per_draw(self._draw_shape)
+        self.items_per_call = resources.items_per_call()
         self._program: SendProgram = spec.send_program(self._scheme, resources.mesh())
         self._numbers = {link.fading: number for number, link in enumerate(spec.links)}
-        self._steps = [self._encode(*step) for step in enumerate(spec.steps(at["num_uavs"]))]
+        self.steps = [self._encode(*step) for step in enumerate(spec.steps(at["num_uavs"]))]
 
-    def _encode(self, number: int, step: tuple[int, int, int]) -> "_Step":
+    def _encode(self, number: int, step: tuple[int, int, int]) -> "Step":
         start, stop, size = step
         take = np.minimum(np.arange(start, start + size), stop - 1)
         key = jax.random.fold_in(jax.random.key(self._at["seed"]), number)
@@ -230,7 +241,7 @@ class _Group:
         encoded = programs.encode(
             self._scheme.system, self._scheme.params, images, loc, mask_key, jnp.float32(self._at["mask_prob"])
         )
-        return _Step(encoded, images, metric_loc, channel_key, stop - start)
+        return Step(encoded, images, metric_loc, channel_key, stop - start)
 
     def measure(
         self, points: Sequence[Coordinates], advance: Callable[[float], None]
@@ -246,8 +257,8 @@ class _Group:
         while blocks:
             until = units + rule.next_units(units)
             active = [points[number] for number in blocks]
-            for start in range(units, until, self._units_per_draw):
-                found = self._send(active, range(start, min(start + self._units_per_draw, until)), advance)
+            for start in range(units, until, self.units_per_draw):
+                found = self._send(active, range(start, min(start + self.units_per_draw, until)), advance)
                 for kept, samples in zip(blocks.values(), found, strict=True):
                     kept.append(samples)
             units, done = until, []
@@ -262,26 +273,32 @@ class _Group:
             if done:
                 yield done
 
+    def draws(self, step: "Step", units: Sequence[int]) -> Any:
+        """Channel realisations of a step of pictures; fewer than are drawn together are padded with the last one."""
+        numbers = np.uint32([*units, *[units[-1]] * (self.units_per_draw - len(units))])
+        return programs.draw(self._draw_shape, jax.random.clone(step.channel_key), numbers)
+
+    def arguments(self, step: "Step", draws: Any, items: Items, start: int) -> tuple:
+        """Of ``programs.send``, for the items from ``start`` on; the last call of some is padded."""
+        take = np.minimum(np.arange(start, start + self.items_per_call), len(items.unit) - 1)
+        some = Items(*(column[take] for column in items))
+        return self._program, self._scheme.params, step.encoded, step.images, step.metric_loc, draws, some
+
     def _send(self, points: Sequence[Coordinates], units: range, advance: Callable[[float], None]) -> list[Samples]:
         """What is measured of each point on some channel realisations."""
-        numbers = np.uint32(np.minimum(np.arange(self._units_per_draw) + units.start, units[-1]))
-        items = self._items(points, len(units))
+        items = self.items(points, len(units))
+        count = len(items.unit)
         parts = []
-        for step in self._steps:
-            draws = programs.draw(self._draw_shape, jax.random.clone(step.channel_key), numbers)
+        for step in self.steps:
+            draws = self.draws(step, units)
             calls = []
-            for start in range(0, len(items.unit), self._items_per_call):
-                stop = min(start + self._items_per_call, len(items.unit))
-                take = np.minimum(np.arange(start, start + self._items_per_call), stop - 1)
-                some = Items(*(column[take] for column in items))
-                found = programs.send(self._program, self._scheme.params, step.encoded, step.images, step.metric_loc,
-                                      draws, some)
-                calls.append(jax.device_get(found))
-                advance((stop - start) / len(self._steps))
+            for start in range(0, count, self.items_per_call):
+                calls.append(jax.device_get(programs.send(*self.arguments(step, draws, items, start))))
+                advance(min(self.items_per_call, count - start) / len(self.steps))
             parts.append(_arrived(calls, len(points), len(units), step.count))
-        return [_samples(of_point, self._steps) for of_point in zip(*parts, strict=True)]
+        return [_samples(of_point, self.steps) for of_point in zip(*parts, strict=True)]
 
-    def _items(self, points: Sequence[Coordinates], num_units: int) -> Items:
+    def items(self, points: Sequence[Coordinates], num_units: int) -> Items:
         """Every point on every unit, units fastest."""
 
         def column(values, dtype):
@@ -294,7 +311,7 @@ class _Group:
         )
 
 
-class _Step(NamedTuple):
+class Step(NamedTuple):
     """Groups of pictures that go through the networks together."""
 
     encoded: Encoded
@@ -324,7 +341,7 @@ def _arrived(calls: Sequence[Arrived], num_points: int, num_units: int, count: i
     ]
 
 
-def _samples(parts: Sequence[Arrived], steps: Sequence[_Step]) -> Samples:
+def _samples(parts: Sequence[Arrived], steps: Sequence[Step]) -> Samples:
     """A point's pictures, step after step."""
 
     def of_encoder(name):

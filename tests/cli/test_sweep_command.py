@@ -1,0 +1,133 @@
+"""``lvm-mtc sweep``: from a file and flags into a store; wrong input in one line."""
+
+import json
+import shlex
+
+import numpy as np
+import pytest
+
+from lvm_mtc.cli import main
+from lvm_mtc.evaluation.store import ResultStore
+
+SWEEP = "sweep --store s.sqlite --set weights=small.npz --set loc=centre"
+SMALL = f"{SWEEP} --images photos --uavs 2 --snr-db 0:20:10 --channel awgn --units 3 --schemes object"
+
+# Command line -> words that its one line must hold.
+WRONG = {
+    "sweep": ["--store", "required"],
+    f"{SWEEP} --snr 3": ["--snr", "not a flag of 'lvm-mtc sweep'"],
+    f"{SWEEP} --snr-dbs 3": ["--snr-dbs", "did you mean --snr-db?"],
+    f"{SWEEP} --snr-db 0:20": ["--snr-db", "'0:20'", "0:20:5"],
+    f"{SWEEP} --snr-db 0:20:0": ["--snr-db", "'0:20:0'", "0:20:5"],
+    f"{SWEEP} --snr-db 0:20:-1": ["--snr-db", "'0:20:-1'", "steps"],
+    f"{SWEEP} --snr-db 0:20:1e-9": ["--snr-db", "'0:20:1e-9'", "steps"],
+    f"{SWEEP} --snr-db 0:b:1": ["--snr-db", "'0:b:1'", "0:20:5"],
+    f"{SWEEP} --snr-db 0:200:50": ["--snr-db", "150 is not", "[-50, 100]"],
+    f"{SWEEP} --snr-db 0:10:5,5": ["--snr-db", "twice"],
+    f"{SWEEP} --csi-error -1": ["--csi-error", "-1", ">= 0"],
+    f"{SWEEP} --csi-error ,": ["--csi-error", "','", "list such as"],
+    f"{SWEEP} --channel rayleig": ["--channel", "'rayleig'", "did you mean 'rayleigh'"],
+    f"{SWEEP} --uavs 2,x": ["--uavs", "'x'", "whole number in 1 ... 64"],
+    f"{SWEEP} --uavs 65": ["--uavs", "65", "1 ... 64"],
+    f"{SWEEP} --mask-prob 1.5": ["--mask-prob", "1.5", "[0, 1]"],
+    f"{SWEEP} --mask-prob 0.2,1": ["SweepSpec.mask_prob", "(0, 1)", "1.0"],
+    f"{SWEEP} --epsilon nan --schemes sharing": ["--epsilon", "nan", ">= 0"],
+    f"{SWEEP} --epsilon 0.1 --schemes object": ["SweepConfig.epsilon", "none of the schemes object"],
+    f"{SWEEP} --mask-prob 0.2 --schemes uniform,all": ["SweepConfig.mask_prob", "none of the schemes uniform, all"],
+    f"{SWEEP} --schemes best": ["--schemes", "'best'", "uniform"],
+    f"{SWEEP} --seeds -1": ["--seeds", "-1", "0 ... 4294967295"],
+    f"{SWEEP} --convention ebno": ["--convention", "'ebno'", "esno"],
+    f"{SWEEP} --units 1": ["--units", "1 is not", "2 ..."],
+    f"{SWEEP} --target 0": ["--target", "0 is not", "> 0"],
+    f"{SWEEP} --target 0.1 --units 8": ["StoppingRule.max_units 8", "StoppingRule.min_units 32"],
+    f"{SWEEP} --memory 0": ["--memory", "0 is not", "> 0"],
+    f"{SWEEP} --devices 0": ["--devices", "0", ">= 1"],
+    f"{SWEEP} --devices 99": ["num_devices", "99", "1 ... 8"],
+    f"{SWEEP} --set keep": ["--set", "'keep'", "FIELD=VALUE"],
+    f"{SWEEP} --set kep=1": ["SweepConfig.kep", "did you mean 'keep'", "snr_db"],
+    f"{SWEEP} --set keep=2": ["keep must lie in (0, 1]", "2"],
+    f"{SWEEP} --set keep=much": ["SweepConfig.keep", "a number", "'much'"],
+    f"{SWEEP} --set stopping.levels=1": ["SweepConfig.stopping.levels", "did you mean 'level'"],
+    f"{SWEEP} --set stopping.level=2": ["SweepConfig.stopping", "StoppingRule.level", "(0, 1)", "2"],
+    f"{SWEEP} --set stopping=3": ["SweepConfig.stopping", "mapping", "3"],
+    f"{SWEEP} --set link.num_rx=8": ["LinkConfig.num_rx", "did you mean 'num_rx_ant'"],
+    f"{SWEEP} --set link=8": ["SweepConfig.link", "mapping", "8"],
+    f"{SWEEP} --set link.equalizer=best": ["LinkConfig.equalizer", "'best'", "robust"],
+    f"{SWEEP} --set link.topology=joint --uavs 3": ["K = 3", "'joint'", "num_tx_ant, 4"],
+    f"{SWEEP} --set link.csi=mmse --csi-error 1.5": ["SweepSpec.csi_error_var 1.5", "'mmse'", "< 1"],
+    f"{SWEEP} --set loc=middle": ["SweepConfig.loc 'middle'", "knowledge-base"],
+    f"{SWEEP} --set loc=centre --set task=dog": ["SweepConfig.loc 'centre'", "'dog'"],
+    f"{SWEEP} --set views=zigzag": ["SweepConfig.views 'zigzag'", "cut, folder"],
+    f"{SWEEP} --set overlap=1": ["SweepConfig.overlap", "[0, 1)", "1"],
+    f"{SWEEP} --set limit=3": ["SweepConfig.boxes, limit and views", "SweepConfig.images"],
+    f"{SWEEP} --images photos --set limit=0": ["SweepConfig.limit", ">= 1", "0"],
+    f"{SWEEP} --images nothing": ["SweepConfig.images nothing", "no such"],
+    f"{SWEEP} --images empty": ["empty"],
+    f"{SWEEP} --images broken": ["broken/a.jpg"],
+    f"{SWEEP} --set weights=nothing.npz": ["nothing.npz"],
+    f"{SWEEP} --set weights=half.npz": ["half.npz", "truncated"],
+    f"{SWEEP} --set 'metrics=[\"psnr\"]'": ["metric 'psnr'", "did you mean 'psnr_db'"],
+    f"{SWEEP} --set stop_metric=ms_ssim": ["SweepSpec.stop_metric 'ms_ssim'", "SweepSpec.metrics"],
+    f"{SWEEP} --set pictures_per_step=0": ["SweepSpec.pictures_per_step", ">= 1", "0"],
+    f"{SWEEP} --images photos --set random_pictures=true": ["SweepSpec.random_pictures", "four", "3"],
+    f"{SWEEP} --config nothing.json": ["nothing.json"],
+    f"{SWEEP} --config text.json": ["--config text.json", "not JSON"],
+    f"{SWEEP} --config list.json": ["--config list.json", "list"],
+    f"{SWEEP} --config bare.py": ["--config bare.py", "get_config"],
+    f"{SWEEP} --config sweep.json": ["SweepConfig.snr", "did you mean 'snr_db'"],
+    f"{SWEEP} --store small.npz": ["small.npz", "no SQLite file"],
+    f"{SWEEP} --store nowhere/s.sqlite": ["nowhere/s.sqlite", "cannot be opened"],
+    f"{SWEEP} --store photos": ["photos", "is no file"],
+}
+
+
+@pytest.mark.parametrize("command", WRONG)
+def test_wrong_input_is_one_line(folder, capsys, command):
+    (folder / "sweep.json").write_text(json.dumps({"snr": [1]}))
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert main(shlex.split(command)) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and "Traceback" not in err
+    for word in WRONG[command]:
+        assert word in err
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_the_table_of_wrong_input_is_long_enough():
+    assert len(WRONG) >= 40
+
+
+def test_a_sweep_is_stored_and_goes_on(folder, capsys):
+    assert main(shlex.split(SMALL)) == 0
+    assert "3 points" in capsys.readouterr().out
+    with ResultStore(folder / "s.sqlite") as store:
+        first = store.read()
+    assert [point.snr_db for point in first] == [0, 10, 20]
+    assert np.all(np.diff([point.metrics["psnr_db"].mean for point in first]) > 0)
+    assert {point.metrics["psnr_db"].count for point in first} == {3}
+    assert main(shlex.split(SMALL.replace("0:20:10", "0:20:5"))) == 0
+    assert "5 points" in capsys.readouterr().out
+    with ResultStore(folder / "s.sqlite") as store:
+        assert [point for point in store.read() if point.snr_db in (0, 10, 20)] == first
+
+
+def test_dry_run_stores_nothing(folder, capsys):
+    assert main(shlex.split(SMALL + " --dry-run --target 0.1 --units 40")) == 0
+    out = capsys.readouterr().out
+    for words in ("grid: 3 points, 0 of them in s.sqlite", "snr_db: 0, 10, 20", "pictures: 3 groups of 2, 32 pixels",
+                  "channel realisations: 40 a point, at least 32, until psnr_db is known to +- 0.1", "programs: 3",
+                  "MiB", "time: "):
+        assert words in out
+    assert not (folder / "s.sqlite").exists()
+
+
+def test_the_file_and_the_flags_over_it(folder):
+    from lvm_mtc.cli.parser import build_parser
+    from lvm_mtc.cli.sweep import sweep_config
+
+    (folder / "sweep.json").write_text(json.dumps({"snr_db": [1, 2], "keep": 0.3, "link": {"num_rx_ant": 8}}))
+    options = build_parser().parse_args(shlex.split(f"{SWEEP} --config sweep.json --snr-db 5 --set link.num_tx_ant=2"))
+    config = sweep_config(options)
+    assert config.snr_db == (5.0,) and config.keep == 0.3
+    assert config.link == {"num_rx_ant": 8, "num_tx_ant": 2}
+    assert config.stopping.max_units == 32 and config.stopping.target_half_width is None
