@@ -7,6 +7,7 @@ Items of a call, each a point with the number of a channel realisation, go throu
 import collections
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -83,6 +84,8 @@ class SendProgram:
         system: The scheme's system.
         links: The channels, one of which an item takes.
         metrics: Names in ``MEASURES``.
+        judges: What is measured besides ``MEASURES``: name, and a function from (parameters, ``Seen``) to
+            ``[batch, num_uavs]``.
         pictures: Return the pictures too.
         mesh: Devices over which the items are split, axis ``ITEMS_AXIS``; None for one.
     """
@@ -90,17 +93,27 @@ class SendProgram:
     system: System
     links: tuple[LinkConfig, ...]
     metrics: tuple[str, ...]
+    judges: tuple[tuple[str, Callable[[Any, "Seen"], jax.Array]], ...] = ()
     pictures: bool = False
     mesh: Mesh | None = None
 
 
-class _Seen(NamedTuple):
-    """What the metrics are taken of."""
+class Seen(NamedTuple):
+    """What the metrics are taken of.
+
+    Attributes:
+        images: Originals, ``[batch, num_uavs, height, width, 3]`` float in [0, 1].
+        received: Same shape, clipped to [0, 1].
+        inside: Pixels of the box, ``[batch, num_uavs, height, width]`` bool.
+        out: Of the system.
+        labels: Classes of the pictures, ``[batch, num_uavs]`` int32, or None.
+    """
 
     images: jax.Array
     received: jax.Array
     inside: jax.Array
     out: Output
+    labels: jax.Array | None = None
 
 
 class _Through(NamedTuple):
@@ -110,7 +123,7 @@ class _Through(NamedTuple):
     nmse_symbols: jax.Array
 
 
-def _nmse_tokens(seen: _Seen) -> jax.Array:
+def _nmse_tokens(seen: Seen) -> jax.Array:
     valid = seen.out.valid[..., None]
     sent, received = (jnp.where(valid, a, 0.0) for a in (seen.out.tokens_sent, seen.out.tokens_received))
     return metrics.nmse(sent, received, axis=(-2, -1))
@@ -237,7 +250,10 @@ def _realised_snr(x: jax.Array, link: LinkConfig, out: phy.LinkOutput) -> jax.Ar
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def send(program: SendProgram, params, encoded: Encoded, images, metric_loc, draws, items: Items) -> Arrived:
+def send(
+    program: SendProgram, params, encoded: Encoded, images, metric_loc, draws, items: Items, judge_params=(),
+    labels=None,
+) -> Arrived:
     """Sends pictures that are encoded already, and measures what arrives.
 
     Args:
@@ -248,6 +264,8 @@ def send(program: SendProgram, params, encoded: Encoded, images, metric_loc, dra
         metric_loc: The box of "inside" and "background", ``[batch, num_uavs, 4]``.
         draws: Of ``draw``.
         items: What to send; with a mesh their number is a multiple of its devices.
+        judge_params: Of each judge.
+        labels: Classes of the pictures, ``[batch, num_uavs]``, for judges that want them.
 
     Returns:
         What arrived.
@@ -261,22 +279,25 @@ def send(program: SendProgram, params, encoded: Encoded, images, metric_loc, dra
     size = encoded.tokens.shape[2], system.config.num_symbols
     own = tuple(_shapes(shape, link, size) for link in program.links)
 
-    def send_one(params, encoded, images, inside, draws, item):
+    constants = params, judge_params, encoded, images, inside, labels, draws
+
+    def send_one(constants, item):
+        params, judge_params, encoded, images, inside, labels, draws = constants
         draws = jax.tree.map(lambda a, want: a[item.unit][tuple(map(slice, want.shape))], draws, own)
         point = OperatingPoint(snr_db=item.snr_db, csi_error_var=item.csi_error_var, epsilon=item.epsilon)
         link = program.links, item.link if several else 0
         out = system.transmit(params, encoded, unused, link, point, draws)
         received = jnp.clip(out.images_hat, 0.0, 1.0)
-        seen = _Seen(images, received, inside, out)
+        seen = Seen(images, received, inside, out, labels)
         pictures = jnp.round(received * 255).astype(jnp.uint8) if program.pictures else None
         values = {name: MEASURES[name](seen) for name in program.metrics}
+        values |= {name: judge(of, seen) for (name, judge), of in zip(program.judges, judge_params, strict=True)}
         return Arrived(values, out.link.snr, out.ledger, jnp.mean(out.public, axis=-1), pictures)
 
-    def send_all(params, encoded, images, inside, draws, items):
-        return jax.lax.map(functools.partial(send_one, params, encoded, images, inside, draws), items)
+    def send_all(constants, items):
+        return jax.lax.map(functools.partial(send_one, constants), items)
 
     if program.mesh is not None:
         whole, split = PartitionSpec(), PartitionSpec(ITEMS_AXIS)
-        send_all = jax.shard_map(send_all, mesh=program.mesh, in_specs=(*(whole,) * 5, split), out_specs=split,
-                                 check_vma=False)
-    return send_all(params, encoded, images, inside, draws, items)
+        send_all = jax.shard_map(send_all, mesh=program.mesh, in_specs=(whole, split), out_specs=split, check_vma=False)
+    return send_all(constants, items)

@@ -241,7 +241,8 @@ class Group:
         encoded = programs.encode(
             self._scheme.system, self._scheme.params, images, loc, mask_key, jnp.float32(self._at["mask_prob"])
         )
-        return Step(encoded, images, metric_loc, channel_key, stop - start)
+        labels = None if self._pictures.labels is None else jnp.asarray(self._pictures.labels[take], jnp.int32)
+        return Step(encoded, images, metric_loc, labels, channel_key, stop - start)
 
     def measure(
         self, points: Sequence[Coordinates], advance: Callable[[float], None]
@@ -282,7 +283,9 @@ class Group:
         """Of ``programs.send``, for the items from ``start`` on; the last call of some is padded."""
         take = np.minimum(np.arange(start, start + self.items_per_call), len(items.unit) - 1)
         some = Items(*(column[take] for column in items))
-        return self._program, self._scheme.params, step.encoded, step.images, step.metric_loc, draws, some
+        judges = tuple(judge.params for judge in self._spec.judges)
+        return (self._program, self._scheme.params, step.encoded, step.images, step.metric_loc, draws, some, judges,
+                step.labels)
 
     def _send(self, points: Sequence[Coordinates], units: range, advance: Callable[[float], None]) -> list[Samples]:
         """What is measured of each point on some channel realisations."""
@@ -317,6 +320,7 @@ class Step(NamedTuple):
     encoded: Encoded
     images: jax.Array
     metric_loc: jax.Array
+    labels: jax.Array | None
     channel_key: jax.Array
     count: int  # the rest is padding
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from lvm_mtc.config import to_dict, unknown_name_message
 from lvm_mtc.evaluation.grid import Scheme, chunks_of
+from lvm_mtc.evaluation.judges import Judge
 from lvm_mtc.evaluation.points import config_hash
 from lvm_mtc.evaluation.programs import MEASURES, DrawShape, SendProgram
 from lvm_mtc.evaluation.stopping import StoppingRule
@@ -29,11 +30,13 @@ class Pictures(NamedTuple):
         images: ``[B, K, height, width, 3]`` float32 in [0, 1].
         loc: The object's box, ``[B, K, 4]``, (x, y, w, h), centre, pixels; w or h of 0 where a view lacks the object.
         metric_loc: The box that "inside" and "background" are measured by; None: ``loc``.
+        labels: Classes of the pictures, ``[B, K]`` int, for a classifier's accuracy; None: unknown.
     """
 
     images: np.ndarray
     loc: np.ndarray
     metric_loc: np.ndarray | None = None
+    labels: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,7 +56,8 @@ class SweepSpec:
         stop_metric: Whose interval the rule looks at, in ``metrics``.
         random_pictures: False: the pictures are what is of interest, and Student's intervals speak of the channel.
             True: they are a sample, and a two-way bootstrap over channels and groups of pictures speaks of both.
-        metrics: Names in ``METRICS``.
+        metrics: Names in ``METRICS``, which are measured besides the judges'.
+        judges: Networks that judge the received pictures.
         pictures_per_step: Pictures that go through the networks together. It decides the draws, so it is part of the
             sweep's key; what else is computed together is not, and changes no number.
     """
@@ -70,12 +74,13 @@ class SweepSpec:
     stop_metric: str = "psnr_db"
     random_pictures: bool = False
     metrics: tuple[str, ...] = METRICS
+    judges: tuple[Judge, ...] = ()
     pictures_per_step: int = 16
 
     def __post_init__(self):
         named = {"schemes": [s.name for s in self.schemes], "links": [link.fading for link in self.links],
                  "snr_db": self.snr_db, "csi_error_var": self.csi_error_var, "seeds": self.seeds,
-                 "metrics": self.metrics, "pictures": list(self.pictures)}
+                 "metrics": (*self.metrics, *(judge.name for judge in self.judges)), "pictures": list(self.pictures)}
         named |= {name: getattr(self, name) for name in ("mask_prob", "epsilon") if getattr(self, name) is not None}
         for name, values in named.items():
             if not len(values):
@@ -91,12 +96,12 @@ class SweepSpec:
         for value in self.seeds:
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
                 raise ValueError(f"SweepSpec.seeds must be whole numbers in 0 ... 2**32 - 1, got {value!r}")
-        for value in (*self.metrics, self.stop_metric):
+        for value in self.metrics:
             if value not in METRICS:
                 raise ValueError(unknown_name_message(f"metric {value!r}", value, METRICS))
-        if self.stop_metric not in self.metrics:
+        if self.stop_metric not in self.measured:
             raise ValueError(f"SweepSpec.stop_metric {self.stop_metric!r} must be one of SweepSpec.metrics, "
-                             f"{', '.join(self.metrics)}")
+                             f"{', '.join(self.measured)}")
         if self.pictures_per_step < 1:
             raise ValueError(f"SweepSpec.pictures_per_step must be >= 1, got {self.pictures_per_step!r}")
         self._check_links()
@@ -115,7 +120,7 @@ class SweepSpec:
                              f"LinkConfig.num_tx_ant, {link.num_tx_ant}")
 
     def _check_pictures(self) -> None:
-        for num_uavs, (images, loc, metric_loc) in self.pictures.items():
+        for num_uavs, (images, loc, metric_loc, labels) in self.pictures.items():
             if images.ndim != 5 or images.shape[1] != num_uavs or not images.size:
                 raise ValueError(f"SweepSpec.pictures[{num_uavs}].images must be [B, {num_uavs}, height, width, 3], "
                                  f"got {images.shape}")
@@ -123,9 +128,20 @@ class SweepSpec:
                 if boxes.shape != (*images.shape[:2], 4):
                     raise ValueError(f"SweepSpec.pictures[{num_uavs}].{name} must be {(*images.shape[:2], 4)} for "
                                      f"images {images.shape}, got {boxes.shape}")
+            if labels is not None and labels.shape != images.shape[:2]:
+                raise ValueError(f"SweepSpec.pictures[{num_uavs}].labels must be {images.shape[:2]} for images "
+                                 f"{images.shape}, got {labels.shape}")
+            blind = [judge.name for judge in self.judges if judge.needs_labels and labels is None]
+            if blind:
+                raise ValueError(f"SweepSpec.pictures[{num_uavs}].labels are missing: judge {blind[0]!r} needs them")
             if self.random_pictures and images.shape[0] < 4:
                 raise ValueError(f"SweepSpec.random_pictures needs four groups of pictures or more, got "
                                  f"{images.shape[0]} for K = {num_uavs}")
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of all that is measured."""
+        return (*self.metrics, *(judge.name for judge in self.judges))
 
     def coordinates(self) -> Iterator[dict[str, Any]]:
         """Every point's coordinates, those that share pictures, draws and encoder beside each other."""
@@ -155,7 +171,7 @@ class SweepSpec:
             "random_pictures": self.random_pictures,
             "metrics": list(self.metrics),
             "pictures_per_step": self.pictures_per_step,
-        }
+        } | ({"judges": {judge.name: params_hash(judge.params) for judge in self.judges}} if self.judges else {})
 
     def key(self) -> str:
         """Key of the sweep in a store."""
@@ -172,7 +188,8 @@ class SweepSpec:
 
     def send_program(self, scheme: Scheme, mesh: Any = None) -> SendProgram:
         """The static part of sending a scheme."""
-        return SendProgram(system=scheme.system, links=self.links, metrics=self.metrics, mesh=mesh)
+        judges = tuple((judge.name, judge.measure) for judge in self.judges)
+        return SendProgram(system=scheme.system, links=self.links, metrics=self.metrics, judges=judges, mesh=mesh)
 
     def num_programs(self) -> int:
         """How many programs are compiled: per K one that draws; per K and system one that encodes, one that sends."""

@@ -8,6 +8,7 @@ import pytest
 
 from lvm_mtc.evaluation import programs
 from lvm_mtc.evaluation.grid import run_grid
+from lvm_mtc.evaluation.judges import accuracy_judge
 from lvm_mtc.evaluation.points import StoreError
 from lvm_mtc.evaluation.programs import draw_bytes
 from lvm_mtc.evaluation.stopping import StoppingRule
@@ -171,6 +172,30 @@ def test_common_draws_narrow_the_interval_of_a_difference(spec, small_scheme):
                  sample_points(near, near.coordinates()))
     independent = np.sqrt(low.var(ddof=1) + high.var(ddof=1))
     assert (high - low).std(ddof=1) < independent / 3
+
+
+def by_brightness(threshold, images):
+    """A classifier of three classes by mean brightness."""
+    mean = images.mean(axis=(1, 2, 3))
+    return -((mean[:, None] - threshold[None]) ** 2)
+
+
+def test_judges_measure_what_arrives(spec, small_scheme, small_pictures):
+    images, loc = small_pictures
+    thresholds = np.float32([0.4, 0.5, 0.6])
+    labels = np.argmin((images.mean(axis=(2, 3, 4))[..., None] - thresholds) ** 2, axis=-1)
+    labels[0, 0] = (labels[0, 0] + 1) % 3  # wrong on purpose
+    judged = dataclasses.replace(
+        spec, schemes=(small_scheme,), links=LINKS[:1], snr_db=(40.0,), csi_error_var=(0.0,), metrics=("psnr_db",),
+        pictures={2: Pictures(images, loc, labels=labels)}, judges=(accuracy_judge(by_brightness, thresholds),),
+    )
+    samples, = sample_points(judged, judged.coordinates())
+    want = np.ones((6, 3, 2))
+    want[:, 0, 0] = 0
+    np.testing.assert_array_equal(samples.metrics["accuracy"], want)
+    assert judged.config()["judges"].keys() == {"accuracy"} and "judges" not in spec.config()
+    with pytest.raises(ValueError, match=r"SweepSpec.pictures\[2\].labels are missing: judge 'accuracy' needs them"):
+        dataclasses.replace(judged, pictures={2: Pictures(images, loc)})
 
 
 def test_wrong_sweeps_name_the_field(spec, small_scheme):

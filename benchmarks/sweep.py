@@ -1,0 +1,210 @@
+"""Time of a sweep of the whole chain against its floor, and against every point by itself from the picture.
+
+    python benchmarks/sweep.py [--units 4] [--snrs 11] [--csi-errors 5] [--out FILE]
+
+11 SNRs x 5 CSI errors x 2 channels x 2 schemes with the shipped weights, K = 4, scikit-image's photographs. The floor:
+every scheme's pictures encoded once; for every point and channel realisation the channel (comparator, channel codec,
+link) and the decoder with the metrics, each as a program of its own, timed alone; and the draws, once a realisation and
+scheme. "By itself": knowledge base, draws, encoder, channel, decoder and metrics for every point and realisation anew.
+Then points and images a second against the number of simulated devices (in processes of their own) and against the
+memory budget.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lvm_mtc.cli.pictures import demo_photographs, find_objects
+from lvm_mtc.evaluation import programs
+from lvm_mtc.evaluation.knowledge_bases import load_knowledge_base
+from lvm_mtc.evaluation.schemes import DEMO_WEIGHTS, load_system, make_schemes
+from lvm_mtc.evaluation.stopping import StoppingRule
+from lvm_mtc.evaluation.store import ResultStore
+from lvm_mtc.evaluation.sweep import Group, Resources, run_sweep
+from lvm_mtc.evaluation.sweep_plan import Pictures, SweepSpec
+from lvm_mtc.system import LinkConfig, OperatingPoint
+
+NUM_UAVS = 4
+METRICS = ("psnr_db", "psnr_inside_db", "ssim")
+SCHEMES = ("object", "uniform")
+
+
+def make_spec(options: argparse.Namespace, loc: np.ndarray, images: np.ndarray) -> SweepSpec:
+    """The sweep of the benchmark."""
+    system, params = load_system(DEMO_WEIGHTS)
+    return SweepSpec(
+        schemes=tuple(make_schemes(SCHEMES, system, params)),
+        links=tuple(LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh")),
+        pictures={NUM_UAVS: Pictures(images, loc)},
+        snr_db=tuple(np.linspace(0.0, 20.0, options.snrs).tolist()),
+        csi_error_var=tuple(np.linspace(0.0, 0.1, options.csi_errors).tolist()),
+        stopping=StoppingRule(target_half_width=None, max_units=options.units),
+        metrics=METRICS,
+    )
+
+
+def timed(function, repeats: int) -> float:
+    """Median time of a call that was made once before, seconds."""
+    jax.block_until_ready(function())
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(function())
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def whole_sweep(spec: SweepSpec, resources: Resources) -> float:
+    """Time of a sweep into a new store, seconds."""
+    with tempfile.TemporaryDirectory() as folder, ResultStore(Path(folder) / "sweep.sqlite") as store:
+        start = time.perf_counter()
+        run_sweep(spec, store, resources=resources)
+        return time.perf_counter() - start
+
+
+def floor(spec: SweepSpec, repeats: int) -> dict[str, float]:
+    """The parts of the floor, seconds for the whole sweep."""
+    at = next(iter(spec.coordinates()))
+    resources = Resources(num_devices=1)
+    encoding = timed(lambda: [step.encoded for step in Group(spec, at, resources).steps], repeats)
+    group = Group(spec, at, resources)
+    units = range(min(group.units_per_draw, spec.stopping.max_units))
+    system, params = spec.schemes[0].system, spec.schemes[0].params
+    point = OperatingPoint(snr_db=np.float32(10.0), csi_error_var=np.float32(0.01), epsilon=np.float32(0.0))
+    unused = jax.random.split(jax.random.key(0), NUM_UAVS)
+
+    @jax.jit
+    def receive(encoded, link_draws, link):
+        sharing = system.share(encoded, point)
+        sent = system.send(params, encoded, sharing, point)
+        return system.receive(params, sent, unused, link, point, link_draws)[:2]
+
+    receive = jax.jit(receive.__wrapped__, static_argnums=2)
+
+    @jax.jit
+    def finish(tokens, reliability, kept, images, inside):
+        received = jnp.clip(system.decode(params, tokens, kept, reliability), 0, 1)
+        seen = programs.Seen(images, received, inside, None)
+        return {name: programs.MEASURES[name](seen) for name in METRICS}
+
+    channel = decoding = drawing = 0.0
+    for step in group.steps:
+        draws = group.draws(step, units)
+        drawing += timed(lambda step=step: group.draws(step, units), repeats) / len(units)
+        inside = programs.metrics.box_mask(step.metric_loc, *step.images.shape[2:4])
+        for link, of_link in zip(spec.links, draws, strict=True):
+            one = jax.tree.map(lambda a: a[0], of_link)
+            channel += timed(lambda s=step, o=one, k=link: receive(s.encoded, o, k), repeats) / len(spec.links)
+        tokens, reliability = receive(step.encoded, one, link)
+        decoding += timed(lambda s=step, t=tokens, r=reliability, i=inside: finish(t, r, s.encoded.kept, s.images, i),
+                          repeats)
+    items = len(list(spec.coordinates())) * spec.stopping.max_units
+    schemes = len(spec.schemes)
+    return {"encode_s": schemes * encoding, "draw_s": schemes * spec.stopping.max_units * drawing,
+            "channel_s": items * channel, "decode_s": items * decoding}
+
+
+def by_itself(spec: SweepSpec, views, knowledge_base, repeats: int) -> float:
+    """Time of one point on one realisation from the picture on, seconds, mean over channels."""
+    scheme = spec.schemes[0]
+    point = OperatingPoint(snr_db=np.float32(10.0), csi_error_var=np.float32(0.01), epsilon=np.float32(0.0),
+                           mask_prob=np.float32(scheme.mask_prob))
+
+    @jax.jit
+    def send(images, loc, key, link):
+        out = scheme.system.forward(scheme.params, images, loc, key, link, point)
+        received = jnp.clip(out.images_hat, 0, 1)
+        seen = programs.Seen(images, received, programs.metrics.box_mask(loc, *images.shape[2:4]), out)
+        return {name: programs.MEASURES[name](seen) for name in METRICS}
+
+    send = jax.jit(send.__wrapped__, static_argnums=3)
+
+    def run(link):
+        loc = find_objects(views, knowledge_base, "").loc
+        found = []
+        for start, stop, size in spec.steps(NUM_UAVS):
+            take = np.minimum(np.arange(start, start + size), stop - 1)
+            found.append(send(views.images[take], loc[take], jax.random.key(0), link))
+        return found
+
+    return statistics.mean(timed(lambda k=link: run(k), repeats) for link in spec.links)
+
+
+def throughput_on_devices(options: argparse.Namespace, count: int) -> float:
+    """Time of the whole sweep in a process of its own with so many simulated devices, seconds."""
+    variables = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+    command = [sys.executable, __file__, "--only-sweep", "--units", str(options.units), "--snrs", str(options.snrs),
+               "--csi-errors", str(options.csi_errors)]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the benchmark and writes its result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--units", type=int, default=4, help="channel realisations a point")
+    parser.add_argument("--snrs", type=int, default=11)
+    parser.add_argument("--csi-errors", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--devices", type=int, nargs="*", default=[1, 2, 4, 8])
+    parser.add_argument("--only-sweep", action="store_true", help="print the time of the sweep alone")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sweep_cpu.json")
+    options = parser.parse_args(argv)
+    system, _ = load_system(DEMO_WEIGHTS)
+    knowledge_base = load_knowledge_base()
+    views = demo_photographs(NUM_UAVS, system.config.image_size)
+    spec = make_spec(options, find_objects(views, knowledge_base, "").loc, views.images)
+    resources = Resources()
+    before = dict(programs.TRACES)
+    first = whole_sweep(spec, resources)
+    traces = {name: programs.TRACES[name] - before.get(name, 0) for name in programs.TRACES}
+    if options.only_sweep:
+        print(whole_sweep(spec, resources))
+        return 0
+    parts = floor(spec, options.repeats)
+    # The two in turn: the machine's mood counts for both.
+    sweeps, floors = [], []
+    for _ in range(3):
+        sweeps.append(whole_sweep(spec, resources))
+        floors.append(sum(floor(spec, options.repeats).values()))
+    seconds, least = statistics.median(sweeps), statistics.median(floors)
+    points = len(list(spec.coordinates()))
+    items = points * spec.stopping.max_units
+    images = items * len(views.images) * NUM_UAVS
+    alone = by_itself(spec, views, knowledge_base, options.repeats)
+    one_draw = programs.draw_bytes(spec.draw_shape(NUM_UAVS))
+    result = {
+        "sweep": {"points": points, "units": spec.stopping.max_units, "pictures": len(views.images) * NUM_UAVS,
+                  "programs": 1 + sum(traces.values()), "traces": traces, "with_compilation_s": first},
+        "programs_are": "the knowledge base and those that were traced",
+        "sweep_s": seconds, "all_sweeps_s": sweeps, "floor_s": least, "all_floors_s": floors, "floor_parts": parts,
+        "sweep_over_floor": seconds / least,
+        "by_itself_s": items * alone, "by_itself_over_sweep": items * alone / seconds,
+        "points_per_s": points / seconds, "images_per_s": images / seconds,
+        "devices": [{"devices": count, "points_per_s": points / time_taken, "images_per_s": images / time_taken}
+                    for count in options.devices for time_taken in [throughput_on_devices(options, count)]],
+        "memory_budget": [{"bytes": budget, "points_per_s": points / whole_sweep(spec, Resources(memory_budget=budget))}
+                          for budget in (one_draw, 4 * one_draw, 16 * one_draw)],
+        "device_kind": jax.devices()[0].device_kind, "num_devices": jax.device_count(), "jax": jax.__version__,
+        "python": platform.python_version(), "load_average_1_min": os.getloadavg()[0],
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"{points} points: {seconds:.1f} s, {seconds / least:.2f} x the floor; every point by itself: "
+          f"{items * alone / seconds:.1f} x; written to {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
