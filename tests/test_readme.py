@@ -19,7 +19,7 @@ COMMANDS = re.findall(r"^\$ (.*?)(?:\s+#.*)?$", CONSOLE, re.MULTILINE)
 PATHS = [*re.findall(r"^(\S+/)\s{2,}", TEXT, re.MULTILINE), "experiments/configs/demo.py", "LICENSE"]
 
 
-@pytest.mark.parametrize("code", PYTHON, ids=["channel layer", "air to ground", "whole chain", "knowledge base"])
+@pytest.mark.parametrize("code", PYTHON, ids=["channel layer", "air to ground", "whole chain", "sweep", "knowledge base"])
 def test_python(code, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True,
@@ -49,7 +49,7 @@ def test_make_targets_exist(target):
 
 
 def test_commands_were_found():
-    assert len(PYTHON) == 4 and len(COMMANDS) >= 8
+    assert len(PYTHON) == 5 and len(COMMANDS) >= 8
 
 
 @pytest.mark.parametrize("path", PATHS)
