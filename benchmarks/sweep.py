@@ -11,6 +11,7 @@ memory budget.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import platform
@@ -31,7 +32,7 @@ from lvm_mtc.evaluation.knowledge_bases import load_knowledge_base
 from lvm_mtc.evaluation.schemes import DEMO_WEIGHTS, load_system, make_schemes
 from lvm_mtc.evaluation.stopping import StoppingRule
 from lvm_mtc.evaluation.store import ResultStore
-from lvm_mtc.evaluation.sweep import Group, Resources, run_sweep
+from lvm_mtc.evaluation.sweep import Group, Resources, run_sweep, sample_points
 from lvm_mtc.evaluation.sweep_plan import Pictures, SweepSpec
 from lvm_mtc.system import LinkConfig, OperatingPoint
 
@@ -150,6 +151,22 @@ def throughput_on_devices(options: argparse.Namespace, count: int) -> float:
     return float(done.stdout.split()[-1])
 
 
+def paired_factors(spec: SweepSpec, units: int = 32) -> dict[str, float]:
+    """How many times narrower common draws make the interval of a difference than independent ones would."""
+    rule = StoppingRule(target_half_width=None, max_units=units)
+    near = dataclasses.replace(spec, snr_db=(10.0, 12.0), csi_error_var=(0.0,), links=spec.links[1:], stopping=rule)
+    found = sample_points(near, near.coordinates())
+    means = {(at["scheme"], at["snr_db"]): np.float64(samples.metrics["psnr_inside_db"]).mean(axis=(1, 2))
+             for at, samples in zip(near.coordinates(), found, strict=True)}
+
+    def factor(a, b):
+        return float(np.sqrt(a.var(ddof=1) + b.var(ddof=1)) / (a - b).std(ddof=1))
+
+    first, second = (scheme.name for scheme in spec.schemes)
+    return {"neighbouring_snrs": factor(means[first, 10.0], means[first, 12.0]),
+            "two_schemes": factor(means[first, 10.0], means[second, 10.0]), "units": units}
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs the benchmark and writes its result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -196,6 +213,7 @@ def main(argv: list[str] | None = None) -> int:
                     for count in options.devices for time_taken in [throughput_on_devices(options, count)]],
         "memory_budget": [{"bytes": budget, "points_per_s": points / whole_sweep(spec, Resources(memory_budget=budget))}
                           for budget in (one_draw, 4 * one_draw, 16 * one_draw)],
+        "paired_interval_narrower_by": paired_factors(spec),
         "device_kind": jax.devices()[0].device_kind, "num_devices": jax.device_count(), "jax": jax.__version__,
         "python": platform.python_version(), "load_average_1_min": os.getloadavg()[0],
     }

@@ -19,7 +19,10 @@ COMMANDS = re.findall(r"^\$ (.*?)(?:\s+#.*)?$", CONSOLE, re.MULTILINE)
 PATHS = [*re.findall(r"^(\S+/)\s{2,}", TEXT, re.MULTILINE), "experiments/configs/demo.py", "LICENSE"]
 
 
-@pytest.mark.parametrize("code", PYTHON, ids=["channel layer", "air to ground", "whole chain", "sweep", "knowledge base"])
+NAMES = ["channel layer", "air to ground", "whole chain", "sweep", "knowledge base"]
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=NAMES)
 def test_python(code, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True,
