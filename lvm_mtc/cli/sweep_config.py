@@ -11,10 +11,12 @@ from lvm_mtc.cli.parser import UsageError
 from lvm_mtc.cli.pictures import Views, demo_photographs, find_objects, load_views
 from lvm_mtc.cli.study import make_links
 from lvm_mtc.config import unknown_name_message
+from lvm_mtc.evaluation.judges import perceptual_judges
 from lvm_mtc.evaluation.knowledge_bases import load_knowledge_base
 from lvm_mtc.evaluation.schemes import DEMO_WEIGHTS, SCHEMES, load_system, make_schemes
 from lvm_mtc.evaluation.stopping import StoppingRule
 from lvm_mtc.evaluation.sweep_plan import Pictures, SweepSpec
+from lvm_mtc.interop.perceptual_weights import load_perceptual
 from lvm_mtc.knowledge import KnowledgeBase
 
 METRICS = ("psnr_db", "psnr_inside_db", "psnr_background_db", "ssim", "ssim_inside", "mse", "nmse_tokens",
@@ -49,6 +51,7 @@ class SweepConfig:
         task: What the task is about.
         classifier: Weights of EfficientNet-Lite0, for the filter classifier-words.
         words: Word vectors, likewise.
+        perceptual: Weights of ST-LPIPS, for the metrics perceptual and perceptual_inside.
         stopping: When a point has had enough channel realisations.
         stop_metric: Whose interval that looks at.
         random_pictures: Intervals speak of other pictures, too.
@@ -77,6 +80,7 @@ class SweepConfig:
     task: str = ""
     classifier: str | None = None
     words: str | None = None
+    perceptual: str | None = None
     stopping: StoppingRule = StoppingRule(target_half_width=None, max_units=32)
     stop_metric: str = "psnr_db"
     random_pictures: bool = False
@@ -127,9 +131,10 @@ def make_spec(config: SweepConfig) -> SweepSpec:
     knowledge_base = None
     if config.loc == "knowledge-base":
         knowledge_base = load_knowledge_base(classifier=_path(config.classifier), words=_path(config.words))
+    judges = perceptual_judges(load_perceptual(config.perceptual)) if config.perceptual else ()
     size = system.config.image_size
     return SweepSpec(
-        schemes=tuple(schemes), links=tuple(links),
+        schemes=tuple(schemes), links=tuple(links), judges=judges,
         pictures={count: _pictures(config, count, size, knowledge_base) for count in config.num_uavs},
         **{name: getattr(config, name) for name in ("snr_db", "csi_error_var", "mask_prob", "epsilon", "seeds",
                                                     "stopping", "stop_metric", "random_pictures", "metrics",

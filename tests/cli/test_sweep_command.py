@@ -65,6 +65,8 @@ WRONG = {
     f"{SWEEP} --images empty": ["empty"],
     f"{SWEEP} --images broken": ["broken/a.jpg"],
     f"{SWEEP} --set weights=nothing.npz": ["nothing.npz"],
+    f"{SWEEP} --set perceptual=nothing.npz": ["nothing.npz"],
+    f"{SWEEP} --set perceptual=foreign.npz": ["foreign.npz"],
     f"{SWEEP} --set weights=half.npz": ["half.npz", "truncated"],
     f"{SWEEP} --set 'metrics=[\"psnr\"]'": ["metric 'psnr'", "did you mean 'psnr_db'"],
     f"{SWEEP} --set stop_metric=ms_ssim": ["SweepSpec.stop_metric 'ms_ssim'", "SweepSpec.metrics"],
@@ -109,6 +111,16 @@ def test_a_sweep_is_stored_and_goes_on(folder, capsys):
     assert "5 points" in capsys.readouterr().out
     with ResultStore(folder / "s.sqlite") as store:
         assert [point for point in store.read() if point.snr_db in (0, 10, 20)] == first
+
+
+def test_learned_distance(folder, shared_data):
+    path = shared_data / "weights" / "stlpips_alex_fp16.npz"
+    command = SMALL.replace("0:20:10", "20") + f" --set perceptual={path} --set 'metrics=[\"psnr_db\"]'"
+    assert main(shlex.split(command)) == 0
+    with ResultStore(folder / "s.sqlite") as store:
+        point, = store.read()
+    for name in ("perceptual", "perceptual_inside"):
+        assert 0.01 < point.metrics[name].mean < 1 and point.metrics[name].count == 3
 
 
 def test_dry_run_stores_nothing(folder, capsys):

@@ -91,8 +91,8 @@ mount -o remount,size=8m disk
 {command} || exit 1
 cp disk/s.sqlite copy.sqlite
 """
-    variables = os.environ | {"PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
-                              "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    # Without the cache, of which XLA may complain on stderr.
+    variables = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
     # A mount of its own, which no other process sees and which ends with this one.
     done = subprocess.run(["unshare", "--mount", "--map-root-user", "bash", "-c", script], env=variables,
                           capture_output=True, text=True, timeout=300)
