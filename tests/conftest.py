@@ -18,8 +18,11 @@ jax.config.update("jax_debug_key_reuse", True)
 
 SHARED_DATA = Path(os.environ.get("LVM_MTC_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
-# What a test may lack: an extra that is not in `test`, or an accelerator.
-_MAY_SKIP = re.compile(r"sionna|tensorflow|torch|GPU|TPU|accelerator|Python 3\.12|may not mount a tmpfs", re.IGNORECASE)
+# What a test may lack: an extra that is not in `test`, a browser, or an accelerator.
+_MAY_SKIP = re.compile(
+    r"sionna|tensorflow|torch|GPU|TPU|accelerator|Python 3\.12|may not mount a tmpfs|no (chromium|zsh) on",
+    re.IGNORECASE,
+)
 _unexpected_skips = []
 
 

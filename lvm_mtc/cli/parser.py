@@ -7,6 +7,11 @@ from pathlib import Path
 
 import lvm_mtc
 from lvm_mtc.cli import values
+from lvm_mtc.cli.bench import add_bench_parser
+from lvm_mtc.cli.completion import add_completion_parser
+from lvm_mtc.cli.doctor import add_doctor_parser
+from lvm_mtc.cli.figures import add_figures_parser
+from lvm_mtc.cli.html_report import add_report_parser
 from lvm_mtc.cli.results import add_results_parser
 from lvm_mtc.cli.sweep import add_sweep_parser
 from lvm_mtc.interop.sionna import CHANNELS as SIONNA_CHANNELS
@@ -65,7 +70,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_transmit(commands)
     _add_train(commands)
     add_sweep_parser(commands, _command, {"channels": CHANNELS, "schemes": SCHEMES, "conventions": CONVENTIONS})
-    add_results_parser(commands, _command)
+    for add in (add_results_parser, add_figures_parser, add_report_parser, add_bench_parser, add_doctor_parser,
+                add_completion_parser):
+        add(commands, _command)
     return parser
 
 
@@ -176,6 +183,8 @@ def _add_train(commands) -> None:
                         help="folder for checkpoints and logs; an unfinished run there is resumed")
     parser.add_argument("--set", type=values.assignment, action="append", default=[], metavar="FIELD=VALUE",
                         dest="overrides", help="change a field of the configuration, such as system.num_symbols=16")
+    parser.add_argument("--processes", type=values.whole(1, 1024), default=1, metavar="N",
+                        help="processes of this host that train as one (default: 1)")
 
 
 def _run_demo(options: argparse.Namespace) -> None:

@@ -61,6 +61,8 @@ def add_sweep_parser(commands, make_command: Callable[..., argparse.ArgumentPars
     parser.add_argument("--memory", type=values.number(0, low_open=True), default=1.0, metavar="GIB",
                         help="for the channels that are drawn together (default: %(default)g)")
     parser.add_argument("--devices", type=values.whole(1), metavar="N", help="devices to use (default: all)")
+    parser.add_argument("--no-pictures", action="store_true",
+                        help="leave out the pictures through which the report's sliders move")
     parser.add_argument("--dry-run", action="store_true",
                         help="compile and time the programs; print grid, memory and expected time; store nothing")
 
@@ -79,6 +81,7 @@ def run_sweep_command(options: argparse.Namespace) -> None:
     from lvm_mtc.cli.sweep_config import make_spec
     from lvm_mtc.evaluation.store import ResultStore
     from lvm_mtc.evaluation.sweep import Resources, run_sweep
+    from lvm_mtc.evaluation.viewer_pictures import viewer_pictures
 
     resources = Resources(memory_budget=max(int(options.memory * 2**30), 1), num_devices=options.devices)
     spec = make_spec(config)
@@ -88,6 +91,8 @@ def run_sweep_command(options: argparse.Namespace) -> None:
     with ResultStore(options.store) as store:
         with _Bar() as bar:
             key = run_sweep(spec, store, resources=resources, progress=bar)
+        if not options.no_pictures:
+            viewer_pictures(spec, store)
         print(f"{options.store}: sweep {key[:12]}, {len(store.read(key))} points")
 
 

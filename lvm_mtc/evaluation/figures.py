@@ -1,10 +1,13 @@
 """Curves against SNR with confidence bands, and sheets of pictures. Drawn without a screen and without pyplot."""
 
 import dataclasses
+import io
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,14 +25,14 @@ CONVENTION_LABELS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A metric against SNR.
+    """A metric against SNR, or against what the panel's ``x_label`` names.
 
     Attributes:
         label: Entry of the legend; None for no entry.
         convention: What the SNR means; curves of two conventions do not go on one axis.
-        snr_db: SNR in dB, ``[num_points]``.
+        snr_db: SNR in dB, ``[num_points]``; in a panel with an ``x_label``, what that names.
         mean: Metric, ``[num_points]``.
-        half_width: Half widths of the confidence intervals, ``[num_points]``, or None.
+        half_width: Half widths of the confidence intervals, ``[num_points]``, or None; a band, or without a line bars.
         color: A matplotlib colour.
         linestyle: A matplotlib line style.
         marker: A matplotlib marker.
@@ -60,11 +63,13 @@ class Panel:
         title: Above the axes.
         y_label: Metric and unit.
         curves: What is drawn.
+        x_label: What is on the x axis where it is not the SNR; the convention then stands in the title.
     """
 
     title: str
     y_label: str
     curves: Sequence[Curve]
+    x_label: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,16 +105,29 @@ def draw_curves(axes: Axes, panel: Panel) -> None:
         )
     for curve in panel.curves:
         snr_db, mean = np.asarray(curve.snr_db, float), np.asarray(curve.mean, float)
-        axes.plot(snr_db, mean, label=curve.label, color=curve.color, linestyle=curve.linestyle, marker=curve.marker,
-                  markersize=3, linewidth=1.2)
-        if curve.half_width is not None:
-            half = np.asarray(curve.half_width, float)
+        style = dict(label=curve.label, color=curve.color, linestyle=curve.linestyle, marker=curve.marker, markersize=3,
+                     linewidth=1.2)
+        half = None if curve.half_width is None else np.asarray(curve.half_width, float)
+        if curve.linestyle == "none":
+            axes.errorbar(snr_db, mean, half, elinewidth=1, capsize=3, **style)
+            continue
+        axes.plot(snr_db, mean, **style)
+        if half is not None:
             axes.fill_between(snr_db, mean - half, mean + half, color=curve.color, alpha=0.2, linewidth=0)
     axes.set_title(panel.title, fontsize=9)
-    axes.set_xlabel(f"{CONVENTION_LABELS[conventions[0]]} ({conventions[0]}), dB", fontsize=8)
+    axes.set_xlabel(panel.x_label or snr_label(conventions[0]), fontsize=8)
     axes.set_ylabel(panel.y_label, fontsize=8)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3)
+
+
+def snr_label(convention: str) -> str:
+    """Label of an axis of SNRs, such as "Es/N0 per stream (esno), dB".
+
+    Args:
+        convention: A key of ``CONVENTION_LABELS``.
+    """
+    return f"{CONVENTION_LABELS[convention]} ({convention}), dB"
 
 
 def save_curves(
@@ -127,15 +145,36 @@ def save_curves(
         ValueError: as ``draw_curves``, or if rows differ in length.
         OutputError: if the folder cannot be written to.
     """
+    try:
+        figure = curves_figure(panels, title=title, footnote=footnote)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    _save(figure, path)
+
+
+def curves_figure(panels: Sequence[Sequence[Panel | None]], *, title: str = "", footnote: str = "") -> Figure:
+    """The figure that ``save_curves`` writes.
+
+    Args:
+        panels: Rows of panels; rows of one length, None for an empty place.
+        title: Above everything.
+        footnote: Below the title.
+
+    Raises:
+        ValueError: as ``draw_curves``, or if rows differ in length.
+    """
     columns = {len(row) for row in panels}
     if len(columns) != 1 or 0 in columns:
-        raise ValueError(f"{path}: rows of panels must be of one length, got {sorted(columns)}")
+        raise ValueError(f"rows of panels must be of one length, got {sorted(columns)}")
     width = max(columns)
     figure = Figure(figsize=(5.2 * width, 3.1 * len(panels) + 1.2), layout="constrained")
     grid = figure.subplots(len(panels), width, squeeze=False, sharey="row")
     for axes_row, row in zip(grid, panels, strict=True):
         for axes, panel in zip(axes_row, row, strict=True):
-            draw_curves(axes, panel)
+            if panel is None:
+                axes.set_axis_off()
+            else:
+                draw_curves(axes, panel)
     entries = {}
     for axes in grid.flat:
         entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
@@ -144,7 +183,35 @@ def save_curves(
     heading = "\n".join(part for part in (title, footnote) if part)
     if heading:
         figure.suptitle(heading, fontsize=9)
-    _save(figure, path)
+    return figure
+
+
+def save_figure(figure: Figure, stem: str | os.PathLike) -> None:
+    """Writes ``stem.png`` and ``stem.svg``, each of which appears only when it is complete.
+
+    Args:
+        figure: What is drawn.
+        stem: The two files' common path without a suffix.
+
+    Raises:
+        OutputError: if the folder cannot be written to.
+    """
+    _save(figure, f"{stem}.png")
+    with atomic_file(f"{stem}.svg") as temporary:
+        temporary.write_bytes(svg_of(figure, Path(stem).name))
+
+
+def svg_of(figure: Figure, name: str) -> bytes:
+    """A figure as SVG; equal figures of one name give equal bytes: no date, no random identifiers.
+
+    Args:
+        figure: What is drawn.
+        name: Of the figure.
+    """
+    stream = io.BytesIO()
+    with rc_context({"svg.hashsalt": name}):
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return stream.getvalue()
 
 
 def save_sheet(

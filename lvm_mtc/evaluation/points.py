@@ -110,6 +110,24 @@ class Sweep(NamedTuple):
     last: str | None
 
 
+class StoredPicture(NamedTuple):
+    """A picture of a store, for looking at.
+
+    Attributes:
+        config_hash: Its sweep.
+        coordinates: What it depends on: name of an axis to number or text. The original has fewer than what arrived.
+        name: What it shows: ``"original"``, ``"kept"``, ``"received"`` or ``"error"``.
+        uav: Whose it is, from 0 on.
+        data: An encoded picture, PNG, JPEG or WebP.
+    """
+
+    config_hash: str
+    coordinates: Mapping[str, Any]
+    name: str
+    uav: int
+    data: bytes
+
+
 def canonical_json(value: Any, name: str = "value") -> str:
     """One text for equal values: keys sorted, no blanks, 10.0 as 10, tuples as lists.
 

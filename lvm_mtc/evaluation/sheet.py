@@ -9,6 +9,7 @@ from PIL import Image
 
 from lvm_mtc.evaluation.figures import Picture
 from lvm_mtc.evaluation.grid import GridResult
+from lvm_mtc.system import SystemConfig
 
 
 def sheet_rows(
@@ -58,11 +59,22 @@ def kept_picture(result: GridResult, images: np.ndarray, group: int, uav: int) -
     Returns:
         ``[height, width, 3]``.
     """
-    rows, columns = result.scheme.system.config.grid
-    side = result.scheme.system.config.patch_size
-    removed = np.asarray(result.mask[group, uav], bool).reshape(rows, columns)
-    removed = np.kron(removed, np.ones((side, side), bool))
-    return np.where(removed[..., None], 0.5, images[group, uav])
+    return grey_out(images[group, uav], result.mask[group, uav], result.scheme.system.config)
+
+
+def grey_out(image: np.ndarray, mask: np.ndarray, config: SystemConfig) -> np.ndarray:
+    """A picture with its removed patches in grey.
+
+    Args:
+        image: ``[height, width, 3]`` float in [0, 1].
+        mask: ``[num_patches]``, 1 = removed.
+        config: Of the system that removed them.
+
+    Returns:
+        ``[height, width, 3]``.
+    """
+    removed = np.kron(np.asarray(mask, bool).reshape(config.grid), np.ones((config.patch_size,) * 2, bool))
+    return np.where(removed[..., None], 0.5, image)
 
 
 def write_pictures(

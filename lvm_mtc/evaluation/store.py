@@ -19,27 +19,27 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lvm_mtc.evaluation.points import Measured, Point, StoreError, Sweep, canonical_json, config_hash, flatten
-
-SCHEMA_VERSION = 1
-_APPLICATION_ID = int.from_bytes(b"lvmt")
-_BUSY_TIMEOUT = 60.0
-
-_SCHEMA = (
-    "CREATE TABLE sweep (config_hash TEXT NOT NULL PRIMARY KEY, config TEXT NOT NULL) WITHOUT ROWID",
-    """CREATE TABLE point (
-        config_hash TEXT NOT NULL REFERENCES sweep, coordinates TEXT NOT NULL, seed INTEGER NOT NULL,
-        snr_convention TEXT NOT NULL, snr_db REAL NOT NULL, realised_snr_db REAL, device TEXT NOT NULL,
-        versions TEXT NOT NULL, ledger TEXT NOT NULL, created TEXT NOT NULL,
-        PRIMARY KEY (config_hash, coordinates)) WITHOUT ROWID""",
-    """CREATE TABLE metric (
-        config_hash TEXT NOT NULL, coordinates TEXT NOT NULL, name TEXT NOT NULL,
-        mean REAL NOT NULL, half_width REAL, count INTEGER NOT NULL,
-        PRIMARY KEY (config_hash, coordinates, name),
-        FOREIGN KEY (config_hash, coordinates) REFERENCES point) WITHOUT ROWID""",
-    f"PRAGMA application_id = {_APPLICATION_ID}",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
+from lvm_mtc.evaluation.points import (
+    Measured,
+    Point,
+    StoredPicture,
+    StoreError,
+    Sweep,
+    canonical_json,
+    config_hash,
+    flatten,
 )
+from lvm_mtc.evaluation.store_schema import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    Identity,
+    explain,
+    identify,
+    make_tables,
+    migrate,
+)
+
+_BUSY_TIMEOUT = 60.0
 
 
 class ResultStore:
@@ -172,6 +172,48 @@ class ResultStore:
                                                           for name, value in point.coordinates.items()}]
         return sorted(points, key=_order)
 
+    def add_pictures(self, pictures: Iterable[StoredPicture]) -> int:
+        """Stores pictures, all of them or none. The first ones make a store of schema version 1 one of version 2.
+
+        Args:
+            pictures: The pictures. One that is stored already is left as it is.
+
+        Returns:
+            How many were new.
+
+        Raises:
+            StoreError: if a picture is not encoded, its sweep is not registered, the disk is full or the store cannot
+                be written to; the store is then as it was.
+        """
+        rows = [(*one[:1], canonical_json(one.coordinates, "coordinates"), *one[2:]) for one in pictures]
+        for *_, name, _, data in rows:
+            if not isinstance(data, bytes) or not data:
+                raise StoreError(f"StoredPicture.data of {name!r} must be bytes of an encoded picture, got "
+                                 f"{type(data).__name__}")
+        with self._transaction("IMMEDIATE") as connection:
+            migrate(connection)
+            return sum(connection.execute("INSERT INTO picture VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                                          row).rowcount for row in rows)
+
+    def pictures(self, config_hash: str) -> list[StoredPicture]:
+        """Pictures of a sweep.
+
+        Args:
+            config_hash: The sweep.
+
+        Returns:
+            The pictures, by coordinates, name and UAV; none from a store of schema version 1.
+
+        Raises:
+            StoreError: if the store cannot be read.
+        """
+        with self._transaction("DEFERRED") as connection:
+            if identify(connection).version == 1:
+                return []
+            rows = connection.execute("SELECT * FROM picture WHERE config_hash = ? ORDER BY coordinates, name, uav",
+                                      (config_hash,)).fetchall()
+        return [StoredPicture(key, json.loads(at), *rest) for key, at, *rest in rows]
+
     def sweeps(self) -> list[Sweep]:
         """The sweeps, with or without points, the one that began first in front.
 
@@ -203,43 +245,25 @@ class ResultStore:
     def _prepare(self, create: bool) -> None:
         """Makes the tables in an empty file and refuses every other that is no store."""
         with self._transaction("DEFERRED") as connection:
-            identity = _identity(connection)
+            identity = identify(connection)
         try:
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._connection.execute("PRAGMA synchronous = FULL")
         except sqlite3.Error as error:
             raise self._explained(error) from error
-        if create and identity == (0, 0, 0):
+        if create and identity == Identity(0, 0, 0):
             with self._transaction("IMMEDIATE") as connection:
-                if _identity(connection) == (0, 0, 0):  # no other process was faster
-                    for statement in _SCHEMA:
-                        connection.execute(statement)
-                identity = _identity(connection)
-        if identity[0] != _APPLICATION_ID:
+                if identify(connection) == Identity(0, 0, 0):  # no other process was faster
+                    make_tables(connection)
+                identity = identify(connection)
+        if identity.application != APPLICATION_ID:
             raise StoreError(f"{self.path}: is an SQLite file, but no result store")
-        if identity[1] != SCHEMA_VERSION:
-            raise StoreError(f"{self.path}: is a result store of schema version {identity[1]}; this program knows "
-                             f"version {SCHEMA_VERSION}")
+        if not 1 <= identity.version <= SCHEMA_VERSION:
+            raise StoreError(f"{self.path}: is a result store of schema version {identity.version}; this program knows "
+                             f"versions 1 to {SCHEMA_VERSION}")
 
     def _explained(self, error: sqlite3.Error) -> StoreError:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the detail in the upper bits
-        text = {
-            sqlite3.SQLITE_FULL: "no space left on the disk; the store is as it was before: make room and start again",
-            sqlite3.SQLITE_BUSY: f"another process has kept it locked for {self._busy_timeout:g} s",
-            sqlite3.SQLITE_NOTADB: "is no SQLite file, so no result store",
-            sqlite3.SQLITE_CORRUPT: "is damaged, or cut off",
-            sqlite3.SQLITE_READONLY: "is write-protected",
-            sqlite3.SQLITE_CANTOPEN: "cannot be opened or made",
-            # What else the tables demand is checked before.
-            sqlite3.SQLITE_CONSTRAINT: "the sweep of a point is not registered: call register(config) first",
-        }.get(code, f"cannot be used ({error})")
-        return StoreError(f"{self.path}: {text}")
-
-
-def _identity(connection: sqlite3.Connection) -> tuple[int, int, int]:
-    """Whose file it is, its schema's version and the number of its tables; all zero in an empty one."""
-    queries = ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
-    return tuple(connection.execute(query).fetchone()[0] for query in queries)
+        return StoreError(f"{self.path}: {explain(error, self._busy_timeout)}")
 
 
 def _select(connection: sqlite3.Connection, where: str, values: tuple) -> list[Point]:

@@ -26,7 +26,7 @@ def export_store(
     CSV and Parquet have a row a point and a column an entry, named by its dotted path: ``config_hash``,
     ``coordinates.snr_db``, ``metrics.psnr_db.mean``, ``config.link.fading``. What a point lacks is empty; a list, or an
     entry that is a number in one row and a text in another, is written as JSON. JSON holds the sweeps, each with its
-    configuration, and the points as ``Point.as_dict`` gives them.
+    configuration, and the points as ``Point.as_dict`` gives them. Pictures stay in the store.
 
     Args:
         store: The store.

@@ -10,7 +10,7 @@ from lvm_mtc.cli import main
 from lvm_mtc.evaluation.store import ResultStore
 
 SWEEP = "sweep --store s.sqlite --set weights=small.npz --set loc=centre"
-SMALL = f"{SWEEP} --images photos --uavs 2 --snr-db 0:20:10 --channel awgn --units 3 --schemes object"
+SMALL = f"{SWEEP} --images photos --uavs 2 --snr-db 0:20:10 --channel awgn --units 3 --schemes object --no-pictures"
 
 # Command line -> words that its one line must hold.
 WRONG = {
@@ -111,6 +111,16 @@ def test_a_sweep_is_stored_and_goes_on(folder, capsys):
     assert "5 points" in capsys.readouterr().out
     with ResultStore(folder / "s.sqlite") as store:
         assert [point for point in store.read() if point.snr_db in (0, 10, 20)] == first
+
+
+def test_pictures_for_the_report(folder):
+    command = SMALL.replace("0:20:10", "0,20").replace(" --no-pictures", "")
+    assert main(shlex.split(command)) == 0
+    with ResultStore(folder / "s.sqlite") as store:
+        pictures = store.pictures(store.read()[0].config_hash)
+    found = [(one.name, one.uav, one.coordinates.get("snr_db")) for one in pictures]
+    want = [("original", None), ("kept", None), ("received", 0), ("received", 20), ("error", 0), ("error", 20)]
+    assert sorted(found, key=str) == sorted([(name, uav, snr) for name, snr in want for uav in (0, 1)], key=str)
 
 
 def test_learned_distance(folder, shared_data):

@@ -16,7 +16,7 @@ from lvm_mtc.evaluation.store import ResultStore
 ROOT = Path(__file__).resolve().parents[2]
 # Eight groups of points, so that some are complete and some are not when a kill comes.
 SWEEP = ("sweep --store {} --images photos --set weights=small.npz --set loc=centre --uavs 2 --snr-db 0:20:5 "
-         "--channel awgn,rayleigh --schemes object --units 400 --set metrics='[\"psnr_db\",\"mse\"]' "
+         "--channel awgn,rayleigh --schemes object --no-pictures --units 400 --set metrics='[\"psnr_db\",\"mse\"]' "
          "--seeds 0,1,2,3,4,5,6,7")
 
 pytestmark = pytest.mark.slow

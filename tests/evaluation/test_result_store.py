@@ -188,7 +188,7 @@ class Dying(sqlite3.Connection):
     def execute(self, sql, *values):
         if sql.startswith("BEGIN IMMEDIATE"):
             super().execute("PRAGMA cache_size = 1")
-        if sql == "COMMIT" and super().execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 3:
+        if sql == "COMMIT" and super().execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 4:
             if super().execute("SELECT count(*) FROM point").fetchone()[0] > 12:
                 os.kill(os.getpid(), signal.SIGKILL)
         return super().execute(sql, *values)
@@ -381,7 +381,7 @@ def _cut_off(path):
 @pytest.mark.parametrize(("make", "words"), [
     (lambda path: path.write_text("scheme,psnr\n" * 100), "is no SQLite file, so no result store"),
     (_foreign, "is an SQLite file, but no result store"),
-    (_newer, "is a result store of schema version 7; this program knows version 1"),
+    (_newer, "is a result store of schema version 7; this program knows versions 1 to 2"),
     (_cut_off, "is damaged, or cut off"),
     (lambda path: path.mkdir(), "is no file, so no result store"),
     (lambda path: os.mkfifo(path), "is no file, so no result store"),
