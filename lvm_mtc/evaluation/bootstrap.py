@@ -24,7 +24,9 @@ def two_way_interval(
     variance of the mean is ``s_c / num_channels + s_p / num_pictures + s_r / (num_channels num_pictures)``. Both
     factors are resampled with replacement, by multinomial weights, and the mean's deviation is studentised in every
     replicate: the interval is symmetric, +- the quantile of the absolute studentised deviation times the standard
-    error, which makes it right to second order for skewed metrics too.
+    error, which makes it right to second order for skewed metrics too. It knows no more of a law than the units show:
+    where few pictures decide everything, and their metric is exponential, 95 % were 90 to 93 % with 8 to 24 of them and
+    94 to 95 % with 48, in thousands of runs; with normal pictures 94 to 97 % from 8 on.
 
     Resampling rows and columns of cells as they are would count ``s_r`` three times (Owen, The pigeonhole bootstrap,
     2007). Here the channels' means carry it, once: they are resampled as they are, the pictures' effects shrunk to
@@ -62,8 +64,9 @@ def two_way_interval(
     for stream, effects in enumerate((channels, pictures)):
         mean, replicate_variance = _resample(effects, _weights(seed, stream, num_replicates, effects.shape[0]))
         deviation, spread = deviation + mean, spread + replicate_variance
+    rounding = 64 * np.finfo(np.float64).eps * np.max(np.abs(samples), axis=(0, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        studentised = np.where(deviation == 0, 0.0, np.abs(deviation) / np.sqrt(spread))
+        studentised = np.where(np.abs(deviation) <= rounding, 0.0, np.abs(deviation) / np.sqrt(spread))
     half_width = np.quantile(studentised, level, axis=0, method="higher") * np.sqrt(variance)
     if sequential:
         half_width = half_width * stopping_factor(samples.mean(axis=1))
@@ -83,10 +86,12 @@ def two_way_effects(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             ``s_p / num_pictures``.
     """
     num_channels, num_pictures = samples.shape[:2]
-    mean = samples.mean(axis=(0, 1))
-    channels, pictures = samples.mean(axis=1) - mean, samples.mean(axis=0) - mean
-    rest = samples - channels[:, None] - pictures[None] - mean
-    of_rest = np.sum(rest**2, axis=(0, 1)) / ((num_channels - 1) * (num_pictures - 1) * num_channels)
+    of_channels = samples.mean(axis=1)
+    rest = samples - of_channels[:, None]
+    channels, pictures = of_channels - of_channels.mean(axis=0), rest.mean(axis=0)
+    rest -= pictures
+    squares = np.einsum("ij...,ij...->...", rest, rest)
+    of_rest = squares / ((num_channels - 1) * (num_pictures - 1) * num_channels)
     of_pictures = np.sum(pictures**2, axis=0) / (num_pictures - 1)
     share = np.maximum(of_pictures - of_rest, 0.0) / np.where(of_pictures > 0, of_pictures, 1.0)
     scale = np.sqrt(num_channels / (num_channels - 1)), np.sqrt(share * num_pictures / (num_pictures - 1))

@@ -45,7 +45,8 @@ def find_crossing(
     The confidence interval holds all x (next to the crossing) at which a difference of 0 cannot be excluded: those for
     which ``interval(difference(x))`` contains 0. It therefore holds the true crossing exactly as often as ``interval``
     holds the true difference there; no curve is taken for a straight line, and the two sides may differ in length. For
-    straight parallel curves it is the delta method's, half-width over slope.
+    straight parallel curves it is the delta method's, half-width over slope. Where a 0 that was excluded cannot be
+    excluded any more further out, the end may be found there: too far, never too near.
 
     Args:
         difference: From x to ``[num_units, ...]``, what A is better by in each unit, in the metric's unit. It must use
@@ -83,7 +84,7 @@ def find_crossing(
         return known[x]
 
     first, last = (float(at(x).mean) for x in (low, high))
-    if first * last > 0:
+    if np.sign(first) == np.sign(last):
         raise ValueError(f"no crossing between {low:g} and {high:g}: the mean difference is {first:+.4g} at the lower "
                          f"and {last:+.4g} at the upper end")
     sign = 1.0 if last > first else -1.0  # times the difference: rises through the crossing
@@ -92,15 +93,20 @@ def find_crossing(
         return lambda x: sign * float(at(x).mean) + side * float(at(x).half_width)
 
     x = _root(shifted(0.0), low, high, tolerance)
-    ends = []
-    # Below the crossing the upper confidence limit reaches 0 first, above it the lower one.
-    for side, end in ((1.0, low), (-1.0, high)):
-        limit = shifted(side)
-        inside = side * limit(x) >= 0
-        if side * limit(end) >= 0:
-            ends.append(-side * math.inf)
-        else:
-            ends.append(_root(limit, *sorted((end, x)), tolerance) if inside else x)
+
+    def reach(side: float) -> float:
+        """Where, from the crossing outwards, the confidence interval leaves 0; on from what is known already."""
+        # Below the crossing (side 1) the upper limit reaches 0 first, above it the lower one.
+        limit, inside = shifted(side), x
+        if side * limit(x) < 0:
+            return x
+        for place in sorted((place for place in known if side * (x - place) > 0), key=lambda place: abs(place - x)):
+            if side * limit(place) < 0:
+                return _root(limit, *sorted((inside, place)), tolerance)
+            inside = place
+        return -side * math.inf
+
+    ends = reach(1.0), reach(-1.0)
     return Crossing(x, *ends, sign > 0, at(x).num_units, len(known))
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lvm_mtc.evaluation.intervals import paired_difference, student_interval, t_quantile
+from lvm_mtc.evaluation.intervals import paired_difference, stopping_factor, student_interval, t_quantile
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 7, 9, 19, 30, 99, 1000, 100_000])
@@ -41,6 +41,22 @@ def test_pairing_cancels_what_is_common():
     paired = paired_difference(a, b)
     assert abs(paired.mean - 1.0) < 5 * 0.1 * np.sqrt(2 / 20)
     assert paired.half_width < 0.1 * student_interval(a).half_width
+
+
+def test_the_stopping_factor_is_its_formula_and_widens_what_was_stopped():
+    samples = np.random.default_rng(3).exponential(size=(20, 3))
+    samples[:, 2] = 7.0  # no spread, no skewness
+    want = 1 + (1 + 3 * np.array([*stats.skew(samples[:, :2]), 0.0]) ** 2) / 20
+    np.testing.assert_allclose(stopping_factor(samples), want, rtol=1e-12)
+    plain, wider = student_interval(samples), student_interval(samples, sequential=True)
+    np.testing.assert_allclose(wider.half_width, want * plain.half_width, rtol=1e-12)
+    np.testing.assert_array_equal(wider.mean, plain.mean)
+    assert np.all(wider.half_width[:2] > plain.half_width[:2]) and wider.half_width[2] == 0
+    other = samples[::-1] ** 2
+    paired = paired_difference(samples, other, level=0.9, sequential=True)
+    want = student_interval(samples - other, level=0.9, sequential=True)
+    np.testing.assert_array_equal(paired.half_width, want.half_width)
+    np.testing.assert_array_equal(paired.mean, want.mean)
 
 
 @pytest.mark.parametrize(
