@@ -1,4 +1,4 @@
-"""The compiled programs behind grids and sweeps: encode, draw, send. Nothing else here runs the chain.
+"""The compiled programs behind grids and sweeps: encode, draw, send.
 
 Items of a call, each a point with the number of a channel realisation, go through one body one after another
 (``lax.map``): what an item gives does not depend on its neighbours, on how many there are or on which device it runs.
@@ -18,6 +18,7 @@ from lvm_mtc import phy
 from lvm_mtc.evaluation import metrics
 from lvm_mtc.evaluation.multi_scale import ms_ssim
 from lvm_mtc.system import Encoded, Ledger, LinkConfig, OperatingPoint, Output, Sent, System, draw_channel, uav_keys
+from lvm_mtc.system.transmission import in_turn
 
 ITEMS_AXIS = "items"
 TRACES: collections.Counter = collections.Counter()
@@ -223,8 +224,8 @@ class _AnyLink(System):
     def _through(self, sent: Sent, link: LinkConfig, out: phy.LinkOutput) -> _Through:
         if link.topology != "broadcast":
             return _Through(jnp.float32(jnp.nan), jnp.full(sent.own_gain.shape, jnp.nan))
-        symbols = jnp.where(sent.public[:, None, :, None], sent.common[:, None], sent.own)
-        on_air = (sent.public[:, None] | sent.private)[..., None]
+        symbols = in_turn(jnp.where(sent.public[:, None, :, None], sent.common[:, None], sent.own), sent.turns)
+        on_air = in_turn(sent.public[:, None] | sent.private, sent.turns)[..., None]
         x = phy.tokens_to_slots(jnp.where(on_air, symbols, 0), link.num_tx_ant)
         x = x.reshape(*x.shape[:2], -1, link.num_tx_ant)
         nmse = metrics.nmse(x, jnp.where(x == 0, 0, out.x_hat), axis=(-2, -1))

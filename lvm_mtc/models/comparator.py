@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-COMPARATORS = ("intensity", "cosine")
-ALIGNMENTS = ("index", "sorted")
+COMPARATORS = ("intensity", "cosine", "learned")
+ALIGNMENTS = ("index", "sorted", "position")
 AGGREGATIONS = {"mean": jnp.mean, "sum": jnp.sum, "max": jnp.max}
 _TINY = 1e-12
 
@@ -63,11 +63,59 @@ def cosine_discrepancy(tokens: jax.Array, aggregation: str = "mean") -> jax.Arra
     return AGGREGATIONS[aggregation](1.0 - jnp.sum(unit[first] * unit[second], axis=-1), axis=0)
 
 
+def distance_discrepancy(features: jax.Array, aggregation: str = "mean") -> jax.Array:
+    """Squared distances over the sum of the squared norms, over all UAV pairs, aggregated.
+
+    For tokens of equal norm this is 1 - cosine similarity; of unequal norm it is more.
+
+    Args:
+        features: ``[num_uavs, num_tokens, width]``.
+        aggregation: ``"mean"``, ``"sum"`` or ``"max"`` over pairs.
+
+    Returns:
+        ``[num_tokens]``, in [0, 2] for ``"mean"`` and ``"max"``.
+    """
+    first, second = jnp.triu_indices(features.shape[0], 1)
+    power = jnp.sum(features**2, axis=-1)
+    distance = jnp.sum((features[first] - features[second]) ** 2, axis=-1)
+    return AGGREGATIONS[aggregation](distance / (power[first] + power[second] + _TINY), axis=0)
+
+
+def kept_by_all(ids_keep: jax.Array, mask: jax.Array) -> jax.Array:
+    """Which kept tokens belong to a patch that every UAV keeps.
+
+    Args:
+        ids_keep: ``[num_uavs, num_tokens]`` patch numbers; those of padding are removed patches.
+        mask: ``[num_uavs, num_patches]``, 1 = removed.
+
+    Returns:
+        ``[num_uavs, num_tokens]`` bool.
+    """
+    return (mask == 0).all(axis=0)[ids_keep]
+
+
+def sending_turns(order: jax.Array, public: jax.Array) -> jax.Array:
+    """The order in which each UAV's slots are sent: public ones first, then its private tokens in raster order.
+
+    A UAV that knows its own mask then has to be told of the public tokens only.
+
+    Args:
+        order: ``[num_uavs, num_tokens]``, as in :class:`Sharing`.
+        public: ``[num_tokens]`` bool.
+
+    Returns:
+        ``[num_uavs, num_tokens]`` int32, slot numbers.
+    """
+    slots = jnp.arange(public.shape[0], dtype=jnp.int32)
+    return jnp.argsort(jnp.where(public[None], slots[None] - public.shape[0], order), axis=-1).astype(jnp.int32)
+
+
 def compare_tokens(
     tokens: jax.Array,
     features: jax.Array,
     valid: jax.Array,
     epsilon: ArrayLike,
+    common: jax.Array | None = None,
     *,
     comparator: str = "intensity",
     alignment: str = "index",
@@ -81,17 +129,19 @@ def compare_tokens(
 
     Args:
         tokens: ``[num_uavs, num_tokens, embed_dim]`` as they would be sent.
-        features: ``[num_uavs, num_tokens, width]`` of which the intensity is taken.
+        features: ``[num_uavs, num_tokens, width]`` of which the intensity is taken; for ``"learned"`` the projection.
         valid: ``[num_uavs, num_tokens]`` bool.
         epsilon: Threshold, linear, traced; 0 shares nothing.
-        comparator: ``"intensity"`` (Eq. 23) or ``"cosine"``.
+        common: ``[num_uavs, num_tokens]`` bool from :func:`kept_by_all`; needed by ``"position"``.
+        comparator: ``"intensity"`` (Eq. 23), ``"cosine"``, or ``"learned"``: relative distance of the features.
         alignment: ``"index"``: slot i is token i of each UAV. ``"sorted"``: slot i is the token of rank i of each UAV's
-            intensity, invalid tokens last.
+            intensity, invalid tokens last. ``"position"``: the patches that all UAVs keep stand first, in raster order,
+            so that slot i is one patch; no other slot is public.
         aggregation: How pairs are combined: ``"mean"``, ``"sum"``, ``"max"``.
         temperature: Of the backward pass, linear.
 
     Raises:
-        ValueError: for an unknown name, with the known ones.
+        ValueError: for an unknown name, with the known ones; for ``"position"`` without ``common``.
     """
     for field, value, known in (
         ("comparator", comparator, COMPARATORS),
@@ -105,14 +155,20 @@ def compare_tokens(
     order = jnp.broadcast_to(jnp.arange(num_tokens, dtype=jnp.int32), valid.shape)
     if alignment == "sorted":
         order = jnp.argsort(jnp.where(valid, -statistic, jnp.inf), axis=-1).astype(jnp.int32)
+    if alignment == "position":
+        if common is None:
+            raise ValueError("alignment 'position' needs common, the tokens whose patch every UAV keeps; got None")
+        order = jnp.argsort(~common, axis=-1, stable=True).astype(jnp.int32)
     if num_uavs == 1:
         nothing = jnp.zeros(num_tokens)
         return Sharing(order, nothing, nothing.astype(bool), nothing)
     if comparator == "intensity":
         score = intensity_discrepancy(jnp.take_along_axis(statistic, order, axis=-1), aggregation)
-    else:
+    elif comparator == "cosine":
         score = cosine_discrepancy(jnp.take_along_axis(tokens, order[..., None], axis=1), aggregation)
-    comparable = jnp.take_along_axis(valid, order, axis=-1).all(axis=0)
+    else:
+        score = distance_discrepancy(jnp.take_along_axis(features, order[..., None], axis=1), aggregation)
+    comparable = jnp.take_along_axis(common if alignment == "position" else valid, order, axis=-1).all(axis=0)
     public = comparable & (score < epsilon)
     soft = comparable * jax.nn.sigmoid((epsilon - score) / temperature)
     return Sharing(order, score, public, public + soft - jax.lax.stop_gradient(soft))

@@ -121,7 +121,7 @@ def side_information_bits(
         num_patches: N: a mask costs N bits per UAV.
         masked: Whether patches are left out at all.
         alignment: ``"index"``: the map costs one bit per token slot; ``"sorted"``: plus ceil(log2 L) bits per public
-            token and UAV.
+            token and UAV; ``"position"``: one bit per patch, for a UAV doesn't know which patches the others keep.
         gains: Whether each picture's gain is sent (and one for the public symbols, if there are any).
 
     Returns:
@@ -131,7 +131,7 @@ def side_information_bits(
     num_public = public.sum(-1).astype(jnp.float32)
     bits = jnp.full(num_public.shape, float(num_uavs * num_patches if masked else 0))
     if num_uavs > 1:
-        bits = bits + jnp.where(epsilon > 0, float(num_tokens), 0.0)
+        bits = bits + jnp.where(epsilon > 0, float(num_patches if alignment == "position" else num_tokens), 0.0)
         if alignment == "sorted":
             bits = bits + num_public * num_uavs * math.ceil(math.log2(max(num_tokens, 2)))
     if gains:

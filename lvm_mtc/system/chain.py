@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from lvm_mtc import phy
 from lvm_mtc.models.channel_codec import ChannelDecoder, ChannelEncoder, PowerAllocation
-from lvm_mtc.models.comparator import Sharing, compare_tokens
+from lvm_mtc.models.comparator import Sharing, compare_tokens, kept_by_all, sending_turns
+from lvm_mtc.models.learned_comparator import ComparatorProjection
 from lvm_mtc.models.masking import KeptPatches, keep_bernoulli, keep_budget, keep_rates, keep_scores, patches_in_box
 from lvm_mtc.models.patches import patchify, unpatchify
 from lvm_mtc.models.token_codec import TokenDecoder, TokenEncoder
@@ -91,6 +92,11 @@ class System:
         """The power allocation's module."""
         return PowerAllocation(self.config.num_symbols)
 
+    @property
+    def comparator(self) -> ComparatorProjection:
+        """The learned comparator's module."""
+        return ComparatorProjection()
+
     def init(self, key: jax.Array, num_uavs: int | None = None) -> dict:
         """Draws parameters.
 
@@ -100,7 +106,7 @@ class System:
 
         Returns:
             A dictionary of Flax parameter trees: ``encoder``, ``decoder``, ``channel_encoder``, ``channel_decoder``,
-            ``public_encoder`` and, if learned, ``allocation``.
+            ``public_encoder`` and, if learned, ``allocation`` and ``comparator``.
 
         Raises:
             ValueError: if ``per_uav_params`` is set and ``num_uavs`` is not given.
@@ -119,6 +125,7 @@ class System:
             looped = dataclasses.replace(self, execution=dataclasses.replace(self.execution, scan=False))
             return stack_layers(looped._init_one(key))
         c = self.config
+        comparator_key = jax.random.fold_in(key, 6)  # apart from the others, whose numbers came first
         keys = jax.random.split(key, 6)
         kept = keep_budget(jnp.zeros((1, c.num_patches)), c.capacity)
         tokens = jnp.zeros((1, c.capacity, c.sizes.embed_dim))
@@ -133,6 +140,8 @@ class System:
         }
         if c.power_allocation:
             params["allocation"] = self.allocation.init(keys[5], jnp.zeros(1))
+        if c.comparator == "learned":
+            params["comparator"] = self.comparator.init(comparator_key, tokens)
         return {name: tree["params"] for name, tree in params.items()}
 
     def _over_uavs(self, function, *arrays):
@@ -169,26 +178,30 @@ class System:
             return self.encoder.apply({"params": encoder_params}, patches, kept)
 
         tokens, features = self._over_uavs(encode_one, patchify(images, c.patch_size), kept)(params["encoder"])
-        return Encoded(tokens, features if c.statistic == "pre_norm" else tokens, kept, *keep_rates(inside, kept.mask))
+        features = features if c.statistic == "pre_norm" else tokens
+        if c.comparator == "learned":
+            features = self.comparator.apply({"params": params["comparator"]}, features)
+        return Encoded(tokens, features, kept, *keep_rates(inside, kept.mask))
 
     def share(self, encoded: Encoded, point: OperatingPoint = OperatingPoint()) -> Sharing:
         """Runs the comparator on each group of K UAVs (Eq. 23); leading axis ``batch``."""
         c = self.config
         epsilon = jnp.broadcast_to(jnp.asarray(point.epsilon, jnp.float32), encoded.tokens.shape[:1])
 
-        def compare(tokens, features, valid, epsilon):
+        def compare(tokens, features, kept, epsilon):
             return compare_tokens(
                 tokens,
                 features,
-                valid,
+                kept.valid,
                 epsilon,
+                kept_by_all(kept.ids_keep, kept.mask) if c.alignment == "position" else None,
                 comparator=c.comparator,
                 alignment=c.alignment,
                 aggregation=c.aggregation,
                 temperature=c.sharing_temperature,
             )
 
-        return jax.vmap(compare)(encoded.tokens, encoded.features, encoded.kept.valid, epsilon)
+        return jax.vmap(compare)(encoded.tokens, encoded.features, encoded.kept, epsilon)
 
     def send(self, params: dict, encoded: Encoded, sharing: Sharing, point: OperatingPoint = OperatingPoint()) -> Sent:
         """Maps private and public tokens to symbols of average power 1 (Eq. 3, 24-25); everything in aligned order.
@@ -207,7 +220,8 @@ class System:
         common = encode_one(params["public_encoder"], mean_token) * common_allocation[:, None]
         own, own_gain = _scale(phy.features_to_symbols(own), private)
         common, common_gain = _scale(phy.features_to_symbols(common), sharing.public)
-        return Sent(own, own_gain, private, common, common_gain, sharing.public, sharing.weight)
+        turns = None if self.config.alignment == "index" else jax.vmap(sending_turns)(sharing.order, sharing.public)
+        return Sent(own, own_gain, private, common, common_gain, sharing.public, sharing.weight, turns)
 
     def receive(
         self,

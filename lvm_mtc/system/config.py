@@ -69,8 +69,9 @@ class SystemConfig:
         receiver: How the channel decoder learns of the noise, a name in ``models.RECEIVERS``. ``"wiener"`` sends each
             picture's gain as 16 bits of side information.
         power_allocation: Learn each feature's gain as a function of the nominal SNR.
-        comparator: ``"intensity"`` or ``"cosine"``.
-        alignment: ``"index"`` or ``"sorted"``.
+        comparator: ``"intensity"``, ``"cosine"`` or ``"learned"``, which compares a learned projection of what
+            ``statistic`` names.
+        alignment: ``"index"``, ``"sorted"`` or ``"position"``.
         aggregation: ``"mean"``, ``"sum"`` or ``"max"`` over UAV pairs.
         statistic: The intensity is taken ``"pre_norm"`` (before the last LayerNorm) or of the tokens as ``"sent"``.
         sharing_temperature: Of the comparator's backward pass, linear.

@@ -15,7 +15,8 @@ class Encoded(NamedTuple):
 
     Attributes:
         tokens: ``[batch, num_uavs, num_tokens, embed_dim]``.
-        features: Same shape, of which the comparator takes the intensity.
+        features: Same shape, of which the comparator takes the intensity; for the learned one its projection,
+            ``[batch, num_uavs, num_tokens, width]``.
         kept: The kept patches, leading axes ``[batch, num_uavs]``.
         keep_rate_inside: Share of the object's patches that are kept, ``[batch, num_uavs]``.
         keep_rate_outside: Share of the other patches that are kept, ``[batch, num_uavs]``.

@@ -24,6 +24,8 @@ class Sent(NamedTuple):
         common_gain: ``[batch]``.
         public: ``[batch, num_tokens]`` bool.
         weight: ``public`` as float, with the gradient of the soft decision.
+        turns: ``[batch, num_uavs, num_tokens]`` int32, the slots in the order in which they are sent
+            (``models.comparator.sending_turns``); None: as they stand, which is raster order.
     """
 
     own: jax.Array
@@ -33,6 +35,24 @@ class Sent(NamedTuple):
     common_gain: jax.Array
     public: jax.Array
     weight: jax.Array
+    turns: jax.Array | None = None
+
+
+def in_turn(slots: jax.Array, turns: jax.Array | None) -> jax.Array:
+    """Puts aligned slots, ``[batch, num_uavs, num_tokens, ...]``, into the order in which they are sent."""
+    if turns is None:
+        return slots
+    return jnp.take_along_axis(slots, turns.reshape(*turns.shape, *(1,) * (slots.ndim - 3)), axis=2)
+
+
+def _aligned(sent: jax.Array, turns: jax.Array | None) -> jax.Array:
+    """The inverse of :func:`in_turn`."""
+    return sent if turns is None else in_turn(sent, jnp.argsort(turns, axis=-1))
+
+
+def _common_turns(turns: jax.Array | None) -> jax.Array | None:
+    """Public slots have the same turn for every UAV."""
+    return None if turns is None else turns[:, :1]
 
 
 def _fill_slots(symbols: jax.Array, sent: jax.Array, num_tx_ant: int) -> tuple[jax.Array, jax.Array]:
@@ -40,6 +60,12 @@ def _fill_slots(symbols: jax.Array, sent: jax.Array, num_tx_ant: int) -> tuple[j
     active = jnp.broadcast_to(sent[..., None], symbols.shape)
     x, active = (phy.tokens_to_slots(a, num_tx_ant) for a in (jnp.where(active, symbols, 0), active))
     return tuple(a.reshape(*a.shape[:-3], -1, num_tx_ant) for a in (x, active))
+
+
+def _sent_order(symbols: jax.Array, sent: Sent) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Symbols, ``private`` and ``public`` in the order in which they are sent."""
+    symbols, private = (in_turn(a, sent.turns) for a in (symbols, sent.private))
+    return symbols, private, in_turn(sent.public[:, None], _common_turns(sent.turns))[:, 0]
 
 
 def _empty_slots(x: jax.Array, num_tokens: int, num_symbols: int) -> jax.Array:
@@ -122,26 +148,32 @@ def _receive_broadcast(sent, keys, link, point, total_slots, draws):
     _, _, num_tokens, num_symbols = sent.own.shape
     weight = sent.weight[:, None, :, None]
     symbols = weight * sent.common[:, None] + (1 - weight) * sent.own
-    x, active = _fill_slots(symbols, sent.private | sent.public[:, None], link.num_tx_ant)
-    slot_index = broadcast_slots(sent.private, sent.public, phy.slots_per_token(num_symbols, link.num_tx_ant))
+    symbols, private, public = _sent_order(symbols, sent)
+    x, active = _fill_slots(symbols, private | public[:, None], link.num_tx_ant)
+    slot_index = broadcast_slots(private, public, phy.slots_per_token(num_symbols, link.num_tx_ant))
     out = send_slots(
         keys, x, link, point, active=active, slot_index=slot_index, total_slots=total_slots, draws=draws
     )
-    return _empty_slots(out.x_hat, num_tokens, num_symbols), _empty_slots(out.no_eff, num_tokens, num_symbols), out
+    x_hat, no_eff = (
+        _aligned(_empty_slots(a, num_tokens, num_symbols), sent.turns) for a in (out.x_hat, out.no_eff)
+    )
+    return x_hat, no_eff, out
 
 
 def _receive_together(sent, keys, link, point, total_slots, draws):
     """Private symbols of all UAVs at the same time, stream k for UAV k, behind the public ones."""
     _, num_uavs, num_tokens, num_symbols = sent.own.shape
     streams = streams_per_public(link, num_uavs)
-    common, common_active = _fill_slots(sent.common, sent.public, streams)
+    own, private, public = _sent_order(sent.own, sent)
+    common = in_turn(sent.common[:, None], _common_turns(sent.turns))[:, 0]
+    common, common_active = _fill_slots(common, public, streams)
     if link.topology == "mu_mimo":  # one symbol for all UAVs, of which each hears its own version
         common, common_active = (jnp.repeat(a, num_uavs, axis=-1) for a in (common, common_active))
-    own_active = jnp.broadcast_to(sent.private[..., None], sent.own.shape)
+    own_active = jnp.broadcast_to(private[..., None], own.shape)
     own, own_active = (
-        jnp.moveaxis(a.reshape(*a.shape[:2], -1), 1, -1) for a in (jnp.where(own_active, sent.own, 0), own_active)
+        jnp.moveaxis(a.reshape(*a.shape[:2], -1), 1, -1) for a in (jnp.where(own_active, own, 0), own_active)
     )
-    slot_index = joint_slots(sent.private, sent.public, phy.slots_per_token(num_symbols, streams), num_symbols)
+    slot_index = joint_slots(private, public, phy.slots_per_token(num_symbols, streams), num_symbols)
     out = send_slots(
         keys,
         jnp.concatenate([common, own], axis=1),
@@ -156,10 +188,10 @@ def _receive_together(sent, keys, link, point, total_slots, draws):
 
     def split(received):
         public, private = jnp.split(received, [common.shape[1]], axis=1)
-        private = jnp.moveaxis(private, -1, 1).reshape(sent.own.shape)
+        private = _aligned(jnp.moveaxis(private, -1, 1).reshape(sent.own.shape), sent.turns)
         if link.topology == "mu_mimo":
-            return jnp.moveaxis(public, -1, 1).reshape(sent.own.shape), private
-        return _empty_slots(public, num_tokens, num_symbols)[:, None], private
+            return _aligned(jnp.moveaxis(public, -1, 1).reshape(sent.own.shape), sent.turns), private
+        return _aligned(_empty_slots(public, num_tokens, num_symbols)[:, None], _common_turns(sent.turns)), private
 
     public, private = split(out.x_hat)
     weight = sent.weight[:, None, :, None]

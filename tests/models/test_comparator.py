@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lvm_mtc.models import compare_tokens
+from lvm_mtc.models.comparator import kept_by_all, sending_turns
 
 K, L, D = 3, 7, 6
 VALID = jnp.ones((K, L), bool)
@@ -71,6 +72,25 @@ def test_permuted_copies_are_all_shared_when_sorted_but_not_by_index():
     x = jnp.stack([x, x[::-1], jnp.roll(x, 2, axis=0)])
     assert compare_tokens(x, x, VALID, 1e-4, alignment="sorted").public.all()
     assert compare_tokens(x, x, VALID, 1e-4).public.sum() < L
+
+
+def test_by_position_slots_hold_the_common_patches_first_and_no_others_are_public():
+    mask = jnp.ones((2, 5)).at[0, jnp.array([0, 2, 4])].set(0).at[1, jnp.array([1, 2, 4])].set(0)
+    common = kept_by_all(jnp.array([[0, 2, 4], [1, 2, 4]]), mask)
+    np.testing.assert_array_equal(common, [[False, True, True]] * 2)
+    x = jnp.broadcast_to(tokens()[:1, :3], (2, 3, D))
+    got = compare_tokens(x, x, VALID[:2, :3], 1.0, common, alignment="position")
+    np.testing.assert_array_equal(got.order, [[1, 2, 0]] * 2)
+    np.testing.assert_array_equal(got.public, [True, True, False])
+    with pytest.raises(ValueError, match="alignment 'position' needs common"):
+        compare_tokens(x, x, VALID[:2, :3], 1.0, alignment="position")
+
+
+def test_public_slots_are_sent_first_and_private_tokens_in_raster_order():
+    order = jnp.array([[3, 0, 2, 1], [1, 2, 3, 0]])
+    public = jnp.array([False, True, False, True])
+    # Private tokens are 3 and 2 of the first UAV (slots 0 and 2), 1 and 3 of the second.
+    np.testing.assert_array_equal(sending_turns(order, public), [[1, 3, 2, 0], [1, 3, 0, 2]])
 
 
 def test_the_decision_is_hard_forward_and_sigmoid_backward():

@@ -185,7 +185,7 @@ def test_public_tokens_are_one_transmission_for_all_under_joint():
 def test_clean_channel_returns_the_symbols_whatever_the_topology_and_alignment():
     images, loc = pictures(2)
     for link in (LINK, LinkConfig(topology="joint", num_rx_ant=2, num_tx_ant=2)):
-        for alignment in ("index", "sorted"):
+        for alignment in ("index", "sorted", "position"):
             # Without allocation: at 90 dB a random one drowns some features.
             config = dataclasses.replace(CONFIG, alignment=alignment, power_allocation=False)
             params = params_of(config)
