@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,53 @@ from lvm_mtc.config import from_dict, replace_dotted
 
 
 def run_train(options: argparse.Namespace) -> None:
-    """Runs ``lvm-mtc train``.
+    """Runs ``lvm-mtc train``, in ``options.processes`` processes that train as one.
 
     Args:
         options: Of the parser.
 
     Raises:
-        UsageError: if the configuration cannot be read, or the run folder cannot be made.
+        UsageError: if the configuration cannot be read, the run folder cannot be made or is in use, or the loss is not
+            finite.
+        SystemExit: after a stop that saved the state; with the exit code of the process that failed, of several.
         ValueError: for wrong fields, data or weights.
     """
-    from lvm_mtc.training.recipe import Recipe, load_pictures, run_stage
+    from lvm_mtc.training import NonFiniteLoss, RunBusy, TrainingStopped
+    from lvm_mtc.training.pictures import load_training_pictures
+    from lvm_mtc.training.processes import NUM_PROCESSES, ended_with_peers, is_first, join_processes
+    from lvm_mtc.training.recipe import Recipe, run_stage
 
     recipe = from_dict(Recipe, read_config(options.config, options.overrides))
-    load_pictures(options.data)  # before anything is written
+    load_training_pictures(options.data, recipe.system.image_size, 1, 0)  # before anything is written
     check_run_directory(options.run_dir)
-    path = run_stage(recipe, options.stage, options.data, options.run_dir)
-    print(f"weights: {path}")
+    if options.processes > 1 and NUM_PROCESSES not in os.environ:
+        _run_processes(options)
+        return
+    join_processes()
+    try:
+        with ended_with_peers():
+            path = run_stage(recipe, options.stage, options.data, options.run_dir)
+    except TrainingStopped as stop:
+        if is_first():
+            print(f"lvm-mtc: {stop}", file=sys.stderr)
+        raise SystemExit(128 + stop.signum) from None
+    except (NonFiniteLoss, RunBusy) as error:
+        raise UsageError(str(error)) from None
+    if is_first():
+        print(f"weights: {path}")
+
+
+def _run_processes(options: argparse.Namespace) -> None:
+    from lvm_mtc.training.launch import launch
+
+    program = [sys.executable, "-c", "import sys; from lvm_mtc.cli import main; sys.exit(main())", "train"]
+    for name in ("config", "stage", "data", "run_dir"):
+        program += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    for name, value in options.overrides:
+        program += ["--set", f"{name}={json.dumps(value)}"]
+    code = launch(program, num_processes=options.processes)
+    if code:
+        raise SystemExit(code)
 
 
 def read_config(path: Path, overrides: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Checkpoints of a whole training state. The only file that knows orbax."""
 
+import contextlib
+import copy
 import errno
 import json
 import re
@@ -14,6 +16,8 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from lvm_mtc.training.mesh import whole_on_host
+from lvm_mtc.training.processes import is_first, meet
 from lvm_mtc.training.state import PyTree, path_name
 
 _STEP_FOLDER = re.compile(r"step_(\d{8,})$")
@@ -27,7 +31,10 @@ class CheckpointStore:
     """The checkpoints of one run: folders ``step_00000100`` and so on below ``directory``.
 
     A checkpoint appears under its name only when it is complete, holds a CRC-32 of every array, and records the run's
-    fingerprint, with which a run of another configuration is refused.
+    fingerprint, with which a run of another configuration is refused. It knows nothing of devices: a state comes back
+    on as many as its reference lies on. Several processes that train as one save and restore together, in one folder.
+
+    As a context manager it waits for the save that is under way.
     """
 
     def __init__(self, directory: str | Path, *, keep: int = 3, fingerprint: Mapping[str, Any] | None = None):
@@ -45,8 +52,9 @@ class CheckpointStore:
         self.keep = keep
         # As JSON gives it back: tuples are lists there.
         self.fingerprint = json.loads(json.dumps(dict(fingerprint or {})))
-        for leftover in self.directory.glob("step_*.orbax-checkpoint-tmp*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        self._under_way = None
+        self._remove("step_*.orbax-checkpoint-tmp*")
+        meet(f"checkpoints of {self.directory}")
 
     def steps(self) -> list[int]:
         """Steps that have a checkpoint, ascending."""
@@ -60,41 +68,79 @@ class CheckpointStore:
         return self.directory / f"step_{step:08d}"
 
     def save(self, state: PyTree, step: int, extra: Mapping[str, Any] | None = None) -> Path:
-        """Writes a checkpoint, then deletes the oldest ones beyond ``keep``.
+        """Writes a checkpoint, then deletes the oldest ones beyond ``keep``: :meth:`start_save` and :meth:`wait`.
+
+        Returns:
+            The checkpoint's folder.
+        """
+        self.start_save(state, step, extra)
+        self.wait()
+        return self.path(step)
+
+    def start_save(self, state: PyTree, step: int, extra: Mapping[str, Any] | None = None) -> None:
+        """Starts to write a checkpoint and returns once ``state`` is copied, so that training may go on and donate it.
+
+        Waits for the save before. A process that is killed before this one is done leaves the one before.
 
         Args:
             state: Any pytree of arrays and typed keys.
             step: Step that names it.
             extra: Small JSON object kept with it.
 
-        Returns:
-            The checkpoint's folder.
-
         Raises:
-            OSError: if it cannot be written; the message is one line and names the newest checkpoint that stands.
+            OSError: if this checkpoint or the one before cannot be written; the message is one line and names the
+                newest checkpoint that stands.
         """
+        self.wait()
         record = {
             "fingerprint": self.fingerprint,
             "arrays": describe(state),
             "crc32": checksums(state),
-            "extra": dict(extra or {}),
+            "extra": copy.deepcopy(dict(extra or {})),  # its owner changes it while it is written
         }
-        path = self.path(step)
-        older = [other for other in self.steps() if other != step]
-        try:
+        with self._told_in_one_line(step):
             self.directory.mkdir(parents=True, exist_ok=True)
-            ocp.save(path, state, overwrite=True, custom_metadata=record)
+            self._under_way = step, ocp.save_async(self.path(step), state, overwrite=True, custom_metadata=record)
+
+    def wait(self) -> None:
+        """Waits until the save that was started is done, then deletes the oldest checkpoints beyond ``keep``.
+
+        Raises:
+            OSError: as in :meth:`start_save`.
+        """
+        if self._under_way is None:
+            return
+        (step, response), self._under_way = self._under_way, None
+        with self._told_in_one_line(step):
+            response.result()
+        for step_to_drop in self.steps()[: -self.keep]:
+            self._remove(self.path(step_to_drop).name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        with contextlib.nullcontext() if kind is None else contextlib.suppress(OSError):
+            self.wait()
+
+    @contextlib.contextmanager
+    def _told_in_one_line(self, step: int):
+        try:
+            yield
         except Exception as error:
-            for leftover in self.directory.glob(f"{path.name}*"):
-                shutil.rmtree(leftover, ignore_errors=True)
+            self._remove(f"{self.path(step).name}*")
+            older = [other for other in self.steps() if other != step]
             stands = f"the newest checkpoint is that of step {older[-1]}" if older else "there is no earlier one"
             full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
             reason = "the disk is full" if full else first_line(error)
             code = errno.ENOSPC if full else getattr(error, "errno", None) or errno.EIO
-            raise OSError(code, f"cannot save step {step} ({reason}); {stands}", str(path)) from error
-        for step_to_drop in sorted([*older, step])[: -self.keep]:
-            shutil.rmtree(self.path(step_to_drop), ignore_errors=True)
-        return path
+            message = f"cannot save step {step} ({reason}); {stands}"
+            raise OSError(code, message, str(self.path(step))) from error
+
+    def _remove(self, pattern: str) -> None:
+        if is_first():
+            for folder in self.directory.glob(pattern):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def restore(self, reference: PyTree) -> tuple[PyTree, int, dict[str, Any]] | None:
         """Reads the newest checkpoint that is whole.
@@ -127,6 +173,7 @@ class CheckpointStore:
                 damaged[path] = first_line(error)
                 continue
             # Only now: where nothing at all can be read, the fault may lie elsewhere, and everything stays in place.
+            meet("checkpoint read")
             for other, reason in damaged.items():
                 set_aside(other, reason, step)
             return state, step, parts["extra"]
@@ -161,8 +208,9 @@ def load_checked(path: Path, reference: PyTree, crc32: Mapping[str, int]) -> PyT
 def set_aside(path: Path, reason: str, step: int) -> None:
     """Renames a damaged checkpoint, so that it is neither read again nor counted among those to keep."""
     aside = path.with_name(path.name + "_damaged")
-    shutil.rmtree(aside, ignore_errors=True)
-    path.rename(aside)
+    if is_first():
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
     warnings.warn(f"{path} is damaged ({reason}): renamed to {aside.name}, going back to step {step}", stacklevel=4)
 
 
@@ -189,6 +237,6 @@ def checksums(state: PyTree) -> dict[str, int]:
     def crc(leaf):
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
-        return zlib.crc32(np.ascontiguousarray(np.asarray(leaf)).view(np.uint8).data if leaf.size else b"")
+        return zlib.crc32(np.ascontiguousarray(whole_on_host(leaf)).view(np.uint8).data if leaf.size else b"")
 
     return {path_name(path): crc(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}

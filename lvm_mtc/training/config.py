@@ -6,8 +6,28 @@ from typing import Any
 from lvm_mtc.training.optimizer import OptimizerConfig
 
 # What may change between start and resumption because it does not change the numbers.
-_FREE_FIELDS = ("total_steps", "checkpoint_every", "keep_checkpoints", "log_every", "validate_every", "num_devices")
-_COUNTS = ("batch_size", "total_steps", "checkpoint_every", "keep_checkpoints", "log_every", "steps_per_call")
+_FREE_FIELDS = (
+    "total_steps",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "log_every",
+    "validate_every",
+    "num_devices",
+    "uav_devices",
+    "shard_params",
+)
+# What came later, with the value that leaves the fingerprints of older checkpoints as they are.
+_LATER_FIELDS = {"accumulation": 1}
+_COUNTS = (
+    "batch_size",
+    "total_steps",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "log_every",
+    "steps_per_call",
+    "accumulation",
+    "uav_devices",
+)
 _OPTIONAL_COUNTS = ("validate_every", "num_devices")
 
 
@@ -26,7 +46,11 @@ class TrainConfig:
         validate_every: Steps between validations, >= 1; None: never.
         steps_per_call: Steps that one compiled call runs, >= 1; it divides all the intervals above.
         ema_decay: Decay of the moving average of the weights, in [0, 1); None: no average.
-        num_devices: Devices that share a batch, >= 1, a divisor of ``batch_size``; None: all of them.
+        num_devices: Devices of each process that share a batch, >= 1, a divisor of ``batch_size``; None: all of them.
+        uav_devices: How many of them share the UAVs of a picture, >= 1, a divisor of ``num_devices``.
+        shard_params: Spread parameters, moments and averages over the devices that share the batch, instead of a copy
+            on each.
+        accumulation: Pieces of a batch that are differentiated one after the other, >= 1, to save memory.
     """
 
     batch_size: int
@@ -40,6 +64,9 @@ class TrainConfig:
     steps_per_call: int = 1
     ema_decay: float | None = None
     num_devices: int | None = 1
+    uav_devices: int = 1
+    shard_params: bool = False
+    accumulation: int = 1
 
     def __post_init__(self):
         for name in _COUNTS:
@@ -70,6 +97,9 @@ class TrainConfig:
     def fingerprint(self) -> dict[str, Any]:
         """The fields that a resumed run must not change, flat, ``{"optimizer.learning_rate": 0.001, ...}``."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in _FREE_FIELDS}
+        for name, before in _LATER_FIELDS.items():
+            if values[name] == before:
+                del values[name]
         values["optimizer"] = dataclasses.asdict(self.optimizer)
         if self.optimizer.total_steps is None:
             values["optimizer"]["total_steps"] = self.total_steps

@@ -16,20 +16,23 @@ class JsonLog:
     so that the finished log equals an undisturbed run's but for :data:`WALL_TIME_FIELDS`.
     """
 
-    def __init__(self, path: str | Path, *, step: int = 0):
+    def __init__(self, path: str | Path, *, step: int = 0, writes: bool = True):
         """Opens the log.
 
         Args:
             path: The file; made with its folder where absent.
             step: Step from which the run goes on.
+            writes: False leaves the file alone, for a process beside the one that writes it.
 
         Raises:
             OSError: if the file cannot be opened.
         """
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.records = cut_log(self.path, step)
-        self._file = open(self.path, "a", encoding="utf-8")
+        self.records, self._file = 0, None
+        if writes:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.records = cut_log(self.path, step)
+            self._file = open(self.path, "a", encoding="utf-8")
 
     def write(self, step: int, event: str, **fields: Any) -> None:
         """Appends one line and hands it to the operating system.
@@ -42,6 +45,8 @@ class JsonLog:
         Raises:
             OSError: if it cannot be written, for example because the disk is full; one line, with the file's name.
         """
+        if self._file is None:
+            return
         record = {"step": step, "event": event, **fields}
         try:
             self._file.write(json.dumps(make_finite(record), allow_nan=False) + "\n")
@@ -52,12 +57,14 @@ class JsonLog:
 
     def sync(self) -> None:
         """Waits until the log is on the disk; called before a checkpoint that relies on it."""
-        os.fsync(self._file.fileno())
+        if self._file is not None:
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Closes the file; a write that the disk refused is not tried again."""
         try:
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
         except OSError:
             pass
 

@@ -1,10 +1,12 @@
 """The training loop: any loss, any batch, resumable at every moment."""
 
+import contextlib
 import dataclasses
+import itertools
 import platform
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ from jax.sharding import Mesh
 from lvm_mtc.training.checkpoint import CheckpointStore
 from lvm_mtc.training.config import TrainConfig, flatten
 from lvm_mtc.training.log import JsonLog
-from lvm_mtc.training.mesh import make_mesh, replicated
+from lvm_mtc.training.mesh import make_mesh, place, replicated, state_shardings
 from lvm_mtc.training.monitor import MetricsWindow, NonFiniteLoss, Speed, TrainingStopped, only_process, stop_requests
 from lvm_mtc.training.optimizer import make_optimizer
+from lvm_mtc.training.pictures import Stream
+from lvm_mtc.training.processes import is_first, largest
 from lvm_mtc.training.state import PyTree, Trainable, TrainState, averaged_params, init_state
 from lvm_mtc.training.step import BatchFn, LossFn, check_batch, make_train_step
 
@@ -32,12 +36,13 @@ def train(
     *,
     loss_fn: LossFn,
     batch_fn: BatchFn,
-    data: PyTree,
+    data: PyTree | Stream,
     init_params: PyTree,
     run_dir: str | Path,
     resume: bool = True,
     fingerprint: Mapping[str, Any] | None = None,
     trainable: Trainable | None = None,
+    per_uav: Trainable | None = None,
     validate: ValidateFn | None = None,
     mesh: Mesh | None = None,
     progress: bool | None = None,
@@ -45,23 +50,28 @@ def train(
     """Trains, from ``init_params`` or from where the same run in ``run_dir`` stopped.
 
     A run that is killed at any moment and started again ends with the same parameters and the same log, bit for bit,
-    on the same machine and number of devices. ``run_dir`` holds ``log.jsonl``, ``checkpoints/`` and the
-    file ``lock``.
+    on the same machine and number of devices; on another number of devices it goes on with the same numbers but for
+    rounding. Checkpoints are written while training goes on. Several processes (``training.launch``) call this alike;
+    the first one writes the log, and all need the same file system. ``run_dir`` holds ``log.jsonl``, ``checkpoints/``
+    and the file ``lock``.
 
     Args:
         config: Numbers of the run.
         loss_fn: Pure ``(params, batch, key) -> (loss, metrics)``; scalars.
         batch_fn: Pure ``(data, key) -> batch``, compiled into the step.
-        data: Pytree of arrays (or numpy arrays) that stays on every device as it is, uint8 pictures for example.
+        data: Pytree of arrays (or numpy arrays) that stays on every device as it is, uint8 pictures for example; or a
+            stream, whose next batch of such goes to every device at each step.
         init_params: Parameters to start from; left untouched.
         run_dir: Folder of the run.
         resume: False refuses a folder that already holds checkpoints.
         fingerprint: What else must be the same when the run is resumed (the model's configuration, the data's name):
             nested mappings of JSON scalars and lists of them.
         trainable: Predicate on parameter names ``"a/b/c"``; the others are frozen and take no optimiser memory.
+        per_uav: Predicate on names ``"params/a/b"`` of arrays whose leading axis is that of the UAVs, which is split
+            over ``config.uav_devices``; None: there are none.
         validate: Called every ``config.validate_every`` steps and at the end (never, where that is None) with the
             parameters (averaged, where ``ema_decay`` is set) and the step; the numbers it returns are logged.
-        mesh: Device mesh; None makes one of ``config.num_devices``.
+        mesh: Device mesh; None makes one of ``config.num_devices`` and ``config.uav_devices``.
         progress: Whether to draw a progress bar on stderr; None: only on a terminal.
 
     Returns:
@@ -77,11 +87,15 @@ def train(
         ValueError: for a batch that does not fit the configuration.
     """
     run_dir = Path(run_dir)
-    mesh = make_mesh(config.num_devices) if mesh is None else mesh
-    check_batch(batch_fn, data, config.batch_size, mesh.size)
+    mesh = make_mesh(config.num_devices, config.uav_devices) if mesh is None else mesh
+    streamed = isinstance(data, Stream)
+    if streamed and config.steps_per_call != 1:
+        raise ValueError(f"TrainConfig.steps_per_call must be 1 with a stream of data, got {config.steps_per_call}")
+    check_batch(batch_fn, data.empty() if streamed else data, config.batch_size, mesh, config.accumulation)
     optimizer, schedule = make_optimizer(config.optimizer, config.total_steps)
     key = jax.random.fold_in(jax.random.key(config.seed), _TRAINING_STREAM)
     state = init_state(init_params, optimizer, key, trainable=trainable, ema=config.ema_decay is not None)
+    shardings = state_shardings(state, mesh, shard_params=config.shard_params, per_uav=per_uav)
     train_step = make_train_step(
         loss_fn,
         batch_fn,
@@ -90,18 +104,21 @@ def train(
         trainable=trainable,
         ema_decay=config.ema_decay,
         steps_per_call=config.steps_per_call,
+        accumulation=config.accumulation,
         mesh=mesh,
+        state_sharding=shardings,
     )
     identity = config.fingerprint() | {f"run.{k}": v for k, v in flatten(dict(fingerprint or {})).items()}
     with only_process(run_dir):
         store = CheckpointStore(run_dir / "checkpoints", keep=config.keep_checkpoints, fingerprint=identity)
         if not resume and (saved := store.steps()):
             raise FileExistsError(f"{run_dir} already holds a run (step {saved[-1]}): resume it or use another folder")
-        state = jax.device_put(state, replicated(mesh))
+        state = place(state, shardings)
         state, step, extra = store.restore(state) or (state, 0, {})
-        hidden = not sys.stderr.isatty() if progress is None else not progress
+        hidden = not is_first() or (not sys.stderr.isatty() if progress is None else not progress)
         with (
-            JsonLog(run_dir / "log.jsonl", step=step) as log,
+            store,
+            JsonLog(run_dir / "log.jsonl", step=step, writes=is_first()) as log,
             tqdm.tqdm(total=config.total_steps, initial=step, unit="step", disable=hidden, dynamic_ncols=True) as bar,
             stop_requests() as stops,
         ):
@@ -109,7 +126,18 @@ def train(
                 about = {"config": dataclasses.asdict(config), "run": dict(fingerprint or {})}
                 log.write(0, "start", **about, **environment(mesh))
             run = _Run(config, store, log, bar, validate, MetricsWindow(extra.get("window")))
-            return run.go(state, step, train_step, jax.device_put(data, replicated(mesh)), stops)
+            with contextlib.closing(_of_each_call(data, step, mesh)) as of_each_call:
+                return run.go(state, step, train_step, of_each_call, stops)
+
+
+def _of_each_call(data: PyTree | Stream, step: int, mesh: Mesh) -> Iterator[PyTree]:
+    """The data of each call of the step, on the devices."""
+    if isinstance(data, Stream):
+        with contextlib.closing(data.batches(step)) as batches:
+            for batch in batches:
+                yield place(batch, replicated(mesh))
+    else:
+        yield from itertools.repeat(place(data, replicated(mesh)))
 
 
 class _Run:
@@ -119,10 +147,12 @@ class _Run:
         self.config, self.store, self.log, self.bar = config, store, log, bar
         self.validate, self.window, self.speed = validate, window, Speed()
 
-    def go(self, state: TrainState, step: int, train_step: Callable, data: PyTree, stops: list[int]) -> TrainState:
+    def go(
+        self, state: TrainState, step: int, train_step: Callable, data: Iterator[PyTree], stops: list[int]
+    ) -> TrainState:
         config = self.config
         while step < config.total_steps:
-            state, metrics = train_step(state, data)
+            state, metrics = train_step(state, next(data))
             step += config.steps_per_call
             self.window.add(step, metrics)
             self.speed.add(config.batch_size * config.steps_per_call, metrics)
@@ -132,22 +162,32 @@ class _Run:
                 self.write_line(step)
             if self.validate and config.validate_every and (last or step % config.validate_every == 0):
                 self.write_validation(state, step)
-            if last or stops or step % config.checkpoint_every == 0:
+            signum = self.stop_signal(step, stops)
+            if last or signum or step % config.checkpoint_every == 0:
                 self.save(state, step)
-            if stops and not last:
+            if signum and not last:
+                self.store.wait()
                 raise TrainingStopped(
-                    f"stopped by {signal.Signals(stops[0]).name} at step {step} of {config.total_steps}; the state is "
+                    f"stopped by {signal.Signals(signum).name} at step {step} of {config.total_steps}; the state is "
                     f"saved in {self.store.path(step)}: start the same run again to go on",
                     step,
-                    stops[0],
+                    signum,
                 )
         return state
+
+    def stop_signal(self, step: int, stops: list[int]) -> int:
+        """Signal that asked to stop, or 0; several processes must agree, and do so with every log line."""
+        own = stops[0] if stops else 0
+        if jax.process_count() == 1:
+            return own
+        return largest(own) if step % self.config.log_every == 0 else 0
 
     def finite(self, read: Callable) -> Any:
         """Calls ``read``, which looks at the losses, and tells a NaN's reader where the run is still good."""
         try:
             return read()
         except NonFiniteLoss as error:
+            self.store.wait()
             good = self.store.steps()
             where = f"the last good checkpoint is {self.store.path(good[-1])}" if good else "there is no checkpoint yet"
             raise NonFiniteLoss(f"{error}; {where}", error.step) from None
@@ -168,7 +208,7 @@ class _Run:
         window = self.finite(self.window.values)
         with self.speed.paused():
             self.log.sync()
-            self.store.save(state, step, {"window": window})
+            self.store.start_save(state, step, {"window": window})
 
 
 def environment(mesh: Mesh) -> dict[str, Any]:

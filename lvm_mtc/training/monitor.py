@@ -11,6 +11,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from lvm_mtc.training.processes import is_first
+
 try:
     import fcntl
 except ImportError:  # Windows has no such lock
@@ -120,12 +122,17 @@ class Speed:
 
 @contextlib.contextmanager
 def only_process(run_dir: Path):
-    """Holds the run folder, so that a second process does not train in it; the system lets go of it after any death.
+    """Holds the run folder, so that a second run does not train in it; the system lets go of it after any death.
+
+    Of processes that train as one, the first holds it for all.
 
     Raises:
         RunBusy: if another process holds it.
         OSError: if the folder cannot be made or written to.
     """
+    if not is_first():
+        yield
+        return
     run_dir.mkdir(parents=True, exist_ok=True)
     with open(run_dir / "lock", "w") as file:
         if fcntl is not None:

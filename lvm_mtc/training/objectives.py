@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lvm_mtc.system import LinkConfig, OperatingPoint, System, SystemConfig, uav_keys
+from lvm_mtc.system import Execution, LinkConfig, OperatingPoint, System, SystemConfig, uav_keys
 
 STAGES = ("token", "channel", "system")
 IMAGE_LOSSES = ("mse", "log_mse")
@@ -179,7 +179,11 @@ def trainable(stage: str) -> Callable[[str], bool] | None:
 
 
 def make_loss_fn(
-    stage: str, config: SystemConfig, scenarios: tuple[Scenario, ...], objective: ObjectiveConfig
+    stage: str,
+    config: SystemConfig,
+    scenarios: tuple[Scenario, ...],
+    objective: ObjectiveConfig,
+    execution: Execution | None = None,
 ) -> Callable[[dict, tuple[Examples, ...], jax.Array], tuple[jax.Array, dict]]:
     """Builds ``loss_fn(params, batch, key) -> (loss, metrics)`` of a training step; scenarios weigh by their pictures.
 
@@ -189,9 +193,11 @@ def make_loss_fn(
         config: The system.
         scenarios: As in the batch.
         objective: Weights.
+        execution: How the token codec is computed; None: the default way.
     """
     trainable(stage)
-    systems = [System(dataclasses.replace(config, num_kept=s.num_kept or config.num_kept)) for s in scenarios]
+    configs = [dataclasses.replace(config, num_kept=s.num_kept or config.num_kept) for s in scenarios]
+    systems = [System(c, execution or Execution()) for c in configs]
     pictures = [s.num_groups * s.num_uavs for s in scenarios]
 
     def loss_fn(params, batch, key):

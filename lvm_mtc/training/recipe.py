@@ -17,11 +17,16 @@ import lvm_mtc
 from lvm_mtc.config import to_dict
 from lvm_mtc.models.patches import patchify
 from lvm_mtc.models.pca import PatchPca, fit_pca, init_from_pca
+from lvm_mtc.models.transformer import stack_layers, unstack_layers
 from lvm_mtc.models.weights import load_weights, save_weights
-from lvm_mtc.system import System, SystemConfig
+from lvm_mtc.system import Execution, System, SystemConfig
+from lvm_mtc.system.chain import PER_UAV
 from lvm_mtc.training.config import TrainConfig
 from lvm_mtc.training.loop import train
+from lvm_mtc.training.mesh import whole_on_host
 from lvm_mtc.training.objectives import STAGES, ObjectiveConfig, Scenario, make_batch_fn, make_loss_fn, trainable
+from lvm_mtc.training.pictures import TrainingPictures, load_training_pictures
+from lvm_mtc.training.processes import is_first, meet
 from lvm_mtc.training.state import averaged_params
 
 _PCA_CROPS = 2048
@@ -35,6 +40,7 @@ class Recipe:
         system: The system.
         scenarios: What a batch is made of.
         objective: Ranges and weights of the loss in the step ``system``; earlier steps use the paper's MSE.
+        execution: How the token codec is computed.
         token: Numbers of step 2; ``batch_size`` is the number of pictures of all scenarios together.
         channel: Numbers of step 3.
         end_to_end: Numbers of step 4.
@@ -46,6 +52,7 @@ class Recipe:
     channel: TrainConfig
     end_to_end: TrainConfig
     objective: ObjectiveConfig = ObjectiveConfig()
+    execution: Execution = Execution()
 
     def __post_init__(self):
         if not self.scenarios:
@@ -69,28 +76,6 @@ class Recipe:
         return getattr(self, "end_to_end" if stage == "system" else stage)
 
 
-def load_pictures(path: str | Path) -> np.ndarray:
-    """Reads the training pictures of a packed file, ``[num_pictures, height, width, 3]`` uint8.
-
-    Raises:
-        ValueError: if the file holds none.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            pictures = archive["pictures"]
-    except FileNotFoundError:
-        raise ValueError(
-            f"{path}: there is no such file of packed pictures; experiments/pack_pictures.py makes one"
-        ) from None
-    except Exception as error:
-        raise ValueError(f"{path} is not a file of packed pictures: {str(error).splitlines()[0]}") from error
-    if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != np.uint8 or not len(pictures):
-        raise ValueError(
-            f"{path}: pictures must be [num_pictures, height, width, 3] uint8, got {pictures.shape} {pictures.dtype}"
-        )
-    return pictures
-
-
 def fit_patches(pictures: np.ndarray, config: SystemConfig, seed: int = 0) -> PatchPca:
     """Principal components of the patches of random crops of the training pictures."""
     rng = np.random.default_rng(seed)
@@ -109,7 +94,10 @@ def fit_patches(pictures: np.ndarray, config: SystemConfig, seed: int = 0) -> Pa
 
 
 def init_params(recipe: Recipe, pictures: np.ndarray) -> dict:
-    """Parameters before training: drawn, and with a linear path started from principal components."""
+    """Parameters before training: drawn, and with a linear path started from principal components.
+
+    They are those of looped layers, whatever ``recipe.execution`` says, as in weights files.
+    """
     seed = recipe.token.seed
     num_uavs = recipe.scenarios[0].num_uavs if recipe.system.per_uav_params else None
     params = System(recipe.system).init(jax.random.key(seed), num_uavs)
@@ -124,7 +112,7 @@ def run_stage(
     Args:
         recipe: The recipe.
         stage: ``"token"``, ``"channel"``, ``"system"``, or ``"all"`` for one after the other.
-        data_path: Packed pictures (``experiments/pack_pictures.py``).
+        data_path: Packed pictures (``experiments/pack_pictures.py``), or a folder of pictures, which is streamed.
         run_dir: Folder with a subfolder per stage; ``channel`` starts from the weights of ``token``, ``system`` from
             those of ``channel``.
         progress: As in ``train``.
@@ -138,32 +126,56 @@ def run_stage(
     if stage == "all":
         return [run_stage(recipe, s, data_path, run_dir, progress=progress) for s in STAGES][-1]
     config, run_dir = recipe.train_config(stage), Path(run_dir)
-    pictures = load_pictures(data_path)
+    pictures = _pictures(recipe, data_path, config.seed)
     objective = recipe.objective
     if stage != "system":
         objective = dataclasses.replace(objective, image_loss="mse")
     state = train(
         config,
-        loss_fn=make_loss_fn(stage, recipe.system, recipe.scenarios, objective),
+        loss_fn=make_loss_fn(stage, recipe.system, recipe.scenarios, objective, recipe.execution),
         batch_fn=make_batch_fn(recipe.system, recipe.scenarios, objective),
-        data={"pictures": pictures},
-        init_params=_start(recipe, stage, pictures, run_dir),
+        data=pictures.data,
+        init_params=to_layout(recipe, _start(recipe, stage, pictures.sample, run_dir)),
         run_dir=run_dir / stage,
         fingerprint={
             "stage": stage,
-            "pictures": len(pictures),
+            **pictures.identity,
             "system": to_dict(recipe.system),
             "objective": to_dict(objective),
             "scenarios": [str(to_dict(s)) for s in recipe.scenarios],
+            # What a run is not, unless it is asked for; remat changes no number beyond rounding.
+            "execution": {k: v for k, v in to_dict(recipe.execution).items() if v and k != "remat"},
         },
         trainable=trainable(stage),
+        per_uav=_has_uav_axis if recipe.system.per_uav_params else None,
         progress=progress,
     )
     path = run_dir / stage / "weights.npz"
-    save_weights(
-        path, jax.device_get(averaged_params(state)), describe(recipe, stage, data_path, pictures), dtype="float32"
-    )
+    params = from_layout(recipe, jax.tree.map(whole_on_host, averaged_params(state)))
+    if is_first():
+        save_weights(path, params, describe(recipe, stage, pictures), dtype="float32")
+    meet(f"weights of {stage}")
     return path
+
+
+def to_layout(recipe: Recipe, params: dict) -> dict:
+    """Parameters of looped layers as ``recipe.execution`` wants them: stacked for scanned layers."""
+    return _map_roots(stack_layers, recipe, params) if recipe.execution.scan else params
+
+
+def from_layout(recipe: Recipe, params: dict) -> dict:
+    """Inverse of :func:`to_layout`: parameters as weights files hold them."""
+    return _map_roots(unstack_layers, recipe, params) if recipe.execution.scan else params
+
+
+def _map_roots(function, recipe: Recipe, params: dict) -> dict:
+    """``function(tree, axis)`` of each root; the layer axis stands behind that of the UAVs."""
+    per_uav = PER_UAV if recipe.system.per_uav_params else ()
+    return {name: function(tree, axis=int(name in per_uav)) for name, tree in params.items()}
+
+
+def _has_uav_axis(name: str) -> bool:
+    return not set(PER_UAV).isdisjoint(name.split("/"))
 
 
 def _start(recipe: Recipe, stage: str, pictures: np.ndarray, run_dir: Path) -> dict:
@@ -179,7 +191,12 @@ def _start(recipe: Recipe, stage: str, pictures: np.ndarray, run_dir: Path) -> d
     return load_weights(before, initial)[0]
 
 
-def describe(recipe: Recipe, stage: str, data_path: str | Path, pictures: np.ndarray) -> Mapping:
+def _pictures(recipe: Recipe, data_path: str | Path, seed: int) -> TrainingPictures:
+    groups = sum(scenario.num_groups for scenario in recipe.scenarios)
+    return load_training_pictures(data_path, recipe.system.image_size, groups, seed)
+
+
+def describe(recipe: Recipe, stage: str, pictures: TrainingPictures) -> Mapping:
     """Where weights come from: recipe, data, seed and versions, as JSON."""
     packages = ("jax", "flax", "optax", "numpy")
     return {
@@ -187,11 +204,7 @@ def describe(recipe: Recipe, stage: str, data_path: str | Path, pictures: np.nda
         "recipe": to_dict(recipe),
         "stage": stage,
         "seed": recipe.train_config(stage).seed,
-        "data": {
-            "file": Path(data_path).name,
-            "pictures": int(len(pictures)),
-            "sum": int(pictures.sum(dtype=np.uint64)),
-        },
+        "data": pictures.about,
         "versions": {
             "lvm_mtc": lvm_mtc.__version__,
             "python": platform.python_version(),
@@ -212,9 +225,8 @@ def export_linear_codec(recipe: Recipe, data_path: str | Path, target: str | Pat
     config = dataclasses.replace(
         recipe.system, variant="linear", linear_path=True, receiver="wiener", power_allocation=False
     )
-    pictures = load_pictures(data_path)
-    params = init_from_pca(System(config).init(jax.random.key(0)), fit_patches(pictures, config, recipe.token.seed))
-    metadata = dict(
-        describe(recipe, "token", data_path, pictures), system=to_dict(config), stage="none: principal components"
-    )
+    pictures = _pictures(recipe, data_path, recipe.token.seed)
+    patches = fit_patches(pictures.sample, config, recipe.token.seed)
+    params = init_from_pca(System(config).init(jax.random.key(0)), patches)
+    metadata = dict(describe(recipe, "token", pictures), system=to_dict(config), stage="none: principal components")
     save_weights(target, params, metadata, dtype="float32")

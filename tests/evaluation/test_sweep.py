@@ -19,6 +19,7 @@ from lvm_mtc.system import LinkConfig
 
 LINKS = tuple(LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh"))
 METRICS = ("psnr_db", "psnr_inside_db", "mse", "nmse_symbols")
+pytestmark = pytest.mark.usefixtures("fast_compile")
 
 
 @pytest.fixture(scope="module")

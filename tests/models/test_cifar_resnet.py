@@ -127,7 +127,7 @@ def accuracy(shared_data, depth, pictures, labels):
     return float((np.concatenate(found) == labels).mean())
 
 
-@pytest.mark.parametrize("depth", [20, 56])
+@pytest.mark.parametrize("depth", [20, pytest.param(56, marks=pytest.mark.slow)])
 def test_accuracy_on_some_of_the_jpeg_copies(shared_data, depth):
     copies = load_class_folders(shared_data / "cifar10" / "cifar10_jpeg_test.tar.xz", "test", limit_per_class=20)
     want, count = ACCURACY[depth], 200

@@ -223,6 +223,7 @@ def test_reference_sees_two_names_exchanged(small):
     assert np.abs(reference.network(swapped, nchw(images[:1, :32, :32]), "n", 3)[0] - box[:1, :21]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_single_and_half_precision(small):
     tensors, images, (box, score) = small
     params, batch_stats = import_flashsam(tensors, "n", 3)

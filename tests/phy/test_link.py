@@ -10,6 +10,8 @@ import pytest
 from lvm_mtc import phy
 from lvm_mtc.phy import kernels, mimo
 
+pytestmark = pytest.mark.usefixtures("fast_compile")
+
 
 @pytest.fixture(autouse=True)
 def _library_algebra(monkeypatch):

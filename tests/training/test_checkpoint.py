@@ -180,7 +180,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stands(tmp_path, monkey
         path.mkdir()
         raise ValueError("UNAVAILABLE: Error writing\nwrite failed: No space left on device")
 
-    monkeypatch.setattr(checkpoint.ocp, "save", full)
+    monkeypatch.setattr(checkpoint.ocp, "save_async", full)
     with pytest.raises(OSError, match="step 6 .the disk is full.; the newest checkpoint is that of step 5") as error:
         store.save(make_state(6), 6)
     assert error.value.errno == errno.ENOSPC and "\n" not in str(error.value)

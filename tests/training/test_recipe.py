@@ -23,7 +23,8 @@ from lvm_mtc.training.objectives import (
     masked_mse,
     trainable,
 )
-from lvm_mtc.training.recipe import Recipe, init_params, load_pictures
+from lvm_mtc.training.pictures import load_pictures
+from lvm_mtc.training.recipe import Recipe, init_params
 
 FAST_COMPILE = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 STEPS = 160
@@ -96,7 +97,7 @@ def undisturbed(pictures, tmp_path_factory):
     return folder, command
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*(pytest.param(s, marks=pytest.mark.slow) for s in STAGES[:-1]), STAGES[-1]])
 def test_a_killed_training_step_ends_with_the_same_bits(stage, undisturbed, tmp_path):
     whole, command = undisturbed
     before = STAGES[: STAGES.index(stage)][-1:]

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lvm_mtc.training import OptimizerConfig, TrainConfig, TrainingStopped, averaged_params, train
+from lvm_mtc.training.mesh import whole_on_host
+from lvm_mtc.training.processes import ended_with_peers, is_first, join_processes
 
 NUM_PICTURES, SIZE, WIDTH, BATCH = 32, 6, 16, 8
 
@@ -77,31 +79,35 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--total-steps", type=int, default=40)
+    parser.add_argument("--shard-params", action="store_true")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds that every validation takes")
     arguments = parser.parse_args()
+    join_processes()
 
     def slow_validate(params, step):
         time.sleep(arguments.pause)
-        return validate(params, step)
+        return validate(jax.tree.map(whole_on_host, params), step)
 
     try:
-        state = train(
-            make_config(total_steps=arguments.total_steps),
-            loss_fn=loss_fn,
-            batch_fn=batch_fn,
-            data=make_data(),
-            init_params=make_params(),
-            run_dir=arguments.run_dir,
-            validate=slow_validate,
-        )
+        with ended_with_peers():
+            state = train(
+                make_config(total_steps=arguments.total_steps, shard_params=arguments.shard_params),
+                loss_fn=loss_fn,
+                batch_fn=batch_fn,
+                data=make_data(),
+                init_params=make_params(),
+                run_dir=arguments.run_dir,
+                validate=slow_validate,
+            )
     except TrainingStopped as stop:
         print(stop)
         return 128 + stop.signum
     finals = (state._replace(key=jax.random.key_data(state.key)), averaged_params(state))
     arrays = {
-        jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(finals)
+        jax.tree_util.keystr(path): whole_on_host(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(finals)
     }
-    np.savez(arguments.run_dir / "final.npz", **arrays)
+    if is_first():
+        np.savez(arguments.run_dir / "final.npz", **arrays)
     return 0
 
 

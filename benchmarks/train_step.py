@@ -1,0 +1,189 @@
+"""Time of an end-to-end training step against the same network in PyTorch, in one process on the CPU, float32.
+
+Operating point (b): the paper's plain form for one UAV a picture, 224 pixels, patches of 16, a quarter of them kept, 64
+symbols a token, AWGN, image and token MSE, clipped gradients, AdamW. The other side is transformers' ViTMAE with the
+same channel between encoder and decoder, written in PyTorch. Both take one step in turn. Ours has more to do: its
+positions learn, and it has the encoder of shared tokens, which one UAV does not use. Writes JSON:
+
+    make .venv-torch/.installed && .venv-torch/bin/python benchmarks/train_step.py [--variant base] [--batch 4]
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+import transformers
+
+from lvm_mtc.models.variants import VARIANTS
+from lvm_mtc.system import LinkConfig, System, SystemConfig
+from lvm_mtc.training import OptimizerConfig, init_state, make_optimizer, make_train_step
+from lvm_mtc.training.objectives import ObjectiveConfig, Scenario, make_batch_fn, make_loss_fn
+
+SNR_DB = 10.0
+OPTIMIZER = OptimizerConfig(learning_rate=1e-4, weight_decay=0.05, clip_norm=1.0, b1=0.9, b2=0.95)
+
+
+def our_step(config: SystemConfig, pictures: np.ndarray):
+    """A function that takes one training step and returns its loss; and the number of parameters."""
+    link = LinkConfig(fading="awgn", num_rx_ant=1, num_tx_ant=1)
+    scenarios = (Scenario(num_groups=len(pictures), link=link),)
+    objective = ObjectiveConfig(
+        snr_db=(SNR_DB, SNR_DB), csi_error_var=(0.0, 0.0), mask_prob=(0.5, 0.5), epsilon=(0.0, 0.0)
+    )
+    optimizer, schedule = make_optimizer(OPTIMIZER, 1000)
+    step = make_train_step(
+        make_loss_fn("system", config, scenarios, objective), make_batch_fn(config, scenarios, objective), optimizer,
+        schedule=schedule,
+    )  # fmt: skip
+    params = System(config).init(jax.random.key(0))
+    held = [init_state(params, optimizer, jax.random.key(1)), {"pictures": jnp.asarray(pictures)}]
+
+    def take():
+        held[0], metrics = step(*held)
+        return float(metrics["loss"][0])
+
+    return take, sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+class TorchSystem(torch.nn.Module):
+    """ViTMAE with a linear channel codec and AWGN between encoder and decoder."""
+
+    def __init__(self, config: SystemConfig):
+        super().__init__()
+        s = VARIANTS[config.variant]
+        self.mae = transformers.ViTMAEForPreTraining(
+            transformers.ViTMAEConfig(
+                hidden_size=s.embed_dim, num_hidden_layers=s.depth, num_attention_heads=s.num_heads,
+                intermediate_size=4 * s.embed_dim, decoder_hidden_size=s.decoder_embed_dim,
+                decoder_num_hidden_layers=s.decoder_depth, decoder_num_attention_heads=s.decoder_num_heads,
+                decoder_intermediate_size=4 * s.decoder_embed_dim, image_size=config.image_size,
+                patch_size=config.patch_size, mask_ratio=1 - config.capacity / config.num_patches, layer_norm_eps=1e-6,
+            )  # fmt: skip
+        )
+        self.channel_encoder = torch.nn.Linear(s.embed_dim, 2 * config.num_symbols)
+        self.channel_decoder = torch.nn.Linear(2 * config.num_symbols, s.embed_dim)
+        self.class_token = torch.nn.Parameter(0.02 * torch.randn(1, 1, s.embed_dim))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Loss of pictures ``[batch, 3, height, width]`` in [0, 1]."""
+        encoded = self.mae.vit(images)
+        tokens = encoded.last_hidden_state[:, 1:]
+        symbols = self.channel_encoder(tokens)
+        symbols = symbols * (2 * symbols.square().mean((1, 2), keepdim=True)).rsqrt()  # power 1 per complex symbol
+        no = 10 ** (-SNR_DB / 10)
+        received = (symbols + (no / 2) ** 0.5 * torch.randn_like(symbols)) / (1 + no)
+        tokens_hat = self.channel_decoder(received)
+        sequence = torch.cat([self.class_token.expand(len(images), 1, -1), tokens_hat], 1)
+        patches = self.mae.decoder(sequence, encoded.ids_restore).logits
+        image_mse = (patches - self.mae.patchify(images)).square().mean()
+        return image_mse + (tokens_hat - tokens.detach()).square().mean()
+
+
+def torch_step(config: SystemConfig, pictures: np.ndarray):
+    """As :func:`our_step`."""
+    torch.manual_seed(0)
+    model = TorchSystem(config)
+    o = OPTIMIZER
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=o.learning_rate, betas=(o.b1, o.b2), eps=o.eps, weight_decay=o.weight_decay
+    )
+    data, size = torch.tensor(pictures), config.image_size
+
+    def take():
+        images = data[torch.randint(len(data), (len(data),)), :size, :size].permute(0, 3, 1, 2).float() / 255
+        loss = model(images)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), o.clip_norm)
+        optimizer.step()
+        return float(loss.detach())
+
+    return take, sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def measure(options: argparse.Namespace) -> dict:
+    """Both sides take steps in turn; a dictionary of results."""
+    config = SystemConfig.paper(
+        variant=options.variant,
+        image_size=options.image_size,
+        patch_size=options.patch_size,
+        num_kept=(options.image_size // options.patch_size) ** 2 // 4,
+    )
+    side = options.image_size + 16
+    pictures = np.random.default_rng(0).integers(0, 256, (options.batch, side, side, 3), np.uint8)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    result, steps = {}, {}
+    for name, build in (("jax", our_step), ("torch", torch_step)):
+        steps[name], num_params = build(config, pictures)
+        start = time.perf_counter()
+        steps[name]()
+        result[name] = {"num_params": num_params, "first_step_s": time.perf_counter() - start}
+        steps[name]()
+    times = {name: [] for name in steps}
+    losses = {name: [] for name in steps}
+    for _ in range(options.repeats):
+        for name, take in steps.items():
+            start = time.perf_counter()
+            losses[name].append(take())
+            times[name].append(time.perf_counter() - start)
+    for name, series in times.items():
+        result[name] |= {
+            "median_s": statistics.median(series),
+            "quartiles_s": statistics.quantiles(series, n=4),
+            "min_s": min(series),
+            "pictures_per_s": options.batch / statistics.median(series),
+            "last_loss": losses[name][-1],
+        }
+    return result | {
+        "operating_point": "b: end-to-end training step against ViTMAE with the same channel in PyTorch, float32",
+        "torch_over_jax": result["torch"]["median_s"] / result["jax"]["median_s"],
+        "variant": options.variant,
+        "image_size": options.image_size,
+        "patch_size": options.patch_size,
+        "num_kept": config.capacity,
+        "batch": options.batch,
+        "repeats": options.repeats,
+        "num_cpus": len(os.sched_getaffinity(0)),
+        "load_average_1_min": os.getloadavg()[0],
+        "versions": {
+            "python": platform.python_version(),
+            "jax": jax.__version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the benchmark and writes its result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--variant", choices=[name for name in VARIANTS if name != "linear"], default="base")
+    parser.add_argument("--image-size", type=int, default=224, help="pixels a side (default: 224)")
+    parser.add_argument("--patch-size", type=int, default=16, help="pixels a side (default: 16)")
+    parser.add_argument("--batch", type=int, default=4, help="pictures a step (default: 4)")
+    parser.add_argument("--repeats", type=int, default=20, help="timed steps of each side, >= 10 (default: 20)")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "train_step_cpu.json")
+    options = parser.parse_args(argv)
+    if options.repeats < 10 or options.batch < 1:
+        parser.error(f"--repeats must be >= 10 and --batch >= 1, got {options.repeats} and {options.batch}")
+    result = measure(options)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(
+        f"{result['jax']['median_s'] * 1e3:.0f} ms a step, PyTorch {result['torch']['median_s'] * 1e3:.0f} ms: "
+        f"{result['torch_over_jax']:.2f} times; written to {options.out}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

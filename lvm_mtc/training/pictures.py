@@ -1,0 +1,92 @@
+"""What a recipe trains on: packed pictures that stay on the device, or a folder that is streamed."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from lvm_mtc.data import list_images
+from lvm_mtc.data.streaming import PictureStream
+
+# Of a view: room for crops at random places.
+_STREAMED_OVER_VIEW = 5 / 3
+# Pictures of a step for each group of views, so that few groups take the same one.
+_STREAMED_PER_GROUP = 4
+_SAMPLE = 256
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """Data that is another at every step, as :class:`lvm_mtc.data.streaming.PictureStream`."""
+
+    def empty(self) -> Mapping[str, np.ndarray]:
+        """Data of the shapes and types of every step's."""
+
+    def batches(self, step: int) -> Iterator[Mapping[str, np.ndarray]]:
+        """Data of ``step`` and all steps that follow."""
+
+
+class TrainingPictures(NamedTuple):
+    """Pictures for a recipe.
+
+    Attributes:
+        data: What ``train`` takes: ``{"pictures": [num_pictures, height, width, 3] uint8}``, or a stream of such.
+        sample: Some of the pictures, ``[n, height, width, 3]`` uint8, for principal components.
+        identity: What must be the same when a run is resumed.
+        about: Where they come from, as JSON.
+    """
+
+    data: Mapping[str, np.ndarray] | PictureStream
+    sample: np.ndarray
+    identity: dict[str, Any]
+    about: dict[str, Any]
+
+
+def load_training_pictures(path: str | Path, image_size: int, num_groups: int, seed: int) -> TrainingPictures:
+    """Reads packed pictures, or opens a folder of picture files as a stream.
+
+    Args:
+        path: File of ``experiments/pack_pictures.py``, or a folder.
+        image_size: Side of the system's views, pixels; streamed pictures are larger by two thirds.
+        num_groups: Groups of views in a step.
+        seed: Of the stream.
+
+    Raises:
+        ValueError: if the file holds no packed pictures, or the folder no picture, or grain is missing for a folder.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        pictures = load_pictures(path)
+        about = {"file": path.name, "pictures": len(pictures), "sum": int(pictures.sum(dtype=np.uint64))}
+        return TrainingPictures({"pictures": pictures}, pictures, {"pictures": len(pictures)}, about)
+    files, size = list_images(path), round(image_size * _STREAMED_OVER_VIEW)
+    workers = min(4, os.cpu_count() or 0)
+    stream = PictureStream(files, size, num_groups * _STREAMED_PER_GROUP, seed=seed, num_workers=workers)
+    steps = range(-(-min(_SAMPLE, len(files)) // stream.batch_size))
+    sample = np.concatenate([stream.batch(step)["pictures"] for step in steps])
+    about = {"folder": path.resolve().name, "pictures": len(files), "streamed_size": size}
+    return TrainingPictures(stream, sample, {"pictures": len(files), "streamed_size": size}, about)
+
+
+def load_pictures(path: str | Path) -> np.ndarray:
+    """Reads the training pictures of a packed file, ``[num_pictures, height, width, 3]`` uint8.
+
+    Raises:
+        ValueError: if the file holds none.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            pictures = archive["pictures"]
+    except FileNotFoundError:
+        raise ValueError(
+            f"{path}: there is no such file of packed pictures; experiments/pack_pictures.py makes one"
+        ) from None
+    except Exception as error:
+        raise ValueError(f"{path} is not a file of packed pictures: {str(error).splitlines()[0]}") from error
+    if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != np.uint8 or not len(pictures):
+        raise ValueError(
+            f"{path}: pictures must be [num_pictures, height, width, 3] uint8, got {pictures.shape} {pictures.dtype}"
+        )
+    return pictures
