@@ -34,10 +34,11 @@ def fit(run_dir, total_steps, data, **changes):
     """Minimises (w - data)^2, and returns w after each step's plain gradient descent."""
 
     def loss_fn(params, batch, key):
-        loss = jnp.mean((params["w"] - batch) ** 2)
+        loss = jnp.mean((params["w"][None] - batch) ** 2)
         return loss, {}
 
-    config = make_config(total_steps=total_steps, validate_every=None, **{"log_every": 1, "steps_per_call": 1} | changes)
+    numbers = {"total_steps": total_steps, "validate_every": None, "log_every": 1, "steps_per_call": 1}
+    config = make_config(**numbers | changes)
     return train(config, loss_fn=loss_fn, batch_fn=lambda data, key: data["pictures"], data=data,
                  init_params={"w": jnp.zeros(1)}, run_dir=run_dir)
 
