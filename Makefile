@@ -92,8 +92,8 @@ $(DETECTION_320): | $(DEMO)
 	"$(BIN)/python" experiments/pack_detection.py --data "$(DATA)" --out "$(DETECTION_320)" --size 320
 
 train-detector: $(DEMO) $(DETECTION) $(DETECTION_320) ## Train FlashSAM-n from the pictures and teachers in DATA= (some four hours on two cores)
-	"$(BIN)/python" experiments/train_flashsam.py --data "$(DETECTION)" "$(DETECTION_320)" --run-dir "$(DETECTOR_RUN_DIR)" \
-		--guide "$(DATA)/weights/efficientnet_lite0_fp16.npz"
+	"$(BIN)/lvm-mtc" train --config experiments/configs/flashsam.py --stage detector --run-dir "$(DETECTOR_RUN_DIR)" \
+		--data "$(DETECTION)" "$(DETECTION_320)" --guide "$(DATA)/weights/efficientnet_lite0_fp16.npz"
 
 smoke: $(DEV) ## Import every module and run the shortest tests
 	"$(BIN)/python" -m pytest -q tests/test_layers.py $(PYTEST_ARGS)

@@ -14,11 +14,13 @@ import sys
 from pathlib import Path
 
 from judge_detectors import as_json, judge_flashsam
-from train_flashsam import HERE, read_recipe
 
+from lvm_mtc.cli.train import read_config
+from lvm_mtc.config import from_dict
 from lvm_mtc.data.detection_packing import load_detection_set
 from lvm_mtc.training.detector import DetectorRecipe, export_detector
 
+HERE = Path(__file__).resolve().parent
 WEIGHTS = HERE.parent / "lvm_mtc" / "weights" / "flashsam_n.npz"
 
 
@@ -45,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         held_out = load_detection_set(options.data, "val")
-        recipe = read_recipe(options.config, [])
+        config = read_config(options.config, [])
+        recipe = from_dict(DetectorRecipe, {name: value for name, value in config.items() if name != "about"})
         source = find_weights(recipe, options.run_dir, options.unfinished)
         scores, size = judge_flashsam(source, held_out, options.size)
         export_detector(source, options.out, size, as_json(scores) | {"pictures_from": "voc2012_320, val"})

@@ -24,7 +24,7 @@ SCHEMES = ("object", "uniform", "sharing", "all", "pca", "pca-object")
 DEMO_SCHEMES = ("object", "uniform", "sharing", "all", "pca")
 GOAL_FILTERS = ("score", "label", "classifier-words", "clip")
 CLIP_ACTIVATIONS = ("quick_gelu", "gelu")
-STAGES = ("token", "channel", "system", "all")
+STAGES = ("detector", "token", "channel", "system", "all")
 
 
 class UsageError(Exception):
@@ -170,15 +170,21 @@ def _add_repetition(parser: argparse.ArgumentParser) -> None:
 
 def _add_train(commands) -> None:
     parser = _command(
-        commands, "train", "Train the token codec, the channel codec or the whole system; goes on where it stopped.",
-        "lvm-mtc train --config experiments/configs/demo.py --stage all --data pictures.npz --run-dir runs/demo",
+        commands, "train", "Train detector, token codec, channel codec or the whole system; goes on where it stopped.",
+        "lvm-mtc train --config experiments/configs/demo.py --stage all --data pictures.npz --run-dir runs/demo\n"
+        "  lvm-mtc train --config experiments/configs/flashsam.py --stage detector --data detection_256.npz "
+        "detection_320.npz --guide efficientnet_lite0.npz --run-dir runs/flashsam",
     )
     parser.set_defaults(run=_run_train)
     parser.add_argument("--config", type=Path, required=True, metavar="FILE",
                         help="the recipe: JSON, or a Python file with get_config() (which is run)")
     parser.add_argument("--stage", type=values.choice(*STAGES), required=True,
-                        help=f"one of {', '.join(STAGES)}; all runs the three after one another")
-    parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="packed training pictures, npz")
+                        help=f"one of {', '.join(STAGES)}; all runs the last three after one another")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="PATH",
+                        help="packed training pictures, npz; or a folder of pictures, which worker processes read "
+                        "(needs the extra 'stream'); for the detector one file or several, packed at each size")
+    parser.add_argument("--guide", type=Path, metavar="FILE",
+                        help="EfficientNet-Lite0's weights, where a detector's recipe has a guide_weight")
     parser.add_argument("--run-dir", type=Path, required=True, metavar="DIR",
                         help="folder for checkpoints and logs; an unfinished run there is resumed")
     parser.add_argument("--set", type=values.assignment, action="append", default=[], metavar="FIELD=VALUE",

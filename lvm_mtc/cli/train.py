@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +25,18 @@ def run_train(options: argparse.Namespace) -> None:
         ValueError: for wrong fields, data or weights.
     """
     from lvm_mtc.training import NonFiniteLoss, RunBusy, TrainingStopped
-    from lvm_mtc.training.pictures import load_training_pictures
     from lvm_mtc.training.processes import NUM_PROCESSES, ended_with_peers, is_first, join_processes
-    from lvm_mtc.training.recipe import Recipe, run_stage
 
-    recipe = from_dict(Recipe, read_config(options.config, options.overrides))
-    load_training_pictures(options.data, recipe.system.image_size, 1, 0)  # before anything is written
-    check_run_directory(options.run_dir)
+    config = read_config(options.config, options.overrides)
+    prepare = _detector if options.stage == "detector" else _stage
+    run = prepare(options, config)
     if options.processes > 1 and NUM_PROCESSES not in os.environ:
         _run_processes(options)
         return
     join_processes()
     try:
         with ended_with_peers():
-            path = run_stage(recipe, options.stage, options.data, options.run_dir)
+            path = run()
     except TrainingStopped as stop:
         if is_first():
             print(f"lvm-mtc: {stop}", file=sys.stderr)
@@ -48,12 +47,36 @@ def run_train(options: argparse.Namespace) -> None:
         print(f"weights: {path}")
 
 
+def _stage(options: argparse.Namespace, config: dict[str, Any]) -> Callable[[], Path]:
+    """Looks at everything before anything is written, and returns what is left to do."""
+    from lvm_mtc.training.pictures import load_training_pictures
+    from lvm_mtc.training.recipe import Recipe, run_stage
+
+    if options.guide or len(options.data) > 1:
+        raise UsageError(f"--stage {options.stage}: several --data and --guide are for --stage detector")
+    recipe, (data,) = from_dict(Recipe, config), options.data
+    load_training_pictures(data, recipe.system.image_size, 1, 0)
+    check_run_directory(options.run_dir)
+    return lambda: run_stage(recipe, options.stage, data, options.run_dir)
+
+
+def _detector(options: argparse.Namespace, config: dict[str, Any]) -> Callable[[], Path]:
+    from lvm_mtc.cli.train_detector import prepare_detector
+
+    if options.processes > 1:
+        raise UsageError(f"--processes {options.processes}: the detector trains in one process")
+    run = prepare_detector(options, config)
+    check_run_directory(options.run_dir)
+    return run
+
+
 def _run_processes(options: argparse.Namespace) -> None:
     from lvm_mtc.training.launch import launch
 
     program = [sys.executable, "-c", "import sys; from lvm_mtc.cli import main; sys.exit(main())", "train"]
-    for name in ("config", "stage", "data", "run_dir"):
+    for name in ("config", "stage", "run_dir"):
         program += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    program += ["--data", *map(str, options.data)]
     for name, value in options.overrides:
         program += ["--set", f"{name}={json.dumps(value)}"]
     code = launch(program, num_processes=options.processes)

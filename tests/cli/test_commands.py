@@ -9,8 +9,10 @@ from PIL import Image
 import lvm_mtc
 from lvm_mtc.cli import main
 from lvm_mtc.cli.pictures import CAMERA_SIZE, Views, find_objects, load_views
+from lvm_mtc.data.detection_packing import DetectionSet, save_detection_sets
 from lvm_mtc.evaluation.table import read_csv
 from lvm_mtc.knowledge import Located
+from lvm_mtc.models.detection import Detections
 from lvm_mtc.training.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
@@ -225,3 +227,66 @@ def test_wrong_training_input(train_call, folder, capsys, change, words):
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and all(word in err for word in words), err
     assert not train_call and sorted(folder.rglob("*")) == before
+
+
+@pytest.fixture
+def detector_call(folder, monkeypatch):
+    calls = []
+
+    def run(recipe, packs, run_dir, **others):
+        calls.append((recipe, packs, Path(run_dir), others))
+        return Path(run_dir) / "phase0_32" / "weights.npz"
+
+    monkeypatch.setattr("lvm_mtc.cli.train_detector.run_detector_training", run)
+    for size, count in ((32, 3), (40, 2)):
+        boxes = np.tile(np.float32([16, 16, 8, 8]), (count, 1, 1))
+        packed = DetectionSet(
+            np.zeros((count, size, size, 3), np.uint8), np.full((count, 2), size, np.int32), boxes,
+            np.zeros((count, 1), np.int32), np.ones((count, 1), bool), np.array(["a/b.jpg"] * count),
+        )
+        save_detection_sets(folder / f"{size}.npz", {"train": packed, "val": packed})
+    phase = dict(size=32, train=dict(batch_size=2, total_steps=2))
+    (folder / "detector.json").write_text(json.dumps({"about": {"teacher": "none"}, "phases": [phase]}))
+    return calls
+
+
+def test_the_detector_is_a_stage_of_train(detector_call, capsys):
+    command = ("train --config detector.json --stage detector --data 32.npz 40.npz --run-dir runs/d "
+               "--set num_classes=2")
+    assert main(shlex.split(command)) == 0
+    ((recipe, packs, run_dir, others),) = detector_call
+    assert recipe.num_classes == 2 and recipe.phases[0].size == 32 and run_dir == Path("runs/d")
+    assert [len(pack.pictures) for pack in packs] == [3, 2] and len(others["held_out"].pictures) == 2
+    assert others["about"] == {"teacher": "none"} and others["guide"] is None
+    found = Detections(np.tile(np.float32([16, 16, 8, 8]), (2, 1, 1)), np.ones((2, 1), np.float32),
+                       np.zeros((2, 1), np.int32), np.ones((2, 1), bool))
+    assert others["judge"](found, 40) == {"recall_at_10": 1, "top_box": 1, "ap50": pytest.approx(1), "size": 40}
+    assert capsys.readouterr().out == "weights: runs/d/phase0_32/weights.npz\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("--stage token", ["--stage token", "--data", "--stage detector"]),
+        ("--processes 2", ["--processes 2", "one process"]),
+        ("--data small.npz", ["small.npz"]),
+        ("--set phases=[]", ["phases"]),
+        ("--set num_class=3", ["DetectorRecipe.num_class", "num_classes"]),
+        ("--guide foreign.npz", ["foreign.npz"]),
+        ("--run-dir small.npz", ["--run-dir small.npz", "not a folder"]),
+    ],
+)
+def test_wrong_input_for_the_detector(detector_call, folder, capsys, change, words):
+    before = sorted(folder.rglob("*"))
+    command = f"train --config detector.json --stage detector --data 32.npz 40.npz --run-dir runs/d {change}"
+    assert main(shlex.split(command)) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and all(word in err for word in words), err
+    assert not detector_call and sorted(folder.rglob("*")) == before
+
+
+def test_a_missing_guide_is_named(detector_call, folder, capsys):
+    phase = dict(size=32, guide_weight=1.0, train=dict(batch_size=2, total_steps=2))
+    (folder / "guided.json").write_text(json.dumps({"phases": [phase]}))
+    assert main(shlex.split("train --config guided.json --stage detector --data 32.npz --run-dir runs/d")) == 2
+    assert "--guide" in capsys.readouterr().err
