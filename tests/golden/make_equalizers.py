@@ -24,7 +24,8 @@ def inputs(num_rx_ant: int, num_tx_ant: int) -> dict[str, np.ndarray]:
     no = np.logspace(-4, 0, CASES)
     x = _normal(rng, CASES, num_tx_ant)
     y = np.einsum("bij,bj->bi", h, x) + np.sqrt(no)[:, None] * _normal(rng, CASES, num_rx_ant)
-    half = _normal(rng, CASES, num_rx_ant, max(1, num_rx_ant // 2)).astype(np.complex64)
+    # Multiplied in double precision: products in single precision round as the processor's library does.
+    half = _normal(rng, CASES, num_rx_ant, max(1, num_rx_ant // 2)).astype(np.complex64).astype(np.complex128)
     colour = no[:, None, None] * (half @ half.conj().swapaxes(-1, -2))
     return {
         "h": h.astype(np.complex64),
