@@ -7,7 +7,7 @@ scanned, donated state. Every configuration runs in a process of its own, so tha
 
 * ``memory``: K = 4 UAVs with shared parameters, with and without rematerialisation: XLA's own analysis of the compiled
   step and the peak resident set of a process that compiles it, makes a state and runs it. With parameters per UAV:
-  the analysis only.
+  the analysis only, and the step itself at ``--scaling-variant``.
 * ``scaling``: K = 1, 2, 5 and 10 UAVs at ``--scaling-variant``, one compiled program each, time per UAV.
 """
 
@@ -125,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the benchmark and writes its result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--variant", default="large", help="of the memory part (default: large, the paper's)")
-    parser.add_argument("--scaling-variant", default="base", help="of the scaling over K (default: base)")
+    parser.add_argument("--scaling-variant", default="base", help="of the scaling over K, and of the step with parameters per UAV (default: base)")
     parser.add_argument("--repeats", type=int, default=3, help="timed steps of each configuration (default: 3)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "paper_scale_cpu.json")
     parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
@@ -160,6 +160,9 @@ def configurations(options: argparse.Namespace):
             yield "memory", dict(
                 variant=options.variant, num_uavs=NUM_UAVS, per_uav=per_uav, remat=remat, repeats=repeats
             )
+    yield "memory", dict(
+        variant=options.scaling_variant, num_uavs=NUM_UAVS, per_uav=True, remat=False, repeats=options.repeats
+    )
     for num_uavs in SCALING:
         yield "scaling", dict(
             variant=options.scaling_variant, num_uavs=num_uavs, per_uav=False, remat=False, repeats=2 * options.repeats
