@@ -125,7 +125,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the benchmark and writes its result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--variant", default="large", help="of the memory part (default: large, the paper's)")
-    parser.add_argument("--scaling-variant", default="base", help="of the scaling over K, and of the step with parameters per UAV (default: base)")
+    parser.add_argument("--scaling-variant", default="base",
+                        help="of the scaling over K and of the step with parameters per UAV (default: base)")
     parser.add_argument("--repeats", type=int, default=3, help="timed steps of each configuration (default: 3)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "paper_scale_cpu.json")
     parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
