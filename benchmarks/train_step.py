@@ -5,10 +5,11 @@ symbols a token, AWGN, image and token MSE, clipped gradients, AdamW. The other 
 same channel between encoder and decoder, written in PyTorch. Both take one step in turn. Ours has more to do: its
 positions learn, and it has the encoder of shared tokens, which one UAV does not use. Writes JSON:
 
-    make .venv-torch/.installed && .venv-torch/bin/python benchmarks/train_step.py [--variant base] [--batch 4]
+    make .venv-torch/.installed && .venv-torch/bin/python benchmarks/train_step.py [--variants small base] [--batches 1 4 8]
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -166,22 +167,24 @@ def measure(options: argparse.Namespace) -> dict:
 def main(argv: list[str] | None = None) -> int:
     """Runs the benchmark and writes its result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--variant", choices=[name for name in VARIANTS if name != "linear"], default="base")
+    known = [name for name in VARIANTS if name != "linear"]
+    parser.add_argument("--variants", nargs="+", choices=known, default=["small", "base"], help="sizes of the network")
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 4, 8], help="pictures a step (default: 1 4 8)")
     parser.add_argument("--image-size", type=int, default=224, help="pixels a side (default: 224)")
     parser.add_argument("--patch-size", type=int, default=16, help="pixels a side (default: 16)")
-    parser.add_argument("--batch", type=int, default=4, help="pictures a step (default: 4)")
-    parser.add_argument("--repeats", type=int, default=20, help="timed steps of each side, >= 10 (default: 20)")
+    parser.add_argument("--repeats", type=int, default=12, help="timed steps of each side, >= 10 (default: 12)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "train_step_cpu.json")
     options = parser.parse_args(argv)
-    if options.repeats < 10 or options.batch < 1:
-        parser.error(f"--repeats must be >= 10 and --batch >= 1, got {options.repeats} and {options.batch}")
-    result = measure(options)
+    if options.repeats < 10 or min(options.batches) < 1:
+        parser.error(f"--repeats must be >= 10 and --batches >= 1, got {options.repeats} and {options.batches}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(
-        f"{result['jax']['median_s'] * 1e3:.0f} ms a step, PyTorch {result['torch']['median_s'] * 1e3:.0f} ms: "
-        f"{result['torch_over_jax']:.2f} times; written to {options.out}"
-    )
+    rows = []
+    for variant, batch in itertools.product(options.variants, options.batches):
+        row = measure(argparse.Namespace(**vars(options) | {"variant": variant, "batch": batch}))
+        rows.append(row)
+        options.out.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+        print(f"{variant}, {batch} pictures: {row['jax']['median_s'] * 1e3:.0f} ms a step, PyTorch "
+              f"{row['torch']['median_s'] * 1e3:.0f} ms: {row['torch_over_jax']:.2f} times", flush=True)
     return 0
 
 
