@@ -5,7 +5,8 @@ symbols a token, AWGN, image and token MSE, clipped gradients, AdamW. The other 
 same channel between encoder and decoder, written in PyTorch. Both take one step in turn. Ours has more to do: its
 positions learn, and it has the encoder of shared tokens, which one UAV does not use. Writes JSON:
 
-    make .venv-torch/.installed && .venv-torch/bin/python benchmarks/train_step.py [--variants small base] [--batches 1 4 8]
+    make .venv-torch/.installed
+    .venv-torch/bin/python benchmarks/train_step.py [--variants small base] [--batches 1 4 8]
 """
 
 import argparse
