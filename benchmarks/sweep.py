@@ -6,8 +6,8 @@
 every scheme's pictures encoded once; for every point and channel realisation the channel (comparator, channel codec,
 link) and the decoder with the metrics, each as a program of its own, timed alone; and the draws, once a realisation and
 scheme. "By itself": knowledge base, draws, encoder, channel, decoder and metrics for every point and realisation anew.
-Then points and images a second against the number of simulated devices (in processes of their own) and against the
-memory budget.
+Then, on 24 points, points and images a second against the number of simulated devices (in processes of their own) and
+against the memory budget.
 """
 
 import argparse
@@ -143,10 +143,10 @@ def by_itself(spec: SweepSpec, views, knowledge_base, repeats: int) -> float:
 
 
 def throughput_on_devices(options: argparse.Namespace, count: int) -> float:
-    """Time of the whole sweep in a process of its own with so many simulated devices, seconds."""
+    """Time of the small sweep in a process of its own with so many simulated devices, seconds."""
     variables = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
-    command = [sys.executable, __file__, "--only-sweep", "--units", str(options.units), "--snrs", str(options.snrs),
-               "--csi-errors", str(options.csi_errors)]
+    size = ["--snrs", "3", "--csi-errors", "2", "--units", str(options.units)]
+    command = [sys.executable, __file__, "--only-sweep", *size]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
@@ -181,7 +181,8 @@ def main(argv: list[str] | None = None) -> int:
     system, _ = load_system(DEMO_WEIGHTS)
     knowledge_base = load_knowledge_base()
     views = demo_photographs(NUM_UAVS, system.config.image_size)
-    spec = make_spec(options, find_objects(views, knowledge_base, "").loc, views.images)
+    views_loc = find_objects(views, knowledge_base, "").loc
+    spec = make_spec(options, views_loc, views.images)
     resources = Resources()
     before = dict(programs.TRACES)
     first = whole_sweep(spec, resources)
@@ -200,6 +201,8 @@ def main(argv: list[str] | None = None) -> int:
     items = points * spec.stopping.max_units
     images = items * len(views.images) * NUM_UAVS
     alone = by_itself(spec, views, knowledge_base, options.repeats)
+    small = make_spec(argparse.Namespace(**vars(options) | {"snrs": 3, "csi_errors": 2}), views_loc, views.images)
+    few = len(list(small.coordinates()))
     one_draw = programs.draw_bytes(spec.draw_shape(NUM_UAVS))
     result = {
         "sweep": {"points": points, "units": spec.stopping.max_units, "pictures": len(views.images) * NUM_UAVS,
@@ -209,9 +212,10 @@ def main(argv: list[str] | None = None) -> int:
         "sweep_over_floor": seconds / least,
         "by_itself_s": items * alone, "by_itself_over_sweep": items * alone / seconds,
         "points_per_s": points / seconds, "images_per_s": images / seconds,
-        "devices": [{"devices": count, "points_per_s": points / time_taken, "images_per_s": images / time_taken}
+        "devices": [{"devices": count, "points_per_s": few / time_taken,
+                     "images_per_s": images / points * few / time_taken}
                     for count in options.devices for time_taken in [throughput_on_devices(options, count)]],
-        "memory_budget": [{"bytes": budget, "points_per_s": points / whole_sweep(spec, Resources(memory_budget=budget))}
+        "memory_budget": [{"bytes": budget, "points_per_s": few / whole_sweep(small, Resources(memory_budget=budget))}
                           for budget in (one_draw, 4 * one_draw, 16 * one_draw)],
         "paired_interval_narrower_by": paired_factors(spec),
         "device_kind": jax.devices()[0].device_kind, "num_devices": jax.device_count(), "jax": jax.__version__,

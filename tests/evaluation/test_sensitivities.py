@@ -35,6 +35,7 @@ def pictures(batch, num_uavs):
 
 
 @functools.cache
+@jax.ensure_compile_time_eval()  # numbers, even if the first to ask is being traced
 def tiny(**options):
     """The linear codec of these pictures; where the transmitter allocates power, it does so by the SNR."""
     system = System(dataclasses.replace(TINY, **options))

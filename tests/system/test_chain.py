@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("fast_compile")
 
 
 @functools.cache
+@jax.ensure_compile_time_eval()  # numbers, even if the first to ask is being traced
 def params_of(config, num_uavs=None):
     """Random parameters whose residual branches are not at their zero start."""
     params = System(config).init(jax.random.key(0), num_uavs)

@@ -32,6 +32,7 @@ POINT = OperatingPoint(snr_db=20.0, epsilon=0.5)
 
 
 @functools.cache
+@jax.ensure_compile_time_eval()  # numbers, even if the first to ask is being traced
 def pca():
     basis = np.linalg.qr(np.random.default_rng(0).normal(size=(192, 192)))[0]
     return PatchPca(np.full(192, 0.5), basis, np.geomspace(1.0, 0.5, 192))

@@ -27,6 +27,7 @@ def point(**numbers):
 
 
 @functools.cache
+@jax.ensure_compile_time_eval()  # numbers, even if the first to ask is being traced
 def params():
     parameters = System(CONFIG).init(jax.random.key(0))
     leaves, tree = jax.tree.flatten(parameters)

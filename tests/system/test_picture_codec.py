@@ -37,6 +37,7 @@ def point(**numbers):
 
 
 @functools.cache
+@jax.ensure_compile_time_eval()  # numbers, even if the first to ask is being traced
 def parameters(system):
     """Random ones of the right shapes, with no zero among them; equal encoders for equal codecs."""
 
