@@ -24,6 +24,7 @@ import numpy as np
 from goal_filters import TEXTS, Source, as_candidates, measure_filters, measure_powers, share, similarities
 from judge_detectors import LARGE_PRIOR, as_json, center_boxes, detect_yolox, judge_flashsam, score
 from knowledge_base_page import draw, fill_page, tables
+from knowledge_base_store import store_results
 from object_psnr import aim_at, cut_squares, measure_chain
 from tqdm import tqdm
 from yolox import COCO_CLASSES
@@ -229,6 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--pictures", type=int, help="only the first so many validation pictures")
     parser.add_argument("--seed", type=int, default=0, help="of masks and channels")
     parser.add_argument("--page-only", action="store_true", help="figure and tables from the old results.json")
+    parser.add_argument("--store", type=Path, help="also put the chain's rows into this result store")
     options = parser.parse_args(arguments)
     file, page = options.out / "results.json", options.out.with_suffix(".md")
     try:
@@ -240,6 +242,8 @@ def main(arguments: list[str] | None = None) -> int:
                 temporary.write_text(json.dumps(results, indent=1) + "\n")
         results = json.loads(file.read_text())
         draw(results, options.out / "figure.png")
+        if options.store:
+            store_results(results, options.store)
         found = tables(results)
         if page.exists():
             filled = fill_page(page.read_text(), found)

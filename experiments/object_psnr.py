@@ -18,6 +18,7 @@ from lvm_mtc.evaluation.detection import IOU_THRESHOLD, iou_matrix
 from lvm_mtc.evaluation.grid import Scheme, run_grid
 from lvm_mtc.evaluation.intervals import Interval, paired_difference, student_interval
 
+CONVENTION = "rx_per_antenna"
 ANNOTATED = "annotated box"
 
 
@@ -116,7 +117,7 @@ def measure_chain(
     }
     rows, uses = [], set()
     for channel in fading:
-        link, found = LinkConfig(fading=channel, convention="rx_per_antenna"), {}
+        link, found = LinkConfig(fading=channel, convention=CONVENTION), {}
         for name, (scheme, loc) in tqdm(kinds.items(), desc=f"chain, {channel}"):
             result = run_grid(scheme, images, loc, jax.random.key(seed), link, snr_db=snr_db, csi_error_var=(0.0,),
                               num_realisations=num_realisations, metric_loc=target)  # fmt: skip

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 from knowledge_base_page import draw, fill_page, tables
+from knowledge_base_store import store_results
+
+from lvm_mtc.evaluation.store import ResultStore
+from lvm_mtc.evaluation.store_figures import draw_figures
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 RESULTS = json.loads((DOCS / "knowledge_base" / "results.json").read_text())
@@ -53,3 +57,16 @@ def test_a_page_with_other_places_is_refused():
 def test_figure_is_drawn(tmp_path):
     draw(RESULTS, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes()[:4] == b"\x89PNG" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_rows_become_points_and_a_figure(tmp_path):
+    assert store_results(RESULTS, tmp_path / "kb.sqlite") == len(RESULTS["chain"]) == 20
+    assert store_results(RESULTS, tmp_path / "kb.sqlite") == 0
+    (tmp_path / "figures").mkdir()
+    with ResultStore(tmp_path / "kb.sqlite") as store:
+        found, = store.read(at={"knowledge_base": "FlashSAM-n, score filter", "channel": "rayleigh", "snr_db": 20})
+        row, = (r for r in RESULTS["chain"] if (r["masks"], r["fading"], r["snr_db"]) == (
+            "FlashSAM-n, score filter", "rayleigh", 20))
+        assert list(found.metrics["psnr_inside_db"]) == [*row["all"]["psnr_inside_db"], 200]
+        draw_figures(store, tmp_path / "figures")
+    assert (tmp_path / "figures" / "knowledge_bases.png").exists()
