@@ -1,6 +1,7 @@
 """A store's other figures: PSNR over SNR and CSI error as contours, knowledge bases as bars, theory over simulation."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -156,10 +157,12 @@ def _bars(axes, series: Sequence[Series], names: Sequence[str], metric: str) -> 
         at = [names.index(str(name)) + (i - (len(series) - 1) / 2) * width for name in shown.x("knowledge_base")]
         bars = axes.bar(at, shown.mean(metric), width, yerr=shown.half_width(metric), label=one.label, color=f"C{i}",
                         capsize=3, error_kw={"linewidth": 1})
-        axes.bar_label(bars, fmt="%.3g", fontsize=7, label_type="center", color="white")
-    axes.set_xticks(range(len(names)), names, fontsize=8)
+        digits = "%.3f" if metric == "accuracy" else "%.1f"
+        axes.bar_label(bars, fmt=digits, fontsize=7, label_type="center", color="white")
     axes.set_ylabel(LABELS[metric], fontsize=8)
     axes.tick_params(labelsize=8)
+    room = 70 // len(names)  # characters below a bar
+    axes.set_xticks(range(len(names)), ["\n".join(textwrap.wrap(name, room)) for name in names], fontsize=7)
 
 
 def analytic_mse(samples: Sequence[Sample]) -> StoreFigure:
