@@ -3,8 +3,9 @@
 from lvm_mtc.system.bandwidth import Ledger
 from lvm_mtc.system.chain import System, uav_keys
 from lvm_mtc.system.channel import draw_slots, send_slots
-from lvm_mtc.system.config import Execution, OperatingPoint, SystemConfig
+from lvm_mtc.system.config import Execution, OperatingPoint, PictureCodecConfig, SystemConfig
 from lvm_mtc.system.link_config import LinkConfig
+from lvm_mtc.system.picture_codec import PictureCodecSystem, PictureOutput
 from lvm_mtc.system.records import Encoded, Output
 from lvm_mtc.system.transmission import Sent, draw_channel
 
@@ -15,6 +16,9 @@ __all__ = [
     "LinkConfig",
     "OperatingPoint",
     "Output",
+    "PictureCodecConfig",
+    "PictureCodecSystem",
+    "PictureOutput",
     "Sent",
     "System",
     "SystemConfig",

@@ -1,16 +1,26 @@
 """What is fixed before a program is compiled, the system's shapes; and the numbers that are traced."""
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 from lvm_mtc.models.channel_codec import RECEIVERS
 from lvm_mtc.models.comparator import AGGREGATIONS, ALIGNMENTS, COMPARATORS
+from lvm_mtc.models.deepjscc import DeepJscc
 from lvm_mtc.models.patches import grid_shape
 from lvm_mtc.models.variants import VARIANTS, Variant
+from lvm_mtc.models.witt import CIFAR_SIZES, HIGH_RESOLUTION_SIZES, Witt, WittSizes
 from lvm_mtc.system.checks import require_count, require_one_of
 
 MASKINGS = ("budget", "bernoulli")
 STATISTICS = ("pre_norm", "sent")
+PICTURE_CODECS = {
+    "deepjscc": DeepJscc,
+    "witt": functools.partial(Witt, sizes=CIFAR_SIZES),
+    "witt_high_resolution": functools.partial(Witt, sizes=HIGH_RESOLUTION_SIZES),
+    # For tests.
+    "witt_tiny": functools.partial(Witt, sizes=WittSizes((1,), (8,), (2,), 2)),
+}
 
 
 class OperatingPoint(NamedTuple):
@@ -163,3 +173,44 @@ class SystemConfig:
         if self.num_kept is not None:
             return self.num_kept
         return self.num_patches if self.masking == "bernoulli" else max(self.num_patches // 2, 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PictureCodecConfig:
+    """Shapes of a codec for whole pictures; every field is static under ``jit``.
+
+    Attributes:
+        codec: A name in ``PICTURE_CODECS``.
+        image_size: Side of the square pictures, pixels.
+        num_symbols: Complex symbols at each position of the codec's feature map.
+        receiver: How the decoder learns of the noise, a name in ``models.RECEIVERS``. ``"shrunk"``: features /
+            (1 + no_eff), no parameters. ``"log_no_eff"``: the features and the logarithm of no_eff, side by side.
+            ``"wiener"``: features in the scale in which the encoder made them (each picture's gain is sent as 16 bits
+            of side information) times p / (p + noise), with p the learned power of each feature.
+    """
+
+    codec: str = "deepjscc"
+    image_size: int = 32
+    num_symbols: int = 16
+    receiver: str = "wiener"
+
+    def __post_init__(self):
+        require_one_of("PictureCodecConfig", "codec", self.codec, tuple(PICTURE_CODECS))
+        require_one_of("PictureCodecConfig", "receiver", self.receiver, RECEIVERS)
+        for field in ("image_size", "num_symbols"):
+            require_count("PictureCodecConfig", field, getattr(self, field))
+        if self.image_size % self.module.reduction:
+            raise ValueError(
+                f"PictureCodecConfig.image_size {self.image_size} is no multiple of the {self.module.reduction} pixels "
+                f"of a position of codec {self.codec!r}"
+            )
+
+    @property
+    def module(self) -> DeepJscc | Witt:
+        """The codec's module."""
+        return PICTURE_CODECS[self.codec](num_features=2 * self.num_symbols)
+
+    @property
+    def capacity(self) -> int:
+        """Positions of a picture's feature map, each of which is sent as a token is."""
+        return (self.image_size // self.module.reduction) ** 2

@@ -8,22 +8,17 @@ and of symbols a token have equal draws.
 import dataclasses
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from lvm_mtc import phy
-from lvm_mtc.models.channel_codec import RECEIVERS
-from lvm_mtc.models.deepjscc import DeepJscc
-from lvm_mtc.models.witt import Witt
 from lvm_mtc.system.bandwidth import Ledger, book_grid, book_pilots, book_tokens, side_information_bits
 from lvm_mtc.system.chain import uav_keys
 from lvm_mtc.system.channel import ChannelDraws
-from lvm_mtc.system.checks import require_one_of
-from lvm_mtc.system.config import OperatingPoint
+from lvm_mtc.system.config import OperatingPoint, PictureCodecConfig
 from lvm_mtc.system.link_config import LinkConfig
 from lvm_mtc.system.transmission import Sent, receive_symbols, streams_per_public
-
-PictureCodec = DeepJscc | Witt
 
 
 class PictureOutput(NamedTuple):
@@ -49,34 +44,21 @@ class PictureCodecSystem:
     """A codec for whole pictures over a link; methods are pure functions, and all UAVs share the parameters.
 
     Attributes:
-        codec: The codec's module; it gives two real features a complex symbol.
-        receiver: How the decoder learns of the noise, a name in ``models.RECEIVERS``. ``"shrunk"``: features /
-            (1 + no_eff), no parameters. ``"log_no_eff"``: the features and the logarithm of no_eff, side by side.
-            ``"wiener"``: features in the scale in which the encoder made them (each picture's gain is sent as 16 bits
-            of side information) times p / (p + noise), with p the learned power of each feature.
+        config: Shapes.
     """
 
-    codec: PictureCodec
-    receiver: str = "shrunk"
-
-    def __post_init__(self):
-        require_one_of("PictureCodecSystem", "receiver", self.receiver, RECEIVERS)
+    config: PictureCodecConfig
 
     @property
-    def num_symbols(self) -> int:
-        """Complex symbols at each position."""
-        return self.codec.num_features // 2
+    def codec(self) -> nn.Module:
+        """The codec's module."""
+        return self.config.module
 
-    def num_tokens(self, image_size: tuple[int, int]) -> int:
-        """Positions of a picture of ``(height, width)`` pixels, as ``draw_channel`` asks for them."""
-        return (image_size[0] // self.codec.reduction) * (image_size[1] // self.codec.reduction)
-
-    def init(self, key: jax.Array, image_size: tuple[int, int]) -> dict:
+    def init(self, key: jax.Array) -> dict:
         """Draws parameters.
 
         Args:
             key: Random key.
-            image_size: ``(height, width)``, pixels.
 
         Returns:
             A dictionary of Flax parameter trees: ``encoder``, ``decoder`` and, for ``"wiener"``, ``receiver``.
@@ -84,16 +66,17 @@ class PictureCodecSystem:
         Raises:
             ValueError: if pictures of that size do not fit the codec.
         """
+        config, codec = self.config, self.codec
         keys = jax.random.split(phy.stream_key(key, phy.Stream.INIT))
-        images, snr_db = jnp.zeros((1, *image_size, 3)), jnp.zeros(1)
-        encoder = self.codec.init(keys[0], images, snr_db)["params"]
-        features = jax.eval_shape(lambda: self.codec.apply({"params": encoder}, images, snr_db))
+        images, snr_db = jnp.zeros((1, config.image_size, config.image_size, 3)), jnp.zeros(1)
+        encoder = codec.init(keys[0], images, snr_db)["params"]
+        features = jax.eval_shape(lambda: codec.apply({"params": encoder}, images, snr_db))
         params = {"encoder": encoder}
-        if self.receiver == "wiener":
-            params["receiver"] = {"log_power": jnp.zeros(self.codec.num_features)}
-        width = self.codec.num_features + (self.num_symbols if self.receiver == "log_no_eff" else 0)
+        if config.receiver == "wiener":
+            params["receiver"] = {"log_power": jnp.zeros(2 * config.num_symbols)}
+        width = 2 * config.num_symbols + (config.num_symbols if config.receiver == "log_no_eff" else 0)
         received = jnp.zeros((*features.shape[:-1], width))
-        return params | {"decoder": self.codec.init(keys[1], received, snr_db, method="decode")["params"]}
+        return params | {"decoder": codec.init(keys[1], received, snr_db, method="decode")["params"]}
 
     def encode(self, params: dict, images: jax.Array) -> jax.Array:
         """The part of the encoder that does not depend on the SNR; points of a sweep share what it gives.
@@ -106,10 +89,11 @@ class PictureCodecSystem:
             ``[batch, num_uavs, rows, columns, width]``.
 
         Raises:
-            ValueError: if the pictures do not fit the codec.
+            ValueError: if the pictures are not of the configured size.
         """
-        if images.ndim != 5:
-            raise ValueError(f"images must be [batch, num_uavs, height, width, 3], got {images.shape}")
+        side = self.config.image_size
+        if images.ndim != 5 or images.shape[2:] != (side, side, 3):
+            raise ValueError(f"images must be [batch, num_uavs, {side}, {side}, 3], got {images.shape}")
         tokens = self.codec.apply({"params": params["encoder"]}, _merge(images), method="encode")
         return tokens.reshape(*images.shape[:2], *tokens.shape[1:])
 
@@ -124,14 +108,14 @@ class PictureCodecSystem:
         batch, num_uavs = lead = tokens.shape[:2]
         snr_db = _per_picture(point, *lead)
         features = self.codec.apply({"params": params["encoder"]}, _merge(tokens), snr_db, method="modulate")
-        features = features.reshape(*lead, -1, self.codec.num_features)
+        features = features.reshape(*lead, -1, 2 * self.config.num_symbols)
         symbols, gain = phy.normalize_power(phy.features_to_symbols(features))
         num_tokens = symbols.shape[2]
         return Sent(
             own=symbols,
             own_gain=gain,
             private=jnp.ones((batch, num_uavs, num_tokens), bool),
-            common=jnp.zeros((batch, num_tokens, self.num_symbols), symbols.dtype),
+            common=jnp.zeros((batch, num_tokens, self.config.num_symbols), symbols.dtype),
             common_gain=jnp.ones(batch),
             public=jnp.zeros((batch, num_tokens), bool),
             weight=jnp.zeros((batch, num_tokens)),
@@ -154,7 +138,8 @@ class PictureCodecSystem:
             key: One key, or one per UAV; unused with ``draws``.
             link: The link's kind.
             point: All its numbers but ``mask_prob`` and ``epsilon``.
-            draws: From ``draw_channel`` with :meth:`num_tokens` and ``num_symbols``, for points that share them.
+            draws: From ``draw_channel`` with the configuration's ``capacity`` and ``num_symbols``, for points that
+                share them.
 
         Raises:
             ValueError: if the joint topology's stream count is not the number of UAVs.
@@ -184,10 +169,10 @@ class PictureCodecSystem:
     def _receive(self, params, symbols, no_eff, gain):
         """What the decoder is given of each position, ``[batch, num_uavs, num_tokens, num_received]``."""
         features = phy.symbols_to_features(symbols)
-        if self.receiver == "log_no_eff":
+        if self.config.receiver == "log_no_eff":
             return jnp.concatenate([features, jnp.log(no_eff)], axis=-1)
         noise = jnp.repeat(no_eff, 2, axis=-1) / 2
-        if self.receiver == "shrunk":
+        if self.config.receiver == "shrunk":
             return features / (1 + 2 * noise)
         rounded = gain.astype(jnp.float16).astype(gain.dtype)  # 16 bits of side information
         gain = (gain + jax.lax.stop_gradient(rounded - gain))[..., None, None]
@@ -197,13 +182,14 @@ class PictureCodecSystem:
     def _ledger(self, sent: Sent, link: LinkConfig) -> Ledger:
         batch, num_uavs, _ = sent.private.shape
         streams = streams_per_public(link, num_uavs)
-        ledger = book_tokens(sent.private, sent.public, self.num_symbols, streams, joint=link.topology != "broadcast")
+        joint = link.topology != "broadcast"
+        ledger = book_tokens(sent.private, sent.public, self.config.num_symbols, streams, joint=joint)
         if link.uses_ofdm:
             ledger = book_grid(ledger, link.ofdm, link.num_tx_ant)
         else:
             ledger = book_pilots(ledger, link.num_pilots, link.num_tx_ant, link.block_length)
         nothing_shared = dict(epsilon=jnp.zeros(batch), num_patches=0, masked=False, alignment="index")
-        gains = self.receiver == "wiener"
+        gains = self.config.receiver == "wiener"
         bits = side_information_bits(sent.public, num_uavs=num_uavs, gains=gains, **nothing_shared)
         return ledger._replace(side_information_bits=bits)
 

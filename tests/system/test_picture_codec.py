@@ -8,15 +8,20 @@ import numpy as np
 import pytest
 
 from lvm_mtc import LinkConfig, OperatingPoint, System, SystemConfig, phy
-from lvm_mtc.models.deepjscc import DeepJscc
-from lvm_mtc.models.witt import Witt, WittSizes
 from lvm_mtc.phy import ResourceGrid
-from lvm_mtc.system import draw_channel, uav_keys
-from lvm_mtc.system.picture_codec import PictureCodecSystem
+from lvm_mtc.system import PictureCodecConfig, PictureCodecSystem, draw_channel, uav_keys
 
 B, K, SIDE = 2, 3, 16
-WITT = Witt(6, WittSizes((1,), (8,), (2,), 2))
-JSCC = PictureCodecSystem(DeepJscc(8))
+
+
+def codec_system(codec, num_symbols, receiver="shrunk"):
+    return PictureCodecSystem(
+        PictureCodecConfig(codec=codec, image_size=SIDE, num_symbols=num_symbols, receiver=receiver)
+    )
+
+
+JSCC, WITT = codec_system("deepjscc", 4), codec_system("witt_tiny", 3)
+JSCC_WIENER, WITT_WIENER = codec_system("deepjscc", 4, "wiener"), codec_system("witt_tiny", 3, "wiener")
 GRID = ResourceGrid(fft_size=16, num_ofdm_symbols=6, cyclic_prefix_length=4, pilot_symbols=(0, 3))
 WIRE = LinkConfig(fading="awgn", num_rx_ant=1, num_tx_ant=1)
 AWGN, BROADCAST = LinkConfig(fading="awgn"), LinkConfig()
@@ -47,7 +52,7 @@ def parameters(system):
         leaves = [np.float32(s * rng.normal(size=a.shape)) for s, a in zip(scale, jax.tree.leaves(shapes), strict=True)]
         return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
-    shapes = jax.eval_shape(lambda: system.init(jax.random.key(0), (SIDE, SIDE)))
+    shapes = jax.eval_shape(lambda: system.init(jax.random.key(0)))
     return {name: fill(part) for name, part in shapes.items()}
 
 
@@ -96,11 +101,11 @@ def standard_errors(values, expected):
     return abs(rows.mean() - expected) / (rows.std(ddof=1) / np.sqrt(rows.size))
 
 
-@pytest.mark.parametrize("system", [JSCC, PictureCodecSystem(WITT)], ids=["deepjscc", "witt"])
+@pytest.mark.parametrize("system", [JSCC, WITT], ids=["deepjscc", "witt"])
 def test_power_is_one_over_each_picture(system):
     images = pictures() * jnp.linspace(0.1, 1.0, B * K).reshape(B, K, 1, 1, 1)
     sent = send(system, point(), images)
-    assert sent.own.shape == (B, K, system.num_tokens((SIDE, SIDE)), system.num_symbols) and sent.private.all()
+    assert sent.own.shape == (B, K, system.config.capacity, system.config.num_symbols) and sent.private.all()
     np.testing.assert_allclose((np.abs(sent.own) ** 2).mean((2, 3)), 1.0, rtol=1e-5)
     # The codec's own power is another one in every picture.
     assert np.ptp(sent.own_gain) > 0.01 * np.mean(sent.own_gain)
@@ -123,10 +128,10 @@ def test_the_realised_snr_is_the_nominal_one(link):
 
 
 @pytest.mark.parametrize(
-    ("codec", "receiver"), [(DeepJscc(8), "shrunk"), (WITT, "wiener")], ids=["deepjscc-shrunk", "witt-wiener"]
+    "system", [JSCC, WITT_WIENER], ids=["deepjscc-shrunk", "witt-wiener"]
 )
-def test_a_clean_channel_hands_on_what_was_encoded(codec, receiver):
-    system = PictureCodecSystem(codec, receiver)
+def test_a_clean_channel_hands_on_what_was_encoded(system):
+    codec, receiver = system.codec, system.config.receiver
     params, clean = parameters(system), point(snr_db=jnp.full((B, K), 100.0), csi_error_var=0.0)
     images, snr_db = pictures(), jnp.full(B * K, 100.0)
 
@@ -190,7 +195,7 @@ def test_the_token_system_has_the_same_channel():
 
 
 def test_draws_can_be_shared_by_points():
-    size = JSCC.num_tokens((SIDE, SIDE)), JSCC.num_symbols
+    size = JSCC.config.capacity, JSCC.config.num_symbols
 
     @jax.jit
     def both(params, tokens, key, unused, snr_db):
@@ -210,7 +215,7 @@ def test_draws_can_be_shared_by_points():
 
 
 def test_what_the_decoder_is_given():
-    out, more = (through(s, WIRE, point(), tokens()) for s in (JSCC, PictureCodecSystem(DeepJscc(8), "log_no_eff")))
+    out, more = (through(s, WIRE, point(), tokens()) for s in (JSCC, codec_system("deepjscc", 4, "log_no_eff")))
     x_hat, no_eff = (np.asarray(a).reshape(B, K, 4, 4, 4) for a in (out.link.x_hat, out.link.no_eff))
     assert np.abs(no_eff - 0.12).max() < 0.1  # (no + s) / abs(h_hat)^2
     pairs = np.stack([x_hat.real, x_hat.imag], axis=-1)
@@ -220,18 +225,18 @@ def test_what_the_decoder_is_given():
 
 
 def test_the_nominal_snr_reaches_the_modnet_and_nothing_else():
-    for system, adapts in ((JSCC, False), (PictureCodecSystem(WITT), True)):
+    for system, adapts in ((JSCC, False), (WITT, True)):
         low, high = (send(system, point(snr_db=snr_db), pictures()).own for snr_db in (0.0, 20.0))
         assert bool((low == high).all()) != adapts
     own = jnp.array([[0.0, 10.0, 20.0], [5.0, -5.0, 15.0]])
-    run = functools.partial(forward, PictureCodecSystem(WITT, "wiener"), WIRE)
+    run = functools.partial(forward, WITT_WIENER, WIRE)
     together, alone = (run(point(snr_db=s)) for s in (own, jnp.full((B, K), -5.0)))
     np.testing.assert_allclose(together[1, 1], alone[1, 1], rtol=0, atol=1e-5)
     assert np.abs(together[0] - alone[0]).max() > 1e-2
 
 
 def test_gradients_reach_both_ends():
-    system, images = PictureCodecSystem(DeepJscc(8), "wiener"), pictures()
+    system, images = JSCC_WIENER, pictures()
 
     @jax.jit
     @jax.grad
@@ -244,19 +249,19 @@ def test_gradients_reach_both_ends():
 
 
 @pytest.mark.parametrize(
-    ("features", "link", "uses", "slots"),
+    ("num_symbols", "link", "uses", "slots"),
     [
-        (8, BROADCAST, 4, 1),  # 4 symbols fill a slot of 4 streams
-        (6, BROADCAST, 4, 1),  # 3 symbols and a pad
-        (6, WIRE, 3, 3),
-        (8, JOINT, 4, 4 / K),  # stream k for UAV k, at the same time
-        (8, MU_MIMO, 4, 4 / K),
-        (8, PILOTS, 4, 1),
+        (4, BROADCAST, 4, 1),  # 4 symbols fill a slot of 4 streams
+        (3, BROADCAST, 4, 1),  # 3 symbols and a pad
+        (3, WIRE, 3, 3),
+        (4, JOINT, 4, 4 / K),  # stream k for UAV k, at the same time
+        (4, MU_MIMO, 4, 4 / K),
+        (4, PILOTS, 4, 1),
     ],
     ids=["fits", "padded", "one antenna", "joint", "mu_mimo", "pilots"],
 )
-def test_the_ledger_in_closed_form(features, link, uses, slots):
-    found = ledger(PictureCodecSystem(DeepJscc(features)), link)
+def test_the_ledger_in_closed_form(num_symbols, link, uses, slots):
+    found = ledger(codec_system("deepjscc", num_symbols), link)
     positions = K * (SIDE // 4) ** 2
     np.testing.assert_array_equal(found.private_uses, np.full(B, positions * uses))
     np.testing.assert_array_equal(found.slots, np.full(B, round(positions * slots)))
@@ -269,33 +274,37 @@ def test_the_ledger_in_closed_form(features, link, uses, slots):
 def test_a_grid_is_paid_for_whole_and_gains_are_side_information():
     grids = -(-K * 16 * 2 // GRID.slots_per_grid)
     np.testing.assert_array_equal(ledger(JSCC, OFDM).channel_uses(), np.full(B, grids * 2 * 6 * (16 + 4)))
-    found = ledger(PictureCodecSystem(DeepJscc(8), "wiener"), AWGN)
+    found = ledger(JSCC_WIENER, AWGN)
     np.testing.assert_array_equal(found.side_information_bits, np.full(B, 16 * K))
 
 
-@pytest.mark.parametrize(("features", "cbr"), [(8, 1 / 12), (16, 1 / 6), (32, 1 / 3)])
-def test_the_bandwidth_ratio_is_the_published_one(features, cbr):
-    for codec in (DeepJscc(features), Witt(features)):
-        system = PictureCodecSystem(codec)
-        assert system.num_tokens((32, 32)) * system.num_symbols / (32 * 32 * 3) == cbr
-    if features == 8:
+@pytest.mark.parametrize(("num_symbols", "cbr"), [(4, 1 / 12), (8, 1 / 6), (16, 1 / 3)])
+def test_the_bandwidth_ratio_is_the_published_one(num_symbols, cbr):
+    for codec in ("deepjscc", "witt"):
+        config = PictureCodecConfig(codec=codec, num_symbols=num_symbols)
+        assert config.capacity * config.num_symbols / (32 * 32 * 3) == cbr
+    if num_symbols == 4:
         assert ledger(JSCC, BROADCAST).cbr(K * SIDE * SIDE * 3)[0] == np.float32(cbr)
 
 
 def test_initial_parameters_are_finite_and_their_own_at_each_end():
-    params = jax.jit(lambda key: JSCC.init(key, (SIDE, SIDE)))(jax.random.key(0))
+    params = jax.jit(JSCC.init)(jax.random.key(0))
     assert set(params) == {"encoder", "decoder"}
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
     assert np.abs(params["encoder"]["down3"]["kernel"] - params["decoder"]["up1"]["kernel"]).max() > 0.01
 
 
 def test_wrong_input_is_named():
-    with pytest.raises(ValueError, match="PictureCodecSystem.receiver 'best' is unknown; known: shrunk"):
-        PictureCodecSystem(DeepJscc(8), "best")
+    with pytest.raises(ValueError, match="PictureCodecConfig.receiver 'best' is unknown; known: shrunk"):
+        PictureCodecConfig(receiver="best")
+    with pytest.raises(ValueError, match="PictureCodecConfig.codec 'wit' is unknown; known: deepjscc"):
+        PictureCodecConfig(codec="wit")
+    with pytest.raises(ValueError, match="PictureCodecConfig.image_size 30 is no multiple of the 4 pixels"):
+        PictureCodecConfig(image_size=30)
+    with pytest.raises(ValueError, match="PictureCodecConfig.num_symbols must be a whole number >= 1, got 0"):
+        PictureCodecConfig(num_symbols=0)
     params = parameters(JSCC)
-    with pytest.raises(ValueError, match=r"images must be \[batch, num_uavs, height, width, 3\], got \(2, 16, 16, 3\)"):
+    with pytest.raises(ValueError, match=r"images must be \[batch, num_uavs, 16, 16, 3\], got \(2, 16, 16, 3\)"):
         JSCC.encode(params, pictures()[:, 0])
-    with pytest.raises(ValueError, match="sides in multiples of 4"):
-        jax.eval_shape(lambda: JSCC.init(jax.random.key(0), (30, 32)))
     with pytest.raises(ValueError, match="num_tx_ant must equal the number of UAVs, 2, under topology 'joint', got 3"):
         jax.eval_shape(lambda: JSCC.forward(params, pictures(2), jax.random.key(0), JOINT))
