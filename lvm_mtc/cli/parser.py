@@ -179,7 +179,8 @@ def _add_train(commands) -> None:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE",
                         help="the recipe: JSON, or a Python file with get_config() (which is run)")
     parser.add_argument("--stage", type=values.choice(*STAGES), required=True,
-                        help=f"one of {', '.join(STAGES)}; all runs the last three after one another")
+                        help=f"one of {', '.join(STAGES)}; all runs those of the last three that the "
+                        "recipe has, after one another; codecs for whole pictures have system alone")
     parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="PATH",
                         help="packed training pictures, npz; or a folder of pictures, which worker processes read "
                         "(needs the extra 'stream'); for the detector one file or several, packed at each size")
@@ -187,6 +188,8 @@ def _add_train(commands) -> None:
                         help="EfficientNet-Lite0's weights, where a detector's recipe has a guide_weight")
     parser.add_argument("--run-dir", type=Path, required=True, metavar="DIR",
                         help="folder for checkpoints and logs; an unfinished run there is resumed")
+    parser.add_argument("--start", type=Path, metavar="FILE",
+                        help="weights file that the first stage begins with (default: weights are drawn)")
     parser.add_argument("--set", type=values.assignment, action="append", default=[], metavar="FIELD=VALUE",
                         dest="overrides", help="change a field of the configuration, such as system.num_symbols=16")
     parser.add_argument("--processes", type=values.whole(1, 1024), default=1, metavar="N",

@@ -49,15 +49,26 @@ def run_train(options: argparse.Namespace) -> None:
 
 def _stage(options: argparse.Namespace, config: dict[str, Any]) -> Callable[[], Path]:
     """Looks at everything before anything is written, and returns what is left to do."""
+    from lvm_mtc.models.weights import load_weights
+    from lvm_mtc.training.picture_recipe import PictureRecipe, run_picture_recipe
     from lvm_mtc.training.pictures import load_training_pictures
     from lvm_mtc.training.recipe import Recipe, run_stage
 
     if options.guide or len(options.data) > 1:
         raise UsageError(f"--stage {options.stage}: several --data and --guide are for --stage detector")
-    recipe, (data,) = from_dict(Recipe, config), options.data
-    load_training_pictures(data, recipe.system.image_size, 1, 0)
+    of_pictures, (data,) = "picture_codec" in config, options.data
+    recipe = from_dict(PictureRecipe if of_pictures else Recipe, config)
+    if of_pictures and options.stage not in ("system", "all"):
+        raise UsageError(f"--stage {options.stage}: a codec for whole pictures is trained end to end, --stage system")
+    if not of_pictures and options.stage != "all":
+        recipe.train_config(options.stage)
+    load_training_pictures(data, (recipe.picture_codec if of_pictures else recipe.system).image_size, 1, 0)
+    if options.start is not None:
+        load_weights(options.start)
     check_run_directory(options.run_dir)
-    return lambda: run_stage(recipe, options.stage, data, options.run_dir)
+    if of_pictures:
+        return lambda: run_picture_recipe(recipe, data, options.run_dir, start=options.start)
+    return lambda: run_stage(recipe, options.stage, data, options.run_dir, start=options.start)
 
 
 def _detector(options: argparse.Namespace, config: dict[str, Any]) -> Callable[[], Path]:
@@ -65,6 +76,8 @@ def _detector(options: argparse.Namespace, config: dict[str, Any]) -> Callable[[
 
     if options.processes > 1:
         raise UsageError(f"--processes {options.processes}: the detector trains in one process")
+    if options.start is not None:
+        raise UsageError(f"--start {options.start}: the detector's training has no such start")
     run = prepare_detector(options, config)
     check_run_directory(options.run_dir)
     return run
@@ -77,6 +90,7 @@ def _run_processes(options: argparse.Namespace) -> None:
     for name in ("config", "stage", "run_dir"):
         program += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     program += ["--data", *map(str, options.data)]
+    program += [] if options.start is None else ["--start", str(options.start)]
     for name, value in options.overrides:
         program += ["--set", f"{name}={json.dumps(value)}"]
     code = launch(program, num_processes=options.processes)

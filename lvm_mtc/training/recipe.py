@@ -30,6 +30,7 @@ from lvm_mtc.training.processes import is_first, meet
 from lvm_mtc.training.state import averaged_params
 
 _PCA_CROPS = 2048
+_FIELDS = dict(zip(STAGES, ("token", "channel", "end_to_end"), strict=True))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,39 +42,63 @@ class Recipe:
         scenarios: What a batch is made of.
         objective: Ranges and weights of the loss in the step ``system``; earlier steps use the paper's MSE.
         execution: How the token codec is computed.
-        token: Numbers of step 2; ``batch_size`` is the number of pictures of all scenarios together.
-        channel: Numbers of step 3.
-        end_to_end: Numbers of step 4.
+        end_to_end: Numbers of step 4; ``batch_size`` is the number of pictures of all scenarios together.
+        token: Numbers of step 2; None leaves it out.
+        channel: Numbers of step 3; None leaves it out.
     """
 
     system: SystemConfig
     scenarios: tuple[Scenario, ...]
-    token: TrainConfig
-    channel: TrainConfig
     end_to_end: TrainConfig
+    token: TrainConfig | None = None
+    channel: TrainConfig | None = None
     objective: ObjectiveConfig = ObjectiveConfig()
     execution: Execution = Execution()
 
     def __post_init__(self):
-        if not self.scenarios:
-            raise ValueError("Recipe.scenarios must name at least one scenario, got ()")
-        pictures = sum(s.num_groups * s.num_uavs for s in self.scenarios)
-        for field in ("token", "channel", "end_to_end"):
-            given = getattr(self, field).batch_size
-            if given != pictures:
-                raise ValueError(
-                    f"Recipe.{field}.batch_size {given} is not the {pictures} pictures of Recipe.scenarios"
-                )
+        for stage in self.stages:
+            check_scenarios("Recipe", _FIELDS[stage], self.train_config(stage), self.scenarios)
         if self.system.per_uav_params and len({s.num_uavs for s in self.scenarios}) > 1:
             raise ValueError(
                 "Recipe.scenarios must all have the same num_uavs with SystemConfig.per_uav_params, got "
                 f"{[s.num_uavs for s in self.scenarios]}"
             )
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Those of ``STAGES`` that the recipe has."""
+        return tuple(stage for stage in STAGES if getattr(self, _FIELDS[stage]) is not None)
+
     def train_config(self, stage: str) -> TrainConfig:
-        """Numbers of a stage, by its name in ``STAGES``."""
+        """Numbers of a stage, by its name in ``STAGES``.
+
+        Raises:
+            ValueError: for an unknown stage, or one that the recipe leaves out.
+        """
         trainable(stage)
-        return getattr(self, "end_to_end" if stage == "system" else stage)
+        if stage not in self.stages:
+            raise ValueError(f"stage {stage!r} is left out by the recipe; it has: {', '.join(self.stages)}")
+        return getattr(self, _FIELDS[stage])
+
+    @property
+    def seed(self) -> int:
+        """Of what is drawn before the first stage."""
+        return self.train_config(self.stages[0]).seed
+
+
+def check_scenarios(where: str, field: str, config: TrainConfig, scenarios: tuple[Scenario, ...]) -> None:
+    """Refuses a recipe whose batches are not the pictures of its scenarios.
+
+    Raises:
+        ValueError: if there is no scenario, or ``batch_size`` is another number than that of their pictures.
+    """
+    if not scenarios:
+        raise ValueError(f"{where}.scenarios must name at least one scenario, got ()")
+    pictures = sum(s.num_groups * s.num_uavs for s in scenarios)
+    if config.batch_size != pictures:
+        raise ValueError(
+            f"{where}.{field}.batch_size {config.batch_size} is not the {pictures} pictures of {where}.scenarios"
+        )
 
 
 def fit_patches(pictures: np.ndarray, config: SystemConfig, seed: int = 0) -> PatchPca:
@@ -98,14 +123,20 @@ def init_params(recipe: Recipe, pictures: np.ndarray) -> dict:
 
     They are those of looped layers, whatever ``recipe.execution`` says, as in weights files.
     """
-    seed = recipe.token.seed
+    seed = recipe.seed
     num_uavs = recipe.scenarios[0].num_uavs if recipe.system.per_uav_params else None
     params = System(recipe.system).init(jax.random.key(seed), num_uavs)
     return init_from_pca(params, fit_patches(pictures, recipe.system, seed)) if recipe.system.linear_path else params
 
 
 def run_stage(
-    recipe: Recipe, stage: str, data_path: str | Path, run_dir: str | Path, *, progress: bool | None = None
+    recipe: Recipe,
+    stage: str,
+    data_path: str | Path,
+    run_dir: str | Path,
+    *,
+    start: str | Path | None = None,
+    progress: bool | None = None,
 ) -> Path:
     """Runs one training step, or goes on with it.
 
@@ -115,16 +146,18 @@ def run_stage(
         data_path: Packed pictures (``experiments/pack_pictures.py``), or a folder of pictures, which is streamed.
         run_dir: Folder with a subfolder per stage; ``channel`` starts from the weights of ``token``, ``system`` from
             those of ``channel``.
+        start: Weights file that the first stage begins with; None: parameters are drawn.
         progress: As in ``train``.
 
     Returns:
         The weights file, float32, ``<run_dir>/<stage>/weights.npz``.
 
     Raises:
-        ValueError: for an unknown stage, an unreadable data file, or a missing earlier stage.
+        ValueError: for an unknown stage, an unreadable data file, a missing earlier stage, or weights to start from
+            that do not fit.
     """
     if stage == "all":
-        return [run_stage(recipe, s, data_path, run_dir, progress=progress) for s in STAGES][-1]
+        return [run_stage(recipe, s, data_path, run_dir, start=start, progress=progress) for s in recipe.stages][-1]
     config, run_dir = recipe.train_config(stage), Path(run_dir)
     pictures = _pictures(recipe, data_path, config.seed)
     objective = recipe.objective
@@ -135,7 +168,7 @@ def run_stage(
         loss_fn=make_loss_fn(stage, recipe.system, recipe.scenarios, objective, recipe.execution),
         batch_fn=make_batch_fn(recipe.system, recipe.scenarios, objective),
         data=pictures.data,
-        init_params=to_layout(recipe, _start(recipe, stage, pictures.sample, run_dir)),
+        init_params=to_layout(recipe, _start(recipe, stage, pictures.sample, run_dir, start)),
         run_dir=run_dir / stage,
         fingerprint={
             "stage": stage,
@@ -178,15 +211,14 @@ def _has_uav_axis(name: str) -> bool:
     return not set(PER_UAV).isdisjoint(name.split("/"))
 
 
-def _start(recipe: Recipe, stage: str, pictures: np.ndarray, run_dir: Path) -> dict:
-    initial = init_params(recipe, pictures)
-    if stage == "token":
-        return initial
-    before = run_dir / STAGES[STAGES.index(stage) - 1] / "weights.npz"
+def _start(recipe: Recipe, stage: str, pictures: np.ndarray, run_dir: Path, start: str | Path | None) -> dict:
+    initial, earlier = init_params(recipe, pictures), recipe.stages[: recipe.stages.index(stage)]
+    if not earlier:
+        return initial if start is None else load_weights(start, initial)[0]
+    before = run_dir / earlier[-1] / "weights.npz"
     if not before.exists():
         raise ValueError(
-            f"stage {stage!r} starts from {before}, which is not there: run stage "
-            f"{STAGES[STAGES.index(stage) - 1]!r} first"
+            f"stage {stage!r} starts from {before}, which is not there: run stage {earlier[-1]!r} first"
         )
     return load_weights(before, initial)[0]
 
@@ -198,12 +230,16 @@ def _pictures(recipe: Recipe, data_path: str | Path, seed: int) -> TrainingPictu
 
 def describe(recipe: Recipe, stage: str, pictures: TrainingPictures) -> Mapping:
     """Where weights come from: recipe, data, seed and versions, as JSON."""
+    return {"system": to_dict(recipe.system)} | provenance(recipe, stage, recipe.train_config(stage).seed, pictures)
+
+
+def provenance(recipe, stage: str, seed: int, pictures: TrainingPictures) -> Mapping:
+    """What a weights file says besides what the weights are for, as JSON."""
     packages = ("jax", "flax", "optax", "numpy")
     return {
-        "system": to_dict(recipe.system),
         "recipe": to_dict(recipe),
         "stage": stage,
-        "seed": recipe.train_config(stage).seed,
+        "seed": seed,
         "data": pictures.about,
         "versions": {
             "lvm_mtc": lvm_mtc.__version__,
@@ -225,8 +261,9 @@ def export_linear_codec(recipe: Recipe, data_path: str | Path, target: str | Pat
     config = dataclasses.replace(
         recipe.system, variant="linear", linear_path=True, receiver="wiener", power_allocation=False
     )
-    pictures = _pictures(recipe, data_path, recipe.token.seed)
-    patches = fit_patches(pictures.sample, config, recipe.token.seed)
+    pictures = _pictures(recipe, data_path, recipe.seed)
+    patches = fit_patches(pictures.sample, config, recipe.seed)
     params = init_from_pca(System(config).init(jax.random.key(0)), patches)
-    metadata = dict(describe(recipe, "token", pictures), system=to_dict(config), stage="none: principal components")
+    stage = "none: principal components"
+    metadata = {"system": to_dict(config)} | provenance(recipe, stage, recipe.seed, pictures)
     save_weights(target, params, metadata, dtype="float32")

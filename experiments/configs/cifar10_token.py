@@ -1,0 +1,40 @@
+"""The token codec on CIFAR-10 with every patch kept: one set of weights for 0 to 14 dB, AWGN and 4x4 Rayleigh.
+
+python experiments/pack_cifar10.py --out build/cifar10.npz
+lvm-mtc train --config experiments/configs/cifar10_token.py --stage all --data build/cifar10.npz --run-dir runs/token_64
+
+CBR 1/3; with --set system.num_symbols=32 it is 1/6, with 16 it is 1/12. Cost and score: docs/results.md.
+"""
+
+from ml_collections import ConfigDict
+
+PICTURES = 32
+
+
+def get_config() -> ConfigDict:
+    """Returns the recipe, as ``lvm_mtc.config.from_dict(Recipe, ...)`` takes it."""
+    link = dict(convention="rx_per_antenna")
+    config = ConfigDict(
+        dict(
+            system=dict(variant="small", image_size=32, patch_size=8, num_symbols=64, num_kept=16),
+            scenarios=[
+                dict(num_groups=PICTURES // 2, link=dict(fading="awgn", **link)),
+                dict(num_groups=PICTURES // 2, link=dict(fading="rayleigh", **link)),
+            ],
+            objective=dict(
+                snr_db=[0.0, 14.0], csi_error_var=[0.0, 0.0], epsilon=[0.0, 0.0], image_loss="log_mse", token_weight=0.0
+            ),
+            end_to_end=dict(
+                batch_size=PICTURES,
+                total_steps=1600,
+                checkpoint_every=100,
+                log_every=20,
+                ema_decay=0.995,
+                optimizer=dict(
+                    learning_rate=1e-3, warmup_steps=50, end_fraction=0.02, b2=0.98, slow=["linear"], slow_factor=0.1
+                ),
+            ),
+        )
+    )
+    config.lock()
+    return config
