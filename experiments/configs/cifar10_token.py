@@ -16,6 +16,8 @@ def get_config() -> ConfigDict:
     link = dict(convention="rx_per_antenna")
     config = ConfigDict(
         dict(
+            # every component over all four transmit antennas: nothing large is lost with one stream
+            spread=4,
             system=dict(variant="small", image_size=32, patch_size=8, num_symbols=64, num_kept=16),
             scenarios=[
                 dict(num_groups=PICTURES // 2, link=dict(fading="awgn", **link)),

@@ -47,7 +47,38 @@ def fit_pca(patches: np.ndarray) -> PatchPca:
     return PatchPca(mean, basis[:, ::-1], np.maximum(variances[::-1], 0.0))
 
 
-def init_from_pca(params: dict, pca: PatchPca) -> dict:
+def spreading_matrix(num_features: int, spread: int) -> np.ndarray:
+    """Orthogonal matrix that spreads every component over neighbouring symbols, which go over different antennas.
+
+    With one component a feature a fading stream takes whole components with it, the largest one of every so-manyth
+    token among them. Spread, each is seen through ``spread`` streams. Over AWGN the two differ in the receiver's
+    scaling alone.
+
+    Args:
+        num_features: Real features of a token, F.
+        spread: Symbols over which a component is spread, a power of two; 1 leaves all as it is.
+
+    Returns:
+        ``[F, F]``: row the component, column the feature. Components m, m + F / spread, ... share the real (or the
+        imaginary) parts of ``spread`` neighbouring symbols, with the signs of a Hadamard matrix.
+
+    Raises:
+        ValueError: if ``spread`` is no power of two, or ``2 * spread`` does not divide ``num_features``.
+    """
+    if spread < 1 or spread & (spread - 1) or num_features % (2 * spread):
+        raise ValueError(f"spread must be a power of two and divide half of the {num_features} features, got {spread}")
+    hadamard = np.ones((1, 1))
+    while len(hadamard) < spread:
+        hadamard = np.block([[hadamard, hadamard], [hadamard, -hadamard]]) / np.sqrt(2)
+    sets, matrix = num_features // spread, np.zeros((num_features, num_features))
+    for number in range(sets):
+        symbol, part = divmod(number, 2)
+        features = 2 * (spread * symbol + np.arange(spread)) + part
+        matrix[np.ix_(number + sets * np.arange(spread), features)] = hadamard
+    return matrix
+
+
+def init_from_pca(params: dict, pca: PatchPca, spread: int = 1) -> dict:
     """Parameters whose linear path is the PCA codec; all other leaves stay as they are.
 
     Amplitudes of the symbols' features are variance^-1/4 of their components (the high-SNR limit of reverse
@@ -56,12 +87,13 @@ def init_from_pca(params: dict, pca: PatchPca) -> dict:
     Args:
         params: From ``System.init`` with ``linear_path``; parameters per UAV keep their leading axis.
         pca: Of patches of the same size.
+        spread: Symbols over which each component is spread (:func:`spreading_matrix`).
 
     Returns:
         New parameters, same structure.
 
     Raises:
-        ValueError: if the parameters have no linear path, or patches of another size.
+        ValueError: if the parameters have no linear path, or patches of another size, or ``spread`` does not fit.
     """
     if "linear_path" not in params["encoder"]:
         raise ValueError("init_from_pca needs SystemConfig.linear_path True")
@@ -80,6 +112,8 @@ def init_from_pca(params: dict, pca: PatchPca) -> dict:
     decode[np.arange(used), np.arange(used)] = 1 / amplitude
     power = np.full(num_features, _TINY)
     power[:used] = np.sqrt(np.maximum(pca.variances[:used], _TINY))
+    matrix = spreading_matrix(num_features, spread)
+    encode, decode, power = encode @ matrix, matrix.T @ decode, (matrix**2).T @ power
 
     values = {
         ("encoder", "linear_path", "kernel"): basis,

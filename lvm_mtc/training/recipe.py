@@ -42,6 +42,8 @@ class Recipe:
         scenarios: What a batch is made of.
         objective: Ranges and weights of the loss in the step ``system``; earlier steps use the paper's MSE.
         execution: How the token codec is computed.
+        spread: Symbols over which principal components are spread at the start, a power of two; as many as there are
+            transmit antennas for fading channels.
         end_to_end: Numbers of step 4; ``batch_size`` is the number of pictures of all scenarios together.
         token: Numbers of step 2; None leaves it out.
         channel: Numbers of step 3; None leaves it out.
@@ -54,6 +56,7 @@ class Recipe:
     channel: TrainConfig | None = None
     objective: ObjectiveConfig = ObjectiveConfig()
     execution: Execution = Execution()
+    spread: int = 1
 
     def __post_init__(self):
         for stage in self.stages:
@@ -126,7 +129,9 @@ def init_params(recipe: Recipe, pictures: np.ndarray) -> dict:
     seed = recipe.seed
     num_uavs = recipe.scenarios[0].num_uavs if recipe.system.per_uav_params else None
     params = System(recipe.system).init(jax.random.key(seed), num_uavs)
-    return init_from_pca(params, fit_patches(pictures, recipe.system, seed)) if recipe.system.linear_path else params
+    if not recipe.system.linear_path:
+        return params
+    return init_from_pca(params, fit_patches(pictures, recipe.system, seed), recipe.spread)
 
 
 def run_stage(
@@ -263,7 +268,7 @@ def export_linear_codec(recipe: Recipe, data_path: str | Path, target: str | Pat
     )
     pictures = _pictures(recipe, data_path, recipe.seed)
     patches = fit_patches(pictures.sample, config, recipe.seed)
-    params = init_from_pca(System(config).init(jax.random.key(0)), patches)
+    params = init_from_pca(System(config).init(jax.random.key(0)), patches, recipe.spread)
     stage = "none: principal components"
     metadata = {"system": to_dict(config)} | provenance(recipe, stage, recipe.seed, pictures)
     save_weights(target, params, metadata, dtype="float32")
