@@ -45,12 +45,13 @@ def run_bench(options: argparse.Namespace) -> None:
     import jax
 
     from lvm_mtc.evaluation.files import atomic_file
-    from lvm_mtc.evaluation.schemes import DEMO_WEIGHTS, load_system
+    from lvm_mtc.evaluation.schemes import DEMO_WEIGHTS, load_system, require_tokens
     from lvm_mtc.evaluation.sweep_rows import versions
     from lvm_mtc.evaluation.throughput import time_channel, time_system
 
     weights = options.weights or DEMO_WEIGHTS
     system, params = load_system(weights)
+    require_tokens(system, "lvm-mtc bench")
     device = jax.devices()[0]
     config = system.config
     print(f"{device.device_kind} ({device.platform}), the first of {jax.device_count()}; {os.cpu_count()} cores; jax "

@@ -18,7 +18,9 @@ from lvm_mtc.interop.sionna import CHANNELS as SIONNA_CHANNELS
 
 DEMO_SNR_DB = (0.0, 5.0, 10.0, 15.0, 20.0)
 DEMO_CSI_ERROR = (0.0, 0.05)
-CHANNELS = ("awgn", "rayleigh", "rician", "nakagami", "fisher_snedecor", "exponential", *SIONNA_CHANNELS)
+CHANNELS = (
+    "awgn", "rayleigh", "rayleigh_magnitude", "rician", "nakagami", "fisher_snedecor", "exponential", *SIONNA_CHANNELS,
+)  # fmt: skip
 CONVENTIONS = ("esno", "rx_per_antenna", "received_total")
 SCHEMES = ("object", "uniform", "sharing", "all", "pca", "pca-object")
 DEMO_SCHEMES = ("object", "uniform", "sharing", "all", "pca")

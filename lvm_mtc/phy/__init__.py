@@ -34,6 +34,7 @@ from lvm_mtc.phy.fading import (
     line_of_sight,
     nakagami,
     rayleigh,
+    rayleigh_magnitude,
     rician,
     rician_weights,
 )
@@ -46,6 +47,7 @@ from lvm_mtc.phy.mimo import (
     lmmse_equalizer,
     lmmse_matrix,
     mf_equalizer,
+    no_equalizer,
     post_detection_mse,
     zf_equalizer,
 )
@@ -157,6 +159,7 @@ __all__ = [
     "multicast_beam",
     "nakagami",
     "nmse_db_to_error_var",
+    "no_equalizer",
     "noise_variance",
     "normalize_power",
     "observe_pilots",
@@ -174,6 +177,7 @@ __all__ = [
     "qam_map",
     "qam_points",
     "rayleigh",
+    "rayleigh_magnitude",
     "rayleigh_path",
     "reference_power",
     "rician",

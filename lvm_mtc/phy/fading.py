@@ -113,6 +113,37 @@ def rayleigh(
     return correlate(h, rx_corr=rx_corr, tx_corr=tx_corr)
 
 
+def rayleigh_magnitude(
+    key: jax.Array,
+    batch_shape: tuple[int, ...],
+    *,
+    num_rx_ant: int,
+    num_tx_ant: int,
+    dtype: DTypeLike = jnp.complex64,
+) -> jax.Array:
+    """Rayleigh fading without its phase: h = |CN(0, 1)|, real and >= 0, entries i.i.d.
+
+    E h = sqrt(pi) / 2. On one antenna, with a new h in every slot and no equaliser (``"none"``), this is the channel
+    that WITT calls Rayleigh.
+
+    Args:
+        key: Typed key, scalar; gives the magnitudes of what :func:`rayleigh` draws from it.
+        batch_shape: Leading axes; the last one holds the coherence blocks.
+        num_rx_ant: Receive antennas.
+        num_tx_ant: Transmit antennas.
+        dtype: Complex dtype.
+
+    Returns:
+        ``h [*batch_shape, num_rx_ant, num_tx_ant]`` of that dtype with imaginary part 0, E|h|^2 = 1.
+
+    Raises:
+        ValueError: on a bad antenna count or a real dtype.
+
+    Source: Yang et al., WITT: a wireless image transmission transformer for semantic communications (2023), its code.
+    """
+    return jnp.abs(rayleigh(key, batch_shape, num_rx_ant=num_rx_ant, num_tx_ant=num_tx_ant, dtype=dtype)).astype(dtype)
+
+
 def line_of_sight(
     key: jax.Array,
     batch_shape: tuple[int, ...],

@@ -5,10 +5,10 @@ all streams (stream k = UAV k) are detected from one observation. All points of 
 (``draws=``): results are then smooth in ``no`` and ``csi_error_var``.
 
 What the receiver is given: ``paper``, ``unbiased``, ``zf`` and ``mf`` take the estimate ``h_hat`` as it is and trust
-it. ``robust`` knows the variance of its error: it works with the posterior mean and variance of the channel. Under
-AWGN (``fading=None``) there are num_tx_ant parallel 1x1 links with h = 1 and ``h_hat = 1 + e``, e ~ CN(0, s), for
-every CSI model (pilots: s = no / num_pilots); ``robust`` then adds s to the noise once and does not shrink ``h_hat``,
-because the receiver does not know that the channel is 1.
+it, ``none`` does without. ``robust`` knows the variance of its error: it works with the posterior mean and variance of
+the channel. Under AWGN (``fading=None``) there are num_tx_ant parallel 1x1 links with h = 1 and ``h_hat = 1 + e``,
+e ~ CN(0, s), for every CSI model (pilots: s = no / num_pilots); ``robust`` then adds s to the noise once and does not
+shrink ``h_hat``, because the receiver does not know that the channel is 1.
 """
 
 from typing import NamedTuple

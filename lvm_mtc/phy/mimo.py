@@ -1,4 +1,4 @@
-"""Linear MIMO receivers for ``y = H x + n``: matched filter, zero forcing and LMMSE, by name.
+"""Linear MIMO receivers for ``y = H x + n``: matched filter, zero forcing, LMMSE and none at all, by name.
 
 What ``no_eff`` means: it is the variance of ``x_hat - x`` per stream **as the receiver believes it**, given its
 estimate ``h_hat``:
@@ -13,10 +13,12 @@ name          x_hat                                                 no_eff
               posterior mean, csi_error_var the posterior variance
 ``zf``        inverts h_hat                                         noise after the inverse, if h_hat were exact
 ``mf``        matched filter, divided by its gain                   interference and noise, if h_hat were exact
+``none``      y; looks at no estimate                               that of the noise: as if H were I
 ============  ====================================================  ==================================================
 
-So ``no_eff`` equals the measured error variance for all of them under perfect CSI, and for ``robust`` whenever the mean
-and variance that it was given are those of the channel given the estimate.
+So ``no_eff`` equals the measured error variance for all of them but ``none`` under perfect CSI, and for ``robust``
+whenever the mean and variance that it was given are those of the channel given the estimate. That of ``none`` is the
+measured one under AWGN only; under fading the error has E|H - I|^2 on top, which that receiver does not know.
 """
 
 import functools
@@ -265,12 +267,51 @@ def mf_equalizer(
     return _mf(*_prepare(y, h_hat, no, csi_error_var, active, noise_cov))
 
 
+def no_equalizer(
+    y: jax.Array,
+    h_hat: jax.Array,
+    no: ArrayLike,
+    csi_error_var: ArrayLike = 0.0,
+    *,
+    active: jax.Array | None = None,
+    noise_cov: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """What arrived, as it is: ``x_hat = y``, for receivers that leave the channel to the decoder behind them.
+
+    Args:
+        y: Received symbols, ``[..., num_rx_ant]`` complex.
+        h_hat: Says how many streams there are, ``[..., num_rx_ant, num_tx_ant]``; its values are not looked at.
+        no: Noise variance per complex dimension, linear; scalar or broadcasting against ``[...]``.
+        csi_error_var: Not used: no estimate, no error of it.
+        active: Boolean, ``[..., num_tx_ant]``: streams on air.
+        noise_cov: Covariance of further, coloured noise, ``[..., num_rx_ant, num_rx_ant]`` complex.
+
+    Returns:
+        x_hat: ``y``, ``[..., num_tx_ant]`` complex; 0 on silent streams.
+        no_eff: Variance of the noise alone, linear, ``[..., num_tx_ant]``; 1 on silent streams. The error ``x_hat - x``
+            has that of ``(H - I) x`` as well: for h of :func:`rayleigh_magnitude` on one antenna E|h - 1|^2 =
+            2 - sqrt(pi) = 0.228.
+
+    Raises:
+        ValueError: if num_rx_ant != num_tx_ant, shapes do not fit or a number is negative.
+    """
+    if h_hat.ndim >= 2 and h_hat.shape[-2] != h_hat.shape[-1]:
+        raise ValueError(f"equalizer 'none' needs num_rx_ant == num_tx_ant, got h_hat {h_hat.shape}")
+    y, h_hat, no, _, active, noise_cov = _prepare(y, h_hat, no, csi_error_var, active, noise_cov)
+    lead = jnp.broadcast_shapes(y.shape[:-1], h_hat.shape[:-2])
+    variance = no if no.ndim == 0 else no[..., None]
+    if noise_cov is not None:
+        variance = variance + jnp.real(jnp.diagonal(noise_cov, axis1=-2, axis2=-1))
+    return _finish(y, variance, lead, h_hat.shape[-1], active)
+
+
 EQUALIZERS: dict[str, Callable[..., tuple[jax.Array, jax.Array]]] = {
     "paper": functools.partial(lmmse_equalizer, variant="paper"),
     "unbiased": functools.partial(lmmse_equalizer, variant="unbiased"),
     "robust": functools.partial(lmmse_equalizer, variant="robust"),
     "zf": zf_equalizer,
     "mf": mf_equalizer,
+    "none": no_equalizer,
 }
 
 

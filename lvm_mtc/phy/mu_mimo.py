@@ -187,6 +187,8 @@ def _check(x, no, csi_error_var, total_power, fading, active, common, equalizer)
         raise ValueError("mu_mimo needs fading: under AWGN (fading=None) all UAVs would have the same channel")
     if equalizer not in EQUALIZERS:
         raise ValueError(f"unknown equalizer {equalizer!r}; known: {', '.join(EQUALIZERS)}")
+    if equalizer == "none":
+        raise ValueError("equalizer 'none' does not go with mu_mimo, where every UAV divides by the gain of its beam")
     for name, mask, shape in (("active", active, x.shape), ("common", common, x.shape[:-1])):
         if mask is not None and (mask.shape != shape or mask.dtype != jnp.bool_):
             raise ValueError(f"{name} must be boolean of shape {shape} for x {x.shape}, got {mask.dtype} {mask.shape}")
@@ -264,8 +266,9 @@ def mu_mimo(
         csi: ``additive``, ``mmse``, ``pilots_ls`` or ``pilots_lmmse`` (see ``phy.csi``). With pilots, every UAV
             estimates its row and the base station learns it without further error.
         num_pilots: Pilots T per block and antenna, >= num_tx_ant, for the two pilot-based models.
-        equalizer: A name of ``EQUALIZERS``. For one stream on one antenna with known interference all of them divide by
-            the gain, but ``paper``, which is biased: ``conj(g) y / (|g|^2 + interference + no)``, ``no_eff`` its MSE.
+        equalizer: A name of ``EQUALIZERS`` but ``none``. For one stream on one antenna with known interference all of
+            them divide by the gain, but ``paper``, which is biased: ``conj(g) y / (|g|^2 + interference + no)``,
+            ``no_eff`` its MSE.
         draws: Unit-variance draws to use: ``draw_link(keys, (..., num_uavs), num_slots, num_rx_ant=1, num_tx_ant=...)``
             with one key per UAV.
         h: Channel to use, ``[..., num_blocks, num_uavs, num_tx_ant]`` complex.

@@ -1,9 +1,11 @@
 """What the names of a ``LinkConfig`` stand for: samplers of the fading, and what a receiver knows of it beforehand."""
 
 import functools
+import math
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from lvm_mtc import phy
@@ -20,6 +22,8 @@ def flat_sampler(link: LinkConfig, k_factor_db: ArrayLike | None = None) -> Call
     """
     if link.is_awgn:
         return None
+    if link.fading == "rayleigh_magnitude":
+        return phy.rayleigh_magnitude
     if link.fading == "nakagami":
         return functools.partial(phy.nakagami, m=link.nakagami_m)
     if link.fading == "fisher_snedecor":
@@ -38,8 +42,11 @@ def flat_sampler(link: LinkConfig, k_factor_db: ArrayLike | None = None) -> Call
 def flat_prior(link: LinkConfig) -> phy.ChannelPrior | None:
     """What a receiver knows of the channel on a single carrier; None is the i.i.d. unit prior.
 
-    Under Rician fading the angles of the line of sight are drawn, and the receiver does not know them.
+    Under Rician fading the angles of the line of sight are drawn, and the receiver does not know them. A receiver that
+    estimates magnitudes knows their mean, and takes the spread around it for complex.
     """
+    if link.fading == "rayleigh_magnitude":
+        return phy.ChannelPrior(mean=jnp.asarray(0.5 * math.sqrt(math.pi)), scattered_power=1 - math.pi / 4)
     if link.fading == "rician" or not (link.rx_corr or link.tx_corr):
         return None
     return phy.ChannelPrior(

@@ -8,7 +8,7 @@ from lvm_mtc.interop.sionna.profiles import unit_profile
 from lvm_mtc.system.checks import require_at_least, require_count, require_one_of
 
 TOPOLOGIES = ("broadcast", "joint", "mu_mimo")
-FLAT = ("awgn", "rayleigh", "rician", "nakagami", "fisher_snedecor")
+FLAT = ("awgn", "rayleigh", "rician", "nakagami", "fisher_snedecor", "rayleigh_magnitude")
 SELECTIVE = ("exponential",)
 FADINGS = (*FLAT, *SELECTIVE, *SIONNA_CHANNELS)
 # Flat fading that a resource grid can carry: one path, whose Doppler is that of the speed.
@@ -24,10 +24,10 @@ class LinkConfig:
     Attributes:
         topology: ``"broadcast"`` (each UAV hears its own slots through its own H), ``"joint"`` (stream k is UAV k's)
             or ``"mu_mimo"`` (private streams at the same time, precoded; one receive antenna a UAV).
-        fading: ``"awgn"``, ``"rayleigh"``, ``"rician"``, ``"nakagami"``, ``"fisher_snedecor"``; frequency-selective:
-            ``"exponential"``; Sionna's, which need the extra ``sionna``: ``"sionna_awgn"``, ``"sionna_rayleigh"``,
-            ``"sionna_tdl_a"`` ... ``"_e"``, ``"sionna_cdl_a"`` ... ``"_e"``, ``"sionna_umi"``, ``"sionna_uma"``,
-            ``"sionna_rma"``.
+        fading: ``"awgn"``, ``"rayleigh"``, ``"rician"``, ``"nakagami"``, ``"fisher_snedecor"``,
+            ``"rayleigh_magnitude"``; frequency-selective: ``"exponential"``; Sionna's, which need the extra ``sionna``:
+            ``"sionna_awgn"``, ``"sionna_rayleigh"``, ``"sionna_tdl_a"`` ... ``"_e"``, ``"sionna_cdl_a"`` ... ``"_e"``,
+            ``"sionna_umi"``, ``"sionna_uma"``, ``"sionna_rma"``.
         num_rx_ant: Receive antennas.
         num_tx_ant: Transmit antennas; under ``"joint"`` the number of UAVs.
         block_length: Slots over which H stays the same on a single carrier; None: the whole picture.
@@ -37,7 +37,7 @@ class LinkConfig:
         csi: ``"additive"``, ``"mmse"``, ``"pilots_ls"`` or ``"pilots_lmmse"``.
         num_pilots: Pilots per antenna and block, with the pilot-based estimates on a single carrier; a resource grid
             has pilots of its own.
-        equalizer: A name in ``phy.EQUALIZERS``.
+        equalizer: A name in ``phy.EQUALIZERS``; ``"none"`` gives what arrived to the decoder as it is.
         convention: What ``snr_db`` means: ``"esno"``, ``"rx_per_antenna"`` or ``"received_total"``.
         k_factor_db: Rician factor, dB.
         nakagami_m: Nakagami shape m, >= 0.5.
@@ -107,6 +107,16 @@ class LinkConfig:
         if self.topology == "mu_mimo":
             self._check_mu_mimo()
 
+    @classmethod
+    def witt_rayleigh(cls, **overrides) -> "LinkConfig":
+        """The channel of WITT's "Rayleigh" curves: one antenna, a new real h >= 0 in every slot, no equaliser.
+
+        ``snr_db`` is ``"esno"``, as there: power 1 of a complex symbol over the noise's. ``no_eff`` is the noise's, for
+        it knows nothing of h.
+        """
+        plain = dict(fading="rayleigh_magnitude", num_rx_ant=1, num_tx_ant=1, block_length=1, equalizer="none")
+        return cls(**(plain | overrides))
+
     @property
     def is_awgn(self) -> bool:
         """Whether the channel is num_tx_ant parallel links with h = 1."""
@@ -142,6 +152,11 @@ class LinkConfig:
         if self.num_rx_ant < self.num_tx_ant and self.equalizer == "zf" and self.topology != "mu_mimo":
             raise ValueError(
                 f"LinkConfig.equalizer 'zf' needs num_rx_ant >= num_tx_ant, got {self.num_rx_ant} and {self.num_tx_ant}"
+            )
+        if self.num_rx_ant != self.num_tx_ant and self.equalizer == "none" and self.topology != "mu_mimo":
+            raise ValueError(
+                "LinkConfig.equalizer 'none' needs num_rx_ant == num_tx_ant, "
+                f"got {self.num_rx_ant} and {self.num_tx_ant}"
             )
 
     def _check_waveform(self):
@@ -198,6 +213,11 @@ class LinkConfig:
         for field, low in (("m_f", 0.0), ("m_s", 1.0), ("delay_spread", 0.0), ("carrier_frequency", 0.0)):
             if not getattr(self, field) > low:
                 raise ValueError(f"LinkConfig.{field} must be > {low}, got {getattr(self, field)!r}")
+        if self.fading == "rayleigh_magnitude" and self.csi == "mmse":
+            raise ValueError(
+                "LinkConfig.csi 'mmse' is defined for fading of mean 0, not for 'rayleigh_magnitude'; use 'additive' "
+                "or pilots"
+            )
         for field in ("rx_corr", "tx_corr"):
             value = getattr(self, field)
             if not 0 <= value < 1:
@@ -222,6 +242,11 @@ class LinkConfig:
             raise ValueError(
                 "LinkConfig.topology 'mu_mimo' needs flat fading on a single carrier, got fading "
                 f"{self.fading!r}, waveform {self.waveform!r}"
+            )
+        if self.equalizer == "none":
+            raise ValueError(
+                "LinkConfig.equalizer 'none' does not go with topology 'mu_mimo', where every UAV divides by the gain "
+                "of its beam"
             )
         if self.convention != "esno":
             raise ValueError(f"LinkConfig.convention must be 'esno' under topology 'mu_mimo', got {self.convention!r}")

@@ -25,6 +25,7 @@ SAMPLERS = {
     "rician": (functools.partial(phy.rician, k_factor_db=3.0), 2 - (10**0.3 / (1 + 10**0.3)) ** 2),
     "nakagami": (functools.partial(phy.nakagami, m=0.7), 1 + 1 / 0.7),
     "fisher_snedecor": (functools.partial(phy.fisher_snedecor, m_f=2.0, m_s=9.0), 3 * 8 / (2 * 7)),
+    "rayleigh_magnitude": (phy.rayleigh_magnitude, 2.0),
 }
 
 
@@ -45,6 +46,14 @@ def test_complex128_under_x64():
         for sampler, _ in SAMPLERS.values():
             h = sampler(jax.random.key(1), (3,), num_rx_ant=2, num_tx_ant=2, dtype=jnp.complex128)
             assert h.dtype == jnp.complex128 and np.all(np.isfinite(h))
+
+
+def test_rayleigh_magnitude_is_the_magnitude_of_what_rayleigh_draws():
+    setting = {"batch_shape": (COUNT, 1), "num_rx_ant": 1, "num_tx_ant": 2}
+    h, whole = phy.rayleigh_magnitude(jax.random.key(1), **setting), phy.rayleigh(jax.random.key(1), **setting)
+    np.testing.assert_allclose(h, np.abs(np.asarray(whole)), rtol=1e-6)
+    assert _within(np.asarray(h)[:, 0, 0].real, np.sqrt(np.pi) / 2)
+    assert not _within(np.asarray(h)[:, 0, 0].real, 0.9)
 
 
 def test_kronecker_moments():
@@ -143,6 +152,10 @@ def test_numbers_of_samplers_are_traced_and_differentiable():
         (
             lambda key: phy.rayleigh(key, (2,), num_rx_ant=2, num_tx_ant=2, rx_corr=jnp.eye(3)),
             r"rx_corr must have shape \(2, 2\) .* got \(3, 3\)",
+        ),
+        (
+            lambda key: phy.rayleigh_magnitude(key, (2,), num_rx_ant=2, num_tx_ant=2, dtype=jnp.float32),
+            "complex, got float32",
         ),
         (lambda key: phy.nakagami(key, (2,), num_rx_ant=1, num_tx_ant=1, m=0.4), "m must be >= 0.5, got 0.4"),
         (

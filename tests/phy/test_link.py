@@ -309,7 +309,7 @@ X = jnp.ones((2, 5, 4), jnp.complex64)
     [
         ({"x": X.real}, "x must be complex, got float32"),
         ({"x": X[0]}, r"\[..., num_uavs, num_slots, num_tx_ant\], got shape \(5, 4\)"),
-        ({"equalizer": "lmmse"}, "unknown equalizer 'lmmse'; known: paper, unbiased, robust, zf, mf"),
+        ({"equalizer": "lmmse"}, "unknown equalizer 'lmmse'; known: paper, unbiased, robust, zf, mf, none"),
         ({"csi": "perfect"}, "unknown csi 'perfect'; known: additive, mmse, pilots_ls, pilots_lmmse"),
         ({"csi": "pilots_ls"}, "num_pilots is needed"),
         ({"csi": "pilots_ls", "num_pilots": 3}, "got 3 < 4"),

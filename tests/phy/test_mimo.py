@@ -26,6 +26,8 @@ def _reference(name, y, h, no, s=0.0, noise_cov=None):
     """One observation in float64: filter, then gain and residual worked out from their definitions."""
     y, h = np.asarray(y, np.complex128), np.asarray(h, np.complex128)
     num_rx, num_tx = h.shape
+    if name == "none":
+        return y, np.full(num_tx, no)
     cov = (no + num_tx * s * (name in ("robust", "zf", "mf"))) * np.eye(num_rx, dtype=complex)
     if noise_cov is not None:
         cov = cov + np.asarray(noise_cov, np.complex128)
@@ -46,7 +48,7 @@ CASES = [
     (name, shape)
     for name in phy.EQUALIZERS
     for shape in [(4, 4), (5, 2), (2, 4), (1, 1), (10, 9), (3, 10)]
-    if name != "zf" or shape[0] >= shape[1]
+    if (name != "zf" or shape[0] >= shape[1]) and (name != "none" or shape[0] == shape[1])
 ]
 
 
@@ -120,7 +122,7 @@ def _standard_error_test(error_power, believed):
     return abs(difference.mean()) < 5 * difference.std() / np.sqrt(difference.size)
 
 
-@pytest.mark.parametrize("name", phy.EQUALIZERS)
+@pytest.mark.parametrize("name", [name for name in phy.EQUALIZERS if name != "none"])
 def test_no_eff_is_the_measured_error_variance_with_perfect_csi(name):
     h, x, n = _problem(5, 3, count=20_000, seed=3)
     no = 0.5
@@ -217,7 +219,7 @@ def test_shared_channel_equals_repeated_channel_and_vmap_equals_batch():
 @pytest.mark.parametrize("name", phy.EQUALIZERS)
 def test_gradients(name):
     with jax.enable_x64(True):
-        h, x, n = _problem(3, 2, count=2, dtype=jnp.complex128)
+        h, x, n = _problem(*((2, 2) if name == "none" else (3, 2)), count=2, dtype=jnp.complex128)
         y = jnp.einsum("bmn,bn->bm", h, x) + 0.3 * n
 
         def f(re, im, no, s):
@@ -255,6 +257,16 @@ def test_sharded_inputs_equal_one_device():
         np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
+def test_no_equalizer_hands_on_what_arrived():
+    h, x, n = _problem(2, 2)
+    active = jnp.array([[True, False]] * 5 + [[True, True]])
+    cov = jnp.diag(jnp.array([0.5, 2.0], jnp.complex64))
+    y = jnp.einsum("bmn,bn->bm", h, x) + n
+    x_hat, no_eff = phy.no_equalizer(y, h, 0.25, 0.1, active=active, noise_cov=cov)
+    np.testing.assert_array_equal(x_hat, np.where(active, y, 0))
+    np.testing.assert_allclose(no_eff, np.where(active, [0.75, 2.25], 1))
+
+
 Y, H = jnp.ones((3, 4), jnp.complex64), jnp.ones((3, 4, 2), jnp.complex64)
 
 
@@ -271,6 +283,7 @@ Y, H = jnp.ones((3, 4), jnp.complex64), jnp.ones((3, 4, 2), jnp.complex64)
         (lambda: phy.lmmse_equalizer(Y, H, 0.1, active=jnp.ones(3, bool)), r"boolean \[..., 2\].*\(3,\)"),
         (lambda: phy.lmmse_equalizer(Y, H, 0.1, noise_cov=jnp.eye(2)), r"\[..., 4, 4\].*\(2, 2\)"),
         (lambda: phy.zf_equalizer(Y[:, :1], H[:, :1], 0.1), r"num_rx_ant >= num_tx_ant, got h_hat \(3, 1, 2\)"),
+        (lambda: phy.no_equalizer(Y, H, 0.1), r"'none' needs num_rx_ant == num_tx_ant, got h_hat \(3, 4, 2\)"),
         (lambda: phy.post_detection_mse(H, H, 0.1), r"g \(3, 4, 2\)"),
         (lambda: phy.lmmse_matrix(H[0, 0], 0.1), r"got shape \(2,\)"),
     ],

@@ -372,6 +372,7 @@ def test_gradients():
         ({"x": np.ones(3, np.complex64)}, r"x must be \[..., num_slots, num_uavs\], got shape \(3,\)"),
         ({"fading": None}, r"mu_mimo needs fading: under AWGN \(fading=None\)"),
         ({"equalizer": "ml"}, "unknown equalizer 'ml'; known: paper"),
+        ({"equalizer": "none"}, "equalizer 'none' does not go with mu_mimo"),
         ({"csi": "genie"}, "unknown csi 'genie'; known: additive"),
         ({"method": "dpc"}, "unknown precoding method 'dpc'"),
         ({"method": "zf", "num_tx_ant": 2}, "zf precoding needs num_uavs <= num_tx_ant, got 3 > 2"),

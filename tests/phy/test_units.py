@@ -15,6 +15,7 @@ FADINGS = {
     "rician": functools.partial(phy.rician, k_factor_db=3.0),
     "nakagami": functools.partial(phy.nakagami, m=0.8),
     "fisher_snedecor": functools.partial(phy.fisher_snedecor, m_f=2.0, m_s=5.0),
+    "rayleigh_magnitude": phy.rayleigh_magnitude,
 }
 EBNO = {"bits_per_symbol": 4, "code_rate": 0.5}
 

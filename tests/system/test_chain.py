@@ -340,6 +340,11 @@ def test_wrong_system_configurations(field, value, message):
         (dict(convention="ebno"), "LinkConfig.convention 'ebno' needs bits per symbol"),
         (dict(fading="awgn", num_rx_ant=2), "num_rx_ant must equal num_tx_ant, got 2 and 4"),
         (dict(num_rx_ant=2, equalizer="zf"), "'zf' needs num_rx_ant >= num_tx_ant, got 2 and 4"),
+        (dict(num_rx_ant=2, equalizer="none"), "'none' needs num_rx_ant == num_tx_ant, got 2 and 4"),
+        (dict(topology="mu_mimo", num_rx_ant=1, equalizer="none"), "'none' does not go with topology 'mu_mimo'"),
+        (dict(fading="rayleigh_magnitude", rx_corr=0.5), "Rayleigh and Rician fading, not on 'rayleigh_magnitude'"),
+        (dict(fading="rayleigh_magnitude", csi="mmse"), "'mmse' is defined for fading of mean 0, not for"),
+        (dict(fading="rayleigh_magnitude", waveform="ofdm"), "rayleigh and rician, not 'rayleigh_magnitude'"),
         (dict(num_tx_ant=0), "LinkConfig.num_tx_ant must be a whole number >= 1, got 0"),
         (dict(block_length=0), "LinkConfig.block_length must be a whole number >= 1, got 0"),
         (dict(csi="pilots_ls"), "LinkConfig.csi 'pilots_ls' needs LinkConfig.num_pilots"),
@@ -360,7 +365,13 @@ def test_wrong_link_configurations(fields, message):
 
 @pytest.mark.parametrize(
     "fading",
-    [dict(fading="rician"), dict(fading="nakagami"), dict(fading="fisher_snedecor"), dict(rx_corr=0.5, tx_corr=0.9)],
+    [
+        dict(fading="rician"),
+        dict(fading="nakagami"),
+        dict(fading="fisher_snedecor"),
+        dict(fading="rayleigh_magnitude"),
+        dict(rx_corr=0.5, tx_corr=0.9),
+    ],
     ids=str,
 )
 def test_every_fading_and_pilots_with_short_blocks_run_in_the_chain(fading):
