@@ -13,14 +13,16 @@ from lvm_mtc.cli.study import make_links
 from lvm_mtc.config import unknown_name_message
 from lvm_mtc.evaluation.judges import perceptual_judges
 from lvm_mtc.evaluation.knowledge_bases import load_knowledge_base
-from lvm_mtc.evaluation.schemes import DEMO_WEIGHTS, SCHEMES, load_system, make_schemes
+from lvm_mtc.evaluation.schemes import DEMO_WEIGHTS, SCHEMES, load_system, make_picture_scheme, make_schemes
 from lvm_mtc.evaluation.stopping import StoppingRule
 from lvm_mtc.evaluation.sweep_plan import Pictures, SweepSpec
 from lvm_mtc.interop.perceptual_weights import load_perceptual
 from lvm_mtc.knowledge import KnowledgeBase
+from lvm_mtc.system import PictureCodecSystem
 
 METRICS = ("psnr_db", "psnr_inside_db", "psnr_background_db", "ssim", "ssim_inside", "mse", "nmse_tokens",
            "nmse_symbols", "evm")
+TOKEN_SCHEMES = ("object", "uniform")
 LOCS = ("knowledge-base", "centre")
 VIEWS = ("cut", "folder")
 
@@ -34,14 +36,15 @@ class SweepConfig:
         csi_error_var: Linear, >= 0.
         channel: Kinds of fading.
         num_uavs: Values of K.
-        schemes: Keys of ``evaluation.schemes.SCHEMES``.
+        schemes: Keys of ``evaluation.schemes.SCHEMES``; None: object and uniform, or with a codec for whole pictures
+            the codec.
         mask_prob: Values of P_r for the schemes that put the object first; None: 0.25.
         epsilon: Thresholds for the scheme "sharing"; None: 0.1.
         seeds: Of masks and channels.
         convention: What the SNR means.
         link: Other fields of ``LinkConfig``.
         keep: Share of the patches that is kept where patches are dropped, in (0, 1].
-        weights: Weights file; None: the shipped one.
+        weights: Weights file, of the token system or of a codec for whole pictures; None: the shipped one.
         images: Folder of pictures, or one picture; None: scikit-image's photographs.
         views: ``"cut"``: K overlapping views of each picture; ``"folder"``: each K pictures are a group.
         overlap: Shared fraction of neighbouring views, in [0, 1).
@@ -63,7 +66,7 @@ class SweepConfig:
     csi_error_var: tuple[float, ...] = (0.0,)
     channel: tuple[str, ...] = ("awgn", "rayleigh")
     num_uavs: tuple[int, ...] = (4,)
-    schemes: tuple[str, ...] = ("object", "uniform")
+    schemes: tuple[str, ...] | None = None
     mask_prob: tuple[float, ...] | None = None
     epsilon: tuple[float, ...] | None = None
     seeds: tuple[int, ...] = (0,)
@@ -92,7 +95,7 @@ class SweepConfig:
             if getattr(self, field) not in known:
                 raise ValueError(unknown_name_message(f"SweepConfig.{field} {getattr(self, field)!r}",
                                                       getattr(self, field), known))
-        for name in self.schemes:
+        for name in self.schemes or ():
             if name not in SCHEMES:
                 raise ValueError(unknown_name_message(f"SweepConfig.schemes {name!r}", name, SCHEMES))
         for value in self.num_uavs:
@@ -124,10 +127,14 @@ def make_spec(config: SweepConfig) -> SweepSpec:
     """
     links = make_links(config.channel, config.convention, list(config.link.items()))
     system, params = load_system(config.weights or DEMO_WEIGHTS)
-    schemes = make_schemes(config.schemes, system, params, keep=config.keep)
+    if config.schemes is None and isinstance(system, PictureCodecSystem):
+        names, schemes = (system.config.codec,), [make_picture_scheme(system, params)]
+    else:
+        names = TOKEN_SCHEMES if config.schemes is None else config.schemes
+        schemes = make_schemes(names, system, params, keep=config.keep)
     for axis in ("mask_prob", "epsilon"):
         if getattr(config, axis) is not None and not any(axis in scheme.swept for scheme in schemes):
-            raise ValueError(f"SweepConfig.{axis}: none of the schemes {', '.join(config.schemes)} has it")
+            raise ValueError(f"SweepConfig.{axis}: none of the schemes {', '.join(names)} has it")
     knowledge_base = None
     if config.loc == "knowledge-base":
         knowledge_base = load_knowledge_base(classifier=_path(config.classifier), words=_path(config.words))

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lvm_mtc.evaluation import programs
+from lvm_mtc.evaluation.any_link import AnySystem, measures_snr
 from lvm_mtc.evaluation.programs import DrawShape, Items, SendProgram
-from lvm_mtc.system import Ledger, LinkConfig, System
+from lvm_mtc.system import Ledger, LinkConfig, PictureCodecSystem
 
 METRICS = ("psnr_db", "psnr_inside_db", "psnr_background_db", "ssim", "ssim_inside", "mse")
 
@@ -27,15 +28,16 @@ class Scheme:
 
     Attributes:
         name: In tables and legends.
-        system: The token system.
+        system: The token system, or a codec for whole pictures.
         params: Its parameters.
-        mask_prob: P_r in (0, 1); 0.5 chooses patches uniformly.
-        epsilon: Threshold of the token comparator, linear, >= 0; 0 shares nothing.
-        swept: Which of the two a sweep over them changes; the scheme keeps its own value of the other.
+        mask_prob: P_r in (0, 1); 0.5 chooses patches uniformly. A codec for whole pictures does not look at it.
+        epsilon: Threshold of the token comparator, linear, >= 0; 0 shares nothing. Likewise.
+        swept: Which of the two a sweep over them changes; the scheme keeps its own value of the other. ``()`` for a
+            codec for whole pictures.
     """
 
     name: str
-    system: System
+    system: AnySystem
     params: Any
     mask_prob: float = 0.25
     epsilon: float = 0.0
@@ -46,6 +48,9 @@ class Scheme:
             raise ValueError(f"Scheme.mask_prob must lie in (0, 1), got {self.mask_prob!r}")
         if not self.epsilon >= 0.0:
             raise ValueError(f"Scheme.epsilon must be >= 0, got {self.epsilon!r}")
+        if self.swept and isinstance(self.system, PictureCodecSystem):
+            raise ValueError(f"Scheme.swept must be () for a codec for whole pictures, which neither masks nor shares, "
+                             f"got {self.swept!r}")
 
 
 class GridResult(NamedTuple):
@@ -120,8 +125,11 @@ def run_grid(
 
     Raises:
         ValueError: if there is no point, no realisation or no picture, ``metric_loc`` is of another shape than ``loc``,
-            or what the system refuses.
+            the scheme is a codec for whole pictures, which has no mask (see ``run_sweep``), or what the system refuses.
     """
+    if isinstance(scheme.system, PictureCodecSystem):
+        raise ValueError(f"run_grid shows which patches a scheme keeps, and {scheme.name!r} is a codec for whole "
+                         "pictures: use run_sweep")
     snr_db, csi_error_var = np.atleast_1d(np.float64(snr_db)), np.atleast_1d(np.float64(csi_error_var))
     if not snr_db.size or not csi_error_var.size or num_realisations < 1 or not images.size:
         raise ValueError(
@@ -172,7 +180,7 @@ def _run_chunk(scheme, images, loc, metric_loc, key, link, points, num_realisati
 def _join(scheme: Scheme, link: LinkConfig, points, metric_loc: np.ndarray, chunks) -> GridResult:
     """Puts chunks together along B and drops their padding."""
     realised_snr = None
-    if programs.measures_snr(scheme.system, link):
+    if measures_snr(scheme.system, link):
         realised_snr = 10 * np.log10(np.mean([one.realised_snr for (_, found), _ in chunks for one in found], axis=0))
 
     def of_metric(name):

@@ -14,11 +14,20 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
-from lvm_mtc import phy
 from lvm_mtc.evaluation import metrics
+from lvm_mtc.evaluation.any_link import AnySystem, over_any_link
 from lvm_mtc.evaluation.multi_scale import ms_ssim
-from lvm_mtc.system import Encoded, Ledger, LinkConfig, OperatingPoint, Output, Sent, System, draw_channel, uav_keys
-from lvm_mtc.system.transmission import in_turn
+from lvm_mtc.system import (
+    Encoded,
+    EncodedPictures,
+    Ledger,
+    LinkConfig,
+    OperatingPoint,
+    Output,
+    PictureOutput,
+    draw_channel,
+    uav_keys,
+)
 
 ITEMS_AXIS = "items"
 TRACES: collections.Counter = collections.Counter()
@@ -82,7 +91,7 @@ class SendProgram:
     """The static part of sending.
 
     Attributes:
-        system: The scheme's system.
+        system: The scheme's system or codec for whole pictures.
         links: The channels, one of which an item takes.
         metrics: Names in ``MEASURES``.
         judges: What is measured besides ``MEASURES``: name, and a function from (parameters, ``Seen``) to
@@ -91,7 +100,7 @@ class SendProgram:
         mesh: Devices over which the items are split, axis ``ITEMS_AXIS``; None for one.
     """
 
-    system: System
+    system: AnySystem
     links: tuple[LinkConfig, ...]
     metrics: tuple[str, ...]
     judges: tuple[tuple[str, Callable[[Any, "Seen"], jax.Array]], ...] = ()
@@ -113,18 +122,13 @@ class Seen(NamedTuple):
     images: jax.Array
     received: jax.Array
     inside: jax.Array
-    out: Output
+    out: Output | PictureOutput
     labels: jax.Array | None = None
 
 
-class _Through(NamedTuple):
-    """What any link tells: SNR of its signals and, ``[batch, num_uavs]``, NMSE of its symbols; NaN: not measured."""
-
-    snr: jax.Array
-    nmse_symbols: jax.Array
-
-
 def _nmse_tokens(seen: Seen) -> jax.Array:
+    if isinstance(seen.out, PictureOutput):
+        return jnp.full(seen.images.shape[:2], jnp.nan)
     valid = seen.out.valid[..., None]
     sent, received = (jnp.where(valid, a, 0.0) for a in (seen.out.tokens_sent, seen.out.tokens_received))
     return metrics.nmse(sent, received, axis=(-2, -1))
@@ -146,11 +150,12 @@ MEASURES = {
     "evm": lambda seen: jnp.sqrt(seen.out.link.nmse_symbols),
 }
 """Name to what is measured of each picture, ``[batch, num_uavs]``; received pictures are clipped to [0, 1]. Tokens are
-compared with those that were sent; symbols under the broadcast topology only, elsewhere NaN."""
+compared with those that were sent, NaN for codecs of whole pictures, which estimate none; symbols under the broadcast
+topology only, elsewhere NaN."""
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def encode(system: System, params, images, loc, key, mask_prob) -> Encoded:
+def encode(system: AnySystem, params, images, loc, key, mask_prob) -> Encoded | EncodedPictures:
     """Pictures to tokens; see ``System.encode``."""
     TRACES["encode"] += 1
     return system.encode(params, images, loc, uav_keys(key, images.shape[1]), OperatingPoint(mask_prob=mask_prob))
@@ -198,61 +203,16 @@ def _shapes(shape: DrawShape, link: LinkConfig, size: tuple[int, int]):
     return jax.eval_shape(draw_one)
 
 
-@dataclasses.dataclass(frozen=True)
-class _AnyLink(System):
-    """A system whose ``link`` is a tuple of links and the traced number of the one to take.
-
-    Only the channel stands in the program once a link; comparator, codecs and metrics are compiled once for all.
-    """
-
-    def receive(self, params, sent, key, link, point, draws):
-        (links, number), receive = link, super().receive
-
-        def receive_over(one, its_draws):
-            def branch():
-                tokens, reliability, out = receive(params, sent, key, one, point, its_draws)
-                return tokens, reliability, self._through(sent, one, out)
-
-            return branch
-
-        return _one_of(number, [receive_over(*pair) for pair in zip(links, draws, strict=True)])
-
-    def _ledger(self, sent, link, point):
-        (links, number), book = link, super()._ledger
-        return _one_of(number, [functools.partial(book, sent, one, point) for one in links])
-
-    def _through(self, sent: Sent, link: LinkConfig, out: phy.LinkOutput) -> _Through:
-        if link.topology != "broadcast":
-            return _Through(jnp.float32(jnp.nan), jnp.full(sent.own_gain.shape, jnp.nan))
-        symbols = in_turn(jnp.where(sent.public[:, None, :, None], sent.common[:, None], sent.own), sent.turns)
-        on_air = in_turn(sent.public[:, None] | sent.private, sent.turns)[..., None]
-        x = phy.tokens_to_slots(jnp.where(on_air, symbols, 0), link.num_tx_ant)
-        x = x.reshape(*x.shape[:2], -1, link.num_tx_ant)
-        nmse = metrics.nmse(x, jnp.where(x == 0, 0, out.x_hat), axis=(-2, -1))
-        snr = _realised_snr(x, link, out) if measures_snr(self, link) else jnp.float32(jnp.nan)
-        return _Through(snr, nmse)
-
-
-def _one_of(number: jax.Array, branches):
-    return branches[0]() if len(branches) == 1 else jax.lax.switch(number, branches)
-
-
-def measures_snr(system: System, link: LinkConfig) -> bool:
-    """Whether every stream is busy in every slot, as the conventions' averages assume, and H is at hand for each."""
-    return (link.topology == "broadcast" and link.block_length is None and system.config.masking == "budget"
-            and system.config.num_symbols % link.num_tx_ant == 0)
-
-
-def _realised_snr(x: jax.Array, link: LinkConfig, out: phy.LinkOutput) -> jax.Array:
-    """SNR of the signals that were really sent, linear, from y - H x."""
-    # One H for the whole picture, or on a resource grid one for each slot.
-    received = x * out.h if link.is_awgn else jnp.sum(out.h * x[..., None, :], axis=-1)
-    return phy.db_to_linear(phy.measure_snr_db(x, received, out.y, convention=link.convention))
-
-
 @functools.partial(jax.jit, static_argnums=0)
 def send(
-    program: SendProgram, params, encoded: Encoded, images, metric_loc, draws, items: Items, judge_params=(),
+    program: SendProgram,
+    params,
+    encoded: Encoded | EncodedPictures,
+    images,
+    metric_loc,
+    draws,
+    items: Items,
+    judge_params=(),
     labels=None,
 ) -> Arrived:
     """Sends pictures that are encoded already, and measures what arrives.
@@ -273,11 +233,11 @@ def send(
     """
     TRACES["send"] += 1
     several = len(program.links) > 1
-    system = _AnyLink(program.system.config, program.system.execution)
+    system = over_any_link(program.system)
     inside = metrics.box_mask(metric_loc, *images.shape[2:4])
     unused = jax.random.split(jax.random.key(0), images.shape[1])  # everything random is in draws
     shape = DrawShape(program.links, *images.shape[:2], ())
-    size = encoded.tokens.shape[2], system.config.num_symbols
+    size = system.config.capacity, system.config.num_symbols
     own = tuple(_shapes(shape, link, size) for link in program.links)
 
     constants = params, judge_params, encoded, images, inside, labels, draws
@@ -293,7 +253,7 @@ def send(
         pictures = jnp.round(received * 255).astype(jnp.uint8) if program.pictures else None
         values = {name: MEASURES[name](seen) for name in program.metrics}
         values |= {name: judge(of, seen) for (name, judge), of in zip(program.judges, judge_params, strict=True)}
-        return Arrived(values, out.link.snr, out.ledger, jnp.mean(out.public, axis=-1), pictures)
+        return Arrived(values, out.link.snr, out.ledger, jnp.mean(out.sent.public, axis=-1), pictures)
 
     def send_all(constants, items):
         return jax.lax.map(functools.partial(send_one, constants), items)

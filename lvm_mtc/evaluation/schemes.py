@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc.config import from_dict, unknown_name_message
+from lvm_mtc.evaluation.any_link import AnySystem
 from lvm_mtc.evaluation.grid import Scheme
 from lvm_mtc.models.weights import WeightsError, check_params, load_weights
-from lvm_mtc.system import System, SystemConfig
+from lvm_mtc.system import PictureCodecConfig, PictureCodecSystem, System, SystemConfig
 
 SHIPPED = Path(__file__).resolve().parents[1] / "weights"
 DEMO_WEIGHTS = SHIPPED / "demo.npz"
@@ -29,11 +30,12 @@ SCHEMES = {
 }
 
 
-def load_system(path: str | os.PathLike) -> tuple[System, dict[str, Any]]:
-    """Reads a system with its parameters from a weights file.
+def load_system(path: str | os.PathLike) -> tuple[AnySystem, dict[str, Any]]:
+    """Reads a system, of tokens or of whole pictures, with its parameters from a weights file.
 
     Args:
-        path: File of ``models.weights.save_weights`` whose metadata holds the ``SystemConfig`` under ``"system"``.
+        path: File of ``models.weights.save_weights`` whose metadata holds a ``SystemConfig`` under ``"system"`` or a
+            ``PictureCodecConfig`` under ``"picture_codec"``.
 
     Returns:
         system: Of the file's configuration.
@@ -44,18 +46,42 @@ def load_system(path: str | os.PathLike) -> tuple[System, dict[str, Any]]:
         ValueError: if it is not a weights file, its configuration is not valid, or its tensors do not fit it.
     """
     params, metadata = load_weights(path)
-    if not isinstance(metadata.get("system"), dict):
-        raise WeightsError(f"{path} does not say which system its weights are for (metadata 'system')")
-    system = System(from_dict(SystemConfig, metadata["system"], where=f"{path}: system"))
-    if system.config.per_uav_params:
+    found = [name for name in ("system", "picture_codec") if isinstance(metadata.get(name), dict)]
+    if len(found) != 1:
+        raise WeightsError(f"{path} does not say which system its weights are for (metadata 'system' or "
+                           f"'picture_codec'{', of which it has both' if found else ''})")
+    name, = found
+    kind, make = {"system": (SystemConfig, System), "picture_codec": (PictureCodecConfig, PictureCodecSystem)}[name]
+    system = make(from_dict(kind, metadata[name], where=f"{path}: {name}"))
+    if name == "system" and system.config.per_uav_params:
         raise WeightsError(f"{path} holds parameters per UAV, which serve only as many UAVs as they were trained for")
     check_params(params, jax.eval_shape(system.init, jax.random.key(0)), name=str(path))
     return system, jax.tree.map(jnp.asarray, params)
 
 
+def require_tokens(system: AnySystem, what: str) -> None:
+    """Raises unless a system sends tokens.
+
+    Args:
+        system: Of a weights file.
+        what: Needs them, for the message.
+
+    Raises:
+        ValueError: if the system is a codec for whole pictures.
+    """
+    if isinstance(system, PictureCodecSystem):
+        raise ValueError(f"{what} needs weights of the token system, and these are of {system.config.codec!r}, a codec "
+                         "for whole pictures, which 'lvm-mtc sweep' measures without schemes")
+
+
+def make_picture_scheme(system: PictureCodecSystem, params: dict[str, Any]) -> Scheme:
+    """The one way in which a codec for whole pictures sends them, by the codec's name."""
+    return Scheme(name=system.config.codec, system=system, params=params, swept=())
+
+
 def make_schemes(
     names: Sequence[str],
-    system: System,
+    system: AnySystem,
     params: dict[str, Any],
     *,
     keep: float = 0.5,
@@ -78,9 +104,11 @@ def make_schemes(
         One scheme a name.
 
     Raises:
-        ValueError: for an unknown name or a number out of range, or if the linear codec is of another geometry.
+        ValueError: for an unknown name or a number out of range, if the system is a codec for whole pictures, or if the
+            linear codec is of another geometry.
         FileNotFoundError: if the linear codec's file is missing.
     """
+    require_tokens(system, f"scheme {', '.join(map(repr, names))}")
     for name in names:
         if name not in SCHEMES:
             raise ValueError(unknown_name_message(f"scheme {name!r}", name, SCHEMES))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from lvm_mtc.evaluation import programs
-from lvm_mtc.evaluation.sweep import Coordinates, Group, Resources
+from lvm_mtc.evaluation.sweep_group import Coordinates, Group, Resources
 from lvm_mtc.evaluation.sweep_plan import SweepSpec
 
 

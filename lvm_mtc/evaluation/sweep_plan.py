@@ -16,7 +16,7 @@ from lvm_mtc.evaluation.judges import Judge
 from lvm_mtc.evaluation.points import config_hash
 from lvm_mtc.evaluation.programs import MEASURES, DrawShape, SendProgram
 from lvm_mtc.evaluation.stopping import StoppingRule
-from lvm_mtc.system import LinkConfig
+from lvm_mtc.system import LinkConfig, System
 
 METRICS = tuple(MEASURES)
 AXES = ("num_uavs", "seed", "scheme", "mask_prob", "channel", "epsilon", "csi_error_var", "snr_db")
@@ -161,9 +161,7 @@ class SweepSpec:
         make another sweep.
         """
         return {
-            "schemes": {scheme.name: {"system": to_dict(scheme.system.config),
-                                      "execution": to_dict(scheme.system.execution),
-                                      "weights": params_hash(scheme.params)} for scheme in self.schemes},
+            "schemes": {scheme.name: _describe(scheme) for scheme in self.schemes},
             "links": {link.fading: to_dict(link) for link in self.links},
             "pictures": {str(k): {"groups": len(group.images), "hash": arrays_hash(*group)}
                          for k, group in self.pictures.items()},
@@ -194,6 +192,13 @@ class SweepSpec:
     def num_programs(self) -> int:
         """How many programs are compiled: per K one that draws; per K and system one that encodes, one that sends."""
         return len(self.pictures) * (1 + 2 * len({scheme.system for scheme in self.schemes}))
+
+
+def _describe(scheme: Scheme) -> dict[str, Any]:
+    """What decides a scheme's numbers besides its coordinates."""
+    system = scheme.system
+    execution = {"execution": to_dict(system.execution)} if isinstance(system, System) else {}
+    return {"system": to_dict(system.config), "weights": params_hash(scheme.params)} | execution
 
 
 def _require_numbers(name: str, values: Sequence[float], low: float, high: float) -> None:

@@ -12,7 +12,7 @@ from lvm_mtc.evaluation.bootstrap import two_way_interval
 from lvm_mtc.evaluation.intervals import Interval, student_interval
 from lvm_mtc.evaluation.points import Measured, Point
 from lvm_mtc.evaluation.sweep_plan import Pictures, SweepSpec
-from lvm_mtc.system import Ledger, LinkConfig
+from lvm_mtc.system import Ledger, LinkConfig, SystemConfig
 
 OBJECT_SIZES = {"small": (0.0, 1 / 16), "medium": (1 / 16, 1 / 4), "large": (1 / 4, math.inf)}
 """Share of the view's area that the object's box has: from, below."""
@@ -184,8 +184,8 @@ def _ledger(
         "num_groups": pictures.images.shape[0],
         "num_rx_ant": link.num_rx_ant,
         "num_tx_ant": link.num_tx_ant,
-        "kept_patches": config.capacity,
-        "num_patches": config.num_patches,
+        "kept_patches": config.capacity if isinstance(config, SystemConfig) else None,
+        "num_patches": config.num_patches if isinstance(config, SystemConfig) else None,
         # The SNR counts the energy of a symbol without its cyclic prefix; this much more is sent.
         "prefix_energy_db": 10 * math.log10(link.ofdm.prefix_factor) if link.uses_ofdm else 0.0,
     }

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc import phy
+from lvm_mtc.evaluation.schemes import require_tokens
 from lvm_mtc.system import LinkConfig, OperatingPoint, System, uav_keys
 
 _NUM_ANT = 4
@@ -76,7 +77,11 @@ def time_system(
         batches: Groups of ``num_uavs`` pictures that go together.
         num_uavs: K.
         repeats: Timed calls of each program.
+
+    Raises:
+        ValueError: if the system is a codec for whole pictures, which has no such parts.
     """
+    require_tokens(system, "timing encoder, transmission and decoder")
     link, point = LinkConfig(), OperatingPoint(snr_db=10.0, csi_error_var=0.05)
     side = system.config.image_size
     keys = uav_keys(jax.random.key(0), num_uavs)

@@ -16,6 +16,7 @@ from lvm_mtc.evaluation.programs import Items, SendProgram
 from lvm_mtc.evaluation.sheet import grey_out
 from lvm_mtc.evaluation.store import ResultStore
 from lvm_mtc.evaluation.sweep_plan import SweepSpec
+from lvm_mtc.system import PictureCodecSystem
 
 ERROR_GAIN = 4.0
 """What the difference of two pictures is multiplied by, to be seen."""
@@ -86,12 +87,15 @@ def _pictures_of(spec: SweepSpec, key: str, scheme: Scheme, points: list[dict[st
     draws = programs.draw(spec.draw_shape(num_uavs), channel_key, np.zeros(1, np.uint32))
     program = SendProgram(system=scheme.system, links=spec.links, metrics=(), pictures=True)
 
-    originals, masks = np.asarray(images[0]), np.asarray(encoded.kept.mask[0])
+    originals = np.asarray(images[0])
+    # A codec for whole pictures leaves nothing out.
+    kept = originals if isinstance(scheme.system, PictureCodecSystem) else [
+        grey_out(image, mask, scheme.system.config) for image, mask in zip(originals, encoded.kept.mask[0], strict=True)
+    ]
     of_encoder = {name: at[name] for name in _ENCODED_GROUP}
     for uav in range(num_uavs):
         yield StoredPicture(key, {"num_uavs": num_uavs}, "original", uav, _encode(originals[uav]))
-        kept = grey_out(originals[uav], masks[uav], scheme.system.config)
-        yield StoredPicture(key, of_encoder, "kept", uav, _encode(kept))
+        yield StoredPicture(key, of_encoder, "kept", uav, _encode(kept[uav]))
     for some in (points[i : i + _ITEMS_AT_ONCE] for i in range(0, len(points), _ITEMS_AT_ONCE)):
         arrived = programs.send(program, scheme.params, encoded, images, loc, draws, _items(spec, some))
         received = np.asarray(arrived.pictures[: len(some), 0]) / np.float32(255)

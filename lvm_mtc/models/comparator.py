@@ -18,14 +18,17 @@ class Sharing(NamedTuple):
     Attributes:
         order: ``[num_uavs, num_tokens]`` int32, the token of each UAV that stands in slot i.
         score: ``[num_tokens]`` discrepancy of slot i, linear.
-        public: ``[num_tokens]`` bool, True where the slot is sent once for all.
+        public: ``[num_tokens]`` bool, True where the slot is sent once for all, or for its members.
         weight: ``[num_tokens]`` float, ``public`` with the gradient of the soft decision.
+        members: ``[num_uavs, num_tokens]`` bool, the UAVs that a slot is public for, or would be if it were public
+            (``models.groups``); None: all.
     """
 
     order: jax.Array
     score: jax.Array
     public: jax.Array
     weight: jax.Array
+    members: jax.Array | None = None
 
 
 def intensity(features: jax.Array) -> jax.Array:
@@ -48,6 +51,16 @@ def intensity_discrepancy(statistic: jax.Array, aggregation: str = "mean") -> ja
     return AGGREGATIONS[aggregation](jnp.abs(statistic[first] - statistic[second]) / mean, axis=0)
 
 
+def cosine_pairs(tokens: jax.Array) -> jax.Array:
+    """1 - cosine similarity of each pair of :func:`cosine_discrepancy`, ``[num_pairs, num_tokens]``.
+
+    Pairs are in the order of ``jnp.triu_indices(num_uavs, 1)``.
+    """
+    first, second = jnp.triu_indices(tokens.shape[0], 1)
+    unit = tokens * jax.lax.rsqrt(jnp.sum(tokens**2, axis=-1, keepdims=True) + _TINY)
+    return 1.0 - jnp.sum(unit[first] * unit[second], axis=-1)
+
+
 def cosine_discrepancy(tokens: jax.Array, aggregation: str = "mean") -> jax.Array:
     """1 - cosine similarity over all UAV pairs, aggregated; in [0, 2] for ``"mean"`` and ``"max"``.
 
@@ -58,9 +71,15 @@ def cosine_discrepancy(tokens: jax.Array, aggregation: str = "mean") -> jax.Arra
     Returns:
         ``[num_tokens]``.
     """
-    first, second = jnp.triu_indices(tokens.shape[0], 1)
-    unit = tokens * jax.lax.rsqrt(jnp.sum(tokens**2, axis=-1, keepdims=True) + _TINY)
-    return AGGREGATIONS[aggregation](1.0 - jnp.sum(unit[first] * unit[second], axis=-1), axis=0)
+    return AGGREGATIONS[aggregation](cosine_pairs(tokens), axis=0)
+
+
+def distance_pairs(features: jax.Array) -> jax.Array:
+    """The relative distance of each pair of :func:`distance_discrepancy`, as in :func:`cosine_pairs`."""
+    first, second = jnp.triu_indices(features.shape[0], 1)
+    power = jnp.sum(features**2, axis=-1)
+    distance = jnp.sum((features[first] - features[second]) ** 2, axis=-1)
+    return distance / (power[first] + power[second] + _TINY)
 
 
 def distance_discrepancy(features: jax.Array, aggregation: str = "mean") -> jax.Array:
@@ -75,10 +94,7 @@ def distance_discrepancy(features: jax.Array, aggregation: str = "mean") -> jax.
     Returns:
         ``[num_tokens]``, in [0, 2] for ``"mean"`` and ``"max"``.
     """
-    first, second = jnp.triu_indices(features.shape[0], 1)
-    power = jnp.sum(features**2, axis=-1)
-    distance = jnp.sum((features[first] - features[second]) ** 2, axis=-1)
-    return AGGREGATIONS[aggregation](distance / (power[first] + power[second] + _TINY), axis=0)
+    return AGGREGATIONS[aggregation](distance_pairs(features), axis=0)
 
 
 def kept_by_all(ids_keep: jax.Array, mask: jax.Array) -> jax.Array:
@@ -108,6 +124,39 @@ def sending_turns(order: jax.Array, public: jax.Array) -> jax.Array:
     """
     slots = jnp.arange(public.shape[0], dtype=jnp.int32)
     return jnp.argsort(jnp.where(public[None], slots[None] - public.shape[0], order), axis=-1).astype(jnp.int32)
+
+
+def require_known(comparator: str, alignment: str, aggregation: str) -> None:
+    """Raise ``ValueError`` for an unknown name, with the known ones."""
+    for field, value, known in (
+        ("comparator", comparator, COMPARATORS),
+        ("alignment", alignment, ALIGNMENTS),
+        ("aggregation", aggregation, tuple(AGGREGATIONS)),
+    ):
+        if value not in known:
+            raise ValueError(f"{field} {value!r} is unknown; known: {', '.join(known)}")
+
+
+def align_tokens(features: jax.Array, valid: jax.Array, alignment: str) -> jax.Array:
+    """``order`` of the alignments ``"index"`` and ``"sorted"``; arguments as in :func:`compare_tokens`."""
+    if alignment == "sorted":
+        return jnp.argsort(jnp.where(valid, -intensity(features), jnp.inf), axis=-1).astype(jnp.int32)
+    return jnp.broadcast_to(jnp.arange(valid.shape[1], dtype=jnp.int32), valid.shape)
+
+
+def decide(
+    order: jax.Array, score: jax.Array, comparable: jax.Array, epsilon: ArrayLike, temperature: float
+) -> Sharing:
+    """Hard forward, soft backward: public where ``score`` is below ``epsilon`` and the slot is ``comparable``."""
+    public = comparable & (score < epsilon)
+    soft = comparable * jax.nn.sigmoid((epsilon - score) / temperature)
+    return Sharing(order, score, public, public + soft - jax.lax.stop_gradient(soft))
+
+
+def nothing_shared(order: jax.Array) -> Sharing:
+    """The decision for a single UAV."""
+    nothing = jnp.zeros(order.shape[1])
+    return Sharing(order, nothing, nothing.astype(bool), nothing)
 
 
 def compare_tokens(
@@ -143,32 +192,19 @@ def compare_tokens(
     Raises:
         ValueError: for an unknown name, with the known ones; for ``"position"`` without ``common``.
     """
-    for field, value, known in (
-        ("comparator", comparator, COMPARATORS),
-        ("alignment", alignment, ALIGNMENTS),
-        ("aggregation", aggregation, tuple(AGGREGATIONS)),
-    ):
-        if value not in known:
-            raise ValueError(f"{field} {value!r} is unknown; known: {', '.join(known)}")
-    num_uavs, num_tokens = valid.shape
-    statistic = intensity(features)
-    order = jnp.broadcast_to(jnp.arange(num_tokens, dtype=jnp.int32), valid.shape)
-    if alignment == "sorted":
-        order = jnp.argsort(jnp.where(valid, -statistic, jnp.inf), axis=-1).astype(jnp.int32)
+    require_known(comparator, alignment, aggregation)
+    order, comparable = align_tokens(features, valid, alignment), valid
     if alignment == "position":
         if common is None:
             raise ValueError("alignment 'position' needs common, the tokens whose patch every UAV keeps; got None")
-        order = jnp.argsort(~common, axis=-1, stable=True).astype(jnp.int32)
-    if num_uavs == 1:
-        nothing = jnp.zeros(num_tokens)
-        return Sharing(order, nothing, nothing.astype(bool), nothing)
+        order, comparable = jnp.argsort(~common, axis=-1, stable=True).astype(jnp.int32), common
+    if valid.shape[0] == 1:
+        return nothing_shared(order)
     if comparator == "intensity":
-        score = intensity_discrepancy(jnp.take_along_axis(statistic, order, axis=-1), aggregation)
+        score = intensity_discrepancy(jnp.take_along_axis(intensity(features), order, axis=-1), aggregation)
     elif comparator == "cosine":
         score = cosine_discrepancy(jnp.take_along_axis(tokens, order[..., None], axis=1), aggregation)
     else:
         score = distance_discrepancy(jnp.take_along_axis(features, order[..., None], axis=1), aggregation)
-    comparable = jnp.take_along_axis(common if alignment == "position" else valid, order, axis=-1).all(axis=0)
-    public = comparable & (score < epsilon)
-    soft = comparable * jax.nn.sigmoid((epsilon - score) / temperature)
-    return Sharing(order, score, public, public + soft - jax.lax.stop_gradient(soft))
+    comparable = jnp.take_along_axis(comparable, order, axis=-1).all(axis=0)
+    return decide(order, score, comparable, epsilon, temperature)

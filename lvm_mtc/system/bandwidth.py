@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lvm_mtc.models.groups import num_groups, of_members
 from lvm_mtc.phy.resource_grid import ResourceGrid
 
 GAIN_BITS = 16
@@ -110,7 +111,15 @@ def book_grid(ledger: Ledger, grid: ResourceGrid, num_tx_ant: int) -> Ledger:
 
 
 def side_information_bits(
-    public: jax.Array, epsilon: jax.Array, *, num_uavs: int, num_patches: int, masked: bool, alignment: str, gains: bool
+    public: jax.Array,
+    epsilon: jax.Array,
+    *,
+    num_uavs: int,
+    num_patches: int,
+    masked: bool,
+    alignment: str,
+    gains: bool,
+    members: jax.Array | None = None,
 ) -> jax.Array:
     """Bits that tell the UAVs what the symbols are: masks, sharing map, gains.
 
@@ -121,8 +130,11 @@ def side_information_bits(
         num_patches: N: a mask costs N bits per UAV.
         masked: Whether patches are left out at all.
         alignment: ``"index"``: the map costs one bit per token slot; ``"sorted"``: plus ceil(log2 L) bits per public
-            token and UAV; ``"position"``: one bit per patch, for a UAV doesn't know which patches the others keep.
+            token and UAV that it is for; ``"position"``: one bit per patch, for a UAV doesn't know which patches the
+            others keep.
         gains: Whether each picture's gain is sent (and one for the public symbols, if there are any).
+        members: Whom each token is public for, ``[batch, num_uavs, num_tokens]`` bool: one of the 2^K - K - 1 sets of
+            two or more UAVs, ceil(log2) bits per public token. None: for all, which costs nothing.
 
     Returns:
         ``[batch]`` float32.
@@ -132,8 +144,11 @@ def side_information_bits(
     bits = jnp.full(num_public.shape, float(num_uavs * num_patches if masked else 0))
     if num_uavs > 1:
         bits = bits + jnp.where(epsilon > 0, float(num_patches if alignment == "position" else num_tokens), 0.0)
+        if members is not None:
+            bits = bits + num_public * (num_groups(num_uavs) - 1).bit_length()
         if alignment == "sorted":
-            bits = bits + num_public * num_uavs * math.ceil(math.log2(max(num_tokens, 2)))
+            num_told = num_public * num_uavs if members is None else of_members(public, members).sum((-2, -1))
+            bits = bits + num_told * math.ceil(math.log2(max(num_tokens, 2)))
     if gains:
         bits = bits + GAIN_BITS * (num_uavs + (num_public > 0))
     return bits

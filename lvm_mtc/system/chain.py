@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from lvm_mtc import phy
 from lvm_mtc.models.channel_codec import ChannelDecoder, ChannelEncoder, PowerAllocation
-from lvm_mtc.models.comparator import Sharing, compare_tokens, kept_by_all, sending_turns
+from lvm_mtc.models.comparator import Sharing
+from lvm_mtc.models.groups import mean_of_members, of_members
 from lvm_mtc.models.learned_comparator import ComparatorProjection
 from lvm_mtc.models.masking import KeptPatches, keep_bernoulli, keep_budget, keep_rates, keep_scores, patches_in_box
 from lvm_mtc.models.patches import patchify, unpatchify
@@ -19,6 +20,7 @@ from lvm_mtc.system.channel import ChannelDraws
 from lvm_mtc.system.config import Execution, OperatingPoint, SystemConfig
 from lvm_mtc.system.link_config import LinkConfig
 from lvm_mtc.system.records import Encoded, Output
+from lvm_mtc.system.sharing import decide_sharing, share_tokens, turns_of
 from lvm_mtc.system.transmission import Sent, receive_symbols, streams_per_public
 
 PER_UAV = ("encoder", "decoder", "channel_encoder", "channel_decoder")
@@ -185,23 +187,7 @@ class System:
 
     def share(self, encoded: Encoded, point: OperatingPoint = OperatingPoint()) -> Sharing:
         """Runs the comparator on each group of K UAVs (Eq. 23); leading axis ``batch``."""
-        c = self.config
-        epsilon = jnp.broadcast_to(jnp.asarray(point.epsilon, jnp.float32), encoded.tokens.shape[:1])
-
-        def compare(tokens, features, kept, epsilon):
-            return compare_tokens(
-                tokens,
-                features,
-                kept.valid,
-                epsilon,
-                kept_by_all(kept.ids_keep, kept.mask) if c.alignment == "position" else None,
-                comparator=c.comparator,
-                alignment=c.alignment,
-                aggregation=c.aggregation,
-                temperature=c.sharing_temperature,
-            )
-
-        return jax.vmap(compare)(encoded.tokens, encoded.features, encoded.kept, epsilon)
+        return decide_sharing(self.config, encoded, point)
 
     def send(self, params: dict, encoded: Encoded, sharing: Sharing, point: OperatingPoint = OperatingPoint()) -> Sent:
         """Maps private and public tokens to symbols of average power 1 (Eq. 3, 24-25); everything in aligned order.
@@ -209,8 +195,9 @@ class System:
         The power is 1 over the active private symbols of each picture and user, and over each group's public symbols.
         """
         tokens = jnp.take_along_axis(encoded.tokens, sharing.order[..., None], axis=2)
-        private = jnp.take_along_axis(encoded.kept.valid, sharing.order, axis=2) & ~sharing.public[:, None]
-        mean_token = tokens.mean(axis=1)
+        private = jnp.take_along_axis(encoded.kept.valid, sharing.order, axis=2)
+        private = private & ~of_members(sharing.public, sharing.members)
+        mean_token = mean_of_members(tokens, sharing.members)[:, 0]
         own_allocation, common_allocation = self._allocation(params, point, *tokens.shape[:2])
 
         def encode_one(channel_params, tokens):
@@ -220,8 +207,10 @@ class System:
         common = encode_one(params["public_encoder"], mean_token) * common_allocation[:, None]
         own, own_gain = _scale(phy.features_to_symbols(own), private)
         common, common_gain = _scale(phy.features_to_symbols(common), sharing.public)
-        turns = None if self.config.alignment == "index" else jax.vmap(sending_turns)(sharing.order, sharing.public)
-        return Sent(own, own_gain, private, common, common_gain, sharing.public, sharing.weight, turns)
+        turns = turns_of(self.config, sharing)
+        return Sent(
+            own, own_gain, private, common, common_gain, sharing.public, sharing.weight, turns, sharing.members
+        )
 
     def receive(
         self,
@@ -244,7 +233,7 @@ class System:
         noise = jnp.repeat(no_eff, 2, axis=-1) / 2
         if self.config.receiver == "wiener":
             own, common = self._allocation(params, point, *symbols.shape[:2])
-            allocation = jnp.where(sent.public[:, None, :, None], common[:, None, None], own[:, :, None])
+            allocation = jnp.where(sent.shared[..., None], common[:, None, None], own[:, :, None])
             scale = self._gain(sent) * allocation
             features, noise = features / scale, noise / scale**2
 
@@ -323,12 +312,11 @@ class System:
 
     def _tokens_sent(self, encoded, sharing, place):
         aligned = jnp.take_along_axis(encoded.tokens, sharing.order[..., None], axis=2)
-        weight = sharing.weight[:, None, :, None]
-        return jnp.take_along_axis(weight * aligned.mean(axis=1, keepdims=True) + (1 - weight) * aligned, place, axis=2)
+        return jnp.take_along_axis(share_tokens(aligned, sharing, sharing.weight), place, axis=2)
 
     def _gain(self, sent: Sent) -> jax.Array:
         """Gains as the receiver knows them, rounded to 16 bits, ``[batch, num_uavs, num_tokens, 1]``."""
-        gain = jnp.where(sent.public[:, None], sent.common_gain[:, None, None], sent.own_gain[..., None])
+        gain = jnp.where(sent.shared, sent.common_gain[:, None, None], sent.own_gain[..., None])
         rounded = gain.astype(jnp.float16).astype(gain.dtype)
         return (gain + jax.lax.stop_gradient(rounded - gain))[..., None]
 
@@ -356,6 +344,7 @@ class System:
             masked=c.masking == "bernoulli" or c.capacity < c.num_patches,
             alignment=c.alignment,
             gains=c.receiver == "wiener",
+            members=sent.members,
         )
         if link.uses_ofdm:
             ledger = book_grid(ledger, link.ofdm, link.num_tx_ant)

@@ -85,6 +85,8 @@ class SystemConfig:
         aggregation: ``"mean"``, ``"sum"`` or ``"max"`` over UAV pairs.
         statistic: The intensity is taken ``"pre_norm"`` (before the last LayerNorm) or of the tokens as ``"sent"``.
         sharing_temperature: Of the comparator's backward pass, linear.
+        groups: A token may be public for some of the UAVs only, at least two (``models.groups``); up to 12 UAVs, under
+            the broadcast topology.
         per_uav_params: Parameters of its own for every UAV (the public channel encoder is always common).
         attention: Implementation of ``jax.nn.dot_product_attention``: ``"xla"``, ``"cudnn"`` or None (JAX chooses).
     """
@@ -105,6 +107,7 @@ class SystemConfig:
     sharing_temperature: float = 0.02
     per_uav_params: bool = False
     attention: str | None = "xla"
+    groups: bool = False
 
     def __post_init__(self):
         require_one_of("SystemConfig", "variant", self.variant, tuple(VARIANTS))

@@ -8,17 +8,32 @@ and of symbols a token have equal draws.
 import dataclasses
 from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from lvm_mtc import phy
+from lvm_mtc.models.deepjscc import DeepJscc
+from lvm_mtc.models.witt import Witt
 from lvm_mtc.system.bandwidth import Ledger, book_grid, book_pilots, book_tokens, side_information_bits
 from lvm_mtc.system.chain import uav_keys
 from lvm_mtc.system.channel import ChannelDraws
 from lvm_mtc.system.config import OperatingPoint, PictureCodecConfig
 from lvm_mtc.system.link_config import LinkConfig
 from lvm_mtc.system.transmission import Sent, receive_symbols, streams_per_public
+
+
+class EncodedPictures(NamedTuple):
+    """Whole pictures before the SNR is known; has what a sweep asks of any scheme's encoder.
+
+    Attributes:
+        tokens: ``[batch, num_uavs, rows, columns, width]``.
+        keep_rate_inside: ``[batch, num_uavs]``, NaN: there are no patches to choose from.
+        keep_rate_outside: Likewise.
+    """
+
+    tokens: jax.Array
+    keep_rate_inside: jax.Array
+    keep_rate_outside: jax.Array
 
 
 class PictureOutput(NamedTuple):
@@ -50,7 +65,7 @@ class PictureCodecSystem:
     config: PictureCodecConfig
 
     @property
-    def codec(self) -> nn.Module:
+    def codec(self) -> DeepJscc | Witt:
         """The codec's module."""
         return self.config.module
 
@@ -78,15 +93,22 @@ class PictureCodecSystem:
         received = jnp.zeros((*features.shape[:-1], width))
         return params | {"decoder": codec.init(keys[1], received, snr_db, method="decode")["params"]}
 
-    def encode(self, params: dict, images: jax.Array) -> jax.Array:
+    def encode(
+        self,
+        params: dict,
+        images: jax.Array,
+        loc: jax.Array | None = None,
+        key: jax.Array | None = None,
+        point: OperatingPoint = OperatingPoint(),
+    ) -> EncodedPictures:
         """The part of the encoder that does not depend on the SNR; points of a sweep share what it gives.
 
         Args:
             params: From :meth:`init`.
             images: ``[batch, num_uavs, height, width, 3]`` in [0, 1].
-
-        Returns:
-            ``[batch, num_uavs, rows, columns, width]``.
+            loc: As ``System.encode`` takes it; nothing is chosen here, so it is not used.
+            key: Likewise.
+            point: Likewise.
 
         Raises:
             ValueError: if the pictures are not of the configured size.
@@ -95,19 +117,20 @@ class PictureCodecSystem:
         if images.ndim != 5 or images.shape[2:] != (side, side, 3):
             raise ValueError(f"images must be [batch, num_uavs, {side}, {side}, 3], got {images.shape}")
         tokens = self.codec.apply({"params": params["encoder"]}, _merge(images), method="encode")
-        return tokens.reshape(*images.shape[:2], *tokens.shape[1:])
+        none = jnp.full(images.shape[:2], jnp.nan)
+        return EncodedPictures(tokens.reshape(*images.shape[:2], *tokens.shape[1:]), none, none)
 
-    def send(self, params: dict, tokens: jax.Array, point: OperatingPoint = OperatingPoint()) -> Sent:
+    def send(self, params: dict, encoded: EncodedPictures, point: OperatingPoint = OperatingPoint()) -> Sent:
         """Maps what :meth:`encode` gave to symbols of average power 1 over each picture.
 
         Args:
             params: From :meth:`init`.
-            tokens: ``[batch, num_uavs, rows, columns, width]``.
+            encoded: From :meth:`encode`.
             point: Of which ``snr_db``, the nominal SNR, is used, by codecs that adapt to it.
         """
-        batch, num_uavs = lead = tokens.shape[:2]
+        batch, num_uavs = lead = encoded.tokens.shape[:2]
         snr_db = _per_picture(point, *lead)
-        features = self.codec.apply({"params": params["encoder"]}, _merge(tokens), snr_db, method="modulate")
+        features = self.codec.apply({"params": params["encoder"]}, _merge(encoded.tokens), snr_db, method="modulate")
         features = features.reshape(*lead, -1, 2 * self.config.num_symbols)
         symbols, gain = phy.normalize_power(phy.features_to_symbols(features))
         num_tokens = symbols.shape[2]
@@ -121,10 +144,28 @@ class PictureCodecSystem:
             weight=jnp.zeros((batch, num_tokens)),
         )
 
+    def receive(
+        self,
+        params: dict,
+        sent: Sent,
+        key: jax.Array,
+        link: LinkConfig,
+        point: OperatingPoint = OperatingPoint(),
+        draws: ChannelDraws | None = None,
+    ) -> tuple[jax.Array, phy.LinkOutput]:
+        """Sends the symbols through the channel.
+
+        Returns:
+            received: What the decoder is given of each position, ``[batch, num_uavs, num_tokens, num_received]``.
+            link: The channel's output.
+        """
+        symbols, no_eff, link_output = receive_symbols(sent, key, link, point, draws)
+        return self._reliable(params, symbols, no_eff, sent.own_gain), link_output
+
     def transmit(
         self,
         params: dict,
-        tokens: jax.Array,
+        encoded: EncodedPictures,
         key: jax.Array,
         link: LinkConfig,
         point: OperatingPoint = OperatingPoint(),
@@ -134,7 +175,7 @@ class PictureCodecSystem:
 
         Args:
             params: From :meth:`init`.
-            tokens: ``[batch, num_uavs, rows, columns, width]``.
+            encoded: From :meth:`encode`.
             key: One key, or one per UAV; unused with ``draws``.
             link: The link's kind.
             point: All its numbers but ``mask_prob`` and ``epsilon``.
@@ -144,10 +185,9 @@ class PictureCodecSystem:
         Raises:
             ValueError: if the joint topology's stream count is not the number of UAVs.
         """
-        batch, num_uavs, rows, columns = tokens.shape[:4]
-        sent = self.send(params, tokens, point)
-        symbols, no_eff, link_output = receive_symbols(sent, uav_keys(key, num_uavs), link, point, draws)
-        received = self._receive(params, symbols, no_eff, sent.own_gain)
+        batch, num_uavs, rows, columns = encoded.tokens.shape[:4]
+        sent = self.send(params, encoded, point)
+        received, link_output = self.receive(params, sent, uav_keys(key, num_uavs), link, point, draws)
         received = received.reshape(batch * num_uavs, rows, columns, -1)
         snr_db = _per_picture(point, batch, num_uavs)
         images_hat = self.codec.apply({"params": params["decoder"]}, received, snr_db, method="decode")
@@ -166,8 +206,8 @@ class PictureCodecSystem:
         """Pixels to pixels; arguments as in :meth:`encode` and :meth:`transmit`."""
         return self.transmit(params, self.encode(params, images), key, link, point, draws)
 
-    def _receive(self, params, symbols, no_eff, gain):
-        """What the decoder is given of each position, ``[batch, num_uavs, num_tokens, num_received]``."""
+    def _reliable(self, params, symbols, no_eff, gain):
+        """Features with what the receiver knows of their noise."""
         features = phy.symbols_to_features(symbols)
         if self.config.receiver == "log_no_eff":
             return jnp.concatenate([features, jnp.log(no_eff)], axis=-1)

@@ -45,7 +45,7 @@ class Output(NamedTuple):
         keep_rate_outside: ``[batch, num_uavs]``.
         public: ``[batch, num_tokens]`` bool, by aligned slot.
         score: ``[batch, num_tokens]``, the comparator's discrepancy by aligned slot.
-        sent: The symbols and which of them are public.
+        sent: The symbols, which of them are public and for whom.
         link: The channel's own output.
         ledger: Costs.
     """

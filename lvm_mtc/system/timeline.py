@@ -3,18 +3,23 @@
 import jax
 import jax.numpy as jnp
 
+from lvm_mtc.models.groups import of_members
+
 
 def _rank(flags: jax.Array) -> jax.Array:
     return jnp.cumsum(flags, axis=-1) - flags
 
 
-def broadcast_slots(private: jax.Array, public: jax.Array, slots_per_token: int) -> jax.Array:
+def broadcast_slots(
+    private: jax.Array, public: jax.Array, slots_per_token: int, members: jax.Array | None = None
+) -> jax.Array:
     """Absolute slots in which each UAV hears each of its tokens; a token that is not sent takes no slot.
 
     Args:
         private: Private tokens that are sent, ``[batch, num_uavs, num_tokens]`` bool.
         public: Public tokens, ``[batch, num_tokens]`` bool.
         slots_per_token: Slots that a token fills.
+        members: Whom each is public for, ``[batch, num_uavs, num_tokens]`` bool; None: all UAVs.
 
     Returns:
         ``[batch, num_uavs, num_tokens * slots_per_token]`` int32; 0 for tokens that are not sent.
@@ -22,8 +27,9 @@ def broadcast_slots(private: jax.Array, public: jax.Array, slots_per_token: int)
     private, public = private.astype(jnp.int32), public.astype(jnp.int32)
     per_uav = private.sum(-1)
     before = public.sum(-1)[:, None] + jnp.cumsum(per_uav, axis=-1) - per_uav
-    token = jnp.where(public[:, None] > 0, _rank(public)[:, None], before[..., None] + _rank(private))
-    token = jnp.where((private + public[:, None]) > 0, token, 0)
+    shared = of_members(public, members)
+    token = jnp.where(shared > 0, _rank(public)[:, None], before[..., None] + _rank(private))
+    token = jnp.where((private + shared) > 0, token, 0)
     return _spread(token, slots_per_token)
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc import phy
+from lvm_mtc.models.groups import of_members
 from lvm_mtc.system.channel import ChannelDraws, draw_slots, send_slots
 from lvm_mtc.system.config import OperatingPoint
 from lvm_mtc.system.link_config import LinkConfig
@@ -25,7 +26,8 @@ class Sent(NamedTuple):
         public: ``[batch, num_tokens]`` bool.
         weight: ``public`` as float, with the gradient of the soft decision.
         turns: ``[batch, num_uavs, num_tokens]`` int32, the slots in the order in which they are sent
-            (``models.comparator.sending_turns``); None: as they stand, which is raster order.
+            (``sending_turns`` or ``group_turns`` of ``models``); None: as they stand, which is raster order.
+        members: ``[batch, num_uavs, num_tokens]`` bool, whom each slot is, or would be, public for; None: all.
     """
 
     own: jax.Array
@@ -36,6 +38,12 @@ class Sent(NamedTuple):
     public: jax.Array
     weight: jax.Array
     turns: jax.Array | None = None
+    members: jax.Array | None = None
+
+    @property
+    def shared(self) -> jax.Array:
+        """Where a UAV listens to the public token, ``[batch, num_uavs, num_tokens]`` bool (1 for all UAVs alike)."""
+        return of_members(self.public, self.members)
 
 
 def in_turn(slots: jax.Array, turns: jax.Array | None) -> jax.Array:
@@ -60,12 +68,6 @@ def _fill_slots(symbols: jax.Array, sent: jax.Array, num_tx_ant: int) -> tuple[j
     active = jnp.broadcast_to(sent[..., None], symbols.shape)
     x, active = (phy.tokens_to_slots(a, num_tx_ant) for a in (jnp.where(active, symbols, 0), active))
     return tuple(a.reshape(*a.shape[:-3], -1, num_tx_ant) for a in (x, active))
-
-
-def _sent_order(symbols: jax.Array, sent: Sent) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Symbols, ``private`` and ``public`` in the order in which they are sent."""
-    symbols, private = (in_turn(a, sent.turns) for a in (symbols, sent.private))
-    return symbols, private, in_turn(sent.public[:, None], _common_turns(sent.turns))[:, 0]
 
 
 def _empty_slots(x: jax.Array, num_tokens: int, num_symbols: int) -> jax.Array:
@@ -126,9 +128,11 @@ def receive_symbols(
 
     Raises:
         ValueError: if the joint topology's stream count is not the number of UAVs, or each UAV is to have an SNR of its
-            own where all streams are detected or precoded together.
+            own where all streams are detected or precoded together, or there are groups.
     """
     _, num_uavs, num_tokens, num_symbols = sent.own.shape
+    if link.topology != "broadcast" and sent.members is not None:
+        raise ValueError(f"SystemConfig.groups needs LinkConfig.topology 'broadcast', got {link.topology!r}")
     if link.topology == "joint" and link.num_tx_ant != num_uavs:
         raise ValueError(
             f"LinkConfig.num_tx_ant must equal the number of UAVs, {num_uavs}, under topology 'joint', "
@@ -146,11 +150,13 @@ def receive_symbols(
 
 def _receive_broadcast(sent, keys, link, point, total_slots, draws):
     _, _, num_tokens, num_symbols = sent.own.shape
-    weight = sent.weight[:, None, :, None]
+    weight = of_members(sent.weight, sent.members)[..., None]
     symbols = weight * sent.common[:, None] + (1 - weight) * sent.own
-    symbols, private, public = _sent_order(symbols, sent)
-    x, active = _fill_slots(symbols, private | public[:, None], link.num_tx_ant)
-    slot_index = broadcast_slots(private, public, phy.slots_per_token(num_symbols, link.num_tx_ant))
+    shared = jnp.broadcast_to(sent.shared, sent.private.shape)
+    symbols, private, shared = (in_turn(a, sent.turns) for a in (symbols, sent.private, shared))
+    x, active = _fill_slots(symbols, private | shared, link.num_tx_ant)
+    public = shared.any(axis=1)  # a public token has the same turn for all its members
+    slot_index = broadcast_slots(private, public, phy.slots_per_token(num_symbols, link.num_tx_ant), shared)
     out = send_slots(
         keys, x, link, point, active=active, slot_index=slot_index, total_slots=total_slots, draws=draws
     )
@@ -164,8 +170,8 @@ def _receive_together(sent, keys, link, point, total_slots, draws):
     """Private symbols of all UAVs at the same time, stream k for UAV k, behind the public ones."""
     _, num_uavs, num_tokens, num_symbols = sent.own.shape
     streams = streams_per_public(link, num_uavs)
-    own, private, public = _sent_order(sent.own, sent)
-    common = in_turn(sent.common[:, None], _common_turns(sent.turns))[:, 0]
+    own, private = (in_turn(a, sent.turns) for a in (sent.own, sent.private))
+    public, common = (in_turn(a[:, None], _common_turns(sent.turns))[:, 0] for a in (sent.public, sent.common))
     common, common_active = _fill_slots(common, public, streams)
     if link.topology == "mu_mimo":  # one symbol for all UAVs, of which each hears its own version
         common, common_active = (jnp.repeat(a, num_uavs, axis=-1) for a in (common, common_active))

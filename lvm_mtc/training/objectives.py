@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc.system import Execution, LinkConfig, OperatingPoint, System, SystemConfig, uav_keys
+from lvm_mtc.system.sharing import share_tokens
 
 STAGES = ("token", "channel", "system")
 IMAGE_LOSSES = ("mse", "log_mse")
@@ -238,15 +239,18 @@ def _channel_loss(system, params, examples, key, link):
     sharing = system.share(encoded, point)
     received, _, _ = system.receive(params, system.send(params, encoded, sharing, point), keys, link, point)
     aligned = jnp.take_along_axis(encoded.tokens, sharing.order[..., None], axis=2)
-    target = jnp.where(sharing.public[:, None, :, None], aligned.mean(1, keepdims=True), aligned)
+    target = share_tokens(aligned, sharing, sharing.public)
     loss = masked_mse(received, target, jnp.take_along_axis(encoded.kept.valid, sharing.order, axis=2))
     return loss, {"token_mse": loss, "shared": sharing.public.mean()}
 
 
 def _soft_rate(out, source_samples: int) -> jax.Array:
-    """Channel uses per source sample, with the comparator's gradient: a shared slot saves K - 1 tokens."""
+    """Channel uses per source sample, with the comparator's gradient: m UAVs that share a slot save m - 1 tokens."""
     num_uavs, num_tokens, num_symbols = out.sent.own.shape[1:]
-    saved = out.sent.weight.sum() * (num_uavs - 1) * num_symbols
+    if out.sent.members is None:
+        saved = out.sent.weight.sum() * (num_uavs - 1) * num_symbols
+    else:
+        saved = (out.sent.weight * (out.sent.members.sum(axis=1) - 1)).sum() * num_symbols
     return (out.valid.sum() * num_symbols - saved) / source_samples
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lvm_mtc.evaluation import grid, metrics, programs
+from lvm_mtc.evaluation.any_link import measures_snr
 from lvm_mtc.evaluation.grid import Scheme, run_grid
 from lvm_mtc.system import LinkConfig, OperatingPoint, System, draw_channel, uav_keys
 
@@ -122,11 +123,11 @@ def test_realised_snr_over_all_antennas(small_scheme):
 
 def test_realised_snr_is_not_claimed_where_streams_are_silent(small_scheme):
     system = small_scheme.system
-    assert programs.measures_snr(system, LINK)
+    assert measures_snr(system, LINK)
     for link in (LinkConfig(num_tx_ant=3, num_rx_ant=3), LinkConfig(block_length=4), LinkConfig(topology="joint")):
-        assert not programs.measures_snr(system, link)
+        assert not measures_snr(system, link)
     bernoulli = System(dataclasses.replace(system.config, masking="bernoulli"))
-    assert not programs.measures_snr(bernoulli, LINK)
+    assert not measures_snr(bernoulli, LINK)
 
 
 def test_chunks_are_padded_and_put_together(small_scheme, small_pictures, monkeypatch):

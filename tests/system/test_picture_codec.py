@@ -9,7 +9,7 @@ import pytest
 
 from lvm_mtc import LinkConfig, OperatingPoint, System, SystemConfig, phy
 from lvm_mtc.phy import ResourceGrid
-from lvm_mtc.system import PictureCodecConfig, PictureCodecSystem, draw_channel, uav_keys
+from lvm_mtc.system import EncodedPictures, PictureCodecConfig, PictureCodecSystem, draw_channel, uav_keys
 
 B, K, SIDE = 2, 3, 16
 
@@ -67,7 +67,11 @@ def forward(system, link, point):
 
 @functools.cache
 def _through(system, link):
-    return jax.jit(lambda *args: system.transmit(*args[:3], link, args[3])._replace(images_hat=None))
+    def run(params, tokens, key, point):
+        encoded = EncodedPictures(tokens, None, None)
+        return system.transmit(params, encoded, key, link, point)._replace(images_hat=None)
+
+    return jax.jit(run)
 
 
 def tokens():
@@ -203,7 +207,8 @@ def test_draws_can_be_shared_by_points():
 
         def one(snr_db):
             here = jax.random.clone(unused)
-            return JSCC.transmit(params, tokens, here, BROADCAST, point(snr_db=snr_db), draws).received
+            encoded = EncodedPictures(tokens, None, None)
+            return JSCC.transmit(params, encoded, here, BROADCAST, point(snr_db=snr_db), draws).received
 
         return jax.lax.map(one, snr_db)
 
