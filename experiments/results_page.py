@@ -1,0 +1,133 @@
+r"""Writes ``docs/results.md`` with its figures from the result store alone.
+
+    python experiments/results_page.py --store docs/results/results.sqlite --out docs
+
+``results.md`` and the folder ``results`` of figures and their data appear in ``--out``. What stands in the store was
+measured by ``results.py``; a section for which it lacks rows says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from results_page_mask_prob import mask_prob_section
+from results_page_sharing import sharing_section
+from results_page_snr import snr_section
+from results_parts import Drawing, Section, table
+
+from lvm_mtc.evaluation.figures import CONVENTION_LABELS
+from lvm_mtc.evaluation.files import atomic_file
+from lvm_mtc.evaluation.points import Sweep
+from lvm_mtc.evaluation.store import ResultStore
+from lvm_mtc.evaluation.store_figures_select import Missing
+
+SECTIONS: dict[str, Callable[[ResultStore], Section]] = {
+    "(b) Object first against uniform masking": snr_section,
+    "(c) P_r": mask_prob_section,
+    "(d) Token sharing": sharing_section,
+}
+"""Heading to what writes the section below it; it raises ``Missing`` where the store lacks its rows."""
+
+_TOP = """# Results
+
+Everything on this page, but for its words, is written from one result store,
+[`results/results.sqlite`](results/results.sqlite), by the second of these commands; the first one measures what the
+store lacks. A test writes the page again and compares.
+
+    python experiments/results.py --data ../shared/data --store docs/results/results.sqlite
+    python experiments/results_page.py --store docs/results/results.sqlite --out docs
+
+`lvm-mtc results` reads the store too. All intervals are at {level} %, "±" is half of one. "Two-way" intervals are a
+bootstrap over pictures and channel realisations, both a sample; the others are Student's over channel realisations and
+speak of these pictures only ([sweeps](sweeps.md)). Differences are paired: both sides see the same pictures, channels
+and noise, and the interval is that of the difference.
+
+{sweeps}
+
+{facts}"""
+
+
+def write_page(store: ResultStore) -> tuple[str, list[Drawing]]:
+    """The page and its figures.
+
+    Args:
+        store: The store.
+
+    Returns:
+        Markdown, and what is to be saved in the folder beside it.
+
+    Raises:
+        StoreError: if the store cannot be read.
+        ValueError: if it holds no points.
+    """
+    parts, drawings = [_top(store)], []
+    for heading, write in SECTIONS.items():
+        try:
+            section = write(store)
+        except Missing as missing:
+            section = Section(f"Not measured yet: {missing}.")
+        parts.append(f"## {heading}\n\n{section.text}")
+        drawings += section.drawings
+    return "\n\n".join(parts) + "\n", drawings
+
+
+def _top(store: ResultStore) -> str:
+    sweeps = [sweep for sweep in store.sweeps() if sweep.num_points and "pictures" in sweep.config]
+    points = [point for sweep in sweeps for point in store.read(sweep.config_hash)]
+    if not points:
+        raise ValueError(f"{store.path}: holds no points to show")
+    names = dict.fromkeys(name for point in points for name in point.versions)
+    versions = {name: _listed(point.versions[name] for point in points if name in point.versions) for name in names}
+    conventions = [f"{CONVENTION_LABELS[name]} (`{name}`)" for name in sorted({p.snr_convention for p in points})]
+    facts = (
+        f"SNR: {_listed(conventions)}. Device: {_listed(point.device for point in points)}; "
+        + ", ".join(f"{name} {version}" for name, version in versions.items()) + ". Seeds of masks and channels: "
+        + _listed(str(point.seed) for point in points) + "."
+    )  # fmt: skip
+    levels = _listed(f"{100 * sweep.config['stopping']['level']:g}" for sweep in sweeps)
+    head = ("sweep", "points", "pictures", "box", "channel realisations", "channels", "intervals", "weights (hash)")
+    return _TOP.format(level=levels, sweeps=table(head, map(_sweep_row, sweeps)), facts=facts)
+
+
+def _sweep_row(sweep: Sweep) -> tuple[str, ...]:
+    config, about = sweep.config, sweep.config.get("about", {})
+    groups = _listed(f"{group['groups']} groups of {k}" if k != "1" else f"{group['groups']}"
+                     for k, group in sorted(config["pictures"].items(), key=lambda item: int(item[0])))  # fmt: skip
+    links = _listed(f"{fading} {link['num_rx_ant']}x{link['num_tx_ant']}" for fading, link in config["links"].items())
+    hashes = _listed(scheme["weights"][:8] for scheme in config["schemes"].values())
+    return (f"`{config.get('name', sweep.config_hash[:8])}`", str(sweep.num_points),
+            f"{groups}: {about.get('pictures', '-')}", about.get("box", "-"), str(config["stopping"]["max_units"]),
+            links, "two-way" if config["random_pictures"] else "Student", f"{about.get('weights', '-')} ({hashes})",
+            )  # fmt: skip
+
+
+def _listed(values: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(values))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Writes page and figures; returns the exit status: 0, or 2 after one line on stderr."""
+    parser = argparse.ArgumentParser(description="Write docs/results.md from the result store.")
+    parser.add_argument("--store", type=Path, default=Path("docs/results/results.sqlite"), help="the result store")
+    parser.add_argument("--out", type=Path, default=Path("docs"), help="folder of results.md and results/")
+    options = parser.parse_args(arguments)
+    try:
+        with ResultStore(options.store, create=False) as store:
+            page, drawings = write_page(store)
+        folder = options.out / "results"
+        folder.mkdir(parents=True, exist_ok=True)
+        for drawing in drawings:
+            drawing.save(folder)
+        with atomic_file(options.out / "results.md") as temporary:
+            temporary.write_text(page)
+    except (ValueError, OSError) as error:
+        print(f"results_page: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""The results page shows what its store holds, and the store holds what issue and page claim."""
+
+import dataclasses
+import re
+import shutil
+import sqlite3
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from results import MEASUREMENTS
+from results_masking import GAIN, HIGH, LOW, MASK_PROB, OBJECT, SCALE_AWARE, SNR, ScaleAware, minus_end
+from results_page import SECTIONS, main, write_page
+from results_page_mask_prob import Optimum, optimum
+from results_page_sharing import saving
+from results_page_snr import PSNR, SSIM, verdict
+from results_parts import CHANNELS, read
+
+from lvm_mtc import System, SystemConfig
+from lvm_mtc.evaluation.paired_sweep import PREFIX, differences_name, find_sweep
+from lvm_mtc.evaluation.points import Point
+from lvm_mtc.evaluation.store import ResultStore
+from lvm_mtc.system import OperatingPoint
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+STORE = DOCS / "results" / "results.sqlite"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A copy: reading a store must leave the shipped file alone, whatever SQLite does beside it."""
+    path = tmp_path_factory.mktemp("store") / "results.sqlite"
+    shutil.copy(STORE, path)
+    with ResultStore(path, create=False) as opened:
+        yield opened
+
+
+def changed(store, tmp_path, statement):
+    """Another copy, with one thing changed."""
+    path = tmp_path / "changed.sqlite"
+    shutil.copy(store.path, path)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute(statement).rowcount > 0
+    connection.close()
+    return path
+
+
+def point(mean, half_width=None, metric=PSNR, **metrics):
+    return Point(config_hash="", coordinates={}, metrics={metric: (mean, half_width, 9)} | metrics, seed=0,
+                 snr_convention="rx_per_antenna", snr_db=10.0)  # fmt: skip
+
+
+def test_page_and_store_agree(store, tmp_path):
+    assert main(["--store", str(store.path), "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "results.md").read_text() == (DOCS / "results.md").read_text(), "run experiments/results_page.py"
+    made = sorted(path.name for path in (tmp_path / "results").iterdir())
+    kept = sorted(path.name for path in STORE.parent.iterdir() if path.name != STORE.name)
+    assert made == kept and {Path(name).suffix for name in made} == {".png", ".csv"}
+    for name in made:
+        written, shipped = ((folder / name).read_bytes() for folder in (tmp_path / "results", STORE.parent))
+        # Letters and lines depend on the versions of what draws them; the data do not.
+        assert written == shipped if name.endswith(".csv") else written[:4] == shipped[:4] == b"\x89PNG"
+        assert f"results/{name}" in (DOCS / "results.md").read_text()
+
+
+def test_every_interval_on_the_page_is_a_rows(store):
+    known = {f"{round(value.mean, digits) + 0.0:.{digits}f} ± {value.half_width:.{digits}f}"
+             for row in store.read() for value in row.metrics.values() if value.half_width is not None
+             for digits in (2, 3)}  # fmt: skip
+    shown = re.findall(r"-?\d+\.\d+ ± \d+\.\d+", (DOCS / "results.md").read_text())
+    assert len(shown) > 200 and set(shown) <= known
+
+
+@pytest.mark.parametrize("metric", [PSNR, f"{PREFIX}{PSNR}", "keep_rate_inside", "cbr", f"{PREFIX}psnr_db"])
+def test_a_number_that_drifted_is_seen(store, tmp_path, metric):
+    path = changed(store, tmp_path, f"UPDATE metric SET mean = mean + 0.02 WHERE name = '{metric}'")
+    with ResultStore(path, create=False) as other:
+        assert write_page(other)[0] != (DOCS / "results.md").read_text()
+
+
+def test_object_first_is_better_at_every_snr_on_both_channels(store):
+    gains = read(store, differences_name(SNR), scheme=GAIN)
+    snrs = {channel: [row.snr_db for row in gains if row.coordinates["channel"] == channel] for channel in CHANNELS}
+    assert snrs["awgn"] == snrs["rayleigh"] and len(snrs["awgn"]) >= 6
+    for row in gains:
+        for metric in (PSNR, SSIM):
+            value = row.metrics[PREFIX + metric]
+            assert value.mean - value.half_width > 0, (row.coordinates, metric)
+    assert verdict(gains).count("at every SNR on both channels") == 2
+    worse = dataclasses.replace(gains[0], metrics=gains[0].metrics | {PREFIX + PSNR: (0.1, 0.2, 8)})
+    assert verdict([worse, *gains[1:]]).count("at every SNR on both channels") == 1
+
+
+def test_the_comparisons_are_fair(store):
+    """Equal channel uses, one convention, pictures and channels both a sample, as many as the page says."""
+    for name in (SNR, MASK_PROB):
+        points, sweep = read(store, name), find_sweep(store, name)
+        assert len({row.ledger["channel_uses"] for row in points}) == 1
+        assert {row.snr_convention for row in points} == {"rx_per_antenna"}
+        assert sweep.config["random_pictures"] and sweep.config["pictures"]["1"]["groups"] == 200
+    assert {sweep.config.get("name") for sweep in store.sweeps()} >= set(MEASUREMENTS)
+    assert STORE.stat().st_size < 3e6
+
+
+def test_what_was_not_measured_is_said(store, tmp_path):
+    hashes = [find_sweep(store, name).config_hash for name in (MASK_PROB, SNR)]
+    path = changed(store, tmp_path, f"DELETE FROM metric WHERE config_hash = '{hashes[0]}'")
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"DELETE FROM point WHERE config_hash = '{hashes[0]}'")
+    connection.close()
+    with ResultStore(path, create=False) as other:
+        page, _ = write_page(other)
+    assert page.count("Not measured yet") == write_page(store)[0].count("Not measured yet") + 1
+    assert f"## {list(SECTIONS)[1]}\n\nNot measured yet: the store has no rows of `{MASK_PROB}`.\n" in page
+
+
+def test_without_a_store_or_points_there_is_one_line(tmp_path, capsys):
+    assert main(["--store", str(tmp_path / "none.sqlite"), "--out", str(tmp_path)]) == 2
+    assert "there is no such result store" in capsys.readouterr().err
+    ResultStore(tmp_path / "empty.sqlite").close()
+    assert main(["--store", str(tmp_path / "empty.sqlite"), "--out", str(tmp_path)]) == 2
+    assert "holds no points to show" in capsys.readouterr().err
+
+
+def test_an_optimum_is_interior_where_both_ends_are_told_from_it():
+    points = {0.1: point(20.0), 0.2: point(21.0), 0.5: point(19.0)}
+    sure, unsure = ({0.2: point(1.0, half, f"{PREFIX}{PSNR}")} for half in (0.5, 1.5))
+    assert optimum(points, (sure, sure), PSNR) == Optimum(0.2, True)
+    assert optimum(points, (sure, unsure), PSNR) == Optimum(0.2, None)
+    assert optimum({**points, 0.1: point(22.0)}, (sure, sure), PSNR) == Optimum(0.1, False)
+    assert minus_end(OBJECT, 0.1) == "object first minus itself at P_r 0.1"
+
+
+def test_savings_are_of_channel_uses():
+    nothing, some = point(1.0, cbr=(0.08, None, 1)), point(1.0, cbr=(0.06, None, 1))
+    assert saving(some, nothing) == pytest.approx(0.25)
+
+
+def test_scale_aware_masks_are_those_of_each_pictures_own_probability():
+    config = SystemConfig(variant="linear", image_size=32, patch_size=8, num_symbols=4, power_allocation=False)
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype),
+                          jax.eval_shape(System(config).init, jax.random.key(0)))  # fmt: skip
+    images = np.zeros((3, 1, 32, 32, 3), np.float32)
+    loc = np.float32([[[16, 16, 0, 0]], [[16, 16, 32, 32]], [[16, 16, 16, 32]]])
+
+    def masks(system, mask_prob):
+        def of(mask_prob):
+            point = OperatingPoint(mask_prob=mask_prob)
+            return system.encode(params, images, loc, jax.random.key(1), point).kept.mask
+
+        return jax.jit(of)(np.float32(mask_prob))
+
+    found = masks(ScaleAware(config), 0.3)
+    np.testing.assert_array_equal(found, masks(System(config), [0.2, 0.4, 0.3]))
+    assert (found != masks(System(config), 0.9)).any()
+    assert (0.3 * LOW, 0.3 * HIGH) == pytest.approx((0.2, 0.4)) and SCALE_AWARE != OBJECT
