@@ -10,7 +10,6 @@ so a run that was broken off goes on; ``--only`` measures some of the sweeps.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import functools
 import sys
 import time
@@ -29,17 +28,8 @@ MEASUREMENTS: dict[str, Callable[[Path], tuple[NamedSweep, list[Pair]]]] = {
     **{name: functools.partial(over_uavs, name) for name in KINDS},
 }  # fmt: skip
 """Name of a sweep in the store to what makes it from the folder of pictures."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class OneCore(Resources):
-    """Calls of the items that one P_r has on one channel: those of several do not go together, and calls are padded."""
-
-    num_devices: int | None = 1
-
-    def items_per_call(self) -> int:
-        """Items of a call."""
-        return MASK_PROB_UNITS
+# Points of several P_r don't go together: a call holds those of one, on one channel.
+RESOURCES = Resources(num_devices=1, items_per_device=MASK_PROB_UNITS)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{name}: {done} of {of} points, {time.monotonic() - start:.0f} s", flush=True)
 
             with ResultStore(options.store) as store:
-                run_paired_sweep(spec, pairs, store, resources=OneCore(), progress=tell)
+                run_paired_sweep(spec, pairs, store, resources=RESOURCES, progress=tell)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         print(f"results: {error}", file=sys.stderr)
         return 2

@@ -15,7 +15,6 @@ from lvm_mtc.evaluation.sweep_plan import SweepSpec
 from lvm_mtc.evaluation.sweep_rows import Samples, stopping_half_width
 from lvm_mtc.system import Encoded, EncodedPictures
 
-_ITEMS_AT_ONCE = 32
 _UNITS_AT_ONCE = 16
 
 Coordinates = Mapping[str, Any]
@@ -28,12 +27,17 @@ class Resources:
     Attributes:
         memory_budget: For the draws that are in memory together, bytes; networks and pictures come on top.
         num_devices: Devices over which items are split; None: all that there are.
+        items_per_device: Items of a call on each device, >= 1; calls are padded to it, so fewer suit a sweep whose
+            groups of points are small.
     """
 
     memory_budget: int = 2**30
     num_devices: int | None = None
+    items_per_device: int = 32
 
     def __post_init__(self):
+        if self.items_per_device < 1:
+            raise ValueError(f"Resources.items_per_device must be >= 1, got {self.items_per_device!r}")
         if self.memory_budget < 1:
             raise ValueError(f"Resources.memory_budget must be >= 1 byte, got {self.memory_budget!r}")
         if self.num_devices is not None and not 1 <= self.num_devices <= jax.device_count():
@@ -48,7 +52,7 @@ class Resources:
     def items_per_call(self) -> int:
         """Items of a call, the same for all calls."""
         mesh = self.mesh()
-        return _ITEMS_AT_ONCE * (1 if mesh is None else mesh.size)
+        return self.items_per_device * (1 if mesh is None else mesh.size)
 
     def units_per_draw(self, shape: DrawShape) -> int:
         """Channel realisations that are drawn together.

@@ -219,6 +219,7 @@ def test_wrong_sweeps_name_the_field(spec, small_scheme):
         with pytest.raises(ValueError, match=message):
             dataclasses.replace(spec, **{field: value})
     for options, message in (({"memory_budget": 0}, "memory_budget must be >= 1 byte, got 0"),
+                             ({"items_per_device": 0}, "items_per_device must be >= 1, got 0"),
                              ({"num_devices": 9}, "num_devices must lie in 1 ... 8, .* got 9"),
                              ({"num_devices": 0}, "num_devices must lie in 1 ... 8, .* got 0")):
         with pytest.raises(ValueError, match=message):
