@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from results_page_cifar10 import accuracy_section, csi_section, quality_section
 from results_page_mask_prob import mask_prob_section
 from results_page_sharing import sharing_section
 from results_page_snr import snr_section
@@ -25,19 +26,25 @@ from lvm_mtc.evaluation.store import ResultStore
 from lvm_mtc.evaluation.store_figures_select import Missing
 
 SECTIONS: dict[str, Callable[[ResultStore], Section]] = {
+    "(a) Codecs on CIFAR-10": quality_section,
     "(b) Object first against uniform masking": snr_section,
     "(c) P_r": mask_prob_section,
     "(d) Token sharing": sharing_section,
+    "(e) Classification": accuracy_section,
+    "(f) CSI error": csi_section,
 }
 """Heading to what writes the section below it; it raises ``Missing`` where the store lacks its rows."""
 
 _TOP = """# Results
 
 Everything on this page, but for its words, is written from one result store,
-[`results/results.sqlite`](results/results.sqlite), by the second of these commands; the first one measures what the
+[`results/results.sqlite`](results/results.sqlite), by the last of these commands; the others train and measure what the
 store lacks. A test writes the page again and compares.
 
     python experiments/results.py --data ../shared/data --store docs/results/results.sqlite
+    python experiments/pack_cifar10.py --data ../shared/data --out build/cifar10.npz
+    python experiments/train_cifar10.py --data build/cifar10.npz --runs runs
+    python experiments/results_cifar10.py --data build/cifar10.npz --runs runs --weights ../shared/data/weights
     python experiments/results_page.py --store docs/results/results.sqlite --out docs
 
 `lvm-mtc results` reads the store too. All intervals are at {level} %, "±" is half of one. "Two-way" intervals are a

@@ -36,9 +36,11 @@ def sharing_section(store: ResultStore) -> Section:
     about = f"Rayleigh at {points[0].snr_db:g} dB, {points[0].ledger['num_groups']} groups of each kind"
     text = f"""The paper's Fig. 11, with its price beside it: what the K UAVs have in common is sent once. Comparator
 and alignment are the paper's, intensity and index; [token sharing](token_sharing.md) measures others and says which
-merges are wrong. {about}, the same for every K, of which the first K pictures are taken. The saving is that of the
-channel uses against epsilon = 0, which shares nothing, without and with the side information booked at a bit a channel
-use; the price is the mean PSNR of whole pictures, paired.
+merges are wrong. {about}, the same for
+every K, of which the first K pictures are taken. The saving is that of the channel uses against epsilon = 0, which
+shares nothing, without and with the side information booked at a bit a channel use; the price is the mean PSNR of whole
+pictures, paired. "For some UAVs" lets each token be shared by the largest set of two or more UAVs that agree, instead
+of by all or none, at ceil(log2(2^K - K - 1)) bits a public token; "public tokens" counts those that some UAVs share.
 
 {_table(found)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -9,14 +10,17 @@ import numpy as np
 from results_masking import LINKS, WEIGHTS_NAME, pairs_by
 from token_sharing_pictures import read_groups
 
+from lvm_mtc import System
 from lvm_mtc.data.boxes import center_prior
 from lvm_mtc.evaluation.paired_sweep import NamedSweep, Pair
 from lvm_mtc.evaluation.schemes import DEMO_WEIGHTS, SCHEMES, load_system, make_schemes
 from lvm_mtc.evaluation.stopping import StoppingRule
 from lvm_mtc.evaluation.sweep_plan import Pictures
 
-KINDS = {"sharing, frames of one survey": "frames of one survey",
-         "sharing, views of one photograph": "views of one photograph"}  # fmt: skip
+GROUPED = ", for some UAVs"
+"""Behind the kind where a token may be shared by some of the UAVs only (``SystemConfig.groups``)."""
+KINDS = {f"sharing, {kind}": kind for kind in (
+    "frames of one survey", "views of one photograph", f"frames of one survey{GROUPED}")}  # fmt: skip
 """Name of the sweep in the store to the kind of groups."""
 
 SHARING = SCHEMES["sharing"]
@@ -33,13 +37,16 @@ def over_uavs(name: str, data: Path) -> tuple[NamedSweep, list[Pair]]:
     """
     system, params = load_system(DEMO_WEIGHTS)
     size = system.config.image_size
-    groups = _read_groups(data, size)[KINDS[name]]
+    kind = KINDS[name].removesuffix(GROUPED)
+    groups = _read_groups(data, size)[kind]
+    if kind != KINDS[name]:
+        system = System(dataclasses.replace(system.config, groups=True), system.execution)
     loc = np.broadcast_to(center_prior(size, size), (*groups.shape[:2], 4)).astype(np.float32)
     spec = NamedSweep(
         name=name, schemes=tuple(make_schemes(("sharing",), system, params)), links=LINKS[1:],
         pictures={k: Pictures(groups[:, :k], loc[:, :k]) for k in NUM_UAVS}, snr_db=(SNR_DB,), epsilon=EPSILONS,
         # Frames of one survey are in several groups, so that groups are no sample: intervals speak of the channel.
-        random_pictures=KINDS[name] != "frames of one survey", metrics=("psnr_db", "ssim"), pictures_per_step=40,
+        random_pictures=kind != "frames of one survey", metrics=("psnr_db", "ssim"), pictures_per_step=40,
         stopping=StoppingRule(target_half_width=None, max_units=UNITS),
         about={"weights": WEIGHTS_NAME, "pictures": KINDS[name], "box": "centre prior"},
     )  # fmt: skip
