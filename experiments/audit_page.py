@@ -30,12 +30,14 @@ PUBLISHED: Curves = {
     }
 }
 PUBLISHED_SOURCE = (
-    "Until there are curves of our own, they are WITT's and Deep JSCC's over AWGN at CBR 1/3 on CIFAR-10, as WITT's "
+    "The curves are WITT's and Deep JSCC's over AWGN at CBR 1/3 on CIFAR-10, as WITT's "
     "authors published them (read off plots, ±0.1 dB). WITT's Rayleigh curve is left out: its channel is a real "
     "magnitude that nothing equalises."
 )
 TRUE_CONVENTIONS = ("esno", "rx_per_antenna")  # the same for one antenna
 SWEEP = "CIFAR-10, CBR 1/3"
+SHIFTED = ("token codec", "DeepJSCC", "WITT")
+"""The schemes of the sweep that the page shows."""
 
 
 def shift_db(curve: Curve, offset_db: float, snr_db: float) -> float | None:
@@ -147,6 +149,20 @@ def _channel(kind: str) -> str:
     return " ".join(("AWGN" if first == "awgn" else first.capitalize(), *(word.upper() for word in rest)))
 
 
+def page_tables(store: Path) -> dict[str, str]:
+    """The page's tables, with the curves of ``SWEEP`` in a results store.
+
+    Args:
+        store: The store.
+
+    Raises:
+        StoreError: as :func:`curves_of_store`.
+    """
+    curves = curves_of_store(store)
+    shown = {channel: {name: of[name] for name in SHIFTED if name in of} for channel, of in curves.items()}
+    return tables(shown, f"The curves are table (a) of [results](results.md), `{SWEEP}`, SNR per receive antenna.")
+
+
 def _signed(value: float) -> str:
     return "0" if value == 0 else f"{value:+.2f}"
 
@@ -159,18 +175,16 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--store", type=Path, help="results store with the curves that are to be shifted")
+    parser.add_argument("--store", type=Path, default=Path("docs/results/results.sqlite"),
+                        help="results store with the curves that are to be shifted")
     parser.add_argument("--page", type=Path, default=Path("docs/audit.md"), help="the page")
     options = parser.parse_args()
     if not options.page.is_file():
         parser.error(f"--page {options.page}: there is no such page")
-    found = tables()
-    if options.store is not None:
-        try:
-            source = f"The curves are those of the sweep '{SWEEP}' in `{options.store}`."
-            found = tables(curves_of_store(options.store), source)
-        except StoreError as error:
-            parser.error(f"--store: {error}")
+    try:
+        found = page_tables(options.store)
+    except StoreError as error:
+        parser.error(f"--store: {error}")
     with atomic_file(options.page) as temporary:
         temporary.write_text(fill_page(options.page.read_text(), found))
 

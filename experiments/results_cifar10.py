@@ -115,7 +115,7 @@ def over_rate(rate: Rate, runs: Path, data: Path) -> tuple[NamedSweep, list[Pair
 
 def after_more_pictures(runs: Path, data: Path) -> tuple[NamedSweep, list[Pair]]:
     """What ten times the training gives at CBR 1/3."""
-    return _compared(LONG_NAME, _schemes(runs, {TOKEN: "token_64_long", DEEPJSCC: "deepjscc_16_long"}), data)
+    return _compared(LONG_NAME, _schemes(runs, {DEEPJSCC: "deepjscc_16_long", TOKEN: "token_64_long"}), data)
 
 
 def over_magnitude(runs: Path, data: Path) -> tuple[NamedSweep, list[Pair]]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from results import MEASUREMENTS
 from results_masking import GAIN, HIGH, LOW, MASK_PROB, OBJECT, SCALE_AWARE, SNR, ScaleAware, minus_end
-from results_page import SECTIONS, main, write_page
+from results_page import main, write_page
 from results_page_mask_prob import Optimum, optimum
 from results_page_sharing import saving
 from results_page_snr import PSNR, SSIM, verdict
@@ -112,7 +112,7 @@ def test_what_was_not_measured_is_said(store, tmp_path):
     with ResultStore(path, create=False) as other:
         page, _ = write_page(other)
     assert page.count("Not measured yet") == write_page(store)[0].count("Not measured yet") + 1
-    assert f"## {list(SECTIONS)[1]}\n\nNot measured yet: the store has no rows of `{MASK_PROB}`.\n" in page
+    assert f"## (c) P_r\n\nNot measured yet: the store has no rows of `{MASK_PROB}`.\n" in page
 
 
 def test_without_a_store_or_points_there_is_one_line(tmp_path, capsys):
