@@ -73,7 +73,7 @@ def quality_section(store: ResultStore) -> Section:
         points, gains = read(store, name), read(store, differences_name(name))
         drawing = _quality_drawing(cbr, points)
         drawings.append(drawing)
-        parts.append(f"### CBR {cbr}\n\n{_levels(points)}\n\n{_verdict(gains)}\n\n{drawing.link}")
+        parts.append(f"### CBR {cbr}\n\n{_levels(points)}{_untrained(points)}\n\n{_verdict(gains)}\n\n{drawing.link}")
         if cbr == "1/3":
             parts += [_published(store, points), _magnitude(store)]
     return Section("\n\n".join(parts), tuple(drawings))
@@ -107,9 +107,12 @@ def _trainings(store: ResultStore) -> str:
                      f"{last.metrics['pictures_per_second'].mean:.0f}"))  # fmt: skip
     head = ("run", "parameters", "pictures seen", "learning rate", "PSNR at the end of the training, dB",
             "pictures/s at the end")  # fmt: skip
-    return ("Trainings, by the name of their run in `experiments/train_cifar10.py`; PSNR over AWGN / Rayleigh of the "
-            "pictures that were being trained on, mean over the SNRs drawn. Other work ran on the same two cores, so "
-            "the speeds are no benchmark.\n\n" + table(head, rows))
+    devices = ", ".join(dict.fromkeys(point.device for point in points))
+    return f"""Trainings, by the name of their run in `experiments/train_cifar10.py`; PSNR over AWGN / Rayleigh of the
+pictures that were being trained on, mean over the SNRs drawn. Device: {devices}. Other work ran on the same two cores,
+so the speeds are no benchmark.
+
+{table(head, rows)}"""
 
 
 def _levels(points: Sequence[Point]) -> str:
@@ -123,6 +126,11 @@ def _levels(points: Sequence[Point]) -> str:
     ]  # fmt: skip
     snrs = sorted({point.snr_db for point in points})
     return table(("channel", "codec", "", *(f"{snr:g} dB" for snr in snrs)), rows)
+
+
+def _untrained(points: Sequence[Point]) -> str:
+    found = {point.coordinates["scheme"] for point in points}
+    return "".join(f"\n\n{name} was not trained at this ratio." for name in (TOKEN, DEEPJSCC, WITT) if name not in found)
 
 
 def _verdict(gains: Sequence[Point]) -> str:
