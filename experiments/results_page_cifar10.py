@@ -129,8 +129,8 @@ def _levels(points: Sequence[Point]) -> str:
 
 
 def _untrained(points: Sequence[Point]) -> str:
-    found = {point.coordinates["scheme"] for point in points}
-    return "".join(f"\n\n{name} was not trained at this ratio." for name in (TOKEN, DEEPJSCC, WITT) if name not in found)
+    missing = {TOKEN, DEEPJSCC, WITT} - {point.coordinates["scheme"] for point in points}
+    return "".join(f"\n\n{name} was not trained at this ratio." for name in sorted(missing))
 
 
 def _verdict(gains: Sequence[Point]) -> str:
