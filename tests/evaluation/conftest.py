@@ -2,6 +2,7 @@ import jax
 import numpy as np
 import pytest
 
+from lvm_mtc.evaluation import programs
 from lvm_mtc.evaluation.grid import Scheme, run_grid
 from lvm_mtc.models.pca import PatchPca, init_from_pca
 from lvm_mtc.system import LinkConfig, System, SystemConfig
@@ -52,3 +53,18 @@ def small_results(fast_compile, small_scheme, small_pictures):
     links = [LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh")]
     return [run_grid(scheme, images, loc, jax.random.key(1), link, snr_db=SNR_DB, csi_error_var=CSI_ERROR,
                      num_realisations=3) for scheme in (small_scheme, uniform) for link in links]
+
+
+@pytest.fixture(scope="module")
+def traced():
+    """How often each program was traced since the last call; none of those that other tests traced counts as known."""
+
+    def count():
+        traces = {name: programs.TRACES[name] - before.get(name, 0) for name in ("encode", "draw", "send")}
+        before.update(programs.TRACES)
+        return traces
+
+    for program in (programs.encode, programs.draw, programs.send):
+        program.clear_cache()
+    before = dict(programs.TRACES)
+    return count

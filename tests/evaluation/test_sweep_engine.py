@@ -33,14 +33,12 @@ def spec(fast_compile, small_scheme, small_pictures):
 
 
 @pytest.fixture(scope="module")
-def stored(spec, tmp_path_factory):
-    path = tmp_path_factory.mktemp("sweep") / "sweep.sqlite"
-    before, seen = dict(programs.TRACES), []
+def stored(spec, traced, tmp_path_factory):
+    path, seen = tmp_path_factory.mktemp("sweep") / "sweep.sqlite", []
     with ResultStore(path) as store:
         key = run_sweep(spec, store, progress=seen.append)
         points = store.read(key)
-    traces = {name: programs.TRACES[name] - before.get(name, 0) for name in ("encode", "draw", "send")}
-    return path, points, traces, seen
+    return path, points, traced(), seen
 
 
 def rows(path):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from lvm_mtc.cli.sweep_config import SweepConfig, make_spec
 from lvm_mtc.config import to_dict
-from lvm_mtc.evaluation import metrics, programs
+from lvm_mtc.evaluation import metrics
 from lvm_mtc.evaluation.grid import Scheme, run_grid
 from lvm_mtc.evaluation.schemes import load_system, make_picture_scheme, make_schemes
 from lvm_mtc.evaluation.stopping import StoppingRule
@@ -55,11 +55,11 @@ def spec(fast_compile, small_scheme, codec_scheme, small_pictures):
 
 
 @pytest.fixture(scope="module")
-def stored(spec, tmp_path_factory):
-    path, before = tmp_path_factory.mktemp("sweep") / "sweep.sqlite", dict(programs.TRACES)
+def stored(spec, traced, tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweep") / "sweep.sqlite"
     with ResultStore(path) as store:
         points = store.read(run_sweep(spec, store))
-    return path, points, {name: count - before.get(name, 0) for name, count in programs.TRACES.items()}
+    return path, points, traced()
 
 
 def at(points, **coordinates):
