@@ -2,7 +2,7 @@ r"""Packs CIFAR-10 for the comparison of codecs: training pictures without the h
 
 The last 500 of the 3,000 lossless pictures are held out. Every one of them is among the 50,000 JPEG copies once more:
 its nearest neighbour in MSE, which is left out of the training pictures. Those are the other copies once and the other
-2,500 lossless pictures so often that about half of the pictures drawn are lossless. Two minutes on one core.
+2,500 lossless pictures so often that about half of the pictures drawn are lossless. Fifteen seconds on one core.
 
     python experiments/pack_cifar10.py --data ../shared/data --out build/cifar10.npz
 """
