@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 HELD_OUT = 500
 LOSSLESS_COPIES = 20
 LARGEST_TWIN_MSE = 400.0
-"""Grey levels of 255, squared (22 dB): JPEG copies of this quality lie at 10 to 150."""
+"""Grey levels of 255, squared (22 dB). The copies of the real hold-out lie at 14 to 270."""
 
 
 def split(lossless: np.ndarray, copies: np.ndarray, num_held_out: int = HELD_OUT) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         twins, mse = split(lossless.pictures, copies.pictures)
         training = [np.delete(copies.pictures, twins, axis=0)]
         training += [lossless.pictures[:-HELD_OUT]] * LOSSLESS_COPIES
-        write(options.out, pictures=np.concatenate(training), twins=twins,
+        write(options.out, pictures=np.concatenate(training), twins=twins, twin_mse=mse[:, 0],
               holdout_pictures=lossless.pictures[-HELD_OUT:], holdout_labels=lossless.labels[-HELD_OUT:],
               test_pictures=test.pictures, test_labels=test.labels)
     except (ValueError, OSError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import results_cifar10_training as training
+from audit_page import PUBLISHED as PUBLISHED_CURVES
 from results_cifar10 import (
     ACCURACY,
     DEEPJSCC,
@@ -46,8 +47,8 @@ from lvm_mtc.evaluation.store_figures_select import Missing
 
 COLOURS = {TOKEN: "C0", UNSPREAD: "C9", DEEPJSCC: "C1", WITT: "C2", PCA: "C7", PCA_SPREAD: "C8", SEPARATION: "C3"}
 PUBLISHED = {
-    "WITT": {1.0: 29.55, 4.0: 32.6, 7.0: 35.35, 10.0: 37.75, 13.0: 39.7},
-    "DeepJSCC, retrained by WITT's authors": {1.0: 29.1, 4.0: 31.3, 7.0: 34.15, 10.0: 36.45, 13.0: 38.75},
+    label: dict(zip(*PUBLISHED_CURVES["awgn"][name], strict=True))
+    for label, name in (("WITT", "WITT"), ("DeepJSCC, retrained by WITT's authors", "Deep JSCC"))
 }
 """AWGN, CBR 1/3, dB: read off the plots of Yang et al., WITT (2023), to about 0.1 dB; the original test set."""
 
