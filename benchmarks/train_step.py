@@ -3,7 +3,8 @@
 Operating point (b): the paper's plain form for one UAV a picture, 224 pixels, patches of 16, a quarter of them kept, 64
 symbols a token, AWGN, image and token MSE, clipped gradients, AdamW. The other side is transformers' ViTMAE with the
 same channel between encoder and decoder, written in PyTorch. Both take one step in turn. Ours has more to do: its
-positions learn, and it has the encoder of shared tokens, which one UAV does not use. Writes JSON:
+positions learn, and it has the encoder of shared tokens, which one UAV does not use. Both get their memory in huge
+pages, as every command of the library does (``GLIBC_TUNABLES=glibc.malloc.hugetlb=0``: neither does). Writes JSON:
 
     make .venv-torch/.installed
     .venv-torch/bin/python benchmarks/train_step.py [--variants small base] [--batches 1 4 8]
@@ -25,6 +26,7 @@ import numpy as np
 import torch
 import transformers
 
+from lvm_mtc.cli.huge_pages import VARIABLE, restart_with_huge_pages
 from lvm_mtc.models.variants import VARIANTS
 from lvm_mtc.system import LinkConfig, System, SystemConfig
 from lvm_mtc.training import OptimizerConfig, init_state, make_optimizer, make_train_step
@@ -156,6 +158,7 @@ def measure(options: argparse.Namespace) -> dict:
         "repeats": options.repeats,
         "num_cpus": len(os.sched_getaffinity(0)),
         "load_average_1_min": os.getloadavg()[0],
+        "glibc_tunables": os.environ.get(VARIABLE, ""),
         "versions": {
             "python": platform.python_version(),
             "jax": jax.__version__,
@@ -190,4 +193,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages()
     sys.exit(main())

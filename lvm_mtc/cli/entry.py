@@ -7,11 +7,18 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from lvm_mtc.cli.huge_pages import restart_with_huge_pages
 from lvm_mtc.cli.parser import UsageError, build_parser
 
 WRONG_INPUT = 2
 INTERRUPTED = 130
 _LONGEST_MESSAGE = 700
+
+
+def run_process() -> int:
+    """What the command ``lvm-mtc`` runs: :func:`main`, in a process with huge pages."""
+    restart_with_huge_pages()
+    return main()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
