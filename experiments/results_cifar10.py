@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from results_masking import pairs_by
-from train_cifar10 import weights_of
+from training_runs import weights_of
 
 from lvm_mtc import LinkConfig
 from lvm_mtc.evaluation.grid import Scheme

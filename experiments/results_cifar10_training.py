@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from train_cifar10 import RUNS, weights_of
+from train_cifar10 import RUNS
+from training_runs import weights_of
 
 from lvm_mtc.evaluation.points import Measured, Point
 from lvm_mtc.evaluation.store import ResultStore

@@ -11,35 +11,14 @@ its complex symbols a token; a run that is killed goes on from its last checkpoi
 
 from __future__ import annotations
 
-import argparse
-import json
-import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from lvm_mtc.cli.train import read_config
-from lvm_mtc.config import from_dict
-from lvm_mtc.training.recipe import Recipe, export_linear_codec
+from training_runs import Run, train_runs
 
-CONFIGS = Path(__file__).resolve().parent / "configs"
 STEPS, FEWER_STEPS, TUNING_STEPS, MANY_STEPS = 1600, 800, 300, 16_000
 PICTURES = 32
-
-
-class Run(NamedTuple):
-    """One training.
-
-    Attributes:
-        config: Name of the file in ``configs``.
-        changes: Of its fields, dotted name to value.
-        start: Run whose weights it begins with.
-    """
-
-    config: str
-    changes: Mapping[str, Any]
-    start: str | None = None
 
 
 def _scenarios(**link: Any) -> list[dict[str, Any]]:
@@ -79,58 +58,16 @@ RUNS = {
     # What ten times the pictures give.
     "deepjscc_16_long": Run(DEEPJSCC, {"end_to_end.total_steps": MANY_STEPS}),
     "token_64_long": Run(TOKEN, {"end_to_end.total_steps": MANY_STEPS}),
+    # Principal components of the same pictures.
+    **{f"pca_{size}": Run(TOKEN, {"system.num_symbols": size, "spread": 1}, trained=False) for size in (64, 32, 16)},
+    "pca_64_spread": Run(TOKEN, {}, trained=False),
 }
 """Name of the run folder to what is trained there."""
-LINEAR = {f"pca_{size}": (size, 1) for size in (64, 32, 16)} | {"pca_64_spread": (64, 4)}
-"""The linear patch-wise codec, which has no training but principal components of the same pictures: its symbols a
-token, and over how many each component is spread."""
-
-
-def weights_of(runs: Path, name: str) -> Path:
-    """File of a run's weights."""
-    return runs / name / ("weights.npz" if name in LINEAR else "system/weights.npz")
-
-
-def command(name: str, data: Path, runs: Path) -> list[str]:
-    """What trains a run.
-
-    Args:
-        name: In ``RUNS``.
-        data: File of ``pack_cifar10.py``.
-        runs: Folder of the run folders.
-    """
-    run = RUNS[name]
-    program = [sys.executable, "-c", "import sys; from lvm_mtc.cli import main; sys.exit(main())", "train"]
-    program += ["--config", str(CONFIGS / f"{run.config}.py"), "--stage", "all", "--data", str(data)]
-    program += ["--run-dir", str(runs / name)]
-    program += ["--start", str(weights_of(runs, run.start))] if run.start else []
-    for field, value in run.changes.items():
-        program += ["--set", f"{field}={json.dumps(value)}"]
-    return program
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Trains; returns 0, or the exit status of the first run that fails."""
-    parser = argparse.ArgumentParser(description="Train the codecs of the comparison on CIFAR-10.")
-    parser.add_argument("--data", type=Path, default=Path("build/cifar10.npz"), help="file of pack_cifar10.py")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the run folders")
-    known = [*RUNS, *LINEAR]
-    parser.add_argument("--only", nargs="+", choices=known, default=known, metavar="NAME",
-                        help=f"of {', '.join(known)} (default: all)")  # fmt: skip
-    options = parser.parse_args(arguments)
-    for name in options.only:
-        if weights_of(options.runs, name).exists():
-            continue
-        print(name, flush=True)
-        if name in LINEAR:
-            num_symbols, spread = LINEAR[name]
-            config = read_config(CONFIGS / f"{TOKEN}.py", [("system.num_symbols", num_symbols), ("spread", spread)])
-            export_linear_codec(from_dict(Recipe, config), options.data, weights_of(options.runs, name))
-            continue
-        status = subprocess.run(command(name, options.data, options.runs), check=False).returncode
-        if status:
-            return status
-    return 0
+    return train_runs(RUNS, Path("build/cifar10.npz"), "Train the codecs of the comparison on CIFAR-10.", arguments)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,31 @@
+r"""Trains every codec of the comparison on photographs of 128 pixels, one after another, in reduced form.
+
+    python experiments/pack_pictures.py --data ../shared/data --out build/pictures_160.npz
+    python experiments/train_photographs.py --data build/pictures_160.npz --runs runs [--only photographs_witt ...]
+
+All see the same 4,800 crops in the same order, half of them over AWGN and half over 4x4 Rayleigh, SNR uniform between 0
+and 14 dB, at CBR 1/6. WITT at its authors' size decides the length: docs/results.md has what each took. With a GPU give
+all of them more, ``lvm-mtc train --config experiments/configs/photographs_witt.py --set end_to_end.total_steps=N``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from training_runs import Run, train_runs
+
+RUNS = {
+    "photographs_pca": Run("photographs_token", {"spread": 1}, trained=False),
+    **{f"photographs_{codec}": Run(f"photographs_{codec}", {}) for codec in ("token", "deepjscc", "witt")},
+}
+"""Name of the run folder to what is trained there."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Trains; returns 0, or the exit status of the first run that fails."""
+    return train_runs(RUNS, Path("build/pictures_160.npz"), "Train the codecs on photographs.", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
