@@ -45,10 +45,8 @@ from lvm_mtc.phy.mimo import (
     EQUALIZERS,
     LMMSE_VARIANTS,
     lmmse_equalizer,
-    lmmse_matrix,
     mf_equalizer,
     no_equalizer,
-    post_detection_mse,
     zf_equalizer,
 )
 from lvm_mtc.phy.modulation import BITS_PER_SYMBOL, DEMAPPERS, qam_llr, qam_map, qam_points
@@ -74,6 +72,7 @@ from lvm_mtc.phy.paths import (
     rician_path,
 )
 from lvm_mtc.phy.precoding import POWER_CONSTRAINTS, PRECODINGS, multicast_beam, precoder
+from lvm_mtc.phy.receiver_matrix import lmmse_matrix, post_detection_mse
 from lvm_mtc.phy.resource_grid import ResourceGrid
 from lvm_mtc.phy.sweep import sweep_lmmse
 from lvm_mtc.phy.symbols import (

@@ -61,6 +61,11 @@ def require_count(name: str, value: int, low: int = 1) -> None:
         raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
 
 
+def lift(array: jax.Array, lead: tuple[int, ...], tail: int) -> jax.Array:
+    """Gives an array size-1 axes in front, so that it has ``tail`` axes behind the rank of ``lead``."""
+    return array.reshape((1,) * (len(lead) + tail - array.ndim) + array.shape)
+
+
 def align(name: str, value: ArrayLike, batch_shape: tuple[int, ...], extra: int, dtype: jnp.dtype) -> jax.Array:
     """Shape a number per example so that it multiplies an array with ``extra`` more axes.
 
