@@ -18,8 +18,21 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from results_codecs import (
+    CONVENTION,
+    DEEPJSCC,
+    LINKS,
+    PCA,
+    SNR_DB,
+    TOKEN,
+    WITT,
+    against_others,
+    codec_sweep,
+    trained_schemes,
+)
 from results_masking import pairs_by
-from training_runs import weights_of
+from results_training import store_trainings
+from train_cifar10 import RUNS
 
 from lvm_mtc import LinkConfig
 from lvm_mtc.evaluation.grid import Scheme
@@ -27,8 +40,6 @@ from lvm_mtc.evaluation.intervals import student_interval
 from lvm_mtc.evaluation.judges import Judge, accuracy_judge
 from lvm_mtc.evaluation.paired_sweep import NamedSweep, Pair, run_paired_sweep
 from lvm_mtc.evaluation.points import Measured, Point
-from lvm_mtc.evaluation.schemes import load_system
-from lvm_mtc.evaluation.stopping import StoppingRule
 from lvm_mtc.evaluation.store import ResultStore
 from lvm_mtc.evaluation.sweep import Resources
 from lvm_mtc.evaluation.sweep_plan import Pictures
@@ -36,14 +47,10 @@ from lvm_mtc.evaluation.sweep_rows import versions
 from lvm_mtc.interop.cifar_weights import load_cifar_resnet
 from lvm_mtc.models.cifar_resnet import CifarResNet
 
-TOKEN, DEEPJSCC, WITT, PCA = "token codec", "DeepJSCC", "WITT", "linear PCA"
 UNSPREAD, PCA_SPREAD = "token codec, not spread", "linear PCA, spread"
 TRAININGS = "trainings"
 SEPARATION, CLEAN = "WebP, LDPC and QAM", "not sent"
 LONG = ", ten times the pictures"
-CONVENTION = "rx_per_antenna"
-LINKS = tuple(LinkConfig(fading=fading, convention=CONVENTION) for fading in ("awgn", "rayleigh"))
-SNR_DB = (1.0, 4.0, 7.0, 10.0, 13.0)
 CSI_ERROR_VAR = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3)
 CSI_SNR_DB = (4.0, 10.0, 16.0)
 UNITS, TEST_PICTURES, RESNETS = 4, 500, (20, 56)
@@ -67,6 +74,7 @@ def quality_name(cbr: str) -> str:
     return f"CIFAR-10, CBR {cbr}"
 
 
+TRAININGS_NAME = "CIFAR-10, training"
 LONG_NAME, MAGNITUDE, ACCURACY = f"CIFAR-10, CBR 1/3{LONG}", "CIFAR-10, witt_rayleigh", "CIFAR-10, accuracy"
 
 
@@ -92,12 +100,6 @@ def load_pictures(data: Path, split: str, count: int | None = None) -> Pictures:
     return Pictures(np.float32(pictures)[:, None] / 255, loc, labels=np.int32(labels)[:, None])
 
 
-def make_scheme(runs: Path, name: str, run: str) -> Scheme:
-    """A trained codec as a scheme that nothing is swept of."""
-    system, params = load_system(weights_of(runs, run))
-    return Scheme(name=name, system=system, params=params, swept=())
-
-
 def over_rate(rate: Rate, runs: Path, data: Path) -> tuple[NamedSweep, list[Pair]]:
     """All codecs of a bandwidth ratio on the lossless hold-out, over SNR, AWGN and 4x4 Rayleigh (table a).
 
@@ -110,20 +112,20 @@ def over_rate(rate: Rate, runs: Path, data: Path) -> tuple[NamedSweep, list[Pair
           WITT: f"witt_{rate.picture}"}  # fmt: skip
     if rate is RATES[0]:
         of |= {UNSPREAD: "token_64_unspread", PCA_SPREAD: "pca_64_spread"}
-    return _compared(quality_name(rate.cbr), _schemes(runs, of), data)
+    return _compared(quality_name(rate.cbr), trained_schemes(runs, of), data)
 
 
 def after_more_pictures(runs: Path, data: Path) -> tuple[NamedSweep, list[Pair]]:
     """What ten times the training gives at CBR 1/3."""
-    return _compared(LONG_NAME, _schemes(runs, {DEEPJSCC: "deepjscc_16_long", TOKEN: "token_64_long"}), data)
+    return _compared(LONG_NAME, trained_schemes(runs, {DEEPJSCC: "deepjscc_16_long", TOKEN: "token_64_long"}), data)
 
 
 def over_magnitude(runs: Path, data: Path) -> tuple[NamedSweep, list[Pair]]:
     """Codecs tuned for the channel of WITT's published Rayleigh curve, at CBR 1/3, on that channel."""
     of = {TOKEN: "token_64_magnitude", DEEPJSCC: "deepjscc_16_magnitude", WITT: "witt_16_magnitude"}
-    spec = _sweep(MAGNITUDE, _schemes(runs, of), load_pictures(data, "holdout"), "lossless hold-out",
+    spec = _sweep(MAGNITUDE, trained_schemes(runs, of), load_pictures(data, "holdout"), "lossless hold-out",
                   links=(LinkConfig.witt_rayleigh(),))  # fmt: skip
-    return spec, _against_others(spec)
+    return spec, against_others(spec)
 
 
 def over_accuracy(runs: Path, data: Path, weights: Path) -> tuple[NamedSweep, list[Pair]]:
@@ -135,9 +137,9 @@ def over_accuracy(runs: Path, data: Path, weights: Path) -> tuple[NamedSweep, li
         weights: Folder of the classifiers' weights.
     """
     of = {TOKEN: "token_64", PCA: "pca_64", DEEPJSCC: "deepjscc_16", WITT: "witt_16"}
-    spec = _sweep(ACCURACY, _schemes(runs, of), load_pictures(data, "test", TEST_PICTURES), "JPEG copies, test",
+    spec = _sweep(ACCURACY, trained_schemes(runs, of), load_pictures(data, "test", TEST_PICTURES), "JPEG copies, test",
                   judges=accuracy_judges(weights), metrics=("psnr_db",))  # fmt: skip
-    return spec, _against_others(spec)
+    return spec, against_others(spec)
 
 
 def over_csi_error(equalizer: str, runs: Path, data: Path) -> tuple[NamedSweep, list[Pair]]:
@@ -148,7 +150,8 @@ def over_csi_error(equalizer: str, runs: Path, data: Path) -> tuple[NamedSweep, 
         runs: Folder of the trained runs.
         data: File of ``pack_cifar10.py``.
     """
-    schemes = _schemes(runs, {"tuned with it": f"token_64_csi_{equalizer}", "perfect CSI": "token_64_csi_perfect"})
+    of = {"tuned with it": f"token_64_csi_{equalizer}", "perfect CSI": "token_64_csi_perfect"}
+    schemes = trained_schemes(runs, of)
     links = (dataclasses.replace(LINKS[1], equalizer=equalizer),)
     spec = _sweep(csi_name(equalizer), schemes, load_pictures(data, "holdout"), "lossless hold-out", links=links,
                   snr_db=CSI_SNR_DB, csi_error_var=CSI_ERROR_VAR)  # fmt: skip
@@ -174,31 +177,14 @@ def _classifier(depth: int):
 _CLASSIFIERS = {depth: _classifier(depth) for depth in RESNETS}
 
 
-def _schemes(runs: Path, of: dict[str, str]) -> list[Scheme]:
-    """Those that are trained; our own must be."""
-    trained = {name: run for name, run in of.items() if name == next(iter(of)) or weights_of(runs, run).exists()}
-    for name in of.keys() - trained.keys():
-        print(f"left out: {weights_of(runs, of[name])} is not trained", flush=True)
-    return [make_scheme(runs, name, run) for name, run in trained.items()]
-
-
 def _compared(name: str, schemes: Sequence[Scheme], data: Path) -> tuple[NamedSweep, list[Pair]]:
     spec = _sweep(name, schemes, load_pictures(data, "holdout"), "lossless hold-out")
-    return spec, _against_others(spec)
-
-
-def _against_others(spec: NamedSweep) -> list[Pair]:
-    others = [scheme.name for scheme in spec.schemes if scheme.name != TOKEN]
-    return [pair for other in others for pair in pairs_by(spec, f"{TOKEN} minus {other}", (TOKEN,), {"scheme": other})]
+    return spec, against_others(spec)
 
 
 def _sweep(name: str, schemes: Sequence[Scheme], pictures: Pictures, called: str, **changes: Any) -> NamedSweep:
-    settings = dict(links=LINKS, snr_db=SNR_DB, metrics=("psnr_db", "ssim", "mse")) | changes
-    return NamedSweep(
-        name=name, schemes=tuple(schemes), pictures={1: pictures}, random_pictures=True, pictures_per_step=50,
-        stopping=StoppingRule(target_half_width=None, max_units=UNITS),
-        about={"weights": "experiments/train_cifar10.py", "pictures": f"CIFAR-10, {called}", "box": "none"}, **settings,
-    )  # fmt: skip
+    about = {"weights": "experiments/train_cifar10.py", "pictures": f"CIFAR-10, {called}", "box": "none"}
+    return codec_sweep(name, schemes, pictures, about, UNITS, **changes)
 
 
 def clean_accuracy(judges: Sequence[Judge], pictures: Pictures) -> dict[str, np.ndarray]:
@@ -256,7 +242,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _measure(name: str, options: argparse.Namespace, store: ResultStore) -> None:
     from results_cifar10_separation import store_separation  # it reads this file
-    from results_cifar10_training import store_trainings
 
     runs, data, weights = options.runs, options.data, options.weights
     sweeps = {quality_name(rate.cbr): functools.partial(over_rate, rate, runs, data) for rate in RATES}
@@ -265,7 +250,7 @@ def _measure(name: str, options: argparse.Namespace, store: ResultStore) -> None
     sweeps[MAGNITUDE] = functools.partial(over_magnitude, runs, data)
     sweeps[ACCURACY] = functools.partial(over_accuracy, runs, data, weights)
     if name == TRAININGS:
-        store_trainings(runs, store)
+        store_trainings(TRAININGS_NAME, RUNS, runs, store)
     elif name == SEPARATION:
         store_separation(data, weights, store)
     else:

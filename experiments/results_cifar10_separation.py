@@ -8,16 +8,15 @@ import jax
 import numpy as np
 from results_cifar10 import (
     ACCURACY,
-    LINKS,
     RATES,
     SEPARATION,
-    SNR_DB,
     TEST_PICTURES,
     UNITS,
     accuracy_judges,
     clean_accuracy,
     load_pictures,
 )
+from results_codecs import LINKS, SNR_DB
 
 from lvm_mtc.evaluation.bootstrap import two_way_interval
 from lvm_mtc.evaluation.modulation_coding import SeparationScheme, fit_pictures

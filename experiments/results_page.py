@@ -15,6 +15,7 @@ from pathlib import Path
 
 from results_page_cifar10 import accuracy_section, csi_section, quality_section
 from results_page_mask_prob import mask_prob_section
+from results_page_photographs import photographs_section
 from results_page_sharing import sharing_section
 from results_page_snr import snr_section
 from results_parts import Drawing, Section, table
@@ -32,6 +33,7 @@ SECTIONS: dict[str, Callable[[ResultStore], Section]] = {
     "(d) Token sharing": sharing_section,
     "(e) Classification": accuracy_section,
     "(f) CSI error": csi_section,
+    "(g) Codecs on photographs": photographs_section,
 }
 """Heading to what writes the section below it; it raises ``Missing`` where the store lacks its rows."""
 
@@ -45,6 +47,9 @@ store lacks. A test writes the page again and compares.
     python experiments/pack_cifar10.py --data ../shared/data --out build/cifar10.npz
     python experiments/train_cifar10.py --data build/cifar10.npz --runs runs
     python experiments/results_cifar10.py --data build/cifar10.npz --runs runs --weights ../shared/data/weights
+    python experiments/pack_pictures.py --data ../shared/data --out build/pictures_160.npz
+    python experiments/train_photographs.py --data build/pictures_160.npz --runs runs
+    python experiments/results_photographs.py --data build/pictures_160.npz --runs runs
     python experiments/results_page.py --store docs/results/results.sqlite --out docs
 
 `lvm-mtc results` reads the store too. All intervals are at {level} %, "±" is half of one. "Two-way" intervals are a

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import results_cifar10_training as training
 from audit_page import PUBLISHED as PUBLISHED_CURVES
 from results_cifar10 import (
     ACCURACY,
@@ -12,24 +11,21 @@ from results_cifar10 import (
     EQUALIZERS,
     LONG_NAME,
     MAGNITUDE,
-    PCA,
-    PCA_SPREAD,
     RATES,
     RESNETS,
-    SEPARATION,
     TOKEN,
-    UNSPREAD,
+    TRAININGS_NAME,
     WITT,
     csi_name,
     quality_name,
 )
+from results_page_codecs import COLOURS, levels_table, quality_drawing, trainings_table, verdict
 from results_parts import (
     CHANNELS,
     Drawing,
     Section,
     curve_of,
     data_rows,
-    digits_of,
     draw,
     excludes_zero,
     read,
@@ -45,13 +41,11 @@ from lvm_mtc.evaluation.points import Point
 from lvm_mtc.evaluation.store import ResultStore
 from lvm_mtc.evaluation.store_figures_select import Missing
 
-COLOURS = {TOKEN: "C0", UNSPREAD: "C9", DEEPJSCC: "C1", WITT: "C2", PCA: "C7", PCA_SPREAD: "C8", SEPARATION: "C3"}
 PUBLISHED = {
     label: dict(zip(*PUBLISHED_CURVES["awgn"][name], strict=True))
     for label, name in (("WITT", "WITT"), ("DeepJSCC, retrained by WITT's authors", "Deep JSCC"))
 }
 """AWGN, CBR 1/3, dB: read off the plots of Yang et al., WITT (2023), to about 0.1 dB; the original test set."""
-
 
 PUBLISHED_MAGNITUDE = {1.0: 27.3, 4.0: 29.55, 7.0: 31.4, 10.0: 32.8, 13.0: 33.75}
 """WITT over its "Rayleigh" channel, CBR 1/3, likewise."""
@@ -69,12 +63,15 @@ def quality_section(store: ResultStore) -> Section:
     found = {rate.cbr: quality_name(rate.cbr) for rate in RATES if find_sweep(store, quality_name(rate.cbr))}
     if not found:
         raise Missing("the store has no rows of the CIFAR-10 sweeps")
-    parts, drawings = [_ABOUT + "\n\n" + _trainings(store)], []
+    trainings = trainings_table(read(store, TRAININGS_NAME), RUNS, "experiments/train_cifar10.py")
+    parts, drawings = [f"{_ABOUT}\n\n{trainings}"], []
     for cbr, name in found.items():
         points, gains = read(store, name), read(store, differences_name(name))
-        drawing = _quality_drawing(cbr, points)
+        drawing = quality_drawing(f"cifar10_cbr_{cbr.replace('/', '_')}", f"CIFAR-10 at CBR {cbr}",
+                                  f"CIFAR-10, lossless hold-out, CBR {cbr}", points)  # fmt: skip
         drawings.append(drawing)
-        parts.append(f"### CBR {cbr}\n\n{_levels(points)}{_untrained(points)}\n\n{_verdict(gains)}\n\n{drawing.link}")
+        tables = f"{levels_table(points)}{_untrained(points)}\n\n{verdict(gains)}"
+        parts.append(f"### CBR {cbr}\n\n{tables}\n\n{drawing.link}")
         if cbr == "1/3":
             parts += [_published(store, points), _magnitude(store)]
     return Section("\n\n".join(parts), tuple(drawings))
@@ -93,83 +90,9 @@ that learns at the full rate, a learned level of each feature's power, and the p
 which was better after as many pictures."""
 
 
-def _trainings(store: ResultStore) -> str:
-    """A row a training: what it cost, and where it ended."""
-    points = read(store, training.NAME)
-    rows = []
-    for run in RUNS:
-        of = series(points, "num_pictures", run=run)
-        if not of:
-            continue
-        last = list(of.values())[-1]
-        rows.append((f"`{run}`", f"{last.ledger['num_parameters']:,}", f"{last.coordinates['num_pictures']:,}",
-                     f"{last.ledger['learning_rate']:g}",
-                     " / ".join(f"{last.metrics[name].mean:.2f}" for name in sorted(last.metrics) if "psnr" in name),
-                     f"{last.metrics['pictures_per_second'].mean:.0f}"))  # fmt: skip
-    head = ("run", "parameters", "pictures seen", "learning rate", "PSNR at the end of the training, dB",
-            "pictures/s at the end")  # fmt: skip
-    devices = ", ".join(dict.fromkeys(point.device for point in points))
-    return f"""Trainings, by the name of their run in `experiments/train_cifar10.py`; PSNR over AWGN / Rayleigh of the
-pictures that were being trained on, mean over the SNRs drawn. Device: {devices}. Other work ran on the same two cores,
-so the speeds are no benchmark.
-
-{table(head, rows)}"""
-
-
-def _levels(points: Sequence[Point]) -> str:
-    schemes = list(dict.fromkeys(point.coordinates["scheme"] for point in points))
-    rows = [
-        (name, scheme, metric_name,
-         *(text_of(point.metrics[metric], digits_of(metric))
-           for point in series(points, "snr_db", scheme=scheme, channel=channel).values()))
-        for channel, name in CHANNELS.items() for metric, metric_name in (("psnr_db", "PSNR, dB"), ("ssim", "SSIM"))
-        for scheme in schemes
-    ]  # fmt: skip
-    snrs = sorted({point.snr_db for point in points})
-    return table(("channel", "codec", "", *(f"{snr:g} dB" for snr in snrs)), rows)
-
-
 def _untrained(points: Sequence[Point]) -> str:
     missing = {TOKEN, DEEPJSCC, WITT} - {point.coordinates["scheme"] for point in points}
     return "".join(f"\n\n{name} was not trained at this ratio." for name in sorted(missing))
-
-
-def _verdict(gains: Sequence[Point]) -> str:
-    """Where our codec is better, worse or neither, by paired intervals of the PSNR."""
-    lines = []
-    for name in dict.fromkeys(point.coordinates["scheme"] for point in gains):
-        for channel, called in (CHANNELS | {"rayleigh_magnitude": "real magnitude"}).items():
-            of = series(gains, "snr_db", scheme=name, channel=channel)
-            if not of:
-                continue
-            texts = [f"{snr:g} dB: {text_of(point.metrics[PREFIX + 'psnr_db'])}" for snr, point in of.items()]
-            lines.append(f"* {name}, {called}: {_summary(list(of.values()))} ({'; '.join(texts)}).")
-    return "Paired differences of PSNR in dB:\n\n" + "\n".join(lines)
-
-
-def _summary(points: Sequence[Point]) -> str:
-    values = [point.metrics[PREFIX + "psnr_db"] for point in points]
-    better, worse = (sum(excludes_zero(v) and sign * v.mean > 0 for v in values) for sign in (1, -1))
-    if better == len(values):
-        return "**better at every SNR**"
-    if worse == len(values):
-        return "**worse at every SNR**"
-    return f"better at {better}, worse at {worse} of {len(values)} SNRs"
-
-
-def _quality_drawing(cbr: str, points: Sequence[Point]) -> Drawing:
-    schemes = list(dict.fromkeys(point.coordinates["scheme"] for point in points))
-    panels = [
-        [Panel(title=called, y_label=label,
-               curves=[curve_of(series(points, "snr_db", scheme=scheme, channel=channel), metric, scheme,
-                                COLOURS[scheme]) for scheme in schemes])
-         for channel, called in CHANNELS.items()]
-        for metric, label in (("psnr_db", "PSNR (dB)"), ("ssim", "SSIM"))
-    ]  # fmt: skip
-    title = f"CIFAR-10, lossless hold-out, CBR {cbr}; bands: 95 %, over pictures and channels"
-    name = f"cifar10_cbr_{cbr.replace('/', '_')}"
-    rows = data_rows(points, ("psnr_db", "ssim"), ("scheme", "channel", "snr_db"))
-    return Drawing(name, f"CIFAR-10 at CBR {cbr}", draw(panels, title), rows)
 
 
 def _published(store: ResultStore, points: Sequence[Point]) -> str:
@@ -219,12 +142,12 @@ def _magnitude(store: ResultStore) -> str:
 
 {table(("PSNR, dB", *(f"{snr:g} dB" for snr in snrs)), rows)}
 
-{_verdict(read(store, differences_name(MAGNITUDE)))}"""
+{verdict(read(store, differences_name(MAGNITUDE)))}"""
 
 
 def _curves(store: ResultStore) -> str:
     """Learning curves as a table: PSNR over AWGN after so many pictures."""
-    points = read(store, training.NAME)
+    points = read(store, TRAININGS_NAME)
     rows = []
     for run in ("token_64", "token_64_long", "deepjscc_16", "deepjscc_16_long", "witt_16"):
         of = list(series(points, "num_pictures", run=run).values())
