@@ -23,7 +23,7 @@ from lvm_mtc.evaluation.sweep_plan import Pictures
 
 NAME = "photographs, CBR 1/6"
 TRAININGS_NAME = "photographs, training"
-SIZE, UNITS, EVERY = 128, 2, 2
+SIZE, UNITS, EVERY = 96, 2, 2
 
 
 def load_pictures(data: Path) -> Pictures:
@@ -49,7 +49,7 @@ def over_snr(runs: Path, data: Path) -> tuple[NamedSweep, list[Pair]]:
     of = {name: f"photographs_{run}" for name, run in
           ((TOKEN, "token"), (PCA, "pca"), (DEEPJSCC, "deepjscc"), (WITT, "witt"))}  # fmt: skip
     about = {"weights": "experiments/train_photographs.py", "box": "none",
-             "pictures": "held-out photographs (ImageNet, AID, VOC val), middle 128 pixels of 160"}  # fmt: skip
+             "pictures": "held-out photographs (ImageNet, AID, VOC val), middle 96 pixels of 160"}  # fmt: skip
     spec = codec_sweep(NAME, trained_schemes(runs, of), load_pictures(data), about, UNITS, pictures_per_step=10)
     return spec, against_others(spec)
 

@@ -1,11 +1,13 @@
-r"""Trains every codec of the comparison on photographs of 128 pixels, one after another, in reduced form.
+r"""Trains every codec of the comparison on photographs of 96 pixels, one after another, in reduced form.
 
     python experiments/pack_pictures.py --data ../shared/data --out build/pictures_160.npz
     python experiments/train_photographs.py --data build/pictures_160.npz --runs runs [--only photographs_witt ...]
 
-All see the same 4,800 crops in the same order, half of them over AWGN and half over 4x4 Rayleigh, SNR uniform between 0
-and 14 dB, at CBR 1/6. WITT at its authors' size decides the length: docs/results.md has what each took. With a GPU give
-all of them more, ``lvm-mtc train --config experiments/configs/photographs_witt.py --set end_to_end.total_steps=N``.
+All see the same 4,000 crops in the same order, half of them over AWGN and half over 4x4 Rayleigh, SNR uniform between 0
+and 14 dB, at CBR 1/6. On one core of a server: WITT takes half an hour, the token codec five minutes, DeepJSCC one.
+With a GPU give all of them more: ``lvm-mtc train --config experiments/configs/photographs_witt.py --set
+end_to_end.total_steps=N``, and WITT its authors' four stages, ``--set picture_codec.codec=witt_high_resolution --set
+picture_codec.image_size=128 --set picture_codec.num_symbols=128``.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""WITT for high resolution (four stages) on photographs, on the token codec's terms: 0 to 14 dB, AWGN and 4x4 Rayleigh.
+"""WITT on photographs, on the token codec's terms: one set of weights for 0 to 14 dB, AWGN and 4x4 Rayleigh.
 
 python experiments/pack_pictures.py --data ../shared/data --out build/pictures_160.npz
 python experiments/train_photographs.py --data build/pictures_160.npz --runs runs --only photographs_witt
 
-CBR 1/6; crops of 128 pixels, drawn and mirrored. Cost and score: docs/results.md.
+CBR 1/6; crops of 96 pixels, drawn and mirrored. Cost and score: docs/results.md.
 """
 
 from ml_collections import ConfigDict
 
-PICTURES = 16
+PICTURES = 4
 
 
 def get_config() -> ConfigDict:
@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
     link = dict(convention="rx_per_antenna")
     config = ConfigDict(
         dict(
-            picture_codec=dict(codec="witt_high_resolution", image_size=128, num_symbols=128),
+            picture_codec=dict(codec="witt", image_size=96, num_symbols=8),
             scenarios=[
                 dict(num_groups=PICTURES // 2, link=dict(fading="awgn", **link)),
                 dict(num_groups=PICTURES // 2, link=dict(fading="rayleigh", **link)),
@@ -24,10 +24,10 @@ def get_config() -> ConfigDict:
             objective=dict(snr_db=[0.0, 14.0], csi_error_var=[0.0, 0.0], image_loss="log_mse"),
             end_to_end=dict(
                 batch_size=PICTURES,
-                total_steps=300,
-                checkpoint_every=50,
-                log_every=10,
-                ema_decay=0.99,
+                total_steps=1000,
+                checkpoint_every=100,
+                log_every=20,
+                ema_decay=0.995,
                 optimizer=dict(learning_rate=3e-4, warmup_steps=50, end_fraction=0.02, b2=0.98),
             ),
         )

@@ -19,7 +19,7 @@ TRAINED = [name for name, run in RUNS.items() if run.trained]
 CODECS = {rate.cbr: (f"token_{rate.token}", f"deepjscc_{rate.picture}", f"witt_{rate.picture}", f"pca_{rate.token}")
           for rate in RATES}  # fmt: skip
 PHOTOGRAPHS = tuple(f"photographs_{codec}" for codec in ("token", "deepjscc", "witt", "pca"))
-COMPARED = [(32, cbr, names) for cbr, names in CODECS.items()] + [(128, "1/6", PHOTOGRAPHS)]
+COMPARED = [(32, cbr, names) for cbr, names in CODECS.items()] + [(96, "1/6", PHOTOGRAPHS)]
 
 
 def recipe(name):
