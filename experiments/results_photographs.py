@@ -23,7 +23,7 @@ from lvm_mtc.evaluation.sweep_plan import Pictures
 
 NAME = "photographs, CBR 1/6"
 TRAININGS_NAME = "photographs, training"
-SIZE, UNITS, EVERY = 96, 2, 2
+SIZE, UNITS, EVERY = 96, 8, 2
 
 
 def load_pictures(data: Path) -> Pictures:
