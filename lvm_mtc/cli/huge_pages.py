@@ -1,11 +1,13 @@
-"""Memory in pages of 2 MiB on Linux, which programs that XLA compiles for CPUs gain much from.
+"""Memory in pages of 2 MiB on Linux, kept until the process ends, which programs that XLA compiles for CPUs need.
 
 XLA allocates a program's scratch memory anew at every call, and glibc gives blocks of this size back to the system at
 once. So each training step of ViT-S with 8 pictures touches 55,000 pages of 4 KiB for the first time, and to provide
-them is 29 % of its work. With glibc's tunable ``glibc.malloc.hugetlb=1`` the same memory comes in pages of 2 MiB, 250
-times fewer. glibc reads it when a process starts, and no later: hence the second start.
+them is 29 % of its work; on a virtual machine that hands free memory back to its host, a step of ViT-B takes twice its
+time now and then. With glibc's tunables memory comes in pages of 2 MiB, and what was freed stays with the process. They
+are read when a process starts, and no later: hence the second start. The process ends up holding the most memory that
+it ever needed at a time.
 
-Source: The GNU C Library manual, Memory Allocation Tunables (glibc 2.35 or newer; older ones ignore the tunable).
+Source: The GNU C Library manual, Memory Allocation Tunables (glibc 2.35 or newer; older ones ignore ``hugetlb``).
 """
 
 import os
@@ -15,14 +17,16 @@ from pathlib import Path
 
 VARIABLE = "GLIBC_TUNABLES"
 TUNABLE = "glibc.malloc.hugetlb"
+# One arena, for the others hold no large blocks; no block with a mapping of its own, which would be undone when freed.
+TUNABLES = f"{TUNABLE}=1:glibc.malloc.arena_max=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold={1 << 40}"
 TRANSPARENT_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def restart_with_huge_pages() -> None:
-    """Starts this process over, in place, with the tunable set; does nothing where that is done or has no use.
+    """Starts this process over, in place, with the tunables set; does nothing where that is done or has no use.
 
     Call it before anything is loaded or opened: the process keeps its number and its arguments and loses the rest.
-    A user's own value of the tunable stands, such as ``GLIBC_TUNABLES=glibc.malloc.hugetlb=0``.
+    A user's own value of ``hugetlb`` stands, such as ``GLIBC_TUNABLES=glibc.malloc.hugetlb=0``.
     """
     try:
         policy = TRANSPARENT_HUGE_PAGES.read_text()
@@ -33,17 +37,17 @@ def restart_with_huge_pages() -> None:
 
 
 def missing_tunables(environment: Mapping[str, str], policy: str) -> str | None:
-    """The value that ``GLIBC_TUNABLES`` should have for huge pages.
+    """The value that ``GLIBC_TUNABLES`` should have for huge pages; what the user set comes last, and counts.
 
     Args:
         environment: Of the process.
         policy: The kernel's, such as ``always [madvise] never``; the choice stands in brackets.
 
     Returns:
-        The variable's value with the tunable added; None where the kernel gives huge pages to everybody or to nobody,
-        or the tunable is set.
+        The variable's value with ``TUNABLES`` added; None where the kernel gives huge pages to everybody or to nobody,
+        or the user decided about them.
     """
     present = environment.get(VARIABLE, "")
     if "[madvise]" not in policy or TUNABLE in present:
         return None
-    return f"{present}:{TUNABLE}=1" if present else f"{TUNABLE}=1"
+    return f"{TUNABLES}:{present}" if present else TUNABLES

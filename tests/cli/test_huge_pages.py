@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lvm_mtc.cli.huge_pages import TRANSPARENT_HUGE_PAGES, VARIABLE, missing_tunables
+from lvm_mtc.cli.huge_pages import TRANSPARENT_HUGE_PAGES, TUNABLES, VARIABLE, missing_tunables
 
 MADVISE = "always [madvise] never\n"
 
@@ -25,8 +25,8 @@ print(sum(sizes), sys.argv[1:])
 @pytest.mark.parametrize(
     ("present", "wanted"),
     [
-        (None, "glibc.malloc.hugetlb=1"),
-        ("glibc.malloc.arena_max=2", "glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1"),
+        (None, TUNABLES),
+        ("glibc.malloc.arena_max=2", f"{TUNABLES}:glibc.malloc.arena_max=2"),
         ("glibc.malloc.hugetlb=0", None),
     ],
 )
