@@ -1,11 +1,11 @@
 """Memory in pages of 2 MiB on Linux, kept until the process ends, which programs that XLA compiles for CPUs need.
 
 XLA allocates a program's scratch memory anew at every call, and glibc gives blocks of this size back to the system at
-once. So each training step of ViT-S with 8 pictures touches 55,000 pages of 4 KiB for the first time, and to provide
-them is 29 % of its work; on a virtual machine that hands free memory back to its host, a step of ViT-B takes twice its
-time now and then. With glibc's tunables memory comes in pages of 2 MiB, and what was freed stays with the process. They
-are read when a process starts, and no later: hence the second start. The process ends up holding the most memory that
-it ever needed at a time.
+once. So each step of a training touches all of it for the first time, in pages of 4 KiB, which the system has to
+provide; a virtual machine may even have to fetch them from its host. With glibc's tunables memory comes in pages of
+2 MiB, and what was freed stays with the process, which ends up holding the most memory that it ever needed at a time.
+They are read when a process starts, and no later: hence the second start. ``benchmarks/train_step.py`` measures with
+and without.
 
 Source: The GNU C Library manual, Memory Allocation Tunables (glibc 2.35 or newer; older ones ignore ``hugetlb``).
 """
