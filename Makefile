@@ -29,6 +29,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 BIN := $(VENV)/bin
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
+DETECTOR := $(VENV)/.installed-detection
 
 .PHONY: help demo test test-slow test-sionna test-parity lint train train-detector smoke clean distclean
 
@@ -83,17 +84,23 @@ $(PICTURES): | $(DEMO)
 train: $(DEMO) $(PICTURES) ## Train the demo's weights from the pictures in DATA= (TRAIN_ARGS="--set token.total_steps=100")
 	"$(BIN)/lvm-mtc" train --config "$(CONFIG)" --stage all --data "$(PICTURES)" --run-dir "$(RUN_DIR)" $(TRAIN_ARGS)
 
-# Packing asks YOLOX-nano for boxes on the pictures that have none.
-$(DETECTION): | $(DEMO)
+# Packing asks YOLOX-nano for boxes on the pictures that have none; the training's second half reads its file.
+$(DETECTOR): setup.cfg pyproject.toml | $(BIN)/python
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -e '.[demo,detection]'
+	@touch "$@"
+
+$(DETECTION): | $(DETECTOR)
 	"$(BIN)/python" experiments/pack_detection.py --data "$(DATA)" --out "$(DETECTION)" --size 256 --teacher
 
-$(DETECTION_320): | $(DEMO)
+$(DETECTION_320): | $(DETECTOR)
 	"$(BIN)/python" experiments/pack_detection.py --data "$(DATA)" --out "$(DETECTION_320)" --size 320
 
-train-detector: $(DEMO) $(DETECTION) $(DETECTION_320) ## Train FlashSAM-n from the pictures and teachers in DATA= (some four hours on two cores)
+train-detector: $(DETECTOR) $(DETECTION) $(DETECTION_320) ## Train FlashSAM-n from the pictures and teachers in DATA= (some four hours on two cores)
 	"$(BIN)/lvm-mtc" train --config experiments/configs/flashsam.py --stage detector --run-dir "$(DETECTOR_RUN_DIR)" \
-		--data "$(DETECTION)" "$(DETECTION_320)" --guide "$(DATA)/weights/efficientnet_lite0_fp16.npz"
+		--data "$(DETECTION)" --guide "$(DATA)/weights/efficientnet_lite0_fp16.npz"
+	"$(BIN)/lvm-mtc" train --config experiments/configs/flashsam_distilled.py --stage detector \
+		--run-dir "$(DETECTOR_RUN_DIR)_distilled" --data "$(DETECTION)" "$(DETECTION_320)" \
+		--teacher "$(DATA)/weights/yolox_nano.onnx" --start "$(DETECTOR_RUN_DIR)/phase2_256/weights.npz"
 
 smoke: $(DEV) ## Import every module and run the shortest tests
 	"$(BIN)/python" -m pytest -q tests/test_layers.py $(PYTEST_ARGS)

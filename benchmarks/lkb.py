@@ -10,7 +10,7 @@ FlashSAM is timed from picture to boxes: network with folded batch norms, decodi
 boxes kept; the encoders are timed alone, without the decoder that would follow. Before every run one large convolution
 is timed, so that the share of its operations per second that a network reaches is a comparison within seconds, also on
 a machine that does other work; so are latencies counted in such convolutions. Memory is what the compiled program
-needs: parameters, inputs, temporaries, outputs.
+needs: parameters, inputs, temporaries, outputs. All get it in huge pages, as every command of the library does.
 """
 
 import argparse
@@ -31,6 +31,7 @@ import numpy as np
 from phy import cpu_model
 from reference_encoders import Sam2Hiera, SamViTH, ViTDetB
 
+from lvm_mtc.cli.huge_pages import restart_with_huge_pages
 from lvm_mtc.models.detection import anchor_points, detect
 from lvm_mtc.models.flashsam import FLASHSAM_VARIANTS, FlashSAM
 from lvm_mtc.models.flops import count_flops
@@ -312,4 +313,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages()
     sys.exit(main())

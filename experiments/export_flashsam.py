@@ -1,6 +1,6 @@
-r"""Writes the shipped detector from a run of ``experiments/configs/flashsam.py``.
+r"""Writes the shipped detector from a run of ``experiments/configs/flashsam_distilled.py``.
 
-    python experiments/export_flashsam.py --run-dir runs/flashsam --data build/detection_256.npz
+    python experiments/export_flashsam.py --run-dir runs/flashsam_distilled --data build/detection_320.npz
 
 ``lvm_mtc/weights/flashsam_n.npz`` holds parameters and running statistics in float16; recipe, seed, data, versions and
 the scores on the held-out pictures are inside. Of a run that is not finished, ``--unfinished`` takes the weights of its
@@ -38,9 +38,9 @@ def find_weights(recipe: DetectorRecipe, run_dir: Path, unfinished: bool) -> Pat
 def main(arguments: list[str] | None = None) -> int:
     """Exports; returns the exit status: 0, or 2 after one line on stderr."""
     parser = argparse.ArgumentParser(description="Export the trained detector.")
-    parser.add_argument("--config", type=Path, default=HERE / "configs" / "flashsam.py", help="the recipe of the run")
-    parser.add_argument("--run-dir", type=Path, default=Path("runs/flashsam"), help="folder of the run")
-    parser.add_argument("--data", type=Path, default=Path("build/detection_256.npz"), help="packed pictures of the run")
+    parser.add_argument("--config", type=Path, default=HERE / "configs" / "flashsam_distilled.py", help="the recipe")
+    parser.add_argument("--run-dir", type=Path, default=Path("runs/flashsam_distilled"), help="folder of the run")
+    parser.add_argument("--data", type=Path, default=Path("build/detection_320.npz"), help="pictures to judge on")
     parser.add_argument("--size", type=int, help="input size to judge at; default: the last phase's")
     parser.add_argument("--unfinished", action="store_true", help="take the last validation's weights")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="the .npz file to write")

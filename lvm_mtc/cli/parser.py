@@ -175,7 +175,7 @@ def _add_train(commands) -> None:
         commands, "train", "Train detector, token codec, channel codec or the whole system; goes on where it stopped.",
         "lvm-mtc train --config experiments/configs/demo.py --stage all --data pictures.npz --run-dir runs/demo\n"
         "  lvm-mtc train --config experiments/configs/flashsam.py --stage detector --data detection_256.npz "
-        "detection_320.npz --guide efficientnet_lite0.npz --run-dir runs/flashsam",
+        "--guide efficientnet_lite0.npz --run-dir runs/flashsam",
     )
     parser.set_defaults(run=_run_train)
     parser.add_argument("--config", type=Path, required=True, metavar="FILE",
@@ -188,6 +188,9 @@ def _add_train(commands) -> None:
                         "(needs the extra 'stream'); for the detector one file or several, packed at each size")
     parser.add_argument("--guide", type=Path, metavar="FILE",
                         help="EfficientNet-Lite0's weights, where a detector's recipe has a guide_weight")
+    parser.add_argument("--teacher", type=Path, metavar="FILE",
+                        help="YOLOX's ONNX file, where a detector's recipe has a teacher_weight (needs the extra "
+                        "'detection')")
     parser.add_argument("--run-dir", type=Path, required=True, metavar="DIR",
                         help="folder for checkpoints and logs; an unfinished run there is resumed")
     parser.add_argument("--start", type=Path, metavar="FILE",

@@ -54,8 +54,8 @@ def _stage(options: argparse.Namespace, config: dict[str, Any]) -> Callable[[], 
     from lvm_mtc.training.pictures import load_training_pictures
     from lvm_mtc.training.recipe import Recipe, run_stage
 
-    if options.guide or len(options.data) > 1:
-        raise UsageError(f"--stage {options.stage}: several --data and --guide are for --stage detector")
+    if options.guide or options.teacher or len(options.data) > 1:
+        raise UsageError(f"--stage {options.stage}: several --data, --guide and --teacher are for --stage detector")
     of_pictures, (data,) = "picture_codec" in config, options.data
     recipe = from_dict(PictureRecipe if of_pictures else Recipe, config)
     if of_pictures and options.stage not in ("system", "all"):
@@ -76,8 +76,6 @@ def _detector(options: argparse.Namespace, config: dict[str, Any]) -> Callable[[
 
     if options.processes > 1:
         raise UsageError(f"--processes {options.processes}: the detector trains in one process")
-    if options.start is not None:
-        raise UsageError(f"--start {options.start}: the detector's training has no such start")
     run = prepare_detector(options, config)
     check_run_directory(options.run_dir)
     return run

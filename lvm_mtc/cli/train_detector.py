@@ -9,7 +9,9 @@ from lvm_mtc.config import from_dict
 from lvm_mtc.data.detection_packing import DetectionSet, load_detection_set
 from lvm_mtc.evaluation.detection import average_precision, match_detections, recall_at, top_box_share
 from lvm_mtc.interop.classifier_weights import load_classifier
+from lvm_mtc.interop.onnx_file import read_onnx
 from lvm_mtc.training.detector import DetectorRecipe, run_detector_training
+from lvm_mtc.training.detector_teacher import YoloxTeacher
 
 
 def prepare_detector(options: argparse.Namespace, config: Mapping[str, Any]) -> Callable[[], Path]:
@@ -35,8 +37,12 @@ def prepare_detector(options: argparse.Namespace, config: Mapping[str, Any]) -> 
     guide = load_classifier(options.guide) if options.guide else None
     if guide is None and any(phase.guide_weight for phase in recipe.phases):
         raise ValueError("--guide: a phase of the recipe has a guide_weight; name EfficientNet-Lite0's weights")
+    teacher = YoloxTeacher(read_onnx(options.teacher)) if options.teacher else None
+    if teacher is None and any(phase.teacher_weight for phase in recipe.phases):
+        raise ValueError("--teacher: a phase of the recipe has a teacher_weight; name YOLOX's ONNX file")
     return lambda: run_detector_training(recipe, packs, options.run_dir, held_out=held_out, judge=judge_on(held_out),
-                                         guide=guide, about=config.get("about"))
+                                         guide=guide, teacher=teacher, start=options.start,
+                                         about=config.get("about"))
 
 
 def judge_on(held_out: DetectionSet) -> Callable[[Any, int], dict[str, float]]:

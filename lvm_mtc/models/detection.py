@@ -187,24 +187,34 @@ def non_max_suppression(
     if num_candidates == 0:
         return jnp.zeros(max_boxes, jnp.int32), jnp.zeros(max_boxes, bool)
 
+    # Edge by edge, so that a pass over the candidates reads them one after the other.
+    x, y, width, height = boxes.T
+    left, right, top, bottom = x - width / 2, x + width / 2, y - height / 2, y + height / 2
+    area, index = width * height, jnp.arange(num_candidates, dtype=jnp.int32)
+
+    def first_best(remaining):
+        best = jnp.max(remaining)
+        # Of equal values the first, which is the tie rule; argmax would be slower on a CPU.
+        return jnp.min(jnp.where(remaining == best, index, num_candidates - 1)), best
+
     def go_on(carry):
-        count, _, alive = carry
-        return (count < max_boxes) & jnp.any(alive)
+        count, _, _, score, _ = carry
+        return (count < max_boxes) & (score > -jnp.inf)
 
     def keep_best(carry):
-        count, ids, alive = carry
-        # argmax takes the first of equal values, which is the tie rule.
-        best = jnp.argmax(jnp.where(alive, scores, -jnp.inf)).astype(jnp.int32)
-        intersection, union = _overlap(boxes[best][None], boxes)
-        dropped = intersection > iou_threshold * union
+        count, ids, best, _, remaining = carry
+        across = jnp.minimum(right, right[best]) - jnp.maximum(left, left[best])
+        down = jnp.minimum(bottom, bottom[best]) - jnp.maximum(top, top[best])
+        intersection = jnp.maximum(across, 0) * jnp.maximum(down, 0)
+        dropped = intersection > iou_threshold * (area[best] + area - intersection)
         if labels is not None:
             dropped &= labels == labels[best]
-        alive &= ~dropped & (jnp.arange(num_candidates) != best)
-        return count + 1, ids.at[count].set(best), alive
+        remaining = jnp.where(dropped | (index == best), -jnp.inf, remaining)
+        return count + 1, ids.at[count].set(best), *first_best(remaining), remaining
 
-    alive = (scores >= score_threshold) & (scores > -jnp.inf)
-    start = (jnp.zeros((), jnp.int32), jnp.zeros(max_boxes, jnp.int32), alive)
-    count, ids, _ = jax.lax.while_loop(go_on, keep_best, start)
+    remaining = jnp.where(scores >= score_threshold, scores, -jnp.inf)
+    nothing = jnp.zeros((), jnp.int32), jnp.zeros(max_boxes, jnp.int32)
+    count, ids, *_ = jax.lax.while_loop(go_on, keep_best, (*nothing, *first_best(remaining), remaining))
     return ids, jnp.arange(max_boxes) < count
 
 

@@ -5,6 +5,7 @@ afterwards, for the very weights that are judged or shipped (the averaged ones),
 """
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -24,18 +25,19 @@ from lvm_mtc.models.flashsam import FLASHSAM_VARIANTS, FlashSAM
 from lvm_mtc.models.weights import load_weights, save_weights
 from lvm_mtc.training.config import TrainConfig
 from lvm_mtc.training.detector_batches import AugmentationConfig, make_detector_batch_fn
-from lvm_mtc.training.detector_guide import captured, guide_loss, guided_batch_fn, init_projections, is_guided
 from lvm_mtc.training.detector_inference import picture_batches, run_detector
+from lvm_mtc.training.detector_lessons import Lesson, guide_lesson, teacher_lesson
 from lvm_mtc.training.detector_loss import DetectorLossConfig, detector_loss
 from lvm_mtc.training.detector_mosaic import mosaic_batch_fn
 from lvm_mtc.training.detector_statistics import batch_statistics
+from lvm_mtc.training.detector_teacher import YoloxTeacher
 from lvm_mtc.training.loop import train
 from lvm_mtc.training.state import averaged_params
 
 Judge = Callable[[Detections, int], Mapping[str, float]]
 
-# Keeps these draws apart from the network's own of the same seed.
-_PROJECTIONS_STREAM = 1
+# Keeps a lesson's draws apart from the network's own of the same seed.
+_LESSON_STREAM = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,8 @@ class DetectorPhase:
         train: Numbers of the loop.
         augmentation: Ranges.
         guide_weight: Weight of :func:`detector_guide.guide_loss`, >= 0; 0 trains without a guide.
+        teacher_weight: Weight of :func:`detector_teacher.teacher_loss`, >= 0; 0 trains without a teacher. A phase has
+            a guide or a teacher, not both.
         mosaic: Probability that a view becomes a mosaic of four, in [0, 1].
         source: Beginning of the names of the pictures to train on; the empty one takes all.
     """
@@ -55,12 +59,19 @@ class DetectorPhase:
     train: TrainConfig
     augmentation: AugmentationConfig = AugmentationConfig()
     guide_weight: float = 0.0
+    teacher_weight: float = 0.0
     mosaic: float = 0.0
     source: str = ""
 
     def __post_init__(self):
-        if self.guide_weight < 0:
-            raise ValueError(f"DetectorPhase.guide_weight must be >= 0, got {self.guide_weight}")
+        for name in ("guide_weight", "teacher_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"DetectorPhase.{name} must be >= 0, got {getattr(self, name)}")
+        if self.guide_weight and self.teacher_weight:
+            raise ValueError(
+                f"DetectorPhase.guide_weight {self.guide_weight} and teacher_weight {self.teacher_weight}: a phase has "
+                "a guide or a teacher, not both"
+            )
         if not 0 <= self.mosaic <= 1:
             raise ValueError(f"DetectorPhase.mosaic must lie in [0, 1], got {self.mosaic}")
         try:
@@ -96,6 +107,8 @@ class DetectorRecipe:
         for name in ("num_classes", "statistics_pictures"):
             if getattr(self, name) < 1:
                 raise ValueError(f"DetectorRecipe.{name} must be >= 1, got {getattr(self, name)}")
+        if self.num_classes > 1 and any(phase.teacher_weight for phase in self.phases):
+            raise ValueError(f"DetectorRecipe.num_classes must be 1 with a teacher, got {self.num_classes}")
 
 
 def init_detector(recipe: DetectorRecipe) -> dict[str, Any]:
@@ -105,14 +118,17 @@ def init_detector(recipe: DetectorRecipe) -> dict[str, Any]:
     return jax.jit(model.init)(jax.random.key(recipe.phases[0].train.seed), images)
 
 
-def make_detector_loss_fn(recipe: DetectorRecipe, phase: DetectorPhase, batch_stats: Mapping[str, Any]) -> Callable:
+def make_detector_loss_fn(
+    recipe: DetectorRecipe, phase: DetectorPhase, batch_stats: Mapping[str, Any], lesson: Lesson | None = None
+) -> Callable:
     """Builds ``loss_fn(params, batch, key) -> (loss, metrics)`` for :func:`lvm_mtc.training.train`.
 
     Args:
         recipe: The recipe.
-        phase: Its phase. With a guide, parameters are ``{"network": ..., "projections": ...}`` and a batch comes from
-            ``guided_batch_fn``.
+        phase: Its phase.
         batch_stats: Running statistics of any value: the training mode only writes them.
+        lesson: What the network learns beside the boxes. With one, parameters are ``{"network": ..., "lesson": ...}``
+            and a batch comes from the lesson's ``batch_fn``.
     """
     model = FlashSAM(recipe.variant, recipe.num_classes)
     points, strides = anchor_points(phase.size, phase.size)
@@ -123,22 +139,22 @@ def make_detector_loss_fn(recipe: DetectorRecipe, phase: DetectorPhase, batch_st
             raw, _ = model.apply(variables, batch.images, train=True, mutable=["batch_stats"])
         return detector_loss(raw, batch.targets, points, strides, recipe.loss)
 
-    def guided_loss(params, batch, key):
-        batch, features = batch
+    def loss_with_lesson(params, batch, key):
+        batch, answers = batch
         variables = {"params": params["network"], "batch_stats": batch_stats}
         with fast_gradients():
             raw, state = model.apply(
                 variables,
                 batch.images,
                 train=True,
-                capture_intermediates=is_guided,
+                capture_intermediates=lesson.is_captured,
                 mutable=["batch_stats", "intermediates"],
             )
         loss, metrics = detector_loss(raw, batch.targets, points, strides, recipe.loss)
-        guided = guide_loss(params["projections"], captured(state["intermediates"]), features)
-        return loss + phase.guide_weight * guided, metrics | {"guide": guided}
+        learned, more = lesson.loss(params["lesson"], raw, state["intermediates"], answers)
+        return loss + learned, metrics | more
 
-    return guided_loss if phase.guide_weight else plain_loss
+    return plain_loss if lesson is None else loss_with_lesson
 
 
 def run_detector_training(
@@ -149,6 +165,8 @@ def run_detector_training(
     held_out: DetectionSet | None = None,
     judge: Judge | None = None,
     guide: Mapping[str, Any] | None = None,
+    teacher: YoloxTeacher | None = None,
+    start: str | Path | None = None,
     about: Mapping[str, Any] | None = None,
     progress: bool | None = None,
 ) -> Path:
@@ -161,6 +179,8 @@ def run_detector_training(
         held_out: Pictures to validate on, never trained on; None validates nothing.
         judge: ``(detections of held_out at the phase's size, size) -> numbers``, which are logged.
         guide: Parameters of ``EfficientNetLite0``, where a phase has a ``guide_weight``.
+        teacher: The detector that teaches, where a phase has a ``teacher_weight``.
+        start: Weights file to begin with, of the same network; None draws weights.
         about: JSON that goes into the weights' description, such as where the boxes come from.
         progress: As in :func:`lvm_mtc.training.train`.
 
@@ -168,14 +188,20 @@ def run_detector_training(
         The last phase's weights, ``<run_dir>/<phase>/weights.npz``: ``params`` and ``batch_stats``, float32.
 
     Raises:
-        ValueError: if a label is not below ``num_classes``, or a phase wants a guide and there is none.
+        ValueError: if a label is not below ``num_classes``, or a phase wants a guide or a teacher and there is none.
+        WeightsError: if ``start`` cannot be read or holds another network.
         Exception: as :func:`lvm_mtc.training.train`.
     """
     for packed in packs:
         _check_labels(recipe, packed)
     if guide is None and any(phase.guide_weight for phase in recipe.phases):
         raise ValueError("guide must hold the classifier's parameters: a phase of the recipe has a guide_weight")
+    if teacher is None and any(phase.teacher_weight for phase in recipe.phases):
+        raise ValueError("teacher must be a detector: a phase of the recipe has a teacher_weight")
     variables, path = init_detector(recipe), None
+    if start is not None:
+        variables, origin = load_weights(start, variables)
+        about = dict(about or {}) | {"start": origin | {"sha256": _digest(variables)}}
     for number, phase in enumerate(recipe.phases):
         packed = pack_for(phase, packs)
         folder = Path(run_dir) / f"phase{number}_{phase.size}"
@@ -186,7 +212,8 @@ def run_detector_training(
             packed,
             variables,
             folder,
-            guide=guide,
+            origin=about["start"]["sha256"] if start is not None else None,
+            lesson=_lesson(recipe, phase, variables, guide, teacher),
             validate=_validation(recipe, number, packs, held_out, judge, folder, about) if validates else None,
             progress=progress,
         )
@@ -205,7 +232,18 @@ def pack_for(phase: DetectorPhase, packs: Sequence[DetectionSet]) -> DetectionSe
     return packs[sizes.index(min(enough) if enough else max(sizes))]
 
 
-def _run_phase(recipe, number, packed, variables, folder, *, guide, validate, progress) -> dict[str, Any]:
+def _lesson(recipe, phase, variables, guide, teacher) -> Lesson | None:
+    """What a phase teaches beside the boxes."""
+    if not phase.guide_weight and not phase.teacher_weight:
+        return None
+    model = FlashSAM(recipe.variant, recipe.num_classes)
+    key = jax.random.fold_in(jax.random.key(phase.train.seed), _LESSON_STREAM)
+    if phase.guide_weight:
+        return guide_lesson(key, model, variables, guide, phase.size, phase.guide_weight)
+    return teacher_lesson(key, model, variables, teacher, phase.size, phase.teacher_weight, recipe.loss)
+
+
+def _run_phase(recipe, number, packed, variables, folder, *, origin, lesson, validate, progress) -> dict[str, Any]:
     """Trains one phase and returns the network's averaged parameters."""
     phase, params = recipe.phases[number], variables["params"]
     packed = _from_source(packed, phase.source)
@@ -222,18 +260,22 @@ def _run_phase(recipe, number, packed, variables, folder, *, guide, validate, pr
         "augmentation": to_dict(phase.augmentation),
     }
     network_of = _itself
+    if origin:
+        identity["start"] = origin
     if phase.source:
         identity["source"] = phase.source
     if phase.mosaic:
         identity["mosaic"] = phase.mosaic
         batch_fn = mosaic_batch_fn(batch_fn, phase.mosaic, phase.augmentation.min_side)
-    if phase.guide_weight:
-        identity["guide_weight"] = phase.guide_weight
-        data["guide"], batch_fn, network_of = guide, guided_batch_fn(batch_fn), _network
-        params = {"network": params, "projections": _projections(recipe, phase, variables)}
+    for name in ("guide_weight", "teacher_weight"):
+        if getattr(phase, name):
+            identity[name] = getattr(phase, name)
+    if lesson is not None:
+        data, batch_fn, network_of = data | lesson.data, lesson.batch_fn(batch_fn), _network
+        params = {"network": params, "lesson": lesson.params}
     state = train(
         phase.train,
-        loss_fn=make_detector_loss_fn(recipe, phase, variables["batch_stats"]),
+        loss_fn=make_detector_loss_fn(recipe, phase, variables["batch_stats"], lesson),
         batch_fn=batch_fn,
         data=data,
         init_params=params,
@@ -258,16 +300,6 @@ def _itself(params):
 
 def _network(params):
     return params["network"]
-
-
-def _projections(recipe: DetectorRecipe, phase: DetectorPhase, variables: Mapping[str, Any]) -> dict[str, Any]:
-    model = FlashSAM(recipe.variant, recipe.num_classes)
-    images = jax.ShapeDtypeStruct((1, phase.size, phase.size, 3), jnp.float32)
-    _, state = jax.eval_shape(
-        lambda v, x: model.apply(v, x, capture_intermediates=is_guided, mutable=["intermediates"]), variables, images
-    )
-    widths = {name: output.shape[-1] for name, output in captured(state["intermediates"]).items()}
-    return init_projections(jax.random.fold_in(jax.random.key(phase.train.seed), _PROJECTIONS_STREAM), widths)
 
 
 def finish(recipe: DetectorRecipe, params: Mapping[str, Any], packed: DetectionSet, size: int) -> dict[str, Any]:
@@ -302,6 +334,15 @@ def _validation(recipe, number, packs, held_out, judge, folder, about) -> Callab
         return judge(found, size)
 
     return validate
+
+
+def _digest(variables: Mapping[str, Any]) -> str:
+    """Tells weights from others."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
 
 
 def _check_labels(recipe: DetectorRecipe, packed: DetectionSet) -> None:

@@ -12,7 +12,7 @@ from lvm_mtc.config import from_dict
 from lvm_mtc.data.detection_packing import DetectionSet
 from lvm_mtc.models.detection import NUM_BINS, STRIDES, RawDetections
 from lvm_mtc.models.flashsam_blocks import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvBlock
-from lvm_mtc.models.weights import load_weights
+from lvm_mtc.models.weights import WeightsError, load_weights, save_weights
 from lvm_mtc.training import CheckpointError, OptimizerConfig, TrainConfig, detector, detector_inference, read_log
 from lvm_mtc.training.detector import (
     DetectorPhase,
@@ -24,8 +24,21 @@ from lvm_mtc.training.detector import (
 )
 from lvm_mtc.training.detector_inference import run_detector
 from lvm_mtc.training.detector_statistics import batch_statistics
+from lvm_mtc.training.detector_teacher import TAUGHT, YoloxTeacher
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
+
+
+class TinyHead(nn.Module):
+    """Boxes and scores of one scale, with the module whose output a teacher's features are predicted from."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x):
+        box = nn.Dense(4 * NUM_BINS, name="box")(x).reshape(x.shape[0], -1, 4, NUM_BINS)
+        x = nn.Dense(5, name=TAUGHT)(x)
+        return box, nn.Dense(self.num_classes, name="class")(x).reshape(x.shape[0], -1, self.num_classes)
 
 
 class TinyDetector(nn.Module):
@@ -36,13 +49,11 @@ class TinyDetector(nn.Module):
 
     @nn.compact
     def __call__(self, images, train=False):
-        batch, x, parts = images.shape[0], images, []
+        x, parts = images, []
         x = nn.avg_pool(x, (4, 4), (4, 4))
         for stride in STRIDES:
             x = ConvBlock(8, 3, 2, name=f"down{stride}")(x, train)
-            box = nn.Dense(4 * NUM_BINS, name=f"box{stride}")(x).reshape(batch, -1, 4, NUM_BINS)
-            score = nn.Dense(self.num_classes, name=f"class{stride}")(x).reshape(batch, -1, self.num_classes)
-            parts.append((box, score))
+            parts.append(TinyHead(self.num_classes, name=f"head{stride}")(x))
         return RawDetections(*(jnp.concatenate(part, axis=1) for part in zip(*parts, strict=True)))
 
 
@@ -124,6 +135,49 @@ def test_a_run_that_was_stopped_ends_where_an_undisturbed_one_does(finished, tmp
     assert same(whole, parts)
 
 
+def test_a_run_that_starts_from_weights(finished, tmp_path):
+    recipe = make_recipe(steps=(2, 2), phases=make_recipe().phases[1:])
+    start, metadata = load_weights(finished)
+    path = run_detector_training(recipe, [squares()], tmp_path / "run", start=finished, about={"teacher": "none"})
+    origin = load_weights(path)[1]["data"]["start"]
+    assert origin.pop("sha256") and origin == metadata
+    assert not same(load_weights(path)[0]["params"], start["params"])
+    # Steps of nothing leave them as they were.
+    still = dataclasses.replace(recipe.phases[0].train, optimizer=OptimizerConfig(learning_rate=1e-30))
+    recipe = dataclasses.replace(recipe, phases=(dataclasses.replace(recipe.phases[0], train=still),))
+    path = run_detector_training(recipe, [squares()], tmp_path / "still", start=finished)
+    after = load_weights(path)[0]["params"]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), after, dict(start["params"]))
+
+    other = tmp_path / "other.npz"
+    save_weights(other, jax.tree.map(lambda leaf: leaf + 1, start), metadata)
+    with pytest.raises(CheckpointError, match="run.start was"):
+        run_detector_training(recipe, [squares()], tmp_path / "still", start=other)
+    save_weights(other, {"params": {"kernel": np.zeros(3)}}, {})
+    with pytest.raises(WeightsError, match="other.npz"):
+        run_detector_training(recipe, [squares()], tmp_path / "new", start=other)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_teacher_changes_what_is_learned(finished, tmp_path, tiny_yolox):
+    phase = make_recipe(steps=(2, 2)).phases[0]
+    recipes = [
+        make_recipe(phases=(dataclasses.replace(phase, teacher_weight=weight),)) for weight in (0.0, 1.0)
+    ]
+    paths = [
+        run_detector_training(recipe, [squares()], tmp_path / f"run{i}", teacher=YoloxTeacher(tiny_yolox))
+        for i, recipe in enumerate(recipes)
+    ]
+    alone, taught = (load_weights(path)[0] for path in paths)
+    assert jax.tree.structure(alone) == jax.tree.structure(taught) and not same(alone, taught)
+    (line,) = [r for r in read_log(paths[1].parent / "log.jsonl") if r["event"] == "train" and r["step"] == 2]
+    assert {"taught_class", "taught_box", "taught_distance", "taught_feature", "box"} <= line.keys()
+    with pytest.raises(ValueError, match="teacher must be a detector"):
+        run_detector_training(recipes[1], [squares()], tmp_path / "none")
+    with pytest.raises(CheckpointError, match="teacher_weight"):
+        run_detector_training(recipes[1], [squares()], tmp_path / "run0", teacher=YoloxTeacher(tiny_yolox))
+
+
 def test_other_pictures_are_refused_at_resumption(finished):
     with pytest.raises(CheckpointError, match="run.pictures was 8, now it is 9"):
         run_detector_training(make_recipe(), [squares(9)], finished.parents[1])
@@ -192,10 +246,18 @@ def test_recipes_are_checked(tiny):
     ):
         with pytest.raises(ValueError, match=message):
             make_recipe(**changes)
-    wrong = ({"guide_weight": -1}, "guide_weight must be >= 0"), ({"mosaic": 1.5}, "mosaic must lie in")
+    wrong = (
+        ({"guide_weight": -1}, "guide_weight must be >= 0"),
+        ({"teacher_weight": -1}, "teacher_weight must be >= 0"),
+        ({"guide_weight": 1, "teacher_weight": 1}, "a guide or a teacher, not both"),
+        ({"mosaic": 1.5}, "mosaic must lie in"),
+    )
     for changes, message in wrong:
         with pytest.raises(ValueError, match=message):
             DetectorPhase(size=64, train=train, **changes)
+    taught = dataclasses.replace(make_recipe().phases[0], teacher_weight=1.0)
+    with pytest.raises(ValueError, match="num_classes must be 1 with a teacher, got 2"):
+        make_recipe(phases=(taught,), num_classes=2)
     guided = dataclasses.replace(make_recipe().phases[0], guide_weight=1.0)
     with pytest.raises(ValueError, match="guide must hold the classifier's parameters"):
         run_detector_training(make_recipe(phases=(guided,)), [squares()], "unused")
