@@ -18,7 +18,8 @@ from judge_detectors import as_json, judge_flashsam
 from lvm_mtc.cli.train import read_config
 from lvm_mtc.config import from_dict
 from lvm_mtc.data.detection_packing import load_detection_set
-from lvm_mtc.training.detector import DetectorRecipe, export_detector
+from lvm_mtc.training.detector import export_detector
+from lvm_mtc.training.detector_recipe import DetectorRecipe
 
 HERE = Path(__file__).resolve().parent
 WEIGHTS = HERE.parent / "lvm_mtc" / "weights" / "flashsam_n.npz"

@@ -54,7 +54,7 @@ def get_config() -> ConfigDict:
             phases=[
                 _phase(256, 4000, 1.5e-3, 0.1, 1, augmentation=dict(zoom=[0.7, 1.8]), teacher_weight=1.0, mosaic=0.4),
                 _phase(
-                    320, 1800, 6e-4, 0.02, 2, augmentation=dict(zoom=[0.85, 1.5]), teacher_weight=1.0, mosaic=0.2,
+                    320, 2500, 8e-4, 0.02, 2, augmentation=dict(zoom=[0.85, 1.5]), teacher_weight=1.0, mosaic=0.2,
                     source="voc2012_320/",
                 ),
             ],

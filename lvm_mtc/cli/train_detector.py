@@ -10,7 +10,8 @@ from lvm_mtc.data.detection_packing import DetectionSet, load_detection_set
 from lvm_mtc.evaluation.detection import average_precision, match_detections, recall_at, top_box_share
 from lvm_mtc.interop.classifier_weights import load_classifier
 from lvm_mtc.interop.onnx_file import read_onnx
-from lvm_mtc.training.detector import DetectorRecipe, run_detector_training
+from lvm_mtc.training.detector import run_detector_training
+from lvm_mtc.training.detector_recipe import DetectorRecipe
 from lvm_mtc.training.detector_teacher import YoloxTeacher
 
 

@@ -4,10 +4,6 @@ The batch norms use the batch's statistics while training; their running statist
 afterwards, for the very weights that are judged or shipped (the averaged ones), from training pictures.
 """
 
-import dataclasses
-import hashlib
-import importlib.metadata
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,19 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import lvm_mtc
 from lvm_mtc.config import to_dict
 from lvm_mtc.data.detection_packing import DetectionSet
-from lvm_mtc.models.detection import Detections, anchor_points, check_image_size
+from lvm_mtc.models.detection import Detections, anchor_points
 from lvm_mtc.models.fast_gradients import fast_gradients
-from lvm_mtc.models.flashsam import FLASHSAM_VARIANTS, FlashSAM
+from lvm_mtc.models.flashsam import FlashSAM
 from lvm_mtc.models.weights import load_weights, save_weights
-from lvm_mtc.training.config import TrainConfig
-from lvm_mtc.training.detector_batches import AugmentationConfig, make_detector_batch_fn
+from lvm_mtc.training.detector_batches import make_detector_batch_fn
 from lvm_mtc.training.detector_inference import picture_batches, run_detector
 from lvm_mtc.training.detector_lessons import Lesson, guide_lesson, teacher_lesson
-from lvm_mtc.training.detector_loss import DetectorLossConfig, detector_loss
+from lvm_mtc.training.detector_loss import detector_loss
 from lvm_mtc.training.detector_mosaic import mosaic_batch_fn
+from lvm_mtc.training.detector_recipe import DetectorPhase, DetectorRecipe, describe, digest
 from lvm_mtc.training.detector_statistics import batch_statistics
 from lvm_mtc.training.detector_teacher import YoloxTeacher
 from lvm_mtc.training.loop import train
@@ -38,77 +33,6 @@ Judge = Callable[[Detections, int], Mapping[str, float]]
 
 # Keeps a lesson's draws apart from the network's own of the same seed.
 _LESSON_STREAM = 1
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DetectorPhase:
-    """One part of the training at one resolution.
-
-    Attributes:
-        size: Side of the network's input, pixels, a multiple of 32.
-        train: Numbers of the loop.
-        augmentation: Ranges.
-        guide_weight: Weight of :func:`detector_guide.guide_loss`, >= 0; 0 trains without a guide.
-        teacher_weight: Weight of :func:`detector_teacher.teacher_loss`, >= 0; 0 trains without a teacher. A phase has
-            a guide or a teacher, not both.
-        mosaic: Probability that a view becomes a mosaic of four, in [0, 1].
-        source: Beginning of the names of the pictures to train on; the empty one takes all.
-    """
-
-    size: int
-    train: TrainConfig
-    augmentation: AugmentationConfig = AugmentationConfig()
-    guide_weight: float = 0.0
-    teacher_weight: float = 0.0
-    mosaic: float = 0.0
-    source: str = ""
-
-    def __post_init__(self):
-        for name in ("guide_weight", "teacher_weight"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"DetectorPhase.{name} must be >= 0, got {getattr(self, name)}")
-        if self.guide_weight and self.teacher_weight:
-            raise ValueError(
-                f"DetectorPhase.guide_weight {self.guide_weight} and teacher_weight {self.teacher_weight}: a phase has "
-                "a guide or a teacher, not both"
-            )
-        if not 0 <= self.mosaic <= 1:
-            raise ValueError(f"DetectorPhase.mosaic must lie in [0, 1], got {self.mosaic}")
-        try:
-            check_image_size(self.size, self.size)
-        except ValueError as error:
-            raise ValueError(f"DetectorPhase.size {self.size}: {error}") from None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DetectorRecipe:
-    """Everything that a detector's weights depend on, but the pictures.
-
-    Attributes:
-        phases: One after the other; each starts from the weights of the one before.
-        variant: Size of the network.
-        num_classes: 1 is class-agnostic.
-        loss: Weights of the loss.
-        statistics_pictures: Training pictures from which the running statistics are computed, >= 1.
-    """
-
-    phases: tuple[DetectorPhase, ...]
-    variant: str = "n"
-    num_classes: int = 1
-    loss: DetectorLossConfig = DetectorLossConfig()
-    statistics_pictures: int = 200
-
-    def __post_init__(self):
-        if not self.phases:
-            raise ValueError("DetectorRecipe.phases must name at least one phase, got ()")
-        if self.variant not in FLASHSAM_VARIANTS:
-            known = ", ".join(FLASHSAM_VARIANTS)
-            raise ValueError(f"DetectorRecipe.variant must be one of {known}, got {self.variant!r}")
-        for name in ("num_classes", "statistics_pictures"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"DetectorRecipe.{name} must be >= 1, got {getattr(self, name)}")
-        if self.num_classes > 1 and any(phase.teacher_weight for phase in self.phases):
-            raise ValueError(f"DetectorRecipe.num_classes must be 1 with a teacher, got {self.num_classes}")
 
 
 def init_detector(recipe: DetectorRecipe) -> dict[str, Any]:
@@ -201,7 +125,7 @@ def run_detector_training(
     variables, path = init_detector(recipe), None
     if start is not None:
         variables, origin = load_weights(start, variables)
-        about = dict(about or {}) | {"start": origin | {"sha256": _digest(variables)}}
+        about = dict(about or {}) | {"start": origin | {"sha256": digest(variables)}}
     for number, phase in enumerate(recipe.phases):
         packed = pack_for(phase, packs)
         folder = Path(run_dir) / f"phase{number}_{phase.size}"
@@ -336,49 +260,10 @@ def _validation(recipe, number, packs, held_out, judge, folder, about) -> Callab
     return validate
 
 
-def _digest(variables: Mapping[str, Any]) -> str:
-    """Tells weights from others."""
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
-        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()
-
-
 def _check_labels(recipe: DetectorRecipe, packed: DetectionSet) -> None:
     largest = int(packed.labels[packed.valid].max(initial=0))
     if largest >= recipe.num_classes:
         raise ValueError(f"packed labels reach {largest}, but DetectorRecipe.num_classes is {recipe.num_classes}")
-
-
-def describe(
-    recipe: DetectorRecipe, phase: int, packs: Sequence[DetectionSet], about: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """Where weights come from: recipe, data, seed and versions, as JSON."""
-    packages = ("jax", "flax", "optax", "numpy")
-    return {
-        "model": {"name": "FlashSAM", "variant": recipe.variant, "num_classes": recipe.num_classes},
-        "recipe": to_dict(recipe),
-        "phase": phase,
-        "size": recipe.phases[phase].size,
-        "seed": recipe.phases[0].train.seed,
-        "data": {"packs": [_summary(packed) for packed in packs], **dict(about or {})},
-        "versions": {
-            "lvm_mtc": lvm_mtc.__version__,
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in packages},
-        },
-        "device": jax.devices()[0].device_kind,
-    }
-
-
-def _summary(packed: DetectionSet) -> dict[str, int]:
-    return {
-        "size": packed.pictures.shape[1],
-        "pictures": len(packed.pictures),
-        "sum": int(packed.pictures.sum(dtype=np.uint64)),
-        "boxes": int(packed.valid.sum()),
-    }
 
 
 def export_detector(

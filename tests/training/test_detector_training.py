@@ -14,15 +14,9 @@ from lvm_mtc.models.detection import NUM_BINS, STRIDES, RawDetections
 from lvm_mtc.models.flashsam_blocks import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvBlock
 from lvm_mtc.models.weights import WeightsError, load_weights, save_weights
 from lvm_mtc.training import CheckpointError, OptimizerConfig, TrainConfig, detector, detector_inference, read_log
-from lvm_mtc.training.detector import (
-    DetectorPhase,
-    DetectorRecipe,
-    export_detector,
-    init_detector,
-    pack_for,
-    run_detector_training,
-)
+from lvm_mtc.training.detector import export_detector, init_detector, pack_for, run_detector_training
 from lvm_mtc.training.detector_inference import run_detector
+from lvm_mtc.training.detector_recipe import DetectorPhase, DetectorRecipe
 from lvm_mtc.training.detector_statistics import batch_statistics
 from lvm_mtc.training.detector_teacher import TAUGHT, YoloxTeacher
 
