@@ -29,7 +29,7 @@ from object_psnr import aim_at, cut_squares, measure_chain
 from tqdm import tqdm
 from yolox import COCO_CLASSES
 
-from lvm_mtc.data.boxes import CENTER_PRIOR_FRACTION, center_prior
+from lvm_mtc.data.boxes import CENTER_PRIOR_FRACTION, center_prior, enlarge_box
 from lvm_mtc.data.detection_packing import DetectionSet, LabelledSource, pack_labelled
 from lvm_mtc.data.voc import VOC_CLASSES, VocAnnotation, load_voc, voc_boxes
 from lvm_mtc.evaluation.detection import IOU_THRESHOLD, iou_matrix
@@ -44,6 +44,7 @@ SIDE = 320  # the longer side of these pictures, which are not resized
 MAX_OBJECTS = 16
 MIN_SCORE = 0.05  # of YOLOX-nano's candidates; the shipped detector's own threshold
 TRAINING_PICTURES = 120
+MARGINS = (0.0, 0.05, 0.1, 0.15, 0.2)
 bar = functools.partial(tqdm, mininterval=2.0, unit="picture")
 
 
@@ -165,8 +166,10 @@ def measure(used: Measured, data: Path, count: int | None, seed: int) -> dict[st
         )
     ]
     own = locate_each(used.base, truth.pictures, truth.extents, used.name)
+    own_locs = np.stack([enlarge_box(box, used.base.margin, *extent)
+                         for box, extent in zip(own.boxes[:, 0], truth.extents, strict=True)])  # fmt: skip
     yolox = yolox_candidates(yolox, truth, places)
-    locs = {f"{used.name}, score filter": own.boxes[:, 0], "YOLOX-nano, best box": yolox.boxes[:, 0]}
+    locs = {f"{used.name}, score filter": own_locs, "YOLOX-nano, best box": yolox.boxes[:, 0]}
     for area in (CENTER_PRIOR_FRACTION, LARGE_PRIOR):
         locs[f"centre box, {area:.0%} of the area"] = center_boxes(truth, area).boxes[:, 0]
     exact = Detections(truth.boxes, np.float32(truth.valid), truth.labels, truth.valid)
@@ -186,13 +189,36 @@ def measure(used: Measured, data: Path, count: int | None, seed: int) -> dict[st
     }  # fmt: skip
     return {
         "pictures": len(truth.pictures), "objects": int(truth.valid.sum()), "training_pictures": len(training.pictures),
-        "detector": used.name, "input_size": used.input_size, "score_power": used.words.score_power, "seed": seed,
+        "detector": used.name, "input_size": used.input_size, "score_power": used.words.score_power,
+        "margin": used.base.margin, "seed": seed,
         "detectors": detectors,
         "loc": measure_loc(locs, truth),
         "filters": [row for source in sources for row in measure_filters(source, truth)],
         "powers": measure_powers(used.words, on_training, training),
+        "margins": measure_margins(used, read_pictures(data, "train", len(training.pictures)), seed),
         **measure_masks(used, truth, seed),
     }  # fmt: skip
+
+
+def measure_margins(used: Measured, training: DetectionSet, seed: int) -> list[dict[str, Any]]:
+    """The chain with margins of several widths about the score filter's box, on training pictures.
+
+    Returns:
+        Rows of :func:`measure_chain`, each with ``margin``; the object is the one that the box overlaps most.
+    """
+    system, params = load_system(DEMO_WEIGHTS)
+    size, squares = system.config.image_size, cut_squares(training, system.config.image_size)
+    extents = np.full((len(squares.whole), 2), SIDE)
+    boxes = locate_each(used.base, squares.whole, extents, f"{used.name}, training squares").boxes[:, 0]
+    locs = {f"{margin:g}": to_views(boxes, margin, size) for margin in MARGINS}
+    schemes = make_schemes(("object", "uniform"), system, params)
+    rows = measure_chain(*schemes, aim_at(squares, to_views(boxes, 0.0, size)), locs, seed=seed)
+    return [{"margin": float(row["masks"])} | row for row in rows if row["masks"] in locs]
+
+
+def to_views(boxes: np.ndarray, margin: float, size: int) -> np.ndarray:
+    """Boxes ``[M, 4]`` on squares of :data:`SIDE` pixels, with their margin, on views of ``size`` pixels."""
+    return np.float32(enlarge_box(boxes, margin, SIDE, SIDE) * (size / SIDE))
 
 
 def measure_masks(used: Measured, truth: DetectionSet, seed: int) -> dict[str, list[dict[str, Any]]]:
@@ -212,7 +238,7 @@ def measure_masks(used: Measured, truth: DetectionSet, seed: int) -> dict[str, l
     choice = values[np.arange(len(extents)), squares.label].argmax(axis=1)
     chosen = {"score filter": candidates.boxes[:, 0],
               f"{used.words.name} for its class": candidates.boxes[np.arange(len(extents)), choice]}  # fmt: skip
-    locs = {f"{used.name}, {name}": boxes * np.float32(size / SIDE) for name, boxes in chosen.items()}
+    locs = {f"{used.name}, {name}": to_views(boxes, used.base.margin, size) for name, boxes in chosen.items()}
     by_score = f"{used.name}, score filter"
     schemes = make_schemes(("object", "uniform"), system, params)
     chosen_by_score = measure_chain(*schemes, aim_at(squares, locs[by_score]), {by_score: locs[by_score]}, seed=seed)

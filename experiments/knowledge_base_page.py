@@ -38,6 +38,7 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
         "loc": _table(("`loc`", "IoU >= 0.5 with an object"), [(r["loc"], _share(r["share"])) for r in results["loc"]]),
         "filters": _filters(results["filters"]),
         "powers": _powers(results["powers"]),
+        "margins": _margins(results["margins"]),
         "chain": _chain(results["chain"]),
         "chain_any": _chain(results["chain_any"]),
     }  # fmt: skip
@@ -148,6 +149,13 @@ def _filters(rows: Sequence[Mapping[str, Any]]) -> str:
 def _powers(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [(row["candidates"], f"{row['power']:g}", _share(row["iou"]), _share(row["overlap"])) for row in rows]
     return _table(("candidates", "power", "IoU", "overlap"), lines)
+
+
+def _margins(rows: Sequence[Mapping[str, Any]]) -> str:
+    channels = list(dict.fromkeys(_channel(row) for row in rows))
+    found = {(row["margin"], _channel(row)): _decibel(row["all"]["minus_annotated_db"]) for row in rows}
+    margins = dict.fromkeys(row["margin"] for row in rows)
+    return _table(("margin", *channels), [(f"{m:g}", *(found[m, channel] for channel in channels)) for m in margins])
 
 
 def _chain(rows: Sequence[Mapping[str, Any]]) -> str:

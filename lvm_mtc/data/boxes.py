@@ -59,6 +59,28 @@ def center_prior(height: float, width: float, fraction: float = CENTER_PRIOR_FRA
     return np.array([width / 2, height / 2, width * scale, height * scale])
 
 
+def enlarge_box(boxes: np.ndarray, margin: float, height: float, width: float) -> np.ndarray:
+    """Adds a margin on all four sides of boxes, as far as the picture reaches.
+
+    Args:
+        boxes: ``[..., 4]``, centre x, centre y, width, height, pixels, inside the picture.
+        margin: Share of a box's width that is added on the left and on the right, and of its height above and below.
+        height: Picture height, pixels.
+        width: Picture width, pixels.
+
+    Returns:
+        ``[..., 4]`` float64, centre x, centre y, width, height, pixels.
+
+    Raises:
+        ValueError: if ``margin`` is below 0.
+    """
+    if not margin >= 0:
+        raise ValueError(f"margin must be >= 0, got {margin!r}")
+    boxes = _boxes(boxes)
+    corners = center_to_corners(np.concatenate([boxes[..., :2], (1 + 2 * margin) * boxes[..., 2:]], axis=-1))
+    return corners_to_center(np.clip(corners, 0, [width, height, width, height]))
+
+
 def box_in_window(box: np.ndarray, window: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
     """Follows a box through a crop and a resize, and clips it to what is left.
 

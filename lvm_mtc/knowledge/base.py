@@ -44,7 +44,7 @@ class Located(NamedTuple):
     """Where the object is, and how that was found.
 
     Attributes:
-        loc: ``[..., 4]`` float32, ``(x, y, w, h)``, centre, pixels: the winner, or the centre prior.
+        loc: ``[..., 4]`` float32, ``(x, y, w, h)``, centre, pixels: the winner with its margin, or the centre prior.
         filter: Name of the filter that was used; ``"score"`` where the text was of no use to the one asked for.
         note: Why another filter was used than the one asked for; empty otherwise.
         found: ``[...]`` bool, False where no candidate was valid.
@@ -70,6 +70,9 @@ class KnowledgeBase:
         goal_filter: What ranks the boxes.
         max_candidates: Boxes per picture that are ranked, those with the best detector scores: the cost of CLIP is
             proportional to it.
+        margin: Share of the winner's width and height that ``loc`` has more on every side, >= 0. A detected box often
+            lies a little off, and masks that miss a rim of the object cost more than masks that cover some background
+            (``docs/knowledge_base.md``).
         prior_fraction: Area of the centred box that stands in where nothing is found, over the picture's, in (0, 1].
     """
 
@@ -77,11 +80,14 @@ class KnowledgeBase:
     params: Any
     goal_filter: GoalFilter = dataclasses.field(default_factory=ScoreFilter)
     max_candidates: int = 16
+    margin: float = 0.1
     prior_fraction: float = CENTER_PRIOR_FRACTION
 
     def __post_init__(self):
         if self.max_candidates < 1:
             raise ValueError(f"KnowledgeBase.max_candidates must be at least 1, got {self.max_candidates}")
+        if not 0 <= self.margin < np.inf:
+            raise ValueError(f"KnowledgeBase.margin must be >= 0 and finite, got {self.margin!r}")
         if not 0 < self.prior_fraction <= 1:
             raise ValueError(f"KnowledgeBase.prior_fraction must lie in (0, 1], got {self.prior_fraction!r}")
 
@@ -117,7 +123,8 @@ class KnowledgeBase:
             detect=self.detect, rank=goal_filter.score, max_candidates=self.max_candidates,
         )  # fmt: skip
         prior = data_boxes.center_prior(*size[:2], self.prior_fraction).astype(np.float32)
-        loc = np.where(np.asarray(found)[:, None], np.asarray(best, np.float32), prior)
+        winner = data_boxes.enlarge_box(best, self.margin, *size[:2]).astype(np.float32)
+        loc = np.where(np.asarray(found)[:, None], winner, prior)
         shaped = jax.tree.map(lambda a: np.asarray(a).reshape((*lead, *a.shape[1:])), (loc, found, choice, candidates))
         return Located(shaped[0], goal_filter.name, query.note, *shaped[1:])
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lvm_mtc.data import center_prior, center_to_corners, corners_to_center
-from lvm_mtc.data.boxes import box_in_window, check_box
+from lvm_mtc.data.boxes import box_in_window, check_box, enlarge_box
 
 
 def test_corners_and_centre_are_inverse():
@@ -24,6 +24,17 @@ def test_the_prior_is_centred_and_has_its_share_of_the_area(fraction):
 def test_a_prior_of_no_or_too_much_area_is_refused(fraction):
     with pytest.raises(ValueError, match=r"fraction must lie in \(0, 1\], got"):
         center_prior(60, 90, fraction)
+
+
+def test_a_margin_reaches_to_the_edge_of_the_picture():
+    inside, at_the_edge = enlarge_box([[50, 30, 20, 10], [10, 30, 20, 10]], 0.1, 60, 100)
+    np.testing.assert_allclose(inside, [50, 30, 24, 12])
+    np.testing.assert_allclose(at_the_edge, [11, 30, 22, 12])  # edges 0 and 22, for there is nothing left of 0
+    boxes = np.random.default_rng(0).uniform(10, 20, (4, 2, 4))
+    np.testing.assert_allclose(enlarge_box(boxes, 0, 100, 100), boxes)
+    np.testing.assert_allclose(enlarge_box(boxes, 100, 80, 90), np.broadcast_to([45, 40, 90, 80], boxes.shape))
+    with pytest.raises(ValueError, match="margin must be >= 0, got nan"):
+        enlarge_box(boxes, float("nan"), 80, 90)
 
 
 def test_box_in_window_is_clipped_scaled_and_measured():

@@ -49,7 +49,7 @@ class Brightness:
 
 
 def test_one_call_picks_the_largest_similarity():
-    base = KnowledgeBase(detect=told, params=THREE, goal_filter=Brightness())
+    base = KnowledgeBase(margin=0, detect=told, params=THREE, goal_filter=Brightness())
     located = base.locate(IMAGES, "bright")
     assert located.filter == "brightness" and located.note == "" and located.found.all()
     want = np.stack([IMAGES[..., 10, 10, 0], IMAGES[..., 12, 20, 0], IMAGES[..., 20, 40, 0]], -1)
@@ -62,7 +62,7 @@ def test_one_call_picks_the_largest_similarity():
 
 
 def test_leading_axes_and_uint8_do_not_matter():
-    base = KnowledgeBase(detect=told, params=THREE, goal_filter=Brightness())
+    base = KnowledgeBase(margin=0, detect=told, params=THREE, goal_filter=Brightness())
     all_at_once = base.locate(IMAGES, "bright")
     single = base.locate(jnp.asarray(IMAGES[1, 2]), "bright")
     np.testing.assert_array_equal(single.loc, all_at_once.loc[1, 2])
@@ -79,20 +79,30 @@ def test_another_text_compiles_nothing():
         traced.append(images.shape)
         return told(params, images)
 
-    base = KnowledgeBase(detect=detect, params=THREE, goal_filter=Brightness())
+    base = KnowledgeBase(margin=0, detect=detect, params=THREE, goal_filter=Brightness())
     for text in ("bright", "dark", "anything"):
         base.locate(IMAGES, text)
     assert traced == [(6, 32, 48, 3)]
 
 
+def test_loc_has_a_margin_and_the_candidates_have_none():
+    base = KnowledgeBase(detect=told, params=THREE, goal_filter=Brightness(), margin=0.25)
+    located = base.locate(IMAGES, "bright")
+    # The box about (40, 20) of 10 x 10, in pictures of 48 x 32: 2.5 pixels more on every side.
+    np.testing.assert_allclose(located.loc[1, 2], [40, 20, 15, 15])
+    np.testing.assert_array_equal(located.candidates.boxes[1, 2], THREE.boxes)
+    assert KnowledgeBase(detect=told, params=THREE).margin == 0.1
+    np.testing.assert_allclose(base.locate(IMAGES, "dark").loc[1, 2], [10, 10, 6, 6])
+
+
 def test_no_object_gives_the_stated_prior_and_says_so():
     nothing = THREE._replace(valid=np.zeros(3, bool))
-    base = KnowledgeBase(detect=told, params=nothing, goal_filter=Brightness())
+    base = KnowledgeBase(margin=0.3, detect=told, params=nothing, goal_filter=Brightness())
     located = base.locate(IMAGES, "bright")
     assert not located.found.any() and (located.choice == -1).all()
     np.testing.assert_array_equal(located.loc, center_prior()(IMAGES))
     assert (located.candidates.labels == -1).all() and (located.candidates.similarity == -np.inf).all()
-    other = KnowledgeBase(detect=told, params=nothing, prior_fraction=1.0).locate(IMAGES)
+    other = KnowledgeBase(margin=0, detect=told, params=nothing, prior_fraction=1.0).locate(IMAGES)
     np.testing.assert_array_equal(other.loc[0, 0], [24, 16, 48, 32])
 
 
@@ -100,7 +110,7 @@ def test_no_object_gives_the_stated_prior_and_says_so():
     ("text", "note"), [("", "the task text is empty"), (" \n", "the task text is empty"), ("useless", "useless")]
 )
 def test_a_text_of_no_use_falls_back_to_the_score_and_says_so(text, note, caplog):
-    base = KnowledgeBase(detect=told, params=THREE, goal_filter=Brightness())
+    base = KnowledgeBase(margin=0, detect=told, params=THREE, goal_filter=Brightness())
     located = base.locate(IMAGES, text)
     assert located.filter == "score" and note in located.note
     np.testing.assert_array_equal(located.loc[0, 0], THREE.boxes[0])
@@ -111,7 +121,7 @@ def test_a_text_of_no_use_falls_back_to_the_score_and_says_so(text, note, caplog
 
 def test_boxes_outside_are_clipped_or_left_out():
     boxes = [[-50, 10, 20, 20], [46, 30, 20, 20], [np.nan, 3, 4, 4], [20, 12, 8, 6]]
-    base = KnowledgeBase(detect=told, params=detections(boxes, [0.9, 0.8, 0.7, 0.6]))
+    base = KnowledgeBase(margin=0, detect=told, params=detections(boxes, [0.9, 0.8, 0.7, 0.6]))
     located = base.locate(IMAGES)
     np.testing.assert_array_equal(located.loc[0, 0], [42, 26, 12, 12])
     np.testing.assert_array_equal(located.candidates.valid[0, 0], [True, True, False, False])
@@ -122,7 +132,7 @@ def test_ten_thousand_boxes_and_ties():
     rng = np.random.default_rng(0)
     boxes = np.concatenate([rng.uniform(5, 25, (10_000, 2)), rng.uniform(1, 9, (10_000, 2))], axis=1)
     scores = np.round(rng.uniform(0, 1, 10_000), 2)
-    base = KnowledgeBase(detect=told, params=detections(boxes, scores), max_candidates=64)
+    base = KnowledgeBase(margin=0, detect=told, params=detections(boxes, scores), max_candidates=64)
     located = base.locate(IMAGES[0])
     order = np.argsort(-scores, kind="stable")[:64]
     assert located.candidates.boxes.shape == (3, 64, 4)
@@ -131,7 +141,7 @@ def test_ten_thousand_boxes_and_ties():
 
 
 def test_labels():
-    base = KnowledgeBase(detect=told, params=THREE, goal_filter=LabelFilter(CLASSES))
+    base = KnowledgeBase(margin=0, detect=told, params=THREE, goal_filter=LabelFilter(CLASSES))
     located = base.locate(IMAGES, "Look at the dogs!")
     assert located.filter == "label"
     np.testing.assert_allclose(located.candidates.similarity[0, 0], [0.9, 1.8, 1.3], rtol=1e-6)
@@ -153,12 +163,12 @@ def test_words_of_a_text_name_classes(text, named):
 
 def test_score_filter_needs_no_text():
     assert ScoreFilter().prepare("x").array is not None
-    located = KnowledgeBase(detect=told, params=THREE).locate(IMAGES, "a cat")
+    located = KnowledgeBase(margin=0, detect=told, params=THREE).locate(IMAGES, "a cat")
     assert located.filter == "score" and located.note == ""
 
 
 def test_wrong_input():
-    base = KnowledgeBase(detect=told, params=THREE)
+    base = KnowledgeBase(margin=0, detect=told, params=THREE)
     for images, message in (
         (np.zeros((32, 48)), r"must be pictures \[..., height, width, 3\], got shape \(32, 48\)"),
         (np.zeros((4, 32, 48, 1)), r"got shape \(4, 32, 48, 1\)"),
@@ -171,8 +181,11 @@ def test_wrong_input():
     with pytest.raises(ValueError, match="task_text must be a string, got NoneType"):
         base.locate(IMAGES, None)
     with pytest.raises(ValueError, match="KnowledgeBase.max_candidates must be at least 1, got 0"):
-        KnowledgeBase(detect=told, params=THREE, max_candidates=0)
+        KnowledgeBase(margin=0, detect=told, params=THREE, max_candidates=0)
     with pytest.raises(ValueError, match=r"KnowledgeBase.prior_fraction must lie in \(0, 1\], got 0"):
         KnowledgeBase(detect=told, params=THREE, prior_fraction=0)
+    for margin in (-0.1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"KnowledgeBase.margin must be >= 0 and finite, got {margin}"):
+            KnowledgeBase(detect=told, params=THREE, margin=margin)
     with pytest.raises(ValueError, match=r"class_names must name at least two classes, got \('object',\)"):
         LabelFilter(("object",))

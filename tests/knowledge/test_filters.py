@@ -58,7 +58,7 @@ def five_pictures():
 def test_clip_filter_is_eq_12_crop_by_crop(tiny_clip):
     images, detections = five_pictures()
     goal_filter = ClipFilter.create("tiny", "quick_gelu", tiny_clip)
-    base = KnowledgeBase(detect=told, params=detections, goal_filter=goal_filter)
+    base = KnowledgeBase(margin=0, detect=told, params=detections, goal_filter=goal_filter)
     located = base.locate(images, "a dog")
     assert located.filter == "clip" and located.found.tolist() == [True] * 4 + [False]
 
@@ -124,7 +124,7 @@ def test_classifier_words_tells_a_dog_from_a_bottle(classifier_words, shared_dat
     detections = Detections(
         boxes, np.array([[0.5, 0.6]], np.float32), np.zeros((1, 2), np.int32), np.ones((1, 2), bool)
     )
-    base = KnowledgeBase(detect=told, params=detections, goal_filter=classifier_words)
+    base = KnowledgeBase(margin=0, detect=told, params=detections, goal_filter=classifier_words)
     for text, x in (("a dog", 80), ("the bottle", 240)):
         located = base.locate(both, text)
         assert located.filter == "classifier-words" and located.loc[0] == x
@@ -158,7 +158,7 @@ def test_share_of_boxes_of_the_right_class(classifier_words, shared_data):
         boxes, valid = np.zeros((1, 8, 4), np.float32), np.arange(8)[None] < len(objects)
         boxes[0, : len(objects)] = [o.box for o in objects]
         detections = Detections(boxes, np.full((1, 8), 0.5, np.float32), np.zeros((1, 8), np.int32), valid)
-        given = KnowledgeBase(detect=told, params=detections, goal_filter=classifier_words, max_candidates=8)
+        given = KnowledgeBase(margin=0, detect=told, params=detections, goal_filter=classifier_words, max_candidates=8)
         for name in sorted({o.name for o in objects}):
             located = given.locate(picture, f"a {names.get(name, name)}")
             hits.append(objects[located.choice[0]].name == name)
