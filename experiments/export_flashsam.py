@@ -1,9 +1,10 @@
 r"""Writes the shipped detector from a run of ``experiments/configs/flashsam_distilled.py``.
 
-    python experiments/export_flashsam.py --run-dir runs/flashsam_distilled --data build/detection_320.npz
+    python experiments/export_flashsam.py --run-dir runs/flashsam_distilled --data build/detection_320.npz --size 352
 
 ``lvm_mtc/weights/flashsam_n.npz`` holds parameters and running statistics in float16; recipe, seed, data, versions and
-the scores on the held-out pictures are inside. Of a run that is not finished, ``--unfinished`` takes the weights of its
+the scores on the held-out pictures are inside. ``--size`` takes another size of the input than the last phase's, with
+running statistics computed there. Of a run that is not finished, ``--unfinished`` takes the weights of its
 last validation, and the file says so.
 """
 
@@ -13,12 +14,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from judge_detectors import as_json, judge_flashsam
+from judge_detectors import PROTOCOL, as_json, judge_flashsam, score
 
 from lvm_mtc.cli.train import read_config
 from lvm_mtc.config import from_dict
 from lvm_mtc.data.detection_packing import load_detection_set
-from lvm_mtc.training.detector import export_detector
+from lvm_mtc.models.weights import load_weights
+from lvm_mtc.training.detector import export_detector, finish
+from lvm_mtc.training.detector_inference import run_detector
 from lvm_mtc.training.detector_recipe import DetectorRecipe
 
 HERE = Path(__file__).resolve().parent
@@ -42,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=HERE / "configs" / "flashsam_distilled.py", help="the recipe")
     parser.add_argument("--run-dir", type=Path, default=Path("runs/flashsam_distilled"), help="folder of the run")
     parser.add_argument("--data", type=Path, default=Path("build/detection_320.npz"), help="pictures to judge on")
-    parser.add_argument("--size", type=int, help="input size to judge at; default: the last phase's")
+    parser.add_argument("--size", type=int, help="input size to ship and judge at; default: the last phase's")
     parser.add_argument("--unfinished", action="store_true", help="take the last validation's weights")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="the .npz file to write")
     options = parser.parse_args(arguments)
@@ -51,10 +54,16 @@ def main(arguments: list[str] | None = None) -> int:
         config = read_config(options.config, [])
         recipe = from_dict(DetectorRecipe, {name: value for name, value in config.items() if name != "about"})
         source = find_weights(recipe, options.run_dir, options.unfinished)
-        scores, size = judge_flashsam(source, held_out, options.size)
-        export_detector(source, options.out, size, as_json(scores) | {"pictures_from": "voc2012_320, val"})
+        variables, metadata = load_weights(source)
+        size, training = options.size or metadata["size"], load_detection_set(options.data, "train")
+        if size != metadata["size"]:
+            variables = finish(recipe, variables["params"], training, size)
+        model = dict(variant=recipe.variant, num_classes=recipe.num_classes)
+        scores = score(run_detector(variables, held_out.pictures, size, **model, **PROTOCOL), held_out)
+        note = as_json(scores) | {"pictures_from": "voc2012_320, val"}
+        export_detector(source, options.out, size, note, batch_stats=variables["batch_stats"])
         # What ships is judged too: half precision must not have cost anything.
-        shipped, _ = judge_flashsam(options.out, held_out, options.size)
+        shipped, _ = judge_flashsam(options.out, held_out, size)
     except (ValueError, OSError) as error:
         print(f"export_flashsam: {error}", file=sys.stderr)
         return 2

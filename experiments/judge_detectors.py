@@ -35,9 +35,9 @@ def score(found: Detections, held_out: DetectionSet) -> DetectionScores:
 
 
 def judge_flashsam(weights: Path, held_out: DetectionSet, size: int | None = None) -> tuple[DetectionScores, int]:
-    """Scores of a weights file at ``size``, by default the one of its last training phase."""
+    """Scores of a weights file at ``size``, by default the one it ships with, else its last phase's."""
     variables, metadata = load_weights(weights)
-    model, size = metadata["model"], size or metadata["size"]
+    model, size = metadata["model"], size or metadata["model"].get("input_size", metadata["size"])
     found = run_detector(
         variables, held_out.pictures, size, variant=model["variant"], num_classes=model["num_classes"], **PROTOCOL
     )

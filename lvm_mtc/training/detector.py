@@ -267,9 +267,24 @@ def _check_labels(recipe: DetectorRecipe, packed: DetectionSet) -> None:
 
 
 def export_detector(
-    source: str | Path, target: str | Path, input_size: int, scores: Mapping[str, Any] | None = None
+    source: str | Path,
+    target: str | Path,
+    input_size: int,
+    scores: Mapping[str, Any] | None = None,
+    *,
+    batch_stats: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes a run's weights as they ship: float16, with the input size to use them at and what they scored there."""
+    """Writes a run's weights as they ship: float16, with the input size to use them at and what they scored there.
+
+    Args:
+        source: The run's weights file.
+        target: The file to write.
+        input_size: Side of the network's input, pixels.
+        scores: JSON that goes into the description.
+        batch_stats: Running statistics of :func:`finish` at ``input_size``; None keeps those of the run.
+    """
     variables, metadata = load_weights(source)
+    if batch_stats is not None:
+        variables = {**variables, "batch_stats": batch_stats}
     metadata["model"]["input_size"] = input_size
     save_weights(target, variables, metadata | ({"scores": dict(scores)} if scores else {}), dtype="float16")
