@@ -20,7 +20,12 @@ def shipped():
 def test_the_shipped_detector_says_where_it_comes_from(shipped):
     variables, metadata = shipped
     assert metadata["model"]["name"] == "FlashSAM" and metadata["model"]["num_classes"] == 1
-    assert metadata["seed"] == 0 and metadata["data"]["pictures"] > 1000 and "jax" in metadata["versions"]
+    data = metadata["data"]
+    assert metadata["seed"] == metadata["recipe"]["phases"][0]["train"]["seed"] and "jax" in metadata["versions"]
+    assert min(pack["pictures"] for pack in data["packs"]) > 1000 and "YOLOX-nano" in data["teacher"]
+    # It went on from other weights, which say the same of themselves.
+    start = data["start"]
+    assert len(start["sha256"]) == 64 and start["recipe"]["phases"] and start["data"]["pictures"] > 1000
     assert "unfinished" not in metadata
     assert {"ap50", "recall_at_10", "top_box"} < metadata["scores"].keys()
     count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
