@@ -95,7 +95,7 @@ $(DETECTION): | $(DETECTOR)
 $(DETECTION_320): | $(DETECTOR)
 	"$(BIN)/python" experiments/pack_detection.py --data "$(DATA)" --out "$(DETECTION_320)" --size 320
 
-train-detector: $(DETECTOR) $(DETECTION) $(DETECTION_320) ## Train FlashSAM-n from the pictures and teachers in DATA= (some five hours on two cores)
+train-detector: $(DETECTOR) $(DETECTION) $(DETECTION_320) ## Train FlashSAM-n from the pictures and teachers in DATA= (hours on two cores)
 	"$(BIN)/lvm-mtc" train --config experiments/configs/flashsam.py --stage detector --run-dir "$(DETECTOR_RUN_DIR)" \
 		--data "$(DETECTION)" --guide "$(DATA)/weights/efficientnet_lite0_fp16.npz"
 	"$(BIN)/lvm-mtc" train --config experiments/configs/flashsam_distilled.py --stage detector \

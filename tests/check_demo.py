@@ -19,8 +19,7 @@ from lvm_mtc.system import LinkConfig
 
 # Whole picture at L = N/2, whole picture with every patch, object first over uniform inside the box; AWGN 20 dB, dB.
 HAND_BOXES = (21.0, 33.0, 3.0)
-# With boxes found, the first one less that of uniform masking: how little of the background is kept is up to the boxes.
-FOUND_BOXES = (-0.1, 32.5, 2.2)
+FOUND_BOXES = (21.0, 32.5, 1.7)
 
 
 def curves(rows):
@@ -31,9 +30,10 @@ def curves(rows):
     return found
 
 
-def below(what, values, least, first="object first, whole picture"):
+def below(what, values, least):
     """Prints three values and returns a line for each that is below what is asked."""
-    names = (first, "every patch kept, whole picture", "object first over uniform masking, inside the box")
+    names = ("object first, whole picture", "every patch kept, whole picture",
+             "object first over uniform masking, inside the box")
     wrong = []
     for name, value, bound in zip(names, values, least, strict=True):
         print(f"AWGN 20 dB, {what}: {name}: {value:.2f} dB (at least {bound:g})")
@@ -55,9 +55,7 @@ def faults(rows):
     if at_20["object"]["channel_uses"] != at_20["uniform"]["channel_uses"]:
         wrong.append("object first and uniform masking differ in channel uses")
     gain = at_20["object"]["psnr_inside_db"] - at_20["uniform"]["psnr_inside_db"]
-    whole = at_20["object"]["psnr_db"] - at_20["uniform"]["psnr_db"]
-    first = "object first over uniform masking, whole picture"
-    return wrong + below("boxes found", (whole, at_20["all"]["psnr_db"], gain), FOUND_BOXES, first)
+    return wrong + below("boxes found", (at_20["object"]["psnr_db"], at_20["all"]["psnr_db"], gain), FOUND_BOXES)
 
 
 def faults_with_hand_boxes():
