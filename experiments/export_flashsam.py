@@ -1,6 +1,6 @@
 r"""Writes the shipped detector from a run of ``experiments/configs/flashsam_distilled.py``.
 
-    python experiments/export_flashsam.py --run-dir runs/flashsam_distilled --data build/detection_320.npz --size 352
+    python experiments/export_flashsam.py --run-dir runs/flashsam_distilled --data build/detection_320.npz
 
 ``lvm_mtc/weights/flashsam_n.npz`` holds parameters and running statistics in float16; recipe, seed, data, versions and
 the scores on the held-out pictures are inside. ``--size`` takes another size of the input than the last phase's, with

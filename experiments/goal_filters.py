@@ -17,7 +17,7 @@ from lvm_mtc.data.boxes import center_prior
 from lvm_mtc.data.detection_packing import DetectionSet
 from lvm_mtc.data.voc import VOC_CLASSES
 from lvm_mtc.evaluation.detection import IOU_THRESHOLD, Estimate, iou_matrix
-from lvm_mtc.knowledge import ClassifierWordsFilter, GoalFilter
+from lvm_mtc.knowledge import ClassifierWordsFilter, GoalFilter, ScoreFilter
 from lvm_mtc.knowledge.crops import clip_boxes
 from lvm_mtc.models.detection import Detections
 
@@ -125,13 +125,13 @@ def similarities(
         progress: Wraps the iterable over parts of the pictures.
 
     Returns:
-        similarity: ``[M, num_texts, N]`` float32, minus infinity where not valid; the detector's score where the filter
-            cannot use the text.
+        similarity: ``[M, num_texts, N]`` float32, minus infinity where not valid; the score filter's where the
+            filter cannot use the text.
         usable: ``[num_texts]`` bool, whether it can.
     """
     arrays = [goal_filter.prepare(text).array for text in texts]
     usable = np.array([array is not None for array in arrays])
-    similarity = np.repeat(candidates.scores[:, None], len(texts), axis=1)
+    similarity = np.repeat(_by_score(candidates, extents)[:, None], len(texts), axis=1)
     if usable.any():
         stacked = np.stack([np.asarray(array) for array in arrays if array is not None])
         counts = candidates.valid.sum(axis=1)
@@ -146,6 +146,13 @@ def similarities(
             found = np.swapaxes(part, 0, 1)[: len(rows)]
             similarity[rows[:, None], np.flatnonzero(usable), :places] = found
     return np.where(candidates.valid[:, None], similarity, -np.inf), usable
+
+
+def _by_score(candidates: Detections, extents: np.ndarray) -> np.ndarray:
+    """Similarities ``[M, N]`` of the score filter, which looks at the pictures' sizes alone."""
+    blank = (np.broadcast_to(np.float32(0), (1, *extent, 3)) for extent in extents.tolist())
+    parts = (Detections(*(a[i : i + 1] for a in candidates)) for i in range(len(extents)))
+    return np.concatenate([ScoreFilter().score(None, None, *both) for both in zip(blank, parts, strict=True)])
 
 
 @functools.partial(jax.jit, static_argnums=0)

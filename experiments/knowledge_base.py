@@ -45,6 +45,8 @@ MAX_OBJECTS = 16
 MIN_SCORE = 0.05  # of YOLOX-nano's candidates; the shipped detector's own threshold
 TRAINING_PICTURES = 120
 MARGINS = (0.0, 0.05, 0.1, 0.15, 0.2)
+SIZE_POWERS = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
+SIZE_POWER_PICTURES = 400
 bar = functools.partial(tqdm, mininterval=2.0, unit="picture")
 
 
@@ -167,7 +169,7 @@ def measure(used: Measured, data: Path, count: int | None, seed: int) -> dict[st
     ]
     own = locate_each(used.base, truth.pictures, truth.extents, used.name)
     own_locs = np.stack([enlarge_box(box, used.base.margin, *extent)
-                         for box, extent in zip(own.boxes[:, 0], truth.extents, strict=True)])  # fmt: skip
+                         for box, extent in zip(best_boxes(own), truth.extents, strict=True)])  # fmt: skip
     yolox = yolox_candidates(yolox, truth, places)
     locs = {f"{used.name}, score filter": own_locs, "YOLOX-nano, best box": yolox.boxes[:, 0]}
     for area in (CENTER_PRIOR_FRACTION, LARGE_PRIOR):
@@ -190,14 +192,46 @@ def measure(used: Measured, data: Path, count: int | None, seed: int) -> dict[st
     return {
         "pictures": len(truth.pictures), "objects": int(truth.valid.sum()), "training_pictures": len(training.pictures),
         "detector": used.name, "input_size": used.input_size, "score_power": used.words.score_power,
-        "margin": used.base.margin, "seed": seed,
+        "margin": used.base.margin, "size_power": used.base.goal_filter.size_power, "seed": seed,
         "detectors": detectors,
         "loc": measure_loc(locs, truth),
         "filters": [row for source in sources for row in measure_filters(source, truth)],
         "powers": measure_powers(used.words, on_training, training),
+        "size_powers": measure_size_powers(used, data, count),
         "margins": measure_margins(used, read_pictures(data, "train", len(training.pictures)), seed),
         **measure_masks(used, truth, seed),
     }  # fmt: skip
+
+
+def best_boxes(candidates: Detections, size_power: float | None = None) -> np.ndarray:
+    """The boxes ``[M, 4]`` that the score filter takes; None stands for its own power of the size."""
+    by_score = ScoreFilter() if size_power is None else ScoreFilter(size_power)
+    # Within a picture the order is the same whatever area the boxes are compared with.
+    similarity = by_score.score(None, None, np.zeros((1, SIDE, SIDE, 3), np.float32), candidates)
+    choice = np.where(candidates.valid, similarity, -np.inf).argmax(axis=1)
+    return candidates.boxes[np.arange(len(choice)), choice]
+
+
+def measure_size_powers(used: Measured, data: Path, count: int | None) -> list[dict[str, Any]]:
+    """Hits of the score filter's box by its power of the size, on training pictures.
+
+    Returns:
+        Rows with ``size_power``, and the shares of pictures whose box has IoU >= 0.5 with ``any`` object, and with the
+        ``largest``.
+    """
+    few = min(count or SIZE_POWER_PICTURES, SIZE_POWER_PICTURES)
+    training = read_pictures(data, "train", few, lambda annotation: 0 < len(annotation.objects) <= MAX_OBJECTS)
+    candidates = locate_each(used.base, training.pictures, training.extents, f"{used.name}, training pictures, size")
+    areas, pictures = np.where(training.valid, training.boxes[..., 2:].prod(axis=-1), 0), np.arange(len(training.boxes))
+    rows = []
+    for power in SIZE_POWERS:
+        found = best_boxes(candidates, power)
+        pairs = zip(found, training.boxes, strict=True)
+        overlap = np.where(training.valid, [iou_matrix(box[None], objects)[0] for box, objects in pairs], 0)
+        hits = {"any": overlap.max(axis=1), "largest": overlap[pictures, areas.argmax(axis=1)]}
+        shares = {name: share(best >= IOU_THRESHOLD, pictures) for name, best in hits.items()}
+        rows.append({"size_power": power, "pictures": len(pictures)} | shares)
+    return rows
 
 
 def measure_margins(used: Measured, training: DetectionSet, seed: int) -> list[dict[str, Any]]:
@@ -209,7 +243,7 @@ def measure_margins(used: Measured, training: DetectionSet, seed: int) -> list[d
     system, params = load_system(DEMO_WEIGHTS)
     size, squares = system.config.image_size, cut_squares(training, system.config.image_size)
     extents = np.full((len(squares.whole), 2), SIDE)
-    boxes = locate_each(used.base, squares.whole, extents, f"{used.name}, training squares").boxes[:, 0]
+    boxes = best_boxes(locate_each(used.base, squares.whole, extents, f"{used.name}, training squares"))
     locs = {f"{margin:g}": to_views(boxes, margin, size) for margin in MARGINS}
     schemes = make_schemes(("object", "uniform"), system, params)
     rows = measure_chain(*schemes, aim_at(squares, to_views(boxes, 0.0, size)), locs, seed=seed)
@@ -236,7 +270,7 @@ def measure_masks(used: Measured, truth: DetectionSet, seed: int) -> dict[str, l
     progress = functools.partial(tqdm, desc=f"squares: {used.words.name}", mininterval=2.0)
     values, _ = similarities(used.words, TEXTS, squares.whole, extents, candidates, progress)
     choice = values[np.arange(len(extents)), squares.label].argmax(axis=1)
-    chosen = {"score filter": candidates.boxes[:, 0],
+    chosen = {"score filter": best_boxes(candidates),
               f"{used.words.name} for its class": candidates.boxes[np.arange(len(extents)), choice]}  # fmt: skip
     locs = {f"{used.name}, {name}": to_views(boxes, used.base.margin, size) for name, boxes in chosen.items()}
     by_score = f"{used.name}, score filter"

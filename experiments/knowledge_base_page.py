@@ -38,6 +38,10 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
         "loc": _table(("`loc`", "IoU >= 0.5 with an object"), [(r["loc"], _share(r["share"])) for r in results["loc"]]),
         "filters": _filters(results["filters"]),
         "powers": _powers(results["powers"]),
+        "size_powers": _table(
+            ("power of the size", "on an object", "on the largest object"),
+            [(f"{row['size_power']:g}", _share(row["any"]), _share(row["largest"])) for row in results["size_powers"]],
+        ),
         "margins": _margins(results["margins"]),
         "chain": _chain(results["chain"]),
         "chain_any": _chain(results["chain_any"]),

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from knowledge_base import read_pictures
 from object_psnr import CONVENTION, cut_squares
@@ -18,9 +17,7 @@ from lvm_mtc.evaluation.paired_sweep import NamedSweep, Pair
 from lvm_mtc.evaluation.schemes import DEMO_WEIGHTS, load_system, make_schemes
 from lvm_mtc.evaluation.stopping import StoppingRule
 from lvm_mtc.evaluation.sweep_plan import Pictures
-from lvm_mtc.models.masking import scale_aware_mask_prob
-from lvm_mtc.system import Encoded
-from lvm_mtc.system.config import OperatingPoint
+from lvm_mtc.system import ScaleAware
 
 SNR, MASK_PROB, BERNOULLI = "masking over SNR", "P_r at equal channel uses", "P_r, every patch drawn"
 """Names of the sweeps in the store."""
@@ -34,28 +31,11 @@ MASK_PROBS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 FEWER_MASK_PROBS = MASK_PROBS[::2]
 MASK_PROB_SNR_DB = 10.0
 ENDS = MASK_PROBS[0], MASK_PROBS[-1]
-LOW, HIGH = 2 / 3, 4 / 3  # times P_r; at P_r = 0.3 the schedule's own 0.2 and 0.4
 SNR_UNITS, MASK_PROB_UNITS = 8, 4
 
 LINKS = tuple(LinkConfig(fading=fading, convention=CONVENTION) for fading in ("awgn", "rayleigh"))
 METRICS = ("psnr_db", "psnr_inside_db", "psnr_background_db", "ssim", "ssim_inside")
 WEIGHTS_NAME = "lvm_mtc/weights/demo.npz"
-
-
-@dataclasses.dataclass(frozen=True)
-class ScaleAware(System):
-    """A system whose P_r follows the object's size.
-
-    It is ``LOW`` times the point's where the object vanishes, ``HIGH`` times where it fills the picture.
-    """
-
-    def encode(
-        self, params: dict, images: jax.Array, loc: jax.Array, key: jax.Array, point: OperatingPoint = OperatingPoint()
-    ) -> Encoded:
-        """As ``System.encode``."""
-        size = self.config.image_size
-        mask_prob = scale_aware_mask_prob(loc, (size, size), LOW * point.mask_prob, HIGH * point.mask_prob)
-        return super().encode(params, images, loc, key, point._replace(mask_prob=mask_prob))
 
 
 def over_snr(data: Path) -> tuple[NamedSweep, list[Pair]]:

@@ -138,6 +138,9 @@ def _add_transmit(commands) -> None:
                         help="share of the patches that is kept, in (0, 1] (default: 0.5)")
     parser.add_argument("--mask-prob", type=values.number(0, 1, low_open=True, high_open=True), default=0.25,
                         help="P_r, probability of masking a patch of the object, in (0, 1) (default: 0.25)")
+    parser.add_argument("--scale-aware", action="store_true",
+                        help="P_r follows the object's size: from 2/3 of --mask-prob for a small one to 4/3 for one "
+                        "that fills the view")
     parser.add_argument("--epsilon", type=values.number(0), default=0.1,
                         help="threshold of the scheme 'sharing', linear, >= 0 (default: 0.1)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights file (default: the shipped one)")

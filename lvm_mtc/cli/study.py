@@ -29,6 +29,8 @@ from lvm_mtc.knowledge import KnowledgeBase
 from lvm_mtc.system import LinkConfig
 
 DEMO_UAVS = 4
+# With scale_aware 0.2 for a small object and 0.4 for one that fills the view, as the paper proposes.
+DEMO_MASK_PROB = 0.3
 
 
 def run_demo(options: argparse.Namespace) -> None:
@@ -42,7 +44,7 @@ def run_demo(options: argparse.Namespace) -> None:
     """
     check_output_directory(options.out, overwrite=options.overwrite)
     system, params = load_system(DEMO_WEIGHTS)
-    schemes = make_schemes(DEMO_SCHEMES, system, params)
+    schemes = make_schemes(DEMO_SCHEMES, system, params, mask_prob=DEMO_MASK_PROB, scale_aware=True)
     # One axis for AWGN and fading needs a convention that measures what arrives.
     links = [LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh")]
     views = demo_photographs(DEMO_UAVS, system.config.image_size)
@@ -68,7 +70,7 @@ def run_transmit(options: argparse.Namespace) -> None:
                          f"{options.uavs}")
     system, params = load_system(options.weights or DEMO_WEIGHTS)
     schemes = make_schemes(options.schemes, system, params, keep=options.keep, mask_prob=options.mask_prob,
-                           epsilon=options.epsilon)
+                           scale_aware=options.scale_aware, epsilon=options.epsilon)
     knowledge_base = _knowledge_base(options)
     views = load_views(options.images, size=system.config.image_size, num_uavs=options.uavs, views=options.views,
                        overlap=options.overlap, boxes=options.boxes, limit=options.limit)

@@ -13,7 +13,8 @@ from lvm_mtc.config import from_dict, unknown_name_message
 from lvm_mtc.evaluation.any_link import AnySystem
 from lvm_mtc.evaluation.grid import Scheme
 from lvm_mtc.models.weights import WeightsError, check_params, load_weights
-from lvm_mtc.system import PictureCodecConfig, PictureCodecSystem, System, SystemConfig
+from lvm_mtc.system import PictureCodecConfig, PictureCodecSystem, ScaleAware, System, SystemConfig
+from lvm_mtc.system.scale_aware import HIGH
 
 SHIPPED = Path(__file__).resolve().parents[1] / "weights"
 DEMO_WEIGHTS = SHIPPED / "demo.npz"
@@ -86,6 +87,7 @@ def make_schemes(
     *,
     keep: float = 0.5,
     mask_prob: float = 0.25,
+    scale_aware: bool = False,
     epsilon: float = 0.1,
     pca_path: str | os.PathLike = PCA_WEIGHTS,
 ) -> list[Scheme]:
@@ -97,6 +99,7 @@ def make_schemes(
         params: Its parameters.
         keep: Share of the patches that is kept where patches are dropped, in (0, 1].
         mask_prob: P_r of the object-first schemes, in (0, 1).
+        scale_aware: Their P_r follows the object's size, from 2/3 to 4/3 of ``mask_prob`` (``system.ScaleAware``).
         epsilon: Threshold of the sharing scheme, linear, >= 0.
         pca_path: Weights file of the linear codec.
 
@@ -114,6 +117,9 @@ def make_schemes(
             raise ValueError(unknown_name_message(f"scheme {name!r}", name, SCHEMES))
     if not 0.0 < keep <= 1.0:
         raise ValueError(f"keep must lie in (0, 1], got {keep!r}")
+    if scale_aware and not HIGH * mask_prob < 1.0:
+        raise ValueError(f"mask_prob must lie in (0, {1 / HIGH:g}) with scale_aware, which multiplies it by up to "
+                         f"{HIGH:.3g}, got {mask_prob!r}")
     num_patches = system.config.num_patches
     some, every = max(1, round(keep * num_patches)), num_patches
     pca = _load_pca(pca_path, system.config) if any(name.startswith("pca") for name in names) else None
@@ -129,7 +135,8 @@ def make_schemes(
 
     def build(name: str) -> Scheme:
         of, with_params, num_kept, probability, threshold = made[name]()
-        kept = System(dataclasses.replace(of.config, masking="budget", num_kept=num_kept))
+        kind = ScaleAware if scale_aware and name in swept else System
+        kept = kind(dataclasses.replace(of.config, masking="budget", num_kept=num_kept))
         return Scheme(name=SCHEMES[name], system=kept, params=with_params, mask_prob=probability, epsilon=threshold,
                       swept=swept.get(name, ()))
 

@@ -105,7 +105,7 @@ class KnowledgeBase:
 
         Args:
             images: ``[..., height, width, 3]``, in [0, 1], or uint8.
-            task_text: What the task is about, such as "a dog". Empty: the detector's best box.
+            task_text: What the task is about, such as "a dog". Empty: the score filter chooses.
 
         Returns:
             The boxes, the name of the filter that chose them, and what they were chosen from.
@@ -138,7 +138,8 @@ class KnowledgeBase:
             query = self.goal_filter.prepare(task_text)
         if query.array is not None:
             return self.goal_filter, query
-        return _BY_SCORE, _BY_SCORE.prepare(task_text)._replace(note=query.note)
+        by_score = self.goal_filter if isinstance(self.goal_filter, ScoreFilter) else _BY_SCORE
+        return by_score, by_score.prepare(task_text)._replace(note=query.note)
 
 
 _BY_SCORE = ScoreFilter()

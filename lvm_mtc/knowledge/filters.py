@@ -53,18 +53,35 @@ class GoalFilter(Protocol):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScoreFilter:
-    """The detector's own score, whatever the text says: what every other filter falls back to."""
+    """A confident and large box, whatever the text says: what every other filter falls back to.
 
+    Similarity: the detector's score times a power of the box's share of the picture's area. Without a text the object
+    that counts is often the largest one, and of a whole and its parts it is the whole; the score alone does not know
+    (``docs/knowledge_base.md``, where the power was chosen on training pictures).
+
+    Attributes:
+        size_power: Power of the share of the area, >= 0; 0 leaves the detector's score alone.
+        name: ``"score"``.
+        params: None.
+    """
+
+    size_power: float = 0.25
     name: str = "score"
     params: Any = None
+
+    def __post_init__(self):
+        if not 0 <= self.size_power < np.inf:
+            raise ValueError(f"ScoreFilter.size_power must be >= 0 and finite, got {self.size_power!r}")
 
     def prepare(self, task_text: str) -> Query:
         """Needs nothing of the text."""
         return Query(np.zeros(0, np.float32))
 
     def score(self, params, query, images, candidates):
-        """The detector's scores."""
-        return candidates.scores
+        """The detector's score times the share of the area to ``size_power``, in [0, 1]."""
+        height, width = images.shape[1:3]
+        share = candidates.boxes[..., 2] * candidates.boxes[..., 3] / (height * width)
+        return candidates.scores * share**self.size_power
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

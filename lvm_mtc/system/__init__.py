@@ -7,6 +7,7 @@ from lvm_mtc.system.config import Execution, OperatingPoint, PictureCodecConfig,
 from lvm_mtc.system.link_config import LinkConfig
 from lvm_mtc.system.picture_codec import EncodedPictures, PictureCodecSystem, PictureOutput
 from lvm_mtc.system.records import Encoded, Output
+from lvm_mtc.system.scale_aware import ScaleAware
 from lvm_mtc.system.transmission import Sent, draw_channel
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "PictureCodecConfig",
     "PictureCodecSystem",
     "PictureOutput",
+    "ScaleAware",
     "Sent",
     "System",
     "SystemConfig",

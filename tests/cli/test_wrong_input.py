@@ -43,6 +43,7 @@ WRONG = {
     f"{SEND} --overlap 1": ["--overlap", "1 is not", "[0, 1)"],
     f"{SEND} --keep 0": ["--keep", "0 is not", "(0, 1]"],
     f"{SEND} --mask-prob 1": ["--mask-prob", "1 is not", "(0, 1)"],
+    f"{SEND} --mask-prob 0.75 --scale-aware": ["mask_prob", "(0, 0.75)", "got 0.75"],
     f"{SEND} --epsilon -1": ["--epsilon", "-1", ">= 0"],
     f"{SEND} --limit 0": ["--limit", "0", ">= 1"],
     f"{SEND} --link num_rx_ant": ["--link", "'num_rx_ant'", "FIELD=VALUE"],

@@ -138,7 +138,7 @@ def test_share_is_over_queries_and_its_interval_over_pictures():
 
 
 def test_filters_beside_chance_and_the_best_choice(two_pictures):
-    boxes = found([(ON_DOG, 0.9, DOG), (ON_PERSON, 0.8, PERSON), (WIDE, 0.7, DOG)], [([16, 12, 10, 10], 0.5, DOG)])
+    boxes = found([(ON_DOG, 0.9, DOG), (ON_PERSON, 0.8, PERSON), (WIDE, 0.5, DOG)], [([16, 12, 10, 10], 0.5, DOG)])
     source = Source("told", as_candidates(boxes, two_pictures.extents, 16), (ScoreFilter(), LabelFilter(VOC_CLASSES)))
     rows = {row["filter"]: row for row in measure_filters(source, two_pictures)}
     assert list(rows) == ["random candidate", "score", "label", "best candidate"]

@@ -6,22 +6,18 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-import jax
-import numpy as np
 import pytest
 from results import MEASUREMENTS
-from results_masking import GAIN, HIGH, LOW, MASK_PROB, OBJECT, SCALE_AWARE, SNR, ScaleAware, minus_end
+from results_masking import GAIN, MASK_PROB, OBJECT, SNR, minus_end
 from results_page import main, write_page
 from results_page_mask_prob import Optimum, optimum
 from results_page_sharing import saving
 from results_page_snr import PSNR, SSIM, verdict
 from results_parts import CHANNELS, read
 
-from lvm_mtc import System, SystemConfig
 from lvm_mtc.evaluation.paired_sweep import PREFIX, differences_name, find_sweep
 from lvm_mtc.evaluation.points import Point
 from lvm_mtc.evaluation.store import ResultStore
-from lvm_mtc.system import OperatingPoint
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 STORE = DOCS / "results" / "results.sqlite"
@@ -135,23 +131,3 @@ def test_an_optimum_is_interior_where_both_ends_are_told_from_it():
 def test_savings_are_of_channel_uses():
     nothing, some = point(1.0, cbr=(0.08, None, 1)), point(1.0, cbr=(0.06, None, 1))
     assert saving(some, nothing) == pytest.approx(0.25)
-
-
-def test_scale_aware_masks_are_those_of_each_pictures_own_probability():
-    config = SystemConfig(variant="linear", image_size=32, patch_size=8, num_symbols=4, power_allocation=False)
-    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype),
-                          jax.eval_shape(System(config).init, jax.random.key(0)))  # fmt: skip
-    images = np.zeros((3, 1, 32, 32, 3), np.float32)
-    loc = np.float32([[[16, 16, 0, 0]], [[16, 16, 32, 32]], [[16, 16, 16, 32]]])
-
-    def masks(system, mask_prob):
-        def of(mask_prob):
-            point = OperatingPoint(mask_prob=mask_prob)
-            return system.encode(params, images, loc, jax.random.key(1), point).kept.mask
-
-        return jax.jit(of)(np.float32(mask_prob))
-
-    found = masks(ScaleAware(config), 0.3)
-    np.testing.assert_array_equal(found, masks(System(config), [0.2, 0.4, 0.3]))
-    assert (found != masks(System(config), 0.9)).any()
-    assert (0.3 * LOW, 0.3 * HIGH) == pytest.approx((0.2, 0.4)) and SCALE_AWARE != OBJECT

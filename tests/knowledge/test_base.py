@@ -113,7 +113,8 @@ def test_a_text_of_no_use_falls_back_to_the_score_and_says_so(text, note, caplog
     base = KnowledgeBase(margin=0, detect=told, params=THREE, goal_filter=Brightness())
     located = base.locate(IMAGES, text)
     assert located.filter == "score" and note in located.note
-    np.testing.assert_array_equal(located.loc[0, 0], THREE.boxes[0])
+    # 0.9 * 16**(1/4) = 1.80, 0.8 * 48**(1/4) = 2.11, 0.3 * 100**(1/4) = 0.95.
+    np.testing.assert_array_equal(located.loc[0, 0], THREE.boxes[1])
     with caplog.at_level(logging.INFO):
         base(IMAGES, text)
     assert f"filter 'score' found 6 of 6 pictures ({located.note})" in caplog.text
@@ -132,7 +133,10 @@ def test_ten_thousand_boxes_and_ties():
     rng = np.random.default_rng(0)
     boxes = np.concatenate([rng.uniform(5, 25, (10_000, 2)), rng.uniform(1, 9, (10_000, 2))], axis=1)
     scores = np.round(rng.uniform(0, 1, 10_000), 2)
-    base = KnowledgeBase(margin=0, detect=told, params=detections(boxes, scores), max_candidates=64)
+    plain = ScoreFilter(size_power=0)
+    base = KnowledgeBase(
+        margin=0, detect=told, params=detections(boxes, scores), goal_filter=plain, max_candidates=64
+    )
     located = base.locate(IMAGES[0])
     order = np.argsort(-scores, kind="stable")[:64]
     assert located.candidates.boxes.shape == (3, 64, 4)
@@ -165,6 +169,25 @@ def test_score_filter_needs_no_text():
     assert ScoreFilter().prepare("x").array is not None
     located = KnowledgeBase(margin=0, detect=told, params=THREE).locate(IMAGES, "a cat")
     assert located.filter == "score" and located.note == ""
+
+
+def test_score_filter_prefers_the_larger_of_two_confident_boxes():
+    boxes = [[20, 16, 4, 4], [20, 16, 16, 16], [20, 16, 32, 24]]
+    params = detections(boxes, [0.8, 0.6, 0.1])
+
+    def locate(**power):
+        return KnowledgeBase(margin=0, detect=told, params=params, goal_filter=ScoreFilter(**power)).locate(IMAGES[0])
+
+    np.testing.assert_array_equal(locate(size_power=0).loc[0], boxes[0])
+    np.testing.assert_array_equal(locate(size_power=3).loc[0], boxes[2])
+    located = locate()
+    area = IMAGES.shape[2] * IMAGES.shape[3]
+    share = np.array([16, 256, 768]) / area
+    np.testing.assert_allclose(located.candidates.similarity[0], [0.8, 0.6, 0.1] * share**0.25, rtol=1e-5)
+    np.testing.assert_array_equal(located.loc[0], boxes[1])  # 16 times the area is worth twice the score
+    for power in (-1, np.inf, np.nan):
+        with pytest.raises(ValueError, match="ScoreFilter.size_power must be >= 0"):
+            ScoreFilter(size_power=power)
 
 
 def test_wrong_input():
