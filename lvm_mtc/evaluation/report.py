@@ -14,6 +14,7 @@ from lvm_mtc.evaluation.grid import GridResult
 from lvm_mtc.evaluation.intervals import Interval, paired_difference, student_interval
 from lvm_mtc.evaluation.sheet import sheet_rows, write_pictures
 from lvm_mtc.evaluation.table import write_csv
+from lvm_mtc.system import ScaleAware
 
 # Metric, name of its columns and panels, where it is averaged.
 _COLUMNS = ("psnr_db", "psnr_inside_db", "psnr_background_db", "ssim", "ssim_inside")
@@ -246,7 +247,7 @@ def write_report(
 
 
 def describe(results: Sequence[GridResult]) -> Mapping[str, Any]:
-    """What a table does not say: links and systems in full, for ``lvm-mtc-result.json``.
+    """What a table does not say: links, systems and the rule of P_r in full, for ``lvm-mtc-result.json``.
 
     Args:
         results: Of the grid.
@@ -257,5 +258,12 @@ def describe(results: Sequence[GridResult]) -> Mapping[str, Any]:
     return {
         "links": {result.link.fading: to_dict(result.link) for result in results},
         "systems": {result.scheme.name: to_dict(result.scheme.system.config) for result in results},
+        "masking": {
+            result.scheme.name: {
+                "mask_prob": result.scheme.mask_prob,
+                "scale_aware": isinstance(result.scheme.system, ScaleAware),
+            }
+            for result in results
+        },
         "intervals": INTERVAL_NOTE,
     }

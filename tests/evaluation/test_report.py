@@ -8,6 +8,7 @@ from scipy import stats
 from lvm_mtc.evaluation import report
 from lvm_mtc.evaluation.sheet import kept_picture, sheet_rows
 from lvm_mtc.evaluation.table import read_csv
+from lvm_mtc.system import ScaleAware
 
 
 def test_rows_say_everything(small_results):
@@ -97,4 +98,10 @@ def test_a_whole_report(tmp_path, small_results, small_pictures):
     assert len(list((tmp_path / "pictures").iterdir())) == 6 * (1 + 2 * 6)
     picture = np.asarray(Image.open(tmp_path / "pictures" / "b-uav1-rayleigh-20dB-csi0.png"))
     np.testing.assert_array_equal(picture, small_results[1].pictures[2, 1, 1])
-    assert report.describe(small_results)["links"]["awgn"]["convention"] == "rx_per_antenna"
+    found = report.describe(small_results)
+    assert found["links"]["awgn"]["convention"] == "rx_per_antenna"
+    scheme = small_results[0].scheme
+    assert found["masking"][scheme.name] == {"mask_prob": scheme.mask_prob, "scale_aware": False}
+    aware = dataclasses.replace(scheme, system=ScaleAware(scheme.system.config))
+    found = report.describe([small_results[0]._replace(scheme=aware)])
+    assert found["masking"][scheme.name] == {"mask_prob": scheme.mask_prob, "scale_aware": True}
