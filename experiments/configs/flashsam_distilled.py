@@ -51,8 +51,8 @@ def get_config() -> ConfigDict:
             ),
             variant="n",
             num_classes=1,
-            # Twice from many pictures at half of the cost to photographs annotated by hand at the size that ships; the
-            # second time with objects as small as those of whole pictures, or smaller.
+            # Twice from many pictures at two thirds of the pixels to photographs annotated by hand at the size that
+            # ships; the second time with objects as small as those of whole pictures, or smaller.
             phases=[
                 _phase(256, 4000, 1.5e-3, 0.1, 1, augmentation=dict(zoom=[0.7, 1.8]), teacher_weight=1.0, mosaic=0.4),
                 _phase(

@@ -157,7 +157,7 @@ def _add_knowledge_base(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--detector", type=Path, metavar="FILE", help="detector's weights (default: the shipped ones)")
     group.add_argument("--goal-filter", type=values.choice(*GOAL_FILTERS), metavar="NAME",
                        help=f"of {', '.join(GOAL_FILTERS)} (default: the best one for which weights are given; without "
-                       "any the detector's score, which does not read the text)")
+                       "any the detector's score and the box's size, which do not read the text)")
     group.add_argument("--clip", type=Path, metavar="PATH", help="CLIP's weights: safetensors, PyTorch file or folder")
     group.add_argument("--clip-activation", type=values.choice(*CLIP_ACTIVATIONS), metavar="NAME",
                        help="quick_gelu (OpenAI's weights) or gelu (most of OpenCLIP's), where no config.json beside "

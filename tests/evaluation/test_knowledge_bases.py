@@ -26,6 +26,7 @@ def test_the_shipped_detector_says_where_it_comes_from(shipped):
     # It went on from other weights, which say the same of themselves.
     start = data["start"]
     assert len(start["sha256"]) == 64 and start["recipe"]["phases"] and start["data"]["pictures"] > 1000
+    assert start["seed"] == 0 and metadata["phase"] == len(metadata["recipe"]["phases"]) - 1
     assert "unfinished" not in metadata
     assert {"ap50", "recall_at_10", "top_box"} < metadata["scores"].keys()
     count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))

@@ -138,14 +138,18 @@ def test_share_is_over_queries_and_its_interval_over_pictures():
 
 
 def test_filters_beside_chance_and_the_best_choice(two_pictures):
-    boxes = found([(ON_DOG, 0.9, DOG), (ON_PERSON, 0.8, PERSON), (WIDE, 0.5, DOG)], [([16, 12, 10, 10], 0.5, DOG)])
-    source = Source("told", as_candidates(boxes, two_pictures.extents, 16), (ScoreFilter(), LabelFilter(VOC_CLASSES)))
+    boxes = found([(ON_DOG, 0.9, DOG), (ON_PERSON, 0.8, PERSON), (WIDE, 0.7, DOG)], [([16, 12, 10, 10], 0.5, DOG)])
+    candidates = as_candidates(boxes, two_pictures.extents, 16)
+    source = Source("told", candidates, (ScoreFilter(size_power=0), LabelFilter(VOC_CLASSES)))
     rows = {row["filter"]: row for row in measure_filters(source, two_pictures)}
     assert list(rows) == ["random candidate", "score", "label", "best candidate"]
     want = {"random candidate": (1 / 3 + 1 / 3 + 1) / 3, "score": 2 / 3, "label": 1, "best candidate": 1}
     assert {name: row["all"]["iou"].value for name, row in rows.items()} == pytest.approx(want)
     assert rows["random candidate"]["all"]["overlap"].value == pytest.approx((2 / 3 + 1 / 3 + 1) / 3)
     assert rows["score"]["all"]["queries"] == 3
+    # The share of the area to 1/4 lets the wide box win over the dog's: 0.7 > 0.9 * (200 / 1024)**(1/4) = 0.60.
+    by_size = measure_filters(Source("told", candidates, (ScoreFilter(),)), two_pictures)[1]
+    assert by_size["filter"] == "score" and by_size["all"]["iou"].value == pytest.approx(1 / 3)
 
 
 def test_several_classes_alone_are_a_group(two_pictures, monkeypatch):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from results import MEASUREMENTS
-from results_masking import GAIN, MASK_PROB, OBJECT, SNR, minus_end
+from results_masking import DRAWN, GAIN, MASK_PROB, OBJECT, SCALE_AWARE, SNR, UNIFORM, minus_end
 from results_page import main, write_page
 from results_page_mask_prob import Optimum, optimum
 from results_page_sharing import saving
@@ -131,3 +131,7 @@ def test_an_optimum_is_interior_where_both_ends_are_told_from_it():
 def test_savings_are_of_channel_uses():
     nothing, some = point(1.0, cbr=(0.08, None, 1)), point(1.0, cbr=(0.06, None, 1))
     assert saving(some, nothing) == pytest.approx(0.25)
+
+
+def test_the_rules_of_masking_have_names_of_their_own():
+    assert len({OBJECT, UNIFORM, SCALE_AWARE, DRAWN}) == 4

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from lvm_mtc import System, SystemConfig
-from lvm_mtc.evaluation.schemes import make_schemes
 from lvm_mtc.system import OperatingPoint, ScaleAware
 from lvm_mtc.system.scale_aware import HIGH, LOW
 
@@ -28,15 +27,3 @@ def test_scale_aware_masks_are_those_of_each_pictures_own_probability():
     np.testing.assert_array_equal(found, masks(System(config), [0.2, 0.4, 0.3]))
     assert (found != masks(System(config), 0.9)).any()
     assert (0.3 * LOW, 0.3 * HIGH) == pytest.approx((0.2, 0.4))
-
-
-def test_object_first_schemes_take_the_schedule_and_the_others_do_not():
-    config = SystemConfig(variant="linear", image_size=32, patch_size=8, num_symbols=4, power_allocation=False)
-    names = ("object", "uniform", "sharing", "all")
-    constant = make_schemes(names, System(config), {}, mask_prob=0.3)
-    aware = make_schemes(names, System(config), {}, mask_prob=0.3, scale_aware=True)
-    assert [type(scheme.system) for scheme in constant] == [System] * 4
-    assert [type(scheme.system) for scheme in aware] == [ScaleAware, System, ScaleAware, System]
-    assert [one.system.config for one in aware] == [one.system.config for one in constant]
-    with pytest.raises(ValueError, match=r"mask_prob must lie in \(0, 0.75\) with scale_aware.* got 0.8"):
-        make_schemes(names, System(config), {}, mask_prob=0.8, scale_aware=True)
