@@ -17,6 +17,7 @@ PICTURES ?= build/pictures_160.npz
 CONFIG ?= experiments/configs/demo.py
 RUN_DIR ?= runs/demo
 TRAIN_ARGS ?=
+QUEUE_ARGS ?=
 DETECTION ?= build/detection_256.npz
 DETECTION_320 ?= build/detection_320.npz
 DETECTOR_RUN_DIR ?= runs/flashsam
@@ -31,7 +32,7 @@ DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 DETECTOR := $(VENV)/.installed-detection
 
-.PHONY: help demo test test-slow test-sionna test-parity lint train train-detector smoke clean distclean
+.PHONY: help demo test test-slow test-sionna test-parity lint train train-detector queue queue-status smoke clean distclean
 
 help: ## What the targets do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -53,7 +54,7 @@ demo: $(DEMO) ## Send the demo photographs; table, curves and pictures in demo_o
 	"$(BIN)/lvm-mtc" demo --out "$(OUT)" --overwrite
 
 test: $(DEV) ## Run the tests (PYTEST_ARGS="tests/phy -x" for some of them)
-	"$(BIN)/python" -m pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+	"$(BIN)/python" -m pytest -q -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(DEV) ## Run the tests that take minutes
 	"$(BIN)/python" -m pytest -q -m slow $(PYTEST_ARGS)
@@ -64,7 +65,7 @@ $(SIONNA_VENV)/.installed: setup.cfg pyproject.toml
 	@touch "$@"
 
 test-sionna: $(SIONNA_VENV)/.installed ## Run the comparisons with Sionna 1.2.2, in a virtual environment of their own
-	"$(SIONNA_VENV)/bin/python" -m pytest -q -m sionna -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+	"$(SIONNA_VENV)/bin/python" -m pytest -q -m sionna -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 $(TORCH_VENV)/.installed: setup.cfg pyproject.toml
 	[ -x "$(TORCH_VENV)/bin/python" ] || "$(PYTHON)" -m venv "$(TORCH_VENV)"
@@ -77,11 +78,12 @@ test-parity: $(TORCH_VENV)/.installed ## Run the comparisons with PyTorch and tr
 
 lint: $(DEV) ## Check the style
 	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
 
 $(PICTURES): | $(DEMO)
-	"$(BIN)/python" experiments/pack_pictures.py --data "$(DATA)" --out "$(PICTURES)"
+	"$(BIN)/python" -m experiments.demo.pack_pictures --data "$(DATA)" --out "$(PICTURES)"
 
-train: $(DEMO) $(PICTURES) ## Train the demo's weights from the pictures in DATA= (TRAIN_ARGS="--set token.total_steps=100")
+train: $(DEMO) $(PICTURES) ## Train the demo's weights from the pictures in DATA= (TRAIN_ARGS="--set stages.token.total_steps=100")
 	"$(BIN)/lvm-mtc" train --config "$(CONFIG)" --stage all --data "$(PICTURES)" --run-dir "$(RUN_DIR)" $(TRAIN_ARGS)
 
 # Packing asks YOLOX-nano for boxes on the pictures that have none; the training's second half reads its file.
@@ -90,17 +92,23 @@ $(DETECTOR): setup.cfg pyproject.toml | $(BIN)/python
 	@touch "$@"
 
 $(DETECTION): | $(DETECTOR)
-	"$(BIN)/python" experiments/pack_detection.py --data "$(DATA)" --out "$(DETECTION)" --size 256 --teacher
+	"$(BIN)/python" -m experiments.detector.pack_detection --data "$(DATA)" --out "$(DETECTION)" --size 256 --teacher
 
 $(DETECTION_320): | $(DETECTOR)
-	"$(BIN)/python" experiments/pack_detection.py --data "$(DATA)" --out "$(DETECTION_320)" --size 320
+	"$(BIN)/python" -m experiments.detector.pack_detection --data "$(DATA)" --out "$(DETECTION_320)" --size 320
 
 train-detector: $(DETECTOR) $(DETECTION) $(DETECTION_320) ## Train FlashSAM-n from the pictures and teachers in DATA= (hours on two cores)
 	"$(BIN)/lvm-mtc" train --config experiments/configs/flashsam.py --stage detector --run-dir "$(DETECTOR_RUN_DIR)" \
 		--data "$(DETECTION)" --guide "$(DATA)/weights/efficientnet_lite0_fp16.npz"
-	"$(BIN)/lvm-mtc" train --config experiments/configs/flashsam_distilled.py --stage detector \
+	"$(BIN)/lvm-mtc" train --config experiments/configs/flashsam.py:distilled --stage detector \
 		--run-dir "$(DETECTOR_RUN_DIR)_distilled" --data "$(DETECTION)" "$(DETECTION_320)" \
 		--teacher "$(DATA)/weights/yolox_nano.onnx" --start "$(DETECTOR_RUN_DIR)/phase2_256/weights.npz"
+
+queue: $(DEMO) ## Train the codecs that matter in the background, at idle priority on one core (days; QUEUE_ARGS="--stop")
+	"$(BIN)/python" -m experiments.queue.serve --data "$(DATA)" $(QUEUE_ARGS)
+
+queue-status: $(DEMO) ## Where each of these trainings stands
+	"$(BIN)/python" -m experiments.queue.serve --status
 
 smoke: $(DEV) ## Import every module and run the shortest tests
 	"$(BIN)/python" -m pytest -q tests/test_layers.py $(PYTEST_ARGS)

@@ -26,9 +26,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lvm_mtc.system import Execution, LinkConfig, System, SystemConfig
+from lvm_mtc.schemes.lvm_mtc.config import Execution, LvmMtcConfig
+from lvm_mtc.schemes.lvm_mtc.scheme import LvmMtc
 from lvm_mtc.training import OptimizerConfig, init_state, make_optimizer, make_train_step
-from lvm_mtc.training.objectives import ObjectiveConfig, Scenario, make_batch_fn, make_loss_fn
+from lvm_mtc.training.examples import Ranges, Scenario, make_batch_fn, make_loss_fn
 
 GIB = 1024**3
 NUM_UAVS = 4
@@ -37,20 +38,21 @@ SCALING = (1, 2, 5, 10)
 
 def build(variant: str, num_uavs: int, *, per_uav: bool, execution: Execution):
     """The training step, a function that makes its state, and its data."""
-    config = SystemConfig.paper(variant=variant, num_kept=49, per_uav_params=per_uav)
-    scenarios = (Scenario(num_groups=1, num_uavs=num_uavs, link=LinkConfig()),)
-    objective = ObjectiveConfig()
+    config = LvmMtcConfig.paper(variant=variant, num_kept=49, per_uav_params=per_uav)
+    scenarios = (Scenario(num_groups=1, num_uavs=num_uavs),)
+    scheme = LvmMtc(config, execution)
+    ranges = Ranges(knobs={"mask_prob": (0.1, 0.5), "epsilon": (0.0, 0.2)})
     optimizer, schedule = make_optimizer(OptimizerConfig(learning_rate=1e-4, weight_decay=0.05), 100)
     step = make_train_step(
-        make_loss_fn("system", config, scenarios, objective, execution),
-        make_batch_fn(config, scenarios, objective),
+        make_loss_fn(scheme.stages()[-1], scheme, scenarios),
+        make_batch_fn(scheme, scenarios, ranges),
         optimizer,
         schedule=schedule,
     )
 
     def initial(key):
         init_key, run_key = jax.random.split(key)
-        params = System(config, execution).init(init_key, num_uavs if per_uav else None)
+        params = scheme.init(init_key, num_uavs if per_uav else None)
         return init_state(params, optimizer, run_key)
 
     pictures = np.random.default_rng(0).integers(0, 256, (num_uavs, 256, 256, 3), np.uint8)
@@ -66,9 +68,7 @@ def analysis(compiled) -> dict[str, float]:
         "donated_gib": stats.alias_size_in_bytes,
         "temporaries_gib": stats.temp_size_in_bytes,
     }
-    sizes["peak_gib"] = (
-        sizes["arguments_gib"] + sizes["outputs_gib"] - sizes["donated_gib"] + sizes["temporaries_gib"]
-    )
+    sizes["peak_gib"] = sizes["arguments_gib"] + sizes["outputs_gib"] - sizes["donated_gib"] + sizes["temporaries_gib"]
     return {name: size / GIB for name, size in sizes.items()}
 
 
@@ -125,8 +125,11 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the benchmark and writes its result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--variant", default="large", help="of the memory part (default: large, the paper's)")
-    parser.add_argument("--scaling-variant", default="base",
-                        help="of the scaling over K and of the step with parameters per UAV (default: base)")
+    parser.add_argument(
+        "--scaling-variant",
+        default="base",
+        help="of the scaling over K and of the step with parameters per UAV (default: base)",
+    )
     parser.add_argument("--repeats", type=int, default=3, help="timed steps of each configuration (default: 3)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "paper_scale_cpu.json")
     parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
@@ -158,15 +161,24 @@ def configurations(options: argparse.Namespace):
     """Part of the result and arguments of :func:`measure`, one after the other."""
     for per_uav, repeats in ((False, options.repeats), (True, 0)):
         for remat in (True, False):
-            yield "memory", dict(
-                variant=options.variant, num_uavs=NUM_UAVS, per_uav=per_uav, remat=remat, repeats=repeats
+            yield (
+                "memory",
+                dict(variant=options.variant, num_uavs=NUM_UAVS, per_uav=per_uav, remat=remat, repeats=repeats),
             )
-    yield "memory", dict(
-        variant=options.scaling_variant, num_uavs=NUM_UAVS, per_uav=True, remat=False, repeats=options.repeats
+    yield (
+        "memory",
+        dict(variant=options.scaling_variant, num_uavs=NUM_UAVS, per_uav=True, remat=False, repeats=options.repeats),
     )
     for num_uavs in SCALING:
-        yield "scaling", dict(
-            variant=options.scaling_variant, num_uavs=num_uavs, per_uav=False, remat=False, repeats=2 * options.repeats
+        yield (
+            "scaling",
+            dict(
+                variant=options.scaling_variant,
+                num_uavs=num_uavs,
+                per_uav=False,
+                remat=False,
+                repeats=2 * options.repeats,
+            ),
         )
 
 

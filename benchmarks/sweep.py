@@ -12,6 +12,7 @@ against the memory budget.
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import platform
@@ -23,18 +24,22 @@ import time
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from lvm_mtc import link as links_room
 from lvm_mtc.cli.pictures import demo_photographs, find_objects
-from lvm_mtc.evaluation import programs
-from lvm_mtc.evaluation.knowledge_bases import load_knowledge_base
-from lvm_mtc.evaluation.schemes import DEMO_WEIGHTS, load_system, make_schemes
-from lvm_mtc.evaluation.stopping import StoppingRule
-from lvm_mtc.evaluation.store import ResultStore
-from lvm_mtc.evaluation.sweep import Group, Resources, run_sweep, sample_points
-from lvm_mtc.evaluation.sweep_plan import Pictures, SweepSpec
-from lvm_mtc.system import LinkConfig, OperatingPoint
+from lvm_mtc.knowledge.loading import load_knowledge_base
+from lvm_mtc.link import LinkConfig, OperatingPoint
+from lvm_mtc.metrics import known_metrics
+from lvm_mtc.results.store import ResultStore
+from lvm_mtc.schemes import simulate
+from lvm_mtc.schemes.loading import DEMO_WEIGHTS, load_scheme
+from lvm_mtc.schemes.scheme import Estimate
+from lvm_mtc.sweep import programs
+from lvm_mtc.sweep.named import make_contenders
+from lvm_mtc.sweep.plan import SweepSpec, picture_source
+from lvm_mtc.sweep.run import Group, Resources, run_sweep, sample_points
+from lvm_mtc.sweep.stopping import StoppingRule
 
 NUM_UAVS = 4
 METRICS = ("psnr_db", "psnr_inside_db", "ssim")
@@ -43,11 +48,11 @@ SCHEMES = ("object", "uniform")
 
 def make_spec(options: argparse.Namespace, loc: np.ndarray, images: np.ndarray) -> SweepSpec:
     """The sweep of the benchmark."""
-    system, params = load_system(DEMO_WEIGHTS)
+    scheme, params = load_scheme(DEMO_WEIGHTS)
     return SweepSpec(
-        schemes=tuple(make_schemes(SCHEMES, system, params)),
+        schemes=tuple(make_contenders(SCHEMES, scheme, params)),
         links=tuple(LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh")),
-        pictures={NUM_UAVS: Pictures(images, loc)},
+        sources={NUM_UAVS: picture_source(images, loc)},
         snr_db=tuple(np.linspace(0.0, 20.0, options.snrs).tolist()),
         csi_error_var=tuple(np.linspace(0.0, 0.1, options.csi_errors).tolist()),
         stopping=StoppingRule(target_half_width=None, max_units=options.units),
@@ -87,63 +92,60 @@ def floor(spec: SweepSpec, repeats: int) -> dict[str, float]:
     encoding = timed(lambda: [step.encoded for step in Group(spec, at, resources).steps], repeats)
     group = Group(spec, at, resources)
     units = range(min(group.units_per_draw, spec.stopping.max_units))
-    system, params = spec.schemes[0].system, spec.schemes[0].params
-    point = OperatingPoint(snr_db=np.float32(10.0), csi_error_var=np.float32(0.01), epsilon=np.float32(0.0))
-    unused = jax.random.split(jax.random.key(0), NUM_UAVS)
+    contender = spec.schemes[0]
+    scheme, params = contender.scheme, contender.params
+    point = OperatingPoint(np.float32(10.0), np.float32(0.01), contender.knobs)
+    measures = {name: known_metrics("pictures")[name] for name in METRICS}
 
-    @jax.jit
+    @functools.partial(jax.jit, static_argnums=2)
     def receive(encoded, link_draws, link):
-        sharing = system.share(encoded, point)
-        sent = system.send(params, encoded, sharing, point)
-        return system.receive(params, sent, unused, link, point, link_draws)[:2]
-
-    receive = jax.jit(receive.__wrapped__, static_argnums=2)
+        sent = scheme.modulate(params, encoded, point)
+        return links_room.send(link, sent.signal, link_draws, point)[0], sent.side
 
     @jax.jit
-    def finish(tokens, reliability, kept, images, inside):
-        received = jnp.clip(system.decode(params, tokens, kept, reliability), 0, 1)
-        seen = programs.Seen(images, received, inside, None)
-        return {name: programs.MEASURES[name](seen) for name in METRICS}
+    def finish(received, side, source):
+        estimate = Estimate(scheme.decode(params, received, side, point).data)
+        outcome = simulate.Outcome(estimate, None, None, None, None)
+        return {name: measure(source, outcome) for name, measure in measures.items()}
 
     channel = decoding = drawing = 0.0
     for step in group.steps:
         draws = group.draws(step, units)
         drawing += timed(lambda step=step: group.draws(step, units), repeats) / len(units)
-        inside = programs.metrics.box_mask(step.metric_loc, *step.images.shape[2:4])
         for link, of_link in zip(spec.links, draws, strict=True):
-            one = jax.tree.map(lambda a: a[0], of_link)
-            channel += timed(lambda s=step, o=one, k=link: receive(s.encoded, o, k), repeats) / len(spec.links)
-        tokens, reliability = receive(step.encoded, one, link)
-        decoding += timed(lambda s=step, t=tokens, r=reliability, i=inside: finish(t, r, s.encoded.kept, s.images, i),
-                          repeats)
+            first = jax.tree.map(lambda a: a[0], of_link)
+            channel += timed(lambda s=step, d=first, k=link: receive(s.encoded, d, k), repeats) / len(spec.links)
+        arguments = *receive(step.encoded, first, link), step.source
+        decoding += timed(lambda a=arguments: finish(*a), repeats)
     items = len(list(spec.coordinates())) * spec.stopping.max_units
     schemes = len(spec.schemes)
-    return {"encode_s": schemes * encoding, "draw_s": schemes * spec.stopping.max_units * drawing,
-            "channel_s": items * channel, "decode_s": items * decoding}
+    return {
+        "encode_s": schemes * encoding,
+        "draw_s": schemes * spec.stopping.max_units * drawing,
+        "channel_s": items * channel,
+        "decode_s": items * decoding,
+    }
 
 
 def by_itself(spec: SweepSpec, views, knowledge_base, repeats: int) -> float:
     """Time of one point on one realisation from the picture on, seconds, mean over channels."""
-    scheme = spec.schemes[0]
-    point = OperatingPoint(snr_db=np.float32(10.0), csi_error_var=np.float32(0.01), epsilon=np.float32(0.0),
-                           mask_prob=np.float32(scheme.mask_prob))
+    contender = spec.schemes[0]
+    point = OperatingPoint(np.float32(10.0), np.float32(0.01), contender.knobs)
+    measures = {name: known_metrics("pictures")[name] for name in METRICS}
 
-    @jax.jit
+    @functools.partial(jax.jit, static_argnums=3)
     def send(images, loc, key, link):
-        out = scheme.system.forward(scheme.params, images, loc, key, link, point)
-        received = jnp.clip(out.images_hat, 0, 1)
-        seen = programs.Seen(images, received, programs.metrics.box_mask(loc, *images.shape[2:4]), out)
-        return {name: programs.MEASURES[name](seen) for name in METRICS}
-
-    send = jax.jit(send.__wrapped__, static_argnums=3)
+        source = picture_source(images, loc)
+        out = simulate.forward(contender.scheme, contender.params, source, key, link, point)
+        return {name: measure(source, out) for name, measure in measures.items()}
 
     def run(link):
         loc = find_objects(views, knowledge_base, "").loc
-        found = []
+        sent = []
         for start, stop, size in spec.steps(NUM_UAVS):
             take = np.minimum(np.arange(start, start + size), stop - 1)
-            found.append(send(views.images[take], loc[take], jax.random.key(0), link))
-        return found
+            sent.append(send(views.images[take], loc[take], jax.random.key(0), link))
+        return sent
 
     return statistics.mean(timed(lambda k=link: run(k), repeats) for link in spec.links)
 
@@ -162,15 +164,20 @@ def paired_factors(spec: SweepSpec, units: int = 32) -> dict[str, float]:
     rule = StoppingRule(target_half_width=None, max_units=units)
     near = dataclasses.replace(spec, snr_db=(10.0, 12.0), csi_error_var=(0.0,), links=spec.links[1:], stopping=rule)
     found = sample_points(near, near.coordinates())
-    means = {(at["scheme"], at["snr_db"]): np.float64(samples.metrics["psnr_inside_db"]).mean(axis=(1, 2))
-             for at, samples in zip(near.coordinates(), found, strict=True)}
+    means = {
+        (at["scheme"], at["snr_db"]): np.float64(samples.metrics["psnr_inside_db"]).mean(axis=(1, 2))
+        for at, samples in zip(near.coordinates(), found, strict=True)
+    }
 
     def factor(a, b):
         return float(np.sqrt(a.var(ddof=1) + b.var(ddof=1)) / (a - b).std(ddof=1))
 
     first, second = (scheme.name for scheme in spec.schemes)
-    return {"neighbouring_snrs": factor(means[first, 10.0], means[first, 12.0]),
-            "two_schemes": factor(means[first, 10.0], means[second, 10.0]), "units": units}
+    return {
+        "neighbouring_snrs": factor(means[first, 10.0], means[first, 12.0]),
+        "two_schemes": factor(means[first, 10.0], means[second, 10.0]),
+        "units": units,
+    }
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -184,9 +191,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only-sweep", action="store_true", help="print the time of the sweep alone")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sweep_cpu.json")
     options = parser.parse_args(argv)
-    system, _ = load_system(DEMO_WEIGHTS)
+    scheme, _ = load_scheme(DEMO_WEIGHTS)
     knowledge_base = load_knowledge_base()
-    views = demo_photographs(NUM_UAVS, system.config.image_size)
+    views = demo_photographs(NUM_UAVS, scheme.config.image_size)
     views_loc = find_objects(views, knowledge_base, "").loc
     spec = make_spec(options, views_loc, views.images)
     resources = Resources()
@@ -211,26 +218,47 @@ def main(argv: list[str] | None = None) -> int:
     few = len(list(small.coordinates()))
     one_draw = programs.draw_bytes(spec.draw_shape(NUM_UAVS))
     result = {
-        "sweep": {"points": points, "units": spec.stopping.max_units, "pictures": len(views.images) * NUM_UAVS,
-                  "programs": 1 + sum(traces.values()), "traces": traces, "with_compilation_s": first},
+        "sweep": {
+            "points": points,
+            "units": spec.stopping.max_units,
+            "pictures": len(views.images) * NUM_UAVS,
+            "programs": 1 + sum(traces.values()),
+            "traces": traces,
+            "with_compilation_s": first,
+        },
         "programs_are": "the knowledge base and those that were traced",
-        "sweep_s": seconds, "all_sweeps_s": sweeps, "floor_s": least, "all_floors_s": floors, "floor_parts": parts,
+        "sweep_s": seconds,
+        "all_sweeps_s": sweeps,
+        "floor_s": least,
+        "all_floors_s": floors,
+        "floor_parts": parts,
         "sweep_over_floor": seconds / least,
-        "by_itself_s": items * alone, "by_itself_over_sweep": items * alone / seconds,
-        "points_per_s": points / seconds, "images_per_s": images / seconds,
-        "devices": [{"devices": count, "points_per_s": few / time_taken,
-                     "images_per_s": images / points * few / time_taken}
-                    for count in options.devices for time_taken in [throughput_on_devices(options, count)]],
-        "memory_budget": [{"bytes": budget, "points_per_s": few / warm_sweep(small, Resources(memory_budget=budget))}
-                          for budget in (one_draw, 4 * one_draw, 16 * one_draw)],
+        "by_itself_s": items * alone,
+        "by_itself_over_sweep": items * alone / seconds,
+        "points_per_s": points / seconds,
+        "images_per_s": images / seconds,
+        "devices": [
+            {"devices": count, "points_per_s": few / time_taken, "images_per_s": images / points * few / time_taken}
+            for count in options.devices
+            for time_taken in [throughput_on_devices(options, count)]
+        ],
+        "memory_budget": [
+            {"bytes": budget, "points_per_s": few / warm_sweep(small, Resources(memory_budget=budget))}
+            for budget in (one_draw, 4 * one_draw, 16 * one_draw)
+        ],
         "paired_interval_narrower_by": paired_factors(spec),
-        "device_kind": jax.devices()[0].device_kind, "num_devices": jax.device_count(), "jax": jax.__version__,
-        "python": platform.python_version(), "load_average_1_min": os.getloadavg()[0],
+        "device_kind": jax.devices()[0].device_kind,
+        "num_devices": jax.device_count(),
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+        "load_average_1_min": os.getloadavg()[0],
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{points} points: {seconds:.1f} s, {seconds / least:.2f} x the floor; every point by itself: "
-          f"{items * alone / seconds:.1f} x; written to {options.out}")
+    print(
+        f"{points} points: {seconds:.1f} s, {seconds / least:.2f} x the floor; every point by itself: "
+        f"{items * alone / seconds:.1f} x; written to {options.out}"
+    )
     return 0
 
 

@@ -27,28 +27,32 @@ import torch
 import transformers
 
 from lvm_mtc.cli.huge_pages import VARIABLE, restart_with_huge_pages
+from lvm_mtc.link import LinkConfig
 from lvm_mtc.models.variants import VARIANTS
-from lvm_mtc.system import LinkConfig, System, SystemConfig
+from lvm_mtc.schemes.lvm_mtc.config import LvmMtcConfig
+from lvm_mtc.schemes.lvm_mtc.scheme import LvmMtc
 from lvm_mtc.training import OptimizerConfig, init_state, make_optimizer, make_train_step
-from lvm_mtc.training.objectives import ObjectiveConfig, Scenario, make_batch_fn, make_loss_fn
+from lvm_mtc.training.examples import Ranges, Scenario, make_batch_fn, make_loss_fn
 
 SNR_DB = 10.0
 OPTIMIZER = OptimizerConfig(learning_rate=1e-4, weight_decay=0.05, clip_norm=1.0, b1=0.9, b2=0.95)
 
 
-def our_step(config: SystemConfig, pictures: np.ndarray):
+def our_step(config: LvmMtcConfig, pictures: np.ndarray):
     """A function that takes one training step and returns its loss; and the number of parameters."""
     link = LinkConfig(fading="awgn", num_rx_ant=1, num_tx_ant=1)
     scenarios = (Scenario(num_groups=len(pictures), link=link),)
-    objective = ObjectiveConfig(
-        snr_db=(SNR_DB, SNR_DB), csi_error_var=(0.0, 0.0), mask_prob=(0.5, 0.5), epsilon=(0.0, 0.0)
-    )
+    knobs = {"mask_prob": (0.5, 0.5), "epsilon": (0.0, 0.0)}
+    ranges = Ranges(snr_db=(SNR_DB, SNR_DB), csi_error_var=(0.0, 0.0), knobs=knobs)
+    scheme = LvmMtc(config)
     optimizer, schedule = make_optimizer(OPTIMIZER, 1000)
     step = make_train_step(
-        make_loss_fn("system", config, scenarios, objective), make_batch_fn(config, scenarios, objective), optimizer,
+        make_loss_fn(scheme.stages()[-1], scheme, scenarios),
+        make_batch_fn(scheme, scenarios, ranges),
+        optimizer,
         schedule=schedule,
-    )  # fmt: skip
-    params = System(config).init(jax.random.key(0))
+    )
+    params = scheme.init(jax.random.key(0))
     held = [init_state(params, optimizer, jax.random.key(1)), {"pictures": jnp.asarray(pictures)}]
 
     def take():
@@ -61,16 +65,23 @@ def our_step(config: SystemConfig, pictures: np.ndarray):
 class TorchSystem(torch.nn.Module):
     """ViTMAE with a linear channel codec and AWGN between encoder and decoder."""
 
-    def __init__(self, config: SystemConfig):
+    def __init__(self, config: LvmMtcConfig):
         super().__init__()
         s = VARIANTS[config.variant]
         self.mae = transformers.ViTMAEForPreTraining(
             transformers.ViTMAEConfig(
-                hidden_size=s.embed_dim, num_hidden_layers=s.depth, num_attention_heads=s.num_heads,
-                intermediate_size=4 * s.embed_dim, decoder_hidden_size=s.decoder_embed_dim,
-                decoder_num_hidden_layers=s.decoder_depth, decoder_num_attention_heads=s.decoder_num_heads,
-                decoder_intermediate_size=4 * s.decoder_embed_dim, image_size=config.image_size,
-                patch_size=config.patch_size, mask_ratio=1 - config.capacity / config.num_patches, layer_norm_eps=1e-6,
+                hidden_size=s.embed_dim,
+                num_hidden_layers=s.depth,
+                num_attention_heads=s.num_heads,
+                intermediate_size=4 * s.embed_dim,
+                decoder_hidden_size=s.decoder_embed_dim,
+                decoder_num_hidden_layers=s.decoder_depth,
+                decoder_num_attention_heads=s.decoder_num_heads,
+                decoder_intermediate_size=4 * s.decoder_embed_dim,
+                image_size=config.image_size,
+                patch_size=config.patch_size,
+                mask_ratio=1 - config.capacity / config.num_patches,
+                layer_norm_eps=1e-6,
             )  # fmt: skip
         )
         self.channel_encoder = torch.nn.Linear(s.embed_dim, 2 * config.num_symbols)
@@ -92,7 +103,7 @@ class TorchSystem(torch.nn.Module):
         return image_mse + (tokens_hat - tokens.detach()).square().mean()
 
 
-def torch_step(config: SystemConfig, pictures: np.ndarray):
+def torch_step(config: LvmMtcConfig, pictures: np.ndarray):
     """As :func:`our_step`."""
     torch.manual_seed(0)
     model = TorchSystem(config)
@@ -116,7 +127,7 @@ def torch_step(config: SystemConfig, pictures: np.ndarray):
 
 def measure(options: argparse.Namespace) -> dict:
     """Both sides take steps in turn; a dictionary of results."""
-    config = SystemConfig.paper(
+    config = LvmMtcConfig.paper(
         variant=options.variant,
         image_size=options.image_size,
         patch_size=options.patch_size,
@@ -187,8 +198,11 @@ def main(argv: list[str] | None = None) -> int:
         row = measure(argparse.Namespace(**vars(options) | {"variant": variant, "batch": batch}))
         rows.append(row)
         options.out.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
-        print(f"{variant}, {batch} pictures: {row['jax']['median_s'] * 1e3:.0f} ms a step, PyTorch "
-              f"{row['torch']['median_s'] * 1e3:.0f} ms: {row['torch_over_jax']:.2f} times", flush=True)
+        print(
+            f"{variant}, {batch} pictures: {row['jax']['median_s'] * 1e3:.0f} ms a step, PyTorch "
+            f"{row['torch']['median_s'] * 1e3:.0f} ms: {row['torch_over_jax']:.2f} times",
+            flush=True,
+        )
     return 0
 
 

@@ -16,9 +16,7 @@ import functools
 import json
 import os
 import platform
-import re
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -27,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import phy as phy_benchmark
+from vs_sionna_memory import memory_of_sides
 
 from lvm_mtc import phy
 
@@ -48,7 +47,7 @@ def grid_points() -> list[tuple[float, float]]:
     return [(float(snr), float(error)) for snr in phy_benchmark.SNR_DB for error in phy_benchmark.CSI_ERROR_VAR]
 
 
-def _start_jax(devices: int) -> None:
+def start_jax(devices: int) -> None:
     """Start JAX with that many host devices, and leave nothing in the environment for TensorFlow's XLA to read."""
     before = os.environ.get("XLA_FLAGS")
     os.environ["XLA_FLAGS"] = f"{before or ''} --xla_force_host_platform_device_count={devices}".strip()
@@ -59,7 +58,7 @@ def _start_jax(devices: int) -> None:
         os.environ["XLA_FLAGS"] = before
 
 
-def _import_sionna():
+def import_sionna():
     """TensorFlow and Sionna, on the kind of device that JAX has, and without all of its memory."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
@@ -231,51 +230,10 @@ def time_sides(tf, points, num_slots: int, repeats: int) -> dict:
     return report
 
 
-def _memory_mib(field: str) -> float:
-    """A number of /proc/self/status (of this image alone, where ru_maxrss starts from the parent's)."""
-    return int(re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text()).group(1)) / 1024
-
-
-def memory_of(side: str, num_slots: int, devices: int) -> dict:
-    """Memory of the grid on one side, above what the imports and the start of the libraries take; in MiB."""
-    _start_jax(devices)
-    points = grid_points()
-    if side == "ours":
-        jax.block_until_ready(jnp.zeros(8) + 1)
-        imports = _memory_mib("VmRSS")
-        run = our_sweep(points, num_slots)
-    else:
-        tf, _ = _import_sionna()
-        float(tf.reduce_sum(tf.zeros(8)).numpy())
-        imports = _memory_mib("VmRSS")
-        run = sionna_loop(tf, points, num_slots, **MODES[side])
-    run()
-    with_compiler = _memory_mib("VmHWM") - imports
-    Path("/proc/self/clear_refs").write_text("5")
-    run()
-    return {
-        "imports_mib": imports,
-        "peak_above_imports_mib": with_compiler,
-        "peak_of_a_second_run_above_imports_mib": _memory_mib("VmHWM") - imports,
-    }
-
-
-def memory_of_sides(num_slots: int, devices: int) -> dict | None:
-    """The same for all sides, each in a process of its own; None where the system has no /proc."""
-    if not Path("/proc/self/clear_refs").exists():
-        return None
-    report = {}
-    for side in ("ours", "graph", "xla"):
-        command = [sys.executable, __file__, "--memory-of", side, "--slots", str(num_slots), "--devices", str(devices)]
-        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        report[side] = json.loads(output.strip().splitlines()[-1])
-    return report
-
-
 def measure(num_slots: int, repeats: int, devices: int) -> dict:
     """Check that both sides do the same work, then time both operating points."""
-    _start_jax(devices)
-    tf, sionna = _import_sionna()
+    start_jax(devices)
+    tf, sionna = import_sionna()
     points = grid_points()
     ours, theirs = our_capped_mse(points, num_slots), sionna_capped_mse(tf, points, num_slots)
     different = compare_errors(points, ours, theirs)
@@ -341,15 +299,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--devices", type=int, default=min(8, len(os.sched_getaffinity(0))), help="host devices of JAX on a CPU"
     )
-    parser.add_argument("--memory-of", choices=("ours", *MODES), help="only measure the memory of one side")
     args = parser.parse_args(argv)
     if args.repeats < 10 or args.slots < 1 or args.devices < 1:
         parser.error(
             f"--repeats must be >= 10, --slots and --devices >= 1, got {args.repeats}, {args.slots} and {args.devices}"
         )
-    if args.memory_of:
-        print(json.dumps(memory_of(args.memory_of, args.slots, args.devices)))
-        return 0
     result = measure(args.slots, args.repeats, args.devices)
     result["load_average_1_min"] = os.getloadavg()[0]
     result["memory"] = memory_of_sides(args.slots, args.devices)

@@ -1,9 +1,11 @@
-"""Multi-UAV token communication from pixels to pixels, as one differentiable JAX program.
+"""Token and semantic communication over MIMO fading links, as one differentiable JAX program.
 
 Names are loaded when they are first used, so ``import lvm_mtc.phy`` brings jax and numpy and nothing else:
 
-    from lvm_mtc import phy                      # the channel layer alone
-    from lvm_mtc import System, SystemConfig     # the whole chain
+    from lvm_mtc import phy                                         # the channel layer alone
+    from lvm_mtc import LinkConfig, Source, forward, load_scheme    # a scheme over a link
+
+docs/architecture.md says what stands in which room.
 """
 
 import importlib
@@ -11,13 +13,15 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("config", "data", "evaluation", "models", "phy", "system", "training")
+_SUBMODULES = ("config", "data", "link", "metrics", "models", "phy", "results", "schemes", "sweep", "training", "zoo")
 _HOME = {
-    "LinkConfig": "lvm_mtc.system",
-    "OperatingPoint": "lvm_mtc.system",
-    "System": "lvm_mtc.system",
-    "SystemConfig": "lvm_mtc.system",
+    "LinkConfig": "lvm_mtc.link.config",
+    "OperatingPoint": "lvm_mtc.link.signal",
+    "Source": "lvm_mtc.schemes.scheme",
+    "forward": "lvm_mtc.schemes.simulate",
     "from_dict": "lvm_mtc.config",
+    "load_scheme": "lvm_mtc.schemes.loading",
+    "make_scheme": "lvm_mtc.schemes",
     "to_dict": "lvm_mtc.config",
 }
 

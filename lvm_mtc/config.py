@@ -2,12 +2,18 @@
 
 import dataclasses
 import difflib
+import math
+import struct
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+# Of single precision, in which programs compute.
+_LARGEST = (2 - 2**-23) * 2.0**127
+_SMALLEST = 2.0**-126  # below, XLA takes 0
 
 
 class ConfigError(ValueError):
@@ -18,7 +24,8 @@ def from_dict(cls: type[T], mapping: Mapping[str, Any], *, where: str = "") -> T
     """Builds a frozen dataclass, nested ones included, from a mapping such as parsed JSON or a ``ConfigDict``.
 
     A list becomes a tuple where the field is a tuple, and an int becomes a float where the field is a float. Nothing
-    else is converted: ``"10"`` is not a number and ``1`` is not a bool.
+    else is converted: ``"10"`` is not a number and ``1`` is not a bool. Numbers must be finite: JSON's ``NaN`` and
+    ``Infinity``, floats beyond single precision and integers beyond 64 bits are of the wrong type.
 
     Args:
         cls: The dataclass.
@@ -62,7 +69,8 @@ def to_dict(config: Any) -> dict[str, Any]:
     """Turns a dataclass into nested dicts, lists and plain values that ``json.dumps`` and ``from_dict`` take.
 
     Args:
-        config: A dataclass instance whose leaves are numbers, strings, bools, None, tuples or dataclasses.
+        config: A dataclass instance whose leaves are numbers, strings, bools, None, tuples, dataclasses or objects that
+            say with a method ``described()`` what they are.
 
     Returns:
         Field names to values; tuples become lists.
@@ -120,7 +128,47 @@ def unknown_name_message(full_name: str, name: str, known: Sequence[str] | Mappi
     """
     close = difflib.get_close_matches(name, list(known), n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"{full_name} is not known{hint}; known: {', '.join(sorted(known))}"
+    return f"{full_name} is not known{hint}; known: {', '.join(sorted(known)) or 'none'}"
+
+
+def require_one_of(owner: str, field: str, value: object, known: tuple[str, ...]) -> None:
+    """Raise ``ValueError`` unless ``value`` is one of the ``known`` names."""
+    if value not in known:
+        raise ValueError(f"{owner}.{field} {value!r} is unknown; known: {', '.join(known)}")
+
+
+def require_number(
+    owner: str, field: str, value: float, least: float = -math.inf, *, most: float = math.inf, strict: bool = False
+) -> None:
+    """Raise ``ValueError`` unless ``value`` is finite and in range in single precision, which programs compute in.
+
+    Args:
+        owner: Of the field, for the message.
+        field: Its name.
+        value: To be a number.
+        least: Lower end of the range.
+        most: Upper end, within the range.
+        strict: Whether ``least`` is outside.
+    """
+    asked = f"{owner}.{field} must be a finite number"
+    if least > -math.inf:
+        asked += f" {'>' if strict else '>='} {least:g}"
+    if most < math.inf:
+        asked += f" and <= {most:g}"
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= _LARGEST:
+        raise ValueError(f"{asked}, got {value!r}")
+    (single,) = struct.unpack("f", struct.pack("f", value))
+    if strict and abs(single) < _SMALLEST:
+        single = 0.0
+    inside = [(least < x if strict else least <= x) and x <= most for x in (single, value)]
+    if not inside[0]:
+        raise ValueError(f"{asked}{' in single precision' if inside[1] else ''}, got {value!r}")
+
+
+def require_count(owner: str, field: str, value: int, least: int = 1) -> None:
+    """Raise ``ValueError`` unless ``value`` is an integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{owner}.{field} must be a whole number >= {least}, got {value!r}")
 
 
 def _is_required(field: dataclasses.Field) -> bool:
@@ -148,8 +196,12 @@ def _coerce(hint: Any, value: Any, name: str) -> Any:
         return {_coerce(args[0], k, name): _coerce(args[1], v, f"{name}.{k}") for k, v in value.items()}
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else from_dict(hint, value, where=name)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not abs(value) <= _LARGEST:
+            raise ConfigError(f"{name} must be a finite number of single precision, got {value!r}")
         return float(value)
+    if hint is int and isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ConfigError(f"{name} must be an integer of 64 bits, got {value!r}")
     if isinstance(hint, type) and (not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)):
         raise ConfigError(f"{name} must be {_described(hint)}, got {value!r} ({type(value).__name__})")
     return value
@@ -198,6 +250,8 @@ def _plain(value: Any, name: str) -> Any:
         return [_plain(item, f"{name}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, Mapping):
         return {str(key): _plain(item, f"{name}.{key}") for key, item in value.items()}
+    if hasattr(value, "described"):
+        return value.described()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return to_dict(value)
     raise TypeError(f"{name}: {value!r} has no plain form")

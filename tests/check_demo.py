@@ -7,15 +7,16 @@ beside it where the object is known: on the same photographs, with the boxes mea
 import sys
 from itertools import pairwise
 
-import jax
 import numpy as np
 
+from lvm_mtc.cli.study import measure_study, study_sweeps
 from lvm_mtc.data import demo_views
-from lvm_mtc.evaluation.grid import run_grid
-from lvm_mtc.evaluation.report import per_realisation
-from lvm_mtc.evaluation.schemes import DEMO_WEIGHTS, SCHEMES, load_system, make_schemes
-from lvm_mtc.evaluation.table import read_csv
-from lvm_mtc.system import LinkConfig
+from lvm_mtc.link import LinkConfig
+from lvm_mtc.results.table import read_csv
+from lvm_mtc.schemes.loading import DEMO_WEIGHTS, load_scheme
+from lvm_mtc.sweep.named import MASKINGS, make_contenders
+from lvm_mtc.sweep.plan import picture_source
+from lvm_mtc.sweep.stopping import StoppingRule
 
 # Whole picture at L = N/2, whole picture with every patch, object first over uniform inside the box; AWGN 20 dB, dB.
 HAND_BOXES = (21.0, 33.0, 3.0)
@@ -32,8 +33,11 @@ def curves(rows):
 
 def below(what, values, least):
     """Prints three values and returns a line for each that is below what is asked."""
-    names = ("object first, whole picture", "every patch kept, whole picture",
-             "object first over uniform masking, inside the box")
+    names = (
+        "object first, whole picture",
+        "every patch kept, whole picture",
+        "object first over uniform masking, inside the box",
+    )
     wrong = []
     for name, value, bound in zip(names, values, least, strict=True):
         print(f"AWGN 20 dB, {what}: {name}: {value:.2f} dB (at least {bound:g})")
@@ -50,7 +54,7 @@ def faults(rows):
         for low, high in pairwise(points):
             if high["psnr_db"] < low["psnr_db"] - low["psnr_db_ci95"]:
                 wrong.append(f"{name}: PSNR falls from {low['psnr_db']} to {high['psnr_db']} dB")
-    at_20 = {key: found[SCHEMES[key], "awgn", 0.0][-1] for key in ("object", "uniform", "all")}
+    at_20 = {key: found[MASKINGS[key], "awgn", 0.0][-1] for key in ("object", "uniform", "all")}
     assert all(row["snr_db"] == 20 for row in at_20.values())
     if at_20["object"]["channel_uses"] != at_20["uniform"]["channel_uses"]:
         wrong.append("object first and uniform masking differ in channel uses")
@@ -60,15 +64,17 @@ def faults(rows):
 
 def faults_with_hand_boxes():
     """The same at one point, on views around the boxes measured by hand."""
-    system, params = load_system(DEMO_WEIGHTS)
-    views = demo_views(4, system.config.image_size)
-    link = LinkConfig(fading="awgn", convention="rx_per_antenna")
-    whole, inside = [], []
-    for scheme in make_schemes(("object", "uniform", "all"), system, params):
-        result = run_grid(scheme, np.float32(views.views) / 255, views.boxes, jax.random.key(0), link, snr_db=(20.0,),
-                          csi_error_var=(0.0,), num_realisations=2)
-        whole.append(per_realisation(result, "psnr_db").mean())
-        inside.append(per_realisation(result, "psnr_inside_db").mean())
+    scheme, params = load_scheme(DEMO_WEIGHTS)
+    views = demo_views(4, scheme.config.image_size)
+    sweeps = study_sweeps(
+        make_contenders(("object", "uniform", "all"), scheme, params),
+        links=(LinkConfig(fading="awgn", convention="rx_per_antenna"),),
+        sources={4: picture_source(np.float32(views.views) / 255, views.boxes)},
+        snr_db=(20.0,),
+        stopping=StoppingRule(target_half_width=None, max_units=2),
+    )
+    points, _ = measure_study(sweeps)
+    whole, inside = ([point.metrics[name].mean for point in points] for name in ("psnr_db", "psnr_inside_db"))
     return below("boxes by hand", (whole[0], whole[2], inside[0] - inside[1]), HAND_BOXES)
 
 

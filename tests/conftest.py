@@ -1,5 +1,8 @@
 """Settings of every test: 8 CPU devices, no silent rank promotion, no key used twice."""
 
+import contextlib
+import ctypes
+import gc
 import os
 import re
 from pathlib import Path
@@ -8,22 +11,65 @@ from pathlib import Path
 os.environ["JAX_PLATFORMS"] = "cpu"
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = (os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8").strip()
+# Without optimisation and with XLA's older emitters most programs compile in half the time, draws of random numbers in
+# a third; the processes that tests start do the same.
+if "xla_cpu_use_fusion_emitters" not in os.environ["XLA_FLAGS"]:
+    os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Programs that one test has compiled are read by the others, in every worker and in the processes that tests start.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "programs")
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+# On some processors XLA writes to stderr of each program it reads there that it may not fit the machine it was made on.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import jax
 import pytest
+from jax._src import compiler
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 
+pytest_plugins = ["small_runs", "two_pictures"]
+
 SHARED_DATA = Path(os.environ.get("LVM_MTC_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+_MOST_BYTES = 2 * 2**30
 
 # What a test may lack: an extra that is not in `test`, a browser, or an accelerator.
 _MAY_SKIP = re.compile(
-    r"sionna|tensorflow|torch|GPU|TPU|accelerator|Python 3\.12|may not mount a tmpfs|no (chromium|zsh) on",
+    r"sionna|tensorflow|torch|GPU|TPU|accelerator|Python 3\.12|may not mount a tmpfs|no zsh on",
     re.IGNORECASE,
 )
 _unexpected_skips = []
+
+
+@pytest.fixture(autouse=True)
+def bounded_memory():
+    """Compiling leaves free memory that the allocator keeps, and programs stay until somebody lets go of them."""
+    yield
+    for let_go in (gc.collect, jax.clear_caches):
+        if resident_bytes() > _MOST_BYTES:
+            let_go()
+            gc.collect()
+            trim_memory()
+
+
+def trim_memory() -> None:
+    """Gives memory that is free back to the system, where the C library can."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def resident_bytes() -> int:
+    """Memory of this process, bytes; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +82,27 @@ def shared_data():
 
 @pytest.fixture(scope="module")
 def fast_compile():
-    """Compiles in half the time, for tests of what a program does and not of how fast it does it."""
+    """Without optimisation even where ``JAX_DISABLE_MOST_OPTIMIZATIONS=0`` has the other tests compile as users do."""
     before = jax.config.values["jax_disable_most_optimizations"]
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="module")
+def users_emitters():
+    """Compiles with XLA's present emitters, for tests that hold different programs of the library to the same bits."""
+    real = compiler.get_compile_options
+
+    def with_emitters(*args, env_options_overrides=None, **options):
+        overrides = {**(env_options_overrides or {}), "xla_cpu_use_fusion_emitters": True}
+        return real(*args, env_options_overrides=overrides, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiler, "get_compile_options", with_emitters)
+        jax.clear_caches()
+        yield
+    jax.clear_caches()
 
 
 def pytest_addoption(parser):
@@ -49,6 +111,12 @@ def pytest_addoption(parser):
         action="store_true",
         help="fail when a test is skipped for anything but a missing extra or accelerator",
     )
+
+
+def pytest_collection_finish(session):
+    """What is loaded by now stays: collections of garbage need not look at it each time, nor come as often."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_runtest_logreport(report):

@@ -30,8 +30,14 @@ class Run:
     resume: bool = False
 
 
-FULL = Run(name="a", codec=Codec(width=8, rate=0.5, layers=(3,), norm="post"), codecs=(Codec(), Codec(width=2)),
-           pair=(1.0, "x"), table={"k": 2.0}, resume=True)
+FULL = Run(
+    name="a",
+    codec=Codec(width=8, rate=0.5, layers=(3,), norm="post"),
+    codecs=(Codec(), Codec(width=2)),
+    pair=(1.0, "x"),
+    table={"k": 2.0},
+    resume=True,
+)
 
 
 @pytest.mark.parametrize("through", [lambda d: d, lambda d: json.loads(json.dumps(d)), ml_collections.ConfigDict])
@@ -66,6 +72,11 @@ def test_conversions():
         ({"name": "a", "pair": [1.0]}, r"Run\.pair must have 2 entries, got 1"),
         ({"name": "a", "table": {"k": "v"}}, r"Run\.table\.k must be a number, got 'v'"),
         ([("name", "a")], r"Run must be a mapping"),
+        ({"name": "a", "codec": {"rate": float("nan")}}, r"Run\.codec\.rate must be a finite number .*, got nan"),
+        ({"name": "a", "pair": [float("inf"), "x"]}, r"Run\.pair\[0\] must be a finite number"),
+        ({"name": "a", "table": {"k": 1e39}}, r"Run\.table\.k must be a finite number of single precision, got 1e\+39"),
+        ({"name": "a", "table": {"k": 10**400}}, r"Run\.table\.k must be a finite number"),
+        ({"name": "a", "codec": {"width": 10**30}}, r"Run\.codec\.width must be an integer of 64 bits"),
     ],
 )
 def test_messages(mapping, words):

@@ -1,58 +1,39 @@
 """``lvm-mtc doctor``: whether this machine has what the library needs."""
 
 import argparse
+import functools
 import importlib.metadata
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from lvm_mtc.cli.command import add_command
+
 DISTRIBUTION = "lvm-mtc"
-_WRONG_RESULTS = "computes wrong results on CPU (jax issues 39103 and 39352)"
 KNOWN_BAD = {
-    ("jax", "0.10.2"): _WRONG_RESULTS,
-    ("jaxlib", "0.10.2"): _WRONG_RESULTS,
-    ("jax", "0.11.1"): "breaks programs that run with 0.10 and 0.11.2",
-    ("jaxlib", "0.11.1"): "breaks programs that run with 0.10 and 0.11.2",
+    "0.10.2": "computes wrong results on CPU (jax issues 39103 and 39352)",
+    "0.11.1": "breaks programs that run with 0.10 and 0.11.2",
 }
-"""(package, version) to what is wrong with it."""
+"""Version of jax and jaxlib to what is wrong with it."""
 
 
 class Check(NamedTuple):
-    """One line of the report.
-
-    Attributes:
-        state: "ok", "absent" (an extra that nobody needs to have) or "BAD".
-        name: What was looked at.
-        text: What was found.
-    """
+    """One line of the report: "ok", "absent" (an extra that nobody needs to have) or "BAD"; of what; what was found."""
 
     state: str
     name: str
     text: str
 
 
-def add_doctor_parser(commands, make_command: Callable[..., argparse.ArgumentParser]) -> None:
-    """Declares the command.
-
-    Args:
-        commands: Sub-parsers of the main parser.
-        make_command: Of (sub-parsers, name, summary, example), as the other commands are made.
-    """
-    parser = make_command(commands, "doctor", "Check versions, devices, extras and shipped weights; exit code 1 where "
-                          "something is wrong.", "lvm-mtc doctor")
-    parser.set_defaults(run=run_doctor)
+def add_doctor_parser(commands) -> None:
+    """Declares the command."""
+    summary = "Check versions, devices, extras and shipped weights; exit code 1 where something is wrong."
+    add_command(commands, "doctor", summary, "lvm-mtc doctor", run_doctor)
 
 
 def run_doctor(options: argparse.Namespace) -> None:
-    """Runs ``lvm-mtc doctor``.
-
-    Args:
-        options: Of the parser.
-
-    Raises:
-        SystemExit: with code 1, if something is wrong.
-    """
+    """Runs ``lvm-mtc doctor``; leaves with code 1 where something is wrong."""
     checks = list(diagnose())
     width = max(len(check.name) for check in checks)
     for check in checks:
@@ -71,19 +52,18 @@ def diagnose() -> Iterator[Check]:
     except importlib.metadata.PackageNotFoundError:
         requirements = []
         yield Check("BAD", DISTRIBUTION, "is not installed, so nobody knows what it needs: pip install -e .")
-    installed = {dist.metadata["Name"].lower().replace("_", "-"): dist.version
-                 for dist in importlib.metadata.distributions() if dist.metadata["Name"]}
+    installed = {
+        dist.metadata["Name"].lower().replace("_", "-"): dist.version
+        for dist in importlib.metadata.distributions()
+        if dist.metadata["Name"]
+    }
     yield from check_packages(requirements, installed)
     yield from check_devices()
     yield from check_weights()
 
 
 def check_python(version: tuple[int, int]) -> Check:
-    """Whether Python is of a version that the tests run with.
-
-    Args:
-        version: Major and minor.
-    """
+    """Whether Python is of a version that the tests run with."""
     good = (3, 11) <= version <= (3, 12)
     text = f"{'.'.join(map(str, version))} on {platform.platform()}"
     return Check("ok" if good else "BAD", "python", text if good else f"{text}; needs 3.11 or 3.12")
@@ -110,14 +90,14 @@ def check_packages(requirements: Sequence[str], installed: Mapping[str, str]) ->
     if jax and jaxlib and jax != jaxlib:
         yield Check("BAD", "jax and jaxlib", f"are of different releases, {jax} and {jaxlib}: install one of both")
     for extra, members in extras.items():
-        found = [_check_package(requirement, installed) for requirement in members]
+        checks = [_check_package(requirement, installed) for requirement in members]
         lacking = [requirement.name for requirement in members if _version(requirement, installed) is None]
-        wrong = [check for check in found if check.state == "BAD" and check.name not in lacking]
+        wrong = [check for check in checks if check.state == "BAD" and check.name not in lacking]
         if lacking:
             text = f"lacks {', '.join(lacking)}: pip install '{DISTRIBUTION}[{extra}]'"
             yield Check("absent", f"extra {extra}", text + _hint(lacking, installed))
         else:
-            text = "; ".join(f"{check.name} {check.text}" for check in wrong or found)
+            text = "; ".join(f"{check.name} {check.text}" for check in wrong or checks)
             yield Check("BAD" if wrong else "ok", f"extra {extra}", text)
 
 
@@ -125,8 +105,8 @@ def _check_package(requirement, installed: Mapping[str, str]) -> Check:
     name, version = requirement.name, _version(requirement, installed)
     if version is None:
         return Check("BAD", name, f"is not installed; needs {requirement.specifier or 'any version'}")
-    if (name, version) in KNOWN_BAD:
-        return Check("BAD", name, f"{version} {KNOWN_BAD[name, version]}; needs {requirement.specifier}")
+    if name in ("jax", "jaxlib") and version in KNOWN_BAD:
+        return Check("BAD", name, f"{version} {KNOWN_BAD[version]}; needs {requirement.specifier}")
     if not requirement.specifier.contains(version, prereleases=True):
         return Check("BAD", name, f"{version}; needs {requirement.specifier}")
     return Check("ok", name, version)
@@ -134,7 +114,8 @@ def _check_package(requirement, installed: Mapping[str, str]) -> Check:
 
 def _hint(lacking: Sequence[str], installed: Mapping[str, str]) -> str:
     sionna = installed.get("sionna", "")
-    if "sionna-no-rt" in lacking and sionna.split(".")[0].isdecimal() and int(sionna.split(".")[0]) >= 2:
+    major = sionna.split(".")[0]
+    if "sionna-no-rt" in lacking and major.isdecimal() and int(major) >= 2:
         return f"; sionna {sionna} is no help, from 2.0 on Sionna is PyTorch"
     return ""
 
@@ -164,13 +145,12 @@ def check_devices() -> Iterator[Check]:
 def check_weights() -> Iterator[Check]:
     """Whether the weights that come with the library can be read and fit their models."""
     from lvm_mtc.data.clip_tokenizer import read_merges
-    from lvm_mtc.evaluation.knowledge_bases import DETECTOR_WEIGHTS, load_knowledge_base
-    from lvm_mtc.evaluation.schemes import DEMO_WEIGHTS, PCA_WEIGHTS, load_system
+    from lvm_mtc.knowledge.loading import DETECTOR_WEIGHTS, load_knowledge_base
+    from lvm_mtc.schemes.loading import DEMO_WEIGHTS, PCA_WEIGHTS, load_scheme
 
-    loaders = [(DEMO_WEIGHTS.name, lambda: load_system(DEMO_WEIGHTS)),
-               (PCA_WEIGHTS.name, lambda: load_system(PCA_WEIGHTS)),
-               (DETECTOR_WEIGHTS.name, load_knowledge_base), ("clip_bpe_merges.npz", read_merges)]
-    for name, load in loaders:
+    loaders = {path.name: functools.partial(load_scheme, path) for path in (DEMO_WEIGHTS, PCA_WEIGHTS)}
+    loaders |= {DETECTOR_WEIGHTS.name: load_knowledge_base, "clip_bpe_merges.npz": read_merges}
+    for name, load in loaders.items():
         try:
             load()
         except (ValueError, OSError) as error:

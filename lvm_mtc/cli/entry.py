@@ -1,5 +1,6 @@
 """Entry point: runs a command and turns the library's errors into one line and an exit code."""
 
+import contextlib
 import os
 import re
 import signal
@@ -7,12 +8,12 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from lvm_mtc.cli.errors import UsageError, one_line
 from lvm_mtc.cli.huge_pages import restart_with_huge_pages
-from lvm_mtc.cli.parser import UsageError, build_parser
+from lvm_mtc.cli.parser import build_parser
 
 WRONG_INPUT = 2
 INTERRUPTED = 130
-_LONGEST_MESSAGE = 700
 
 
 def run_process() -> int:
@@ -22,14 +23,7 @@ def run_process() -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command.
-
-    Args:
-        argv: Arguments without the program's name; None takes the process's.
-
-    Returns:
-        Exit code: 0; 2 for wrong input; 130 where the user interrupted.
-    """
+    """Runs one command; returns its exit code: 0; 2 for wrong input; 130 where the user interrupted."""
     try:
         options = build_parser().parse_args(_join_negative_numbers(sys.argv[1:] if argv is None else argv))
         with _termination_unwinds():
@@ -47,21 +41,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def one_line(error: BaseException) -> str:
-    """What an error says, on one line.
-
-    Args:
-        error: A user's mistake.
-
-    Returns:
-        Its message without line breaks; for a file that cannot be used, the file and the system's reason.
-    """
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{os.fspath(error.filename)}: {error.strerror}"
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 4] + " ..."
-
-
 def _join_negative_numbers(argv: Sequence[str]) -> list[str]:
     """``--snr-db -5,0`` to ``--snr-db=-5,0``, which argparse would take for a flag."""
     joined: list[str] = []
@@ -74,18 +53,15 @@ def _join_negative_numbers(argv: Sequence[str]) -> list[str]:
     return joined
 
 
-class _termination_unwinds:
+@contextlib.contextmanager
+def _termination_unwinds():
     """Lets SIGTERM end the command as Ctrl-C does, so that unfinished output folders are removed."""
-
-    def __enter__(self):
-        self.before = None
-        if threading.current_thread() is threading.main_thread():
-            self.before = signal.signal(signal.SIGTERM, self._interrupt)
-
-    def __exit__(self, *_):
-        if self.before is not None:
-            signal.signal(signal.SIGTERM, self.before)
-
-    @staticmethod
-    def _interrupt(signum, frame):
-        raise KeyboardInterrupt
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)

@@ -39,13 +39,8 @@ def restart_with_huge_pages() -> None:
 def missing_tunables(environment: Mapping[str, str], policy: str) -> str | None:
     """The value that ``GLIBC_TUNABLES`` should have for huge pages; what the user set comes last, and counts.
 
-    Args:
-        environment: Of the process.
-        policy: The kernel's, such as ``always [madvise] never``; the choice stands in brackets.
-
-    Returns:
-        The variable's value with ``TUNABLES`` added; None where the kernel gives huge pages to everybody or to nobody,
-        or the user decided about them.
+    None where the kernel's policy, such as ``always [madvise] never``, whose choice stands in brackets, gives huge
+    pages to everybody or to nobody, or the user decided about them.
     """
     present = environment.get(VARIABLE, "")
     if "[madvise]" not in policy or TUNABLE in present:

@@ -1,82 +1,78 @@
-"""``lvm-mtc demo`` and ``transmit``: pictures through schemes and channels, into a folder of results."""
+"""``lvm-mtc demo`` and ``transmit``: pictures through schemes and links, as sweeps, into a folder of results."""
 
 import argparse
 import json
-import platform
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
-import lvm_mtc
-from lvm_mtc.cli.parser import DEMO_CSI_ERROR, DEMO_SCHEMES, DEMO_SNR_DB, UsageError
+from lvm_mtc.cli.errors import UsageError
 from lvm_mtc.cli.pictures import Objects, Views, demo_photographs, find_objects, load_views
-from lvm_mtc.config import from_dict, replace_dotted
-from lvm_mtc.evaluation.files import RECORD, atomic_directory, check_output_directory
-from lvm_mtc.evaluation.grid import GridResult, Scheme, run_grid
-from lvm_mtc.evaluation.knowledge_bases import DETECTOR_WEIGHTS, load_knowledge_base
-from lvm_mtc.evaluation.report import describe, gain, interval, write_report
-from lvm_mtc.evaluation.schemes import DEMO_WEIGHTS, SCHEMES, load_system, make_schemes
-from lvm_mtc.interop import sionna
-from lvm_mtc.interop.sionna import runtime
+from lvm_mtc.cli.sending import load_contenders, make_links
+from lvm_mtc.data.batches import chunks_of
 from lvm_mtc.knowledge import KnowledgeBase
-from lvm_mtc.system import LinkConfig
+from lvm_mtc.knowledge.loading import DETECTOR_WEIGHTS, load_knowledge_base
+from lvm_mtc.report.shown import show
+from lvm_mtc.report.study import METRICS, describe, write_report
+from lvm_mtc.results.files import RECORD, atomic_directory, check_output_directory
+from lvm_mtc.results.points import Point, canonical_json
+from lvm_mtc.results.store import ResultStore
+from lvm_mtc.sweep.contender import Contender
+from lvm_mtc.sweep.group import Resources
+from lvm_mtc.sweep.named import MASKINGS
+from lvm_mtc.sweep.paired import PREFIX, NamedSweep, Pair, run_paired_sweep
+from lvm_mtc.sweep.plan import picture_source
+from lvm_mtc.sweep.rows import versions
+from lvm_mtc.sweep.stopping import StoppingRule
 
 DEMO_UAVS = 4
+DEMO_CONTENDERS = ("object", "uniform", "sharing", "all", "pca")
+DEMO_SNR_DB = (0.0, 5.0, 10.0, 15.0, 20.0)
+DEMO_CSI_ERROR = (0.0, 0.05)
 # With scale_aware 0.2 for a small object and 0.4 for one that fills the view, as the paper proposes.
 DEMO_MASK_PROB = 0.3
+_TRANSMITTED = ("object", "uniform", "all", "pca")
+_PICTURES_PER_STEP = 32
+_ITEMS_AT_ONCE = 32
+_GAIN = f"{MASKINGS['object']} minus {MASKINGS['uniform']}"
 
 
 def run_demo(options: argparse.Namespace) -> None:
-    """Runs ``lvm-mtc demo``.
-
-    Args:
-        options: Of the parser.
-
-    Raises:
-        ValueError: for wrong input.
-    """
+    """Runs ``lvm-mtc demo``; raises ``ValueError`` for wrong input."""
     check_output_directory(options.out, overwrite=options.overwrite)
-    system, params = load_system(DEMO_WEIGHTS)
-    schemes = make_schemes(DEMO_SCHEMES, system, params, mask_prob=DEMO_MASK_PROB, scale_aware=True)
+    scheme, contenders = load_contenders(None, DEMO_CONTENDERS, (), mask_prob=DEMO_MASK_PROB, scale_aware=True)
     # One axis for AWGN and fading needs a convention that measures what arrives.
-    links = [LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh")]
-    views = demo_photographs(DEMO_UAVS, system.config.image_size)
+    links = make_links(("awgn", "rayleigh"), "rx_per_antenna", ())
+    views = demo_photographs(DEMO_UAVS, scheme.config.image_size)
     objects = find_objects(views, load_knowledge_base(), "")
-    _study(options, views, objects, schemes, links, DEMO_SNR_DB, DEMO_CSI_ERROR, title="lvm-mtc demo")
+    _study(options, views, objects, contenders, links, DEMO_SNR_DB, DEMO_CSI_ERROR, title="lvm-mtc demo")
 
 
 def run_transmit(options: argparse.Namespace) -> None:
-    """Runs ``lvm-mtc transmit``.
-
-    Args:
-        options: Of the parser.
-
-    Raises:
-        ValueError: for wrong input.
-    """
+    """Runs ``lvm-mtc transmit``; raises ``ValueError`` for wrong input."""
     check_output_directory(options.out, overwrite=options.overwrite)
     links = make_links(options.channel, options.convention, options.link)
     if links[0].csi == "mmse" and max(options.csi_error) >= 1:
         raise ValueError(f"--csi-error {max(options.csi_error):g}: under csi=mmse it must be < 1")
     if links[0].topology == "joint" and links[0].num_tx_ant != options.uavs:
-        raise ValueError(f"--link num_tx_ant={links[0].num_tx_ant}: under topology=joint it must equal --uavs, "
-                         f"{options.uavs}")
-    system, params = load_system(options.weights or DEMO_WEIGHTS)
-    schemes = make_schemes(options.schemes, system, params, keep=options.keep, mask_prob=options.mask_prob,
-                           scale_aware=options.scale_aware, epsilon=options.epsilon)
+        raise ValueError(
+            f"--link num_tx_ant={links[0].num_tx_ant}: under topology=joint it must equal --uavs, {options.uavs}"
+        )
+    rule = {name: getattr(options, name) for name in ("keep", "mask_prob", "scale_aware", "epsilon")}
+    scheme, contenders = load_contenders(options.weights, options.schemes, _TRANSMITTED, **rule)
     knowledge_base = _knowledge_base(options)
-    views = load_views(options.images, size=system.config.image_size, num_uavs=options.uavs, views=options.views,
-                       overlap=options.overlap, boxes=options.boxes, limit=options.limit)
+    cut = {name: getattr(options, name) for name in ("views", "overlap", "boxes", "limit")}
+    views = load_views(options.images, size=scheme.config.image_size, num_uavs=options.uavs, **cut)
     objects = find_objects(views, knowledge_base, options.task)
     title = f"lvm-mtc transmit {options.images}"
-    _study(options, views, objects, schemes, links, options.snr_db, options.csi_error, title=title)
+    _study(options, views, objects, contenders, links, options.snr_db, options.csi_error, title=title)
 
 
 def _knowledge_base(options: argparse.Namespace) -> KnowledgeBase | None:
@@ -91,122 +87,122 @@ def _knowledge_base(options: argparse.Namespace) -> KnowledgeBase | None:
     return load_knowledge_base(**files | {"detector": files["detector"] or DETECTOR_WEIGHTS})
 
 
-def make_links(channels: Sequence[str], convention: str, fields: Sequence[tuple[str, Any]]) -> list[LinkConfig]:
-    """One link a channel, all with the same other fields.
-
-    Args:
-        channels: Names of fading.
-        convention: What the SNR means.
-        fields: Other fields of ``LinkConfig`` with their values.
-
-    Returns:
-        Links in the order of ``channels``.
-
-    Raises:
-        ValueError: for an unknown field, a value that does not fit, or a channel of Sionna where that is missing.
-    """
-    options: dict[str, Any] = {"convention": convention}
-    for name, value in fields:
-        if name in ("fading", "convention"):
-            raise ValueError(f"--link {name}={value}: use --{'channel' if name == 'fading' else name} for it")
-        options = replace_dotted(options, name, value)
-    links = [from_dict(LinkConfig, options | {"fading": channel}) for channel in channels]
-    if any(channel in sionna.CHANNELS for channel in channels):
-        runtime.check()
-    return links
-
-
 def _study(
-    options: argparse.Namespace,
-    views: Views,
-    objects: Objects,
-    schemes: Sequence[Scheme],
-    links: Sequence[LinkConfig],
-    snr_db: Sequence[float],
-    csi_error_var: Sequence[float],
-    *,
-    title: str,
+    options: argparse.Namespace, views: Views, objects: Objects, contenders, links, snr_db, csi_error_var, *, title: str
 ) -> None:
     start = time.monotonic()
+    num_groups, num_uavs = views.images.shape[:2]
+    axes = dict(
+        links=tuple(links),
+        sources={num_uavs: picture_source(views.images, objects.loc)},
+        snr_db=tuple(snr_db),
+        csi_error_var=tuple(csi_error_var),
+        seeds=(options.seed,),
+        stopping=StoppingRule(target_half_width=None, max_units=options.realisations),
+    )
+    sweeps = study_sweeps(contenders, **axes)
+    count = f"{num_groups} x {num_uavs} pictures, {options.realisations} realisations"
     with atomic_directory(options.out, overwrite=options.overwrite) as folder:
-        results = _run_all(options, views.images, objects.loc, schemes, links, snr_db, csi_error_var)
-        count = f"{views.images.shape[0]} x {views.images.shape[1]} pictures, {options.realisations} realisations"
-        write_report(folder, results, views.images, objects.loc, views.labels, title=f"{title}; {count}")
-        _write_record(folder / RECORD, options, objects, results)
+        points, gains = measure_study(sweeps)
+        order = [contender.name for contender in contenders]
+        points = sorted(points, key=lambda point: order.index(point.coordinates["scheme"]))
+        shown = show(sweeps[0], [at for at in sweeps[0].coordinates() if at["scheme"] == order[0]])
+        write_report(folder, points, shown, objects.loc, views.labels, links=links, title=f"{title}; {count}")
+        record = {
+            "command": {name: value for name, value in vars(options).items() if name not in ("run", "parser")},
+            "versions": versions(),
+            "device": jax.devices()[0].device_kind,
+            "loc": {"source": objects.source, "boxes": np.round(objects.loc, 2).tolist()},
+            **describe(contenders, links),
+        }
+        (folder / RECORD).write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
     print(f"loc: {objects.source}")
-    print(summary(results))
+    print(summary(points, gains))
     print(f"{title}: {count} in {time.monotonic() - start:.0f} s")
     for name in ("table.csv", "curves.png", "sheet.png", "pictures"):
-        print(f"  {Path(options.out) / name}")
+        print(f"  {options.out / name}")
 
 
-def _run_all(options, images, loc, schemes, links, snr_db, csi_error_var) -> list[GridResult]:
-    def run(scheme: Scheme, link: LinkConfig) -> GridResult:
-        result = run_grid(scheme, images, loc, jax.random.key(options.seed), link, snr_db=snr_db,
-                          csi_error_var=csi_error_var, num_realisations=options.realisations)
-        # Only the first scheme's pictures are shown; the others' would fill the memory.
-        return result if scheme is schemes[0] else result._replace(pictures=None)
-
-    # Two at a time: XLA compiles a program on one core.
-    pool = ThreadPoolExecutor(max_workers=2)
-    try:
-        running = [pool.submit(run, scheme, link) for scheme in schemes for link in links]
-        waiting = tqdm(running, desc="schemes x channels", disable=not sys.stderr.isatty(), leave=False)
-        return [future.result() for future in waiting]
-    finally:
-        pool.shutdown(cancel_futures=True)
+def study_sweeps(contenders: Sequence[Contender], **fields) -> list[NamedSweep]:
+    """A sweep for each size of what contenders send: so each has the channels that it would have alone."""
+    by_size: dict[tuple[int, int], list[Contender]] = {}
+    for contender in contenders:
+        by_size.setdefault(contender.scheme.frames(), []).append(contender)
+    fields |= dict(metrics=METRICS, pictures_per_step=_PICTURES_PER_STEP)
+    return [
+        NamedSweep(name=", ".join(contender.name for contender in group), schemes=tuple(group), **fields)
+        for group in by_size.values()
+    ]
 
 
-def _write_record(path: Path, options: argparse.Namespace, objects: Objects, results: Sequence[GridResult]) -> None:
-    given = {name: value for name, value in vars(options).items() if name not in ("run", "parser")}
-    record: Mapping[str, Any] = {
-        "command": given,
-        "versions": {"lvm_mtc": lvm_mtc.__version__, "jax": jax.__version__, "numpy": np.__version__,
-                     "python": platform.python_version()},
-        "device": jax.devices()[0].device_kind,
-        "loc": {"source": objects.source, "boxes": np.round(objects.loc, 2).tolist()},
-        **describe(results),
-    }
-    path.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
-
-
-def summary(results: Sequence[GridResult]) -> str:
-    """PSNR over SNR at the smallest CSI error, and what object-first masking gains, as text.
-
-    Args:
-        results: Of the grid.
+def measure_study(sweeps: Sequence[NamedSweep]) -> tuple[list[Point], list[Point]]:
+    """Runs sweeps of one study into a temporary store.
 
     Returns:
-        Lines.
+        All points in the order of the sweeps; and, where both are compared, what object-first masking gains over
+        uniform masking at the best operating point of each channel.
     """
-    first = results[0]
-    lines = [f"mean PSNR (dB) whole | inside the box, CSI error {first.csi_error_var.min():g}, "
-             f"SNR convention {first.link.convention}"]
-    at = np.flatnonzero(np.isclose(first.csi_error_var, first.csi_error_var.min()))
-    width = max(len(result.scheme.name) + len(result.link.fading) for result in results) + 2
-    header = "".join(f"{first.snr_db[point]:>11g} dB" for point in at)
-    lines.append(" " * width + header)
-    for result in results:
-        whole, inside = interval(result, "psnr_db"), interval(result, "psnr_inside_db")
-        cells = "".join(f"{_cell(whole, point):>7}|{_cell(inside, point):>6}" for point in at)
-        lines.append(f"{result.scheme.name + ', ' + result.link.fading:<{width}}{cells}")
-    return "\n".join(lines + _gains(results))
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(max_workers=2) as pool:
+        path = Path(folder) / "study.sqlite"
+        total, quiet = sum(len(spec.links) for spec in sweeps), not sys.stderr.isatty()
+        bar = tqdm(total=total, desc="sweeps x channels", disable=quiet, leave=False)
+
+        def run(spec: NamedSweep) -> None:
+            items = len(spec.snr_db) * len(spec.csi_error_var) * spec.stopping.max_units
+            _, _, at_once = chunks_of(items, _ITEMS_AT_ONCE)[0]
+            resources = Resources(num_devices=1, items_per_device=at_once)
+            with ResultStore(path) as store:
+                run_paired_sweep(spec, _pairs(spec), store, resources=resources, progress=lambda *_: bar.update())
+
+        try:
+            # Two at a time: XLA compiles a program on one core.
+            for running in [pool.submit(run, spec) for spec in sweeps]:
+                running.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            bar.close()
+        with ResultStore(path) as store:
+            stored = {canonical_json(point.coordinates): point for point in store.read()}
+    gains = [pair.coordinates for spec in sweeps for pair in _pairs(spec)]
+    points = [at for spec in sweeps for at in spec.coordinates()]
+    return [stored[canonical_json(at)] for at in points], [stored[canonical_json(at)] for at in gains]
 
 
-def _gains(results: Sequence[GridResult]) -> list[str]:
-    lines = []
-    for link in dict.fromkeys(result.link for result in results):
-        of = {result.scheme.name: result for result in results if result.link == link}
-        if SCHEMES["object"] not in of or SCHEMES["uniform"] not in of:
-            continue
-        found = gain(of[SCHEMES["object"]], of[SCHEMES["uniform"]], "psnr_inside_db")
-        if found is not None:
-            best = int(np.argmax(of[SCHEMES["object"]].snr_db - 1e3 * of[SCHEMES["object"]].csi_error_var))
-            lines.append(f"object first against uniform masking, inside the box, {link.fading}, "
-                         f"{of[SCHEMES['object']].snr_db[best]:g} dB: {found.mean[best]:+.1f} +- "
-                         f"{found.half_width[best]:.1f} dB")
-    return lines
+def _pairs(spec: NamedSweep) -> Iterable[Pair]:
+    best = {"snr_db": max(spec.snr_db), "csi_error_var": min(spec.csi_error_var)}
+    places = {(at["scheme"], at["channel"]): at for at in spec.coordinates() if best.items() <= at.items()}
+    for link in spec.links:
+        pair = [places.get((MASKINGS[name], link.label)) for name in ("object", "uniform")]
+        if None not in pair:
+            yield Pair(_GAIN, *pair)
 
 
-def _cell(found, point: int) -> str:
-    return "-" if found is None else f"{found.mean[point]:.1f}"
+def summary(points: Sequence[Point], gains: Sequence[Point]) -> str:
+    """PSNR over SNR at the smallest CSI error, and what object-first masking gains, as text."""
+    error = min(point.coordinates["csi_error_var"] for point in points)
+    rows: dict[str, list[Point]] = {}
+    for point in points:
+        if point.coordinates["csi_error_var"] == error:
+            rows.setdefault(f"{point.coordinates['scheme']}, {point.coordinates['channel']}", []).append(point)
+    width = max(len(label) for label in rows)
+    snr_db = [point.snr_db for point in next(iter(rows.values()))]
+    lines = [
+        f"mean PSNR (dB) whole | inside the box, CSI error {error:g}, SNR convention {points[0].snr_convention}",
+        " " * width + "".join(f"{value:>11g} dB" for value in snr_db),
+    ]
+    for label, of_row in rows.items():
+        cells = (f"{_cell(point, 'psnr_db'):>7}|{_cell(point, 'psnr_inside_db'):>6}" for point in of_row)
+        lines.append(f"{label:<{width}}{''.join(cells)}")
+    for point in gains:
+        gain = point.metrics.get(f"{PREFIX}psnr_inside_db")
+        if gain is not None:
+            lines.append(
+                f"{MASKINGS['object']} against {MASKINGS['uniform']}, inside the box, {point.coordinates['channel']}, "
+                f"{point.snr_db:g} dB: {gain.mean:+.1f} +- {gain.half_width:.1f} dB"
+            )
+    return "\n".join(lines)
+
+
+def _cell(point: Point, metric: str) -> str:
+    measured = point.metrics.get(metric)
+    return "-" if measured is None else f"{measured.mean:.1f}"

@@ -8,28 +8,75 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lvm_mtc.cli.parser import UsageError
+from lvm_mtc.cli import values
+from lvm_mtc.cli.command import add_command, add_flags
+from lvm_mtc.cli.errors import UsageError, read_json
 from lvm_mtc.config import from_dict, replace_dotted
+
+_OLD_FIELDS = {
+    "system": 'scheme ("lvm_mtc") and config',
+    "picture_codec": 'scheme ("deepjscc" or "witt") and config',
+    "objective": "ranges (mask_prob and epsilon in ranges.knobs) and loss",
+    "spread": "start.spread",
+    "execution": "fields.execution",
+    "token": "stages.token",
+    "channel": "stages.channel",
+    "end_to_end": "stages.system",
+}
+"""Fields of recipes from before schemes had names, and what stands in their place."""
+
+
+def add_train_parser(commands) -> None:
+    """Declares the command."""
+    parser = add_command(
+        commands,
+        "train",
+        "Train detector, token codec, channel codec or the whole system; goes on where it stopped.",
+        "lvm-mtc train --config experiments/configs/demo.py --stage all --data pictures.npz --run-dir runs/demo\n"
+        "  lvm-mtc train --config experiments/configs/flashsam.py --stage detector --data detection_256.npz "
+        "--guide efficientnet_lite0.npz --run-dir runs/flashsam",
+        run_train,
+    )
+    needed = {
+        "--config FILE: the recipe: JSON, or a Python file with get_config() (which is run), FILE.py:NAME for "
+        "get_config('NAME')": Path,
+        "--stage NAME: a stage of the recipe's scheme (token, channel, system; most schemes have system alone), all of "
+        "them after one another, or detector": str,
+        "--run-dir DIR: folder for checkpoints and logs; an unfinished run there is resumed": Path,
+    }
+    add_flags(parser, needed, required=True)
+    parser.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="packed training pictures, npz; or a folder of pictures, which worker processes read "
+        "(needs the extra 'stream'); for the detector one file or several, packed at each size",
+    )
+    flags = {
+        "--guide FILE: EfficientNet-Lite0's weights, where a detector's recipe has a guide_weight": Path,
+        "--teacher FILE: YOLOX's ONNX file, where a detector's recipe has a teacher_weight (needs the extra "
+        "'detection')": Path,
+        "--start FILE: weights file that the first stage begins with (default: weights are drawn)": Path,
+        "--set FIELD=VALUE: change a field of the configuration, such as config.num_symbols=16": values.assignment,
+        "--processes N = 1: processes of this host that train as one": values.whole(1, 1024),
+    }
+    add_flags(parser, flags)
 
 
 def run_train(options: argparse.Namespace) -> None:
     """Runs ``lvm-mtc train``, in ``options.processes`` processes that train as one.
 
-    Args:
-        options: Of the parser.
-
     Raises:
-        UsageError: if the configuration cannot be read, the run folder cannot be made or is in use, or the loss is not
-            finite.
         SystemExit: after a stop that saved the state; with the exit code of the process that failed, of several.
-        ValueError: for wrong fields, data or weights.
     """
     from lvm_mtc.training import NonFiniteLoss, RunBusy, TrainingStopped
     from lvm_mtc.training.processes import NUM_PROCESSES, ended_with_peers, is_first, join_processes
 
-    config = read_config(options.config, options.overrides)
     prepare = _detector if options.stage == "detector" else _stage
-    run = prepare(options, config)
+    run = prepare(options, read_config(options.config, options.set))
+    _check_run_directory(options.run_dir)
     if options.processes > 1 and NUM_PROCESSES not in os.environ:
         _run_processes(options)
         return
@@ -50,24 +97,19 @@ def run_train(options: argparse.Namespace) -> None:
 def _stage(options: argparse.Namespace, config: dict[str, Any]) -> Callable[[], Path]:
     """Looks at everything before anything is written, and returns what is left to do."""
     from lvm_mtc.models.weights import load_weights
-    from lvm_mtc.training.picture_recipe import PictureRecipe, run_picture_recipe
-    from lvm_mtc.training.pictures import load_training_pictures
-    from lvm_mtc.training.recipe import Recipe, run_stage
+    from lvm_mtc.training.recipe import Recipe, read_data, run_stage
 
     if options.guide or options.teacher or len(options.data) > 1:
         raise UsageError(f"--stage {options.stage}: several --data, --guide and --teacher are for --stage detector")
-    of_pictures, (data,) = "picture_codec" in config, options.data
-    recipe = from_dict(PictureRecipe if of_pictures else Recipe, config)
-    if of_pictures and options.stage not in ("system", "all"):
-        raise UsageError(f"--stage {options.stage}: a codec for whole pictures is trained end to end, --stage system")
-    if not of_pictures and options.stage != "all":
-        recipe.train_config(options.stage)
-    load_training_pictures(data, (recipe.picture_codec if of_pictures else recipe.system).image_size, 1, 0)
+    old = [f"{name} is now {now}" for name, now in _OLD_FIELDS.items() if name in config]
+    if old:
+        raise UsageError(f"{options.config}: recipes have other fields since schemes have names: {'; '.join(old)}")
+    recipe, (data,) = from_dict(Recipe, config), options.data
+    if options.stage != "all":
+        recipe.stage(options.stage)
+    read_data(recipe, data)
     if options.start is not None:
         load_weights(options.start)
-    check_run_directory(options.run_dir)
-    if of_pictures:
-        return lambda: run_picture_recipe(recipe, data, options.run_dir, start=options.start)
     return lambda: run_stage(recipe, options.stage, data, options.run_dir, start=options.start)
 
 
@@ -76,9 +118,7 @@ def _detector(options: argparse.Namespace, config: dict[str, Any]) -> Callable[[
 
     if options.processes > 1:
         raise UsageError(f"--processes {options.processes}: the detector trains in one process")
-    run = prepare_detector(options, config)
-    check_run_directory(options.run_dir)
-    return run
+    return prepare_detector(options, config)
 
 
 def _run_processes(options: argparse.Namespace) -> None:
@@ -89,65 +129,48 @@ def _run_processes(options: argparse.Namespace) -> None:
         program += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     program += ["--data", *map(str, options.data)]
     program += [] if options.start is None else ["--start", str(options.start)]
-    for name, value in options.overrides:
+    for name, value in options.set:
         program += ["--set", f"{name}={json.dumps(value)}"]
     code = launch(program, num_processes=options.processes)
     if code:
         raise SystemExit(code)
 
 
-def read_config(path: Path, overrides: list[tuple[str, Any]]) -> dict[str, Any]:
+def read_config(name: Path, overrides: list[tuple[str, Any]]) -> dict[str, Any]:
     """Reads a configuration and applies ``--set`` to it.
 
     Args:
-        path: JSON file with one object, or a Python file whose ``get_config()`` returns a ``ConfigDict`` or dict; the
-            latter is run.
+        name: JSON file with one object, or a Python file whose ``get_config()`` returns a ``ConfigDict`` or dict; the
+            latter is run. ``FILE.py:ARGUMENT`` calls ``get_config(ARGUMENT)``, unless there is a file of that name.
         overrides: Dotted names and values.
-
-    Returns:
-        Nested dicts.
-
-    Raises:
-        UsageError: if the file does not hold such a configuration.
-        OSError: if it cannot be read.
-        ValueError: if an override does not fit.
     """
-    config = _run_config(path) if path.suffix == ".py" else _parse_config(path)
+    path, arguments = name, ()
+    file, colon, argument = str(name).rpartition(":")
+    if colon and file.endswith(".py") and not name.exists():
+        path, arguments = Path(file), (argument,)
+    config = _run_config(path, arguments) if path.suffix == ".py" else read_json("--config", path)
     if hasattr(config, "to_dict"):
         config = config.to_dict()
     if not isinstance(config, dict):
-        raise UsageError(f"--config {path}: holds a {type(config).__name__}, expected an object of fields")
-    for name, value in overrides:
-        config = replace_dotted(config, name, value)
+        raise UsageError(f"--config {name}: holds a {type(config).__name__}, expected an object of fields")
+    for field, value in overrides:
+        config = replace_dotted(config, field, value)
     return config
 
 
-def _parse_config(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path}: is not JSON ({error})") from None
-
-
-def _run_config(path: Path) -> Any:
-    source = path.read_text(encoding="utf-8")
+def _run_config(path: Path, arguments: tuple[str, ...]) -> Any:
+    source = path.read_bytes()  # bytes, so that a byte-order mark and a declared encoding are understood
     scope: dict[str, Any] = {"__name__": "config", "__file__": str(path)}
     try:
         exec(compile(source, str(path), "exec"), scope)  # the user's own program, as with `python FILE`
-        return scope["get_config"]()
+        return scope["get_config"](*arguments)
     except Exception as error:
-        raise UsageError(f"--config {path}: get_config() failed ({type(error).__name__}: {error})") from error
+        call = f"get_config({', '.join(map(repr, arguments))})"
+        raise UsageError(f"--config {path}: {call} failed ({type(error).__name__}: {error})") from error
 
 
-def check_run_directory(path: Path) -> None:
-    """Refuses a run folder that could not be written.
-
-    Args:
-        path: The folder; it need not exist.
-
-    Raises:
-        UsageError: if it is a file, or it or its nearest existing parent cannot be written to.
-    """
+def _check_run_directory(path: Path) -> None:
+    """Refuses a run folder that is a file, or that could not be written or made."""
     if path.exists() and not path.is_dir():
         raise UsageError(f"--run-dir {path}: is not a folder; name a new one")
     parent = path.absolute()

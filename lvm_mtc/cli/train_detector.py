@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from lvm_mtc.config import from_dict
-from lvm_mtc.data.detection_packing import DetectionSet, load_detection_set
-from lvm_mtc.evaluation.detection import average_precision, match_detections, recall_at, top_box_share
+from lvm_mtc.data.detection_packing import load_detection_set
 from lvm_mtc.interop.classifier_weights import load_classifier
 from lvm_mtc.interop.onnx_file import read_onnx
-from lvm_mtc.training.detector import run_detector_training
-from lvm_mtc.training.detector_recipe import DetectorRecipe
-from lvm_mtc.training.detector_teacher import YoloxTeacher
+from lvm_mtc.metrics.detection import average_precision, match_detections, recall_at, top_box_share
+from lvm_mtc.training.detector.recipe import DetectorRecipe
+from lvm_mtc.training.detector.teacher import YoloxTeacher
+from lvm_mtc.training.detector.training import run_detector_training
 
 
 def prepare_detector(options: argparse.Namespace, config: Mapping[str, Any]) -> Callable[[], Path]:
@@ -23,14 +23,7 @@ def prepare_detector(options: argparse.Namespace, config: Mapping[str, Any]) -> 
     AP50.
 
     Args:
-        options: Of the parser.
         config: Fields of ``DetectorRecipe``, and ``about``: where the pictures and boxes come from, for the weights.
-
-    Returns:
-        Runs the training and returns the last phase's weights file.
-
-    Raises:
-        ValueError: for wrong fields, data or weights.
     """
     recipe = from_dict(DetectorRecipe, {name: value for name, value in config.items() if name != "about"})
     packs = [load_detection_set(path, "train") for path in options.data]
@@ -41,24 +34,12 @@ def prepare_detector(options: argparse.Namespace, config: Mapping[str, Any]) -> 
     teacher = YoloxTeacher(read_onnx(options.teacher)) if options.teacher else None
     if teacher is None and any(phase.teacher_weight for phase in recipe.phases):
         raise ValueError("--teacher: a phase of the recipe has a teacher_weight; name YOLOX's ONNX file")
-    return lambda: run_detector_training(recipe, packs, options.run_dir, held_out=held_out, judge=judge_on(held_out),
-                                         guide=guide, teacher=teacher, start=options.start,
-                                         about=config.get("about"))
 
-
-def judge_on(held_out: DetectionSet) -> Callable[[Any, int], dict[str, float]]:
-    """Builds the function that scores detections on held-out pictures.
-
-    Args:
-        held_out: The pictures with their boxes.
-
-    Returns:
-        From detections and the network's input size to numbers for the log.
-    """
-
-    def judge(found, size):
+    def judge(found, size: int) -> dict[str, float]:
+        """Scores detections on the held-out pictures, for the log."""
         matches = match_detections(found.boxes, found.scores, found.valid, held_out.boxes, held_out.valid)
         numbers = {"recall_at_10": recall_at(matches), "top_box": top_box_share(matches)}
         return numbers | {"ap50": average_precision(matches), "size": size}
 
-    return judge
+    given = dict(guide=guide, teacher=teacher, start=options.start, about=config.get("about"))
+    return lambda: run_detector_training(recipe, packs, options.run_dir, held_out=held_out, judge=judge, **given)

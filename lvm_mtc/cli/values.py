@@ -1,89 +1,103 @@
-"""Types of flag values: each refuses with what was given and what would be right."""
+"""Types of flag values for ``argparse``: each refuses with what was given and what would be right."""
 
 import argparse
 import json
 import math
+import struct
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from lvm_mtc.config import unknown_name_message
 
 _MOST_IN_A_RANGE = 10_000
 
 
-def number(
-    low: float = -math.inf, high: float = math.inf, *, low_open: bool = False, high_open: bool = False
-) -> Callable[[str], float]:
-    """A finite number in a range.
+class Range(NamedTuple):
+    """Finite numbers from ``low`` to ``high`` that lie there in single precision too, in which programs compute.
 
-    Args:
-        low: Smallest value.
-        high: Largest value.
-        low_open: Exclude ``low``.
-        high_open: Exclude ``high``.
-
-    Returns:
-        Converter for ``argparse``.
+    ``low`` itself and ``high`` are excluded where they are open.
     """
+
+    low: float = -math.inf
+    high: float = math.inf
+    low_open: bool = False
+    high_open: bool = False
+
+    def fault(self, value: float) -> str:
+        """Why a number is none of these, as in "not a number in [0, 1)"; empty if it is one."""
+        if not self._holds(value):
+            return f"not {self}"
+        return "" if self._holds(single(value)) else f"not {self} in single precision"
+
+    def _holds(self, value: float) -> bool:
+        above = value > self.low if self.low_open else value >= self.low
+        below = value < self.high if self.high_open else value <= self.high
+        return math.isfinite(value) and above and below
+
+    def __str__(self) -> str:
+        if math.isinf(self.low) and math.isinf(self.high):
+            return "a finite number"
+        if math.isinf(self.high):
+            return f"a finite number {'>' if self.low_open else '>='} {self.low:g}"
+        return f"a number in {'(['[not self.low_open]}{self.low:g}, {self.high:g}{')]'[not self.high_open]}"
+
+
+def single(value: float) -> float:
+    """A number rounded to single precision; infinite where it is too large for that."""
+    try:
+        return struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+RANGES = {
+    "snr_db": Range(-50, 100),
+    "csi_error_var": Range(0, 1e6),
+    "mask_prob": Range(0, 1, low_open=True, high_open=True),
+    "epsilon": Range(0),
+    "keep": Range(0, 1, low_open=True),
+    "overlap": Range(0, 1, high_open=True),
+    "above_zero": Range(0, low_open=True),
+}
+"""What flags and the file of a sweep allow."""
+
+
+def number(name: str) -> Callable[[str], float]:
+    """Converts a number of one of ``RANGES``."""
 
     def convert(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-        too_low = value <= low if low_open else value < low
-        too_high = value >= high if high_open else value > high
-        if not math.isfinite(value) or too_low or too_high:
-            raise argparse.ArgumentTypeError(f"{text} is not {_range(low, high, low_open, high_open)}")
+        if fault := RANGES[name].fault(value):
+            raise argparse.ArgumentTypeError(f"{text} is {fault}")
         return value
 
     return convert
 
 
-def numbers(low: float = -math.inf, high: float = math.inf) -> Callable[[str], tuple[float, ...]]:
-    """A list of different finite numbers with commas between; ``0:20:5`` stands for 0,5,10,15,20.
-
-    Args:
-        low: Smallest value.
-        high: Largest value.
-
-    Returns:
-        Converter for ``argparse``.
-    """
-    one = number(low, high)
+def numbers(name: str) -> Callable[[str], tuple[float, ...]]:
+    """Converts numbers of one of ``RANGES``, different in single precision; ``0:20:5`` stands for 0,5,10,15,20."""
+    convert_one = number(name)
 
     def convert(text: str) -> tuple[float, ...]:
-        parts = [part for given in _parts(text, "0,5,10") for part in _range_of(given, text)]
-        return _different([one(part) for part in parts], text)
+        numbers = [convert_one(part) for given in _parts(text, "0,5,10") for part in _range_of(given, text)]
+        _different([single(value) for value in numbers], text)
+        return tuple(numbers)
 
     return convert
 
 
 def wholes(low: int, high: int | None = None) -> Callable[[str], tuple[int, ...]]:
-    """A list of different whole numbers with commas between.
-
-    Args:
-        low: Smallest value.
-        high: Largest value; None for no limit.
-
-    Returns:
-        Converter for ``argparse``.
-    """
-    one = whole(low, high)
-    return lambda text: _different([one(part) for part in _parts(text, "1,2,5")], text)
+    """Converts a list of different whole numbers with commas between; ``high`` None: without limit."""
+    convert_one = whole(low, high)
+    return lambda text: _different([convert_one(part) for part in _parts(text, "1,2,5")], text)
 
 
 def whole(low: int, high: int | None = None) -> Callable[[str], int]:
-    """A whole number in a range.
-
-    Args:
-        low: Smallest value.
-        high: Largest value; None for no limit.
-
-    Returns:
-        Converter for ``argparse``.
-    """
+    """Converts a whole number in a range; ``high`` None: without limit."""
 
     def convert(text: str) -> int:
         wanted = f"a whole number >= {low}" if high is None else f"a whole number in {low} ... {high}"
@@ -99,14 +113,7 @@ def whole(low: int, high: int | None = None) -> Callable[[str], int]:
 
 
 def choice(*known: str) -> Callable[[str], str]:
-    """One of some names.
-
-    Args:
-        *known: The names.
-
-    Returns:
-        Converter for ``argparse``.
-    """
+    """Converts one of the known names."""
 
     def convert(text: str) -> str:
         if text not in known:
@@ -117,36 +124,19 @@ def choice(*known: str) -> Callable[[str], str]:
 
 
 def choices(*known: str) -> Callable[[str], tuple[str, ...]]:
-    """A list of different names with commas between.
-
-    Args:
-        *known: The names.
-
-    Returns:
-        Converter for ``argparse``.
-    """
-    one = choice(*known)
-    return lambda text: _different([one(part) for part in _parts(text, ",".join(known[:2]))], text)
+    """Converts a list of different known names with commas between."""
+    convert_one = choice(*known)
+    return lambda text: _different([convert_one(part) for part in _parts(text, ",".join(known[:2]))], text)
 
 
 def assignment(text: str) -> tuple[str, Any]:
-    """``a.b=value``; the value is read as JSON where it is JSON, else as text.
-
-    Args:
-        text: Of the flag.
-
-    Returns:
-        Dotted name and value.
-
-    Raises:
-        argparse.ArgumentTypeError: without a name or an equals sign.
-    """
+    """Converts ``a.b=value`` to dotted name and value, which is read as JSON where it is JSON, else as text."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form FIELD=VALUE")
     try:
         return name.strip(), json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return name.strip(), value
 
 
@@ -163,24 +153,20 @@ def _range_of(part: str, text: str) -> list[str]:
         return [part]
     try:
         first, last, step = (Decimal(number) for number in part.split(":"))
-        count = (last - first) / step
+        count = float((last - first) / step)
     except (ValueError, ArithmeticError):
-        raise argparse.ArgumentTypeError(f"{text!r}: {part!r} is not a range such as 0:20:5") from None
+        count = math.nan
+    if not math.isfinite(count):
+        raise argparse.ArgumentTypeError(f"{text!r}: {part!r} is not a range such as 0:20:5")
     if not 0 <= count < _MOST_IN_A_RANGE:
-        raise argparse.ArgumentTypeError(f"{text!r}: the range {part!r} does not lead from its first to its last number"
-                                         f" in fewer than {_MOST_IN_A_RANGE} steps")
-    return [str(first + i * step) for i in range(int(count) + 1)]
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: the range {part!r} does not lead from its first to its last number"
+            f" in fewer than {_MOST_IN_A_RANGE} steps"
+        )
+    return [str(first + i * step) for i in range(int((last - first) / step) + 1)]
 
 
 def _different(items: list, text: str) -> tuple:
     if len(set(items)) != len(items):
         raise argparse.ArgumentTypeError(f"{text!r} names a value twice")
     return tuple(items)
-
-
-def _range(low: float, high: float, low_open: bool, high_open: bool) -> str:
-    if math.isinf(low) and math.isinf(high):
-        return "a finite number"
-    if math.isinf(high):
-        return f"a finite number {'>' if low_open else '>='} {low:g}"
-    return f"a number in {'(' if low_open else '['}{low:g}, {high:g}{')' if high_open else ']'}"

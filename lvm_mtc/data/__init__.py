@@ -3,6 +3,7 @@
 Pictures are uint8 RGB ``[H, W, 3]``; boxes are ``(x, y, w, h)``, centre first, in pixels.
 """
 
+from lvm_mtc.data.annotations import AnnotationError
 from lvm_mtc.data.boxes import center_prior, center_to_corners, corners_to_center
 from lvm_mtc.data.cifar10 import (
     CIFAR10_CLASSES,
@@ -15,13 +16,14 @@ from lvm_mtc.data.cifar10 import (
 )
 from lvm_mtc.data.demo_pictures import DEMO_PICTURES, DemoViews, demo_views
 from lvm_mtc.data.frames import FramesError, UavFrames, load_frames
-from lvm_mtc.data.images import ImageError, PictureFolder, iter_images, list_images, load_folder, load_image
+from lvm_mtc.data.images import ImageError, list_images, load_image
 from lvm_mtc.data.packing import PackedPictures, load_packed, pack_pictures, save_packed, training_sources
 from lvm_mtc.data.resizing import center_crop, fit_image, resize_image
 from lvm_mtc.data.views import DEFAULT_OVERLAP, UavViews, uav_views
-from lvm_mtc.data.voc import VOC_CLASSES, VocAnnotation, VocError, VocExample, load_voc, read_voc_annotation
+from lvm_mtc.data.voc import VOC_CLASSES, VocAnnotation, VocExample, load_voc, read_voc_annotation
 
 __all__ = [
+    "AnnotationError",
     "CIFAR10_CLASSES",
     "Cifar10Error",
     "DEFAULT_OVERLAP",
@@ -31,12 +33,10 @@ __all__ = [
     "ImageError",
     "LabelledPictures",
     "PackedPictures",
-    "PictureFolder",
     "UavFrames",
     "UavViews",
     "VOC_CLASSES",
     "VocAnnotation",
-    "VocError",
     "VocExample",
     "center_crop",
     "center_prior",
@@ -44,12 +44,10 @@ __all__ = [
     "corners_to_center",
     "demo_views",
     "fit_image",
-    "iter_images",
     "list_images",
     "load_cifar10_binary",
     "load_cifar10_sheets",
     "load_class_folders",
-    "load_folder",
     "load_frames",
     "load_image",
     "load_packed",

@@ -7,33 +7,22 @@ from __future__ import annotations
 
 import numpy as np
 
+Box = tuple[float, float, float, float]
+"""``(x, y, w, h)``, centre first, pixels."""
+
 CENTER_PRIOR_FRACTION = 0.25
 """Share of the picture's area that the centre prior covers: half of each side."""
 
 
 def corners_to_center(corners: np.ndarray) -> np.ndarray:
-    """Turns corner boxes into centre boxes.
-
-    Args:
-        corners: ``[..., 4]``, left, top, right, bottom edge, pixels.
-
-    Returns:
-        ``[..., 4]`` float64, centre x, centre y, width, height, pixels.
-    """
+    """Corner boxes ``[..., 4]`` (left, top, right, bottom edge, pixels) as centre boxes, float64."""
     corners = _boxes(corners)
     low, high = corners[..., :2], corners[..., 2:]
     return np.concatenate([(low + high) / 2, high - low], axis=-1)
 
 
 def center_to_corners(boxes: np.ndarray) -> np.ndarray:
-    """Turns centre boxes into corner boxes, the inverse of :func:`corners_to_center`.
-
-    Args:
-        boxes: ``[..., 4]``, centre x, centre y, width, height, pixels.
-
-    Returns:
-        ``[..., 4]`` float64, left, top, right, bottom edge, pixels.
-    """
+    """Centre boxes ``[..., 4]`` as corner boxes, float64: the inverse of :func:`corners_to_center`."""
     boxes = _boxes(boxes)
     center, half = boxes[..., :2], boxes[..., 2:] / 2
     return np.concatenate([center - half, center + half], axis=-1)
@@ -42,16 +31,7 @@ def center_to_corners(boxes: np.ndarray) -> np.ndarray:
 def center_prior(height: float, width: float, fraction: float = CENTER_PRIOR_FRACTION) -> np.ndarray:
     """The stated guess where nobody has annotated an object: a centred box with the picture's proportions.
 
-    Args:
-        height: Picture height, pixels.
-        width: Picture width, pixels.
-        fraction: Area of the box over the area of the picture, in (0, 1].
-
-    Returns:
-        ``[4]`` float64, centre x, centre y, width, height, pixels.
-
-    Raises:
-        ValueError: if ``fraction`` is outside (0, 1].
+    ``[4]`` float64; ``fraction``, in (0, 1], is the area of the box over that of the picture.
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction must lie in (0, 1], got {fraction!r}")
@@ -60,19 +40,10 @@ def center_prior(height: float, width: float, fraction: float = CENTER_PRIOR_FRA
 
 
 def enlarge_box(boxes: np.ndarray, margin: float, height: float, width: float) -> np.ndarray:
-    """Adds a margin on all four sides of boxes, as far as the picture reaches.
+    """Adds a margin on all four sides of boxes ``[..., 4]`` inside a picture, as far as the picture reaches; float64.
 
-    Args:
-        boxes: ``[..., 4]``, centre x, centre y, width, height, pixels, inside the picture.
-        margin: Share of a box's width that is added on the left and on the right, and of its height above and below.
-        height: Picture height, pixels.
-        width: Picture width, pixels.
-
-    Returns:
-        ``[..., 4]`` float64, centre x, centre y, width, height, pixels.
-
-    Raises:
-        ValueError: if ``margin`` is below 0.
+    ``margin`` is the share of a box's width that is added on the left and on the right, and of its height above and
+    below.
     """
     if not margin >= 0:
         raise ValueError(f"margin must be >= 0, got {margin!r}")
@@ -88,7 +59,7 @@ def box_in_window(box: np.ndarray, window: np.ndarray, size: tuple[int, int]) ->
     that its centre still tells where the object went.
 
     Args:
-        box: ``[4]``, centre x, centre y, width, height, pixels of the source picture.
+        box: ``[4]``, pixels of the source picture.
         window: ``[4]``, left, top, right, bottom edge of the crop, pixels of the source picture.
         size: Height and width of the resized crop, pixels.
 
@@ -107,21 +78,31 @@ def box_in_window(box: np.ndarray, window: np.ndarray, size: tuple[int, int]) ->
     return corners_to_center(shifted), visible
 
 
-def check_box(box: object, height: int, width: int, *, name: str = "box") -> np.ndarray:
-    """Validates one centre box against the picture that it belongs to.
+def clip_to_picture(
+    left: float, top: float, right: float, bottom: float, height: float, width: float, slack: float = 1.0
+) -> Box:
+    """A box of an annotation, clipped to its picture: published files round outwards.
 
-    Args:
-        box: Four finite numbers: centre x, centre y, width, height, pixels.
-        height: Picture height, pixels.
-        width: Picture width, pixels.
-        name: What the message calls the box.
-
-    Returns:
-        ``[4]`` float64, unchanged values.
+    Takes edges and the picture's size in pixels, and how far an edge may lie outside; gives ``(x, y, w, h)``, centre.
 
     Raises:
-        ValueError: if the box has not four finite numbers, has no area, or reaches outside the picture by more than
-            half a pixel.
+        ValueError: if the box has no area, or reaches outside by more than ``slack``; the message goes on from a name
+            of the box.
+    """
+    if right <= left or bottom <= top:
+        raise ValueError("has no area; expected a width and height above 0")
+    clipped = max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height))
+    moved = max(abs(edge - given) for edge, given in zip(clipped, (left, top, right, bottom), strict=True))
+    left, top, right, bottom = clipped
+    if moved > slack or right <= left or bottom <= top:
+        raise ValueError(f"reaches outside the picture of {width:g} x {height:g} pixels; expected a box inside it")
+    return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
+
+
+def check_box(box: object, height: int, width: int, *, name: str = "box") -> np.ndarray:
+    """One centre box as ``[4]`` float64: four finite numbers, with an area, at most half a pixel outside its picture.
+
+    ``box`` may be anything; a ValueError calls it ``name``.
     """
     try:
         values = np.asarray(box, dtype=np.float64)
@@ -133,9 +114,8 @@ def check_box(box: object, height: int, width: int, *, name: str = "box") -> np.
         raise ValueError(f"{name} must have positive width and height, got {values.tolist()}")
     left, top, right, bottom = center_to_corners(values)
     if left < -0.5 or top < -0.5 or right > width + 0.5 or bottom > height + 0.5:
-        raise ValueError(
-            f"{name} {values.tolist()} (x, y, w, h, centre) reaches outside the picture of {width} x {height} pixels"
-        )
+        box = f"{name} {values.tolist()} (x, y, w, h, centre)"
+        raise ValueError(f"{box} reaches outside the picture of {width} x {height} pixels")
     return values
 
 

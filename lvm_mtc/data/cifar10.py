@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lvm_mtc.data.images import SUFFIXES, check_directory, check_regular_file, decode_image, load_image
+from lvm_mtc.data.images import check_directory, check_regular_file, decode_image, is_picture, load_image, natural_order
 from lvm_mtc.data.resizing import fit_image
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -47,15 +47,12 @@ class LabelledPictures(NamedTuple):
     classes: tuple[str, ...]
 
 
-def read_cifar10_bin(path: str | os.PathLike, *, num_records: int | None = RECORDS_PER_FILE) -> LabelledPictures:
+def read_cifar10_bin(path: str | os.PathLike, *, num_records: int = RECORDS_PER_FILE) -> LabelledPictures:
     """Reads one file of the official binary version: records of one label byte and 3 x 32 x 32 samples, channels first.
 
     Args:
         path: ``data_batch_1.bin`` to ``data_batch_5.bin`` or ``test_batch.bin``.
-        num_records: Records that the file must hold; None takes any whole number of them.
-
-    Returns:
-        Pictures ``[num_records, 32, 32, 3]`` and labels.
+        num_records: Records that the file must hold.
 
     Raises:
         Cifar10Error: if the file is missing, its size is not that of the records, or a label is above 9.
@@ -63,14 +60,9 @@ def read_cifar10_bin(path: str | os.PathLike, *, num_records: int | None = RECOR
     path = Path(path)
     check_regular_file(path, Cifar10Error)
     size = path.stat().st_size
-    if num_records is None:
-        if size % _RECORD_BYTES:
-            raise Cifar10Error(f"{path}: has {size} bytes; expected a multiple of {_RECORD_BYTES}, one record")
-    elif size != num_records * _RECORD_BYTES:
-        raise Cifar10Error(
-            f"{path}: has {size} bytes; expected {num_records * _RECORD_BYTES}, which is {num_records} records of "
-            f"{_RECORD_BYTES} (the binary version of CIFAR-10)"
-        )
+    if size != num_records * _RECORD_BYTES:
+        wanted = f"{num_records * _RECORD_BYTES}, which is {num_records} records of {_RECORD_BYTES}"
+        raise Cifar10Error(f"{path}: has {size} bytes; expected {wanted} (the binary version of CIFAR-10)")
     records = np.fromfile(path, dtype=np.uint8).reshape(-1, _RECORD_BYTES)
     labels = records[:, 0].copy()
     _check_labels(labels, path)
@@ -79,20 +71,13 @@ def read_cifar10_bin(path: str | os.PathLike, *, num_records: int | None = RECOR
 
 
 def load_cifar10_binary(
-    directory: str | os.PathLike, split: str = "train", *, num_records: int | None = RECORDS_PER_FILE
+    directory: str | os.PathLike, split: str = "train", *, num_records: int = RECORDS_PER_FILE
 ) -> LabelledPictures:
-    """Reads a split of the official binary version.
+    """Reads a split of the official binary version, ``train`` (all five batches, in order) or ``test``.
 
     Args:
         directory: Folder with ``data_batch_1.bin`` to ``data_batch_5.bin`` and ``test_batch.bin``.
-        split: ``train`` (all five batches, in order) or ``test``.
-        num_records: Records that each file must hold; None takes any whole number of them.
-
-    Returns:
-        Pictures ``[50000, 32, 32, 3]`` or ``[10000, 32, 32, 3]``, and labels.
-
-    Raises:
-        Cifar10Error: if ``split`` is another word, or a file is missing or cannot be used.
+        num_records: Records that each file must hold.
     """
     directory = Path(directory)
     files = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
@@ -100,11 +85,8 @@ def load_cifar10_binary(
         raise Cifar10Error(f"split must be 'train' or 'test', got {split!r}")
     check_directory(directory, Cifar10Error)
     parts = [read_cifar10_bin(directory / name, num_records=num_records) for name in files[split]]
-    return LabelledPictures(
-        np.concatenate([part.pictures for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-        CIFAR10_CLASSES,
-    )
+    pictures, labels = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+    return LabelledPictures(pictures, labels, CIFAR10_CLASSES)
 
 
 def load_cifar10_sheets(directory: str | os.PathLike) -> LabelledPictures:
@@ -112,30 +94,22 @@ def load_cifar10_sheets(directory: str | os.PathLike) -> LabelledPictures:
 
     Row i of sheet b is picture 1000 b + i: 1024 RGB pixels, a 32 x 32 picture in row-major order.
 
-    Args:
-        directory: The folder.
-
-    Returns:
-        Pictures ``[1000 * sheets, 32, 32, 3]`` and labels.
-
     Raises:
         Cifar10Error: if sheets or labels are missing, do not follow one another, or disagree in number, shape or range.
-        ImageError: if a sheet cannot be decoded.
     """
     directory = Path(directory)
     check_directory(directory, Cifar10Error)
     sheets = sorted(directory.glob("cifar10_batch_*.png"))
     expected = [directory / f"cifar10_batch_{index}.png" for index in range(len(sheets))]
     if not sheets or set(sheets) != set(expected):
-        found = ", ".join(path.name for path in sheets) or "none"
-        raise Cifar10Error(f"{directory}: sheets found: {found}; expected cifar10_batch_0.png and so on without a gap")
+        names = ", ".join(path.name for path in sheets) or "none"
+        raise Cifar10Error(f"{directory}: sheets found: {names}; expected cifar10_batch_0.png and so on without a gap")
     rows = []
     for path in expected:
         sheet = load_image(path)
         if sheet.shape != (_SHEET_ROWS, _SHEET_COLUMNS, 3):
-            raise Cifar10Error(
-                f"{path}: is {sheet.shape[1]} x {sheet.shape[0]} pixels; expected {_SHEET_COLUMNS} x {_SHEET_ROWS}"
-            )
+            wanted = f"{_SHEET_COLUMNS} x {_SHEET_ROWS}"
+            raise Cifar10Error(f"{path}: is {sheet.shape[1]} x {sheet.shape[0]} pixels; expected {wanted}")
         rows.append(sheet.reshape(_SHEET_ROWS, SIDE, SIDE, 3))
     pictures = np.concatenate(rows)
     label_files = sorted(directory.glob("labels_train_*.npy"))
@@ -155,8 +129,9 @@ def load_class_folders(
     """Reads pictures that lie in a folder per class, ``<split>/<class>/<file>``, on disk or in a tar archive.
 
     An archive is read as a stream and never unpacked: a member that is a link or a device, has an absolute name, or has
-    ``..`` in its name is an error. Classes are sorted by name (for CIFAR-10 that is its label order) and pictures by
-    file name. Pictures may be JPEG copies; numbers measured on those do not compare with published ones.
+    ``..`` in its name is an error. Classes are sorted by name as text (for CIFAR-10 that is its label order, and other
+    libraries number them so), pictures in ``natural_order``. Pictures may be JPEG copies; numbers measured on those do
+    not compare with published ones.
 
     Args:
         path: The folder that holds ``<split>``, or a ``.tar``, ``.tar.gz``, ``.tar.bz2`` or ``.tar.xz`` of it.
@@ -164,13 +139,8 @@ def load_class_folders(
         size: Side, or height and width, that every picture is fitted to; None requires that all have one size.
         limit_per_class: Takes only the first so many of each class; None takes all.
 
-    Returns:
-        Pictures, labels (int64) and class names.
-
     Raises:
         Cifar10Error: if the split is missing or empty, the archive is damaged or unsafe, or sizes differ.
-        ImageError: if a picture cannot be decoded.
-        ValueError: if ``limit_per_class`` is below 1.
     """
     path = Path(path)
     if limit_per_class is not None and limit_per_class < 1:
@@ -184,17 +154,16 @@ def load_class_folders(
     classes = tuple(sorted(by_class))
     pictures, labels = [], []
     for label, class_name in enumerate(classes):
-        for file_name, content in sorted(by_class[class_name], key=lambda item: item[0])[:limit_per_class]:
+        of_class = sorted(by_class[class_name], key=lambda item: natural_order(item[0]))
+        for file_name, content in of_class[:limit_per_class]:
             if isinstance(content, bytes):
                 image = decode_image(io.BytesIO(content), f"{path}:{split}/{class_name}/{file_name}")
             else:
                 image = load_image(content)
             image = image if size is None else fit_image(image, size)
             if pictures and image.shape != pictures[0].shape:
-                raise Cifar10Error(
-                    f"{path}: {class_name}/{file_name} has shape {image.shape} and the first picture "
-                    f"{pictures[0].shape}; expected one shape, or pass size="
-                )
+                shapes = f"{image.shape} and the first picture {pictures[0].shape}"
+                raise Cifar10Error(f"{path}: {class_name}/{file_name} has shape {shapes}; expected one, or pass size=")
             pictures.append(image)
             labels.append(label)
     return LabelledPictures(np.stack(pictures), np.array(labels), classes)
@@ -207,7 +176,7 @@ def _folder_files(path: Path, split: str) -> Iterator[tuple[str, str, Path]]:
     for folder in (path / split).iterdir():
         if folder.is_dir():
             for file in folder.iterdir():
-                if _is_picture(file.name):
+                if is_picture(file.name):
                     yield folder.name, file.name, file
 
 
@@ -221,10 +190,11 @@ def _archive_files(path: Path, split: str) -> Iterator[tuple[str, str, bytes]]:
                 total += member.size
                 if total > MAX_ARCHIVE_BYTES:
                     raise Cifar10Error(f"{path}: unpacks to too much; expected at most {MAX_ARCHIVE_BYTES} bytes")
-                if member.isreg() and len(parts) == 3 and parts[0] == split and _is_picture(parts[2]):
+                if member.isreg() and len(parts) == 3 and parts[0] == split and is_picture(parts[2]):
                     yield parts[1], parts[2], archive.extractfile(member).read()
     except (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error) as error:
-        raise Cifar10Error(f"{path}: is not a whole tar archive ({error}); expected {split}/<class>/<file>") from error
+        reason = " ".join(str(error).split())
+        raise Cifar10Error(f"{path}: is not a whole tar archive ({reason}); expected {split}/<class>/<file>") from error
 
 
 class _StrictTarInfo(tarfile.TarInfo):
@@ -238,10 +208,6 @@ class _StrictTarInfo(tarfile.TarInfo):
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error} at byte {archive.offset}") from error
-
-
-def _is_picture(name: str) -> bool:
-    return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
 
 
 def _safe_parts(member: tarfile.TarInfo, path: Path) -> tuple[str, ...]:

@@ -45,11 +45,7 @@ class ClipTokenizer:
     """
 
     def __init__(self, merges: Sequence[tuple[str, str]]):
-        """Builds the vocabulary.
-
-        Args:
-            merges: Pairs of symbols, most frequent first, in CLIP's order.
-        """
+        """Builds the vocabulary of merges: pairs of symbols, most frequent first, in CLIP's order."""
         alphabet = list(_byte_symbols().values())
         symbols = [*alphabet, *(s + _END_OF_WORD for s in alphabet), *("".join(pair) for pair in merges)]
         self._ids = {symbol: number for number, symbol in enumerate([*symbols, START_TEXT, END_TEXT])}
@@ -58,39 +54,30 @@ class ClipTokenizer:
         self.vocab_size = len(symbols) + 2
 
     def encode(self, text: str) -> list[int]:
-        """Token numbers of one text, without start and end token and of any length.
-
-        Raises:
-            ValueError: if ``text`` is no string.
-        """
+        """Token numbers of one text, without start and end token and of any length."""
         if not isinstance(text, str):
             raise ValueError(f"text must be a string, got {type(text).__name__}")
         text = " ".join(unicodedata.normalize("NFC", text).split()).lower()
         return [token for word in _split(text) for token in self._word(word)]
 
-    def __call__(
-        self, texts: str | Sequence[str], *, context_length: int = CONTEXT_LENGTH, pad_token: int | None = None
-    ) -> np.ndarray:
-        """Token numbers as CLIP's text tower takes them.
+    def __call__(self, texts: str | Sequence[str], *, context_length: int = CONTEXT_LENGTH) -> np.ndarray:
+        """Token numbers of texts, which may be empty, as CLIP's text tower takes them.
+
+        Behind the end token stand more of them, as in transformers. OpenAI's code and OpenCLIP put 0 there; the text
+        tower's output does not depend on it.
 
         Args:
-            texts: One text or several; empty ones are allowed.
             context_length: Tokens per text, start and end token included, at least 2. What is too long is cut off; the
                 last token is an end token all the same.
-            pad_token: What stands behind the end token; None for the end token itself, as in transformers. OpenAI's
-                code and OpenCLIP take 0. The text tower's output does not depend on it.
 
         Returns:
             ``[num_texts, context_length]`` int32.
-
-        Raises:
-            ValueError: if ``context_length`` is below 2, or a text is no string.
         """
         if context_length < 2:
             raise ValueError(f"context_length must be at least 2, got {context_length}")
         start, end = self.vocab_size - 2, self.vocab_size - 1
         rows = [texts] if isinstance(texts, str) else list(texts)
-        tokens = np.full((len(rows), context_length), end if pad_token is None else pad_token, np.int32)
+        tokens = np.full((len(rows), context_length), end, np.int32)
         for row, text in zip(tokens, rows, strict=True):
             content = [start, *self.encode(text)[: context_length - 2], end]
             row[: len(content)] = content
@@ -113,14 +100,11 @@ class ClipTokenizer:
 
 
 def read_merges(path: str | Path | None = None) -> list[tuple[str, str]]:
-    """Reads the merges of CLIP's vocabulary.
+    """Reads the merges of CLIP's vocabulary, 48,894 pairs of symbols.
 
     Args:
         path: ``merges.txt`` of a Hugging Face folder, or OpenAI's ``bpe_simple_vocab_16e6.txt.gz``, of which only the
             first 48,894 count; None for those that ship with the library.
-
-    Returns:
-        48,894 pairs of symbols.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -138,7 +122,7 @@ def read_merges(path: str | Path | None = None) -> list[tuple[str, str]]:
             content = file.read(_MAX_FILE_BYTES + 1)
         if len(content) > _MAX_FILE_BYTES:
             raise TokenizerError(f"{path}: is too large for a file of merges")
-        return _parse(content.decode("utf-8"), str(path))
+        return _parse(content.decode("utf-8-sig"), str(path))
     except (OSError, EOFError, UnicodeDecodeError, zlib.error, zipfile.BadZipFile) as error:
         raise TokenizerError(f"{path}: is no readable file of merges: {error}") from error
 

@@ -8,15 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lvm_mtc.data.json_fields import get_corner_box, get_field, get_size, read_json_object
-from lvm_mtc.data.rle import Rle, RleError, parse_rle
+from lvm_mtc.data.annotations import AnnotationError, LeftOut, get_box, get_field, get_mask, get_size, read_json_object
+from lvm_mtc.data.boxes import Box
+from lvm_mtc.data.rle import Rle
 
 MAX_COCO_BYTES = 2_000_000_000
 """Largest file that is parsed. ``instances_train2017.json`` has 0.47 GB."""
-
-
-class CocoError(ValueError):
-    """An annotation file that cannot be used. The message is one line: the file, the place, what would be right."""
 
 
 class CocoObject(NamedTuple):
@@ -30,20 +27,13 @@ class CocoObject(NamedTuple):
     """
 
     label: int
-    box: tuple[float, float, float, float]
+    box: Box
     crowd: bool
     mask: Rle | None
 
 
 class CocoPicture(NamedTuple):
-    """One picture.
-
-    Attributes:
-        name: File name, as the file gives it.
-        height: Pixels.
-        width: Pixels.
-        objects: In the order of the file, possibly none.
-    """
+    """One picture of height x width pixels, under the file's name for it, and its objects in the file's order."""
 
     name: str
     height: int
@@ -57,80 +47,80 @@ class CocoAnnotations(NamedTuple):
     Attributes:
         classes: Names, in the order of their ids (COCO's ids have gaps: labels do not).
         pictures: In the order of the file.
+        left_out: Why each entry that could not be used was left out, one line each.
     """
 
     classes: tuple[str, ...]
     pictures: tuple[CocoPicture, ...]
+    left_out: tuple[str, ...] = ()
 
 
-def read_coco(path: str | os.PathLike) -> CocoAnnotations:
+def read_coco(path: str | os.PathLike, *, strict: bool = False) -> CocoAnnotations:
     """Reads an "instances" file.
+
+    An entry that cannot be used is left out: a picture, class or object with a field that is missing or wrong, or an id
+    that was there before; an object of no picture or class that is left; a box without area, or more than one pixel
+    outside its picture (published files hold a few). One line of the log says how many and why.
 
     Args:
         path: For example ``annotations/instances_val2017.json``.
-
-    Returns:
-        All pictures with their objects.
+        strict: Refuses a file with such an entry.
 
     Raises:
-        CocoError: if the file is missing, too large or not JSON, a field is missing or wrong, an id comes twice, an
-            object belongs to no picture or class, or a box has no area or lies outside its picture.
+        AnnotationError: if the file is missing, too large or not JSON, or lacks one of its three lists; with ``strict``
+            at the first entry that cannot be used.
     """
     path = Path(path)
-    content = read_json_object(path, CocoError, MAX_COCO_BYTES)
-    labels, classes = _read_classes(content, path)
+    content = read_json_object(path, MAX_COCO_BYTES)
+    left_out = LeftOut(strict)
+    labels, classes = _read_classes(content, path, left_out)
     pictures: dict[int, tuple[str, int, int]] = {}
     for index, entry in enumerate(_entries(content, "images", path)):
         where = f"{path}: images[{index}]"
-        name = get_field(entry, "file_name", str, where, CocoError)
-        _add(pictures, entry, (_plain_name(name, where), *get_size(entry, where, CocoError)), where)
+        with left_out:
+            name = get_field(entry, "file_name", str, where)
+            _add(pictures, entry, (_plain_name(name, where), *get_size(entry, where)), where)
     objects: dict[int, list[CocoObject]] = {picture: [] for picture in pictures}
     for index, entry in enumerate(_entries(content, "annotations", path)):
         where = f"{path}: annotations[{index}]"
-        picture, category = (get_field(entry, name, int, where, CocoError) for name in ("image_id", "category_id"))
-        if picture not in pictures:
-            raise CocoError(f"{where}: 'image_id' is {picture}; expected the id of one of {len(pictures)} images")
-        if category not in labels:
-            raise CocoError(f"{where}: 'category_id' is {category}; expected the id of one of {len(labels)} categories")
-        objects[picture].append(_read_object(entry, labels[category], *pictures[picture][1:], where))
-    return CocoAnnotations(
-        classes, tuple(CocoPicture(*parts, tuple(objects[key])) for key, parts in pictures.items())
-    )
+        with left_out:
+            picture, category = (get_field(entry, name, int, where) for name in ("image_id", "category_id"))
+            wanted = "expected the id of one of"
+            if picture not in pictures:
+                raise AnnotationError(f"{where}: 'image_id' is {picture}; {wanted} {len(pictures)} images")
+            if category not in labels:
+                raise AnnotationError(f"{where}: 'category_id' is {category}; {wanted} {len(labels)} categories")
+            objects[picture].append(_read_object(entry, labels[category], *pictures[picture][1:], where))
+    left_out.report(path)
+    with_objects = tuple(CocoPicture(*parts, tuple(objects[key])) for key, parts in pictures.items())
+    return CocoAnnotations(classes, with_objects, tuple(left_out.messages))
 
 
 def coco_boxes(picture: CocoPicture, *, crowds: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes and labels of a picture as arrays.
-
-    Args:
-        picture: The picture.
-        crowds: Whether to take the boxes of crowds too.
-
-    Returns:
-        boxes: ``[num_objects, 4]`` float64, ``(x, y, w, h)``, centre, pixels.
-        labels: ``[num_objects]`` int64.
-    """
+    """Boxes ``[num_objects, 4]`` float64, centre, pixels, and labels ``[num_objects]`` int64; crowds only if asked."""
     taken = [item for item in picture.objects if crowds or not item.crowd]
     boxes = np.array([item.box for item in taken], np.float64).reshape(-1, 4)
     return boxes, np.array([item.label for item in taken], np.int64)
 
 
-def _read_classes(content: dict[str, Any], path: Path) -> tuple[dict[int, int], tuple[str, ...]]:
+def _read_classes(content: dict[str, Any], path: Path, left_out: LeftOut) -> tuple[dict[int, int], tuple[str, ...]]:
     names: dict[int, str] = {}
     for index, entry in enumerate(_entries(content, "categories", path)):
         where = f"{path}: categories[{index}]"
-        _add(names, entry, get_field(entry, "name", str, where, CocoError), where)
+        with left_out:
+            _add(names, entry, get_field(entry, "name", str, where), where)
     ids = sorted(names)
     return {key: label for label, key in enumerate(ids)}, tuple(names[key] for key in ids)
 
 
 def _entries(content: dict[str, Any], name: str, path: Path) -> list:
-    return get_field(content, name, list, str(path), CocoError)
+    return get_field(content, name, list, str(path))
 
 
 def _add(known: dict[int, Any], entry: Any, value: Any, where: str) -> None:
-    key = get_field(entry, "id", int, where, CocoError)
+    key = get_field(entry, "id", int, where)
     if key in known:
-        raise CocoError(f"{where}: 'id' {key} comes a second time; expected each once")
+        raise AnnotationError(f"{where}: 'id' {key} comes a second time; expected each once")
     known[key] = value
 
 
@@ -138,20 +128,11 @@ def _plain_name(name: str, where: str) -> str:
     # A name becomes part of a path, so nothing that could leave the folder is let through.
     parts = name.replace("\\", "/").split("/")
     if not name or name.startswith(("/", "\\")) or ".." in parts or "\0" in name or ":" in parts[0]:
-        raise CocoError(f"{where}: 'file_name' is {name[:60]!r}; expected a path below the picture folder")
+        raise AnnotationError(f"{where}: 'file_name' is {name[:60]!r}; expected a path below the picture folder")
     return name
 
 
 def _read_object(entry: dict[str, Any], label: int, height: int, width: int, where: str) -> CocoObject:
-    box = get_corner_box(entry, "bbox", height, width, where, CocoError)
-    mask = None
-    segmentation = entry.get("segmentation")
-    if isinstance(segmentation, dict):
-        size = get_field(segmentation, "size", list, f"{where}: 'segmentation'", CocoError)
-        try:
-            mask = parse_rle(size, segmentation.get("counts"))
-        except RleError as error:
-            raise CocoError(f"{where}: 'segmentation': {error}") from None
-        if (mask.height, mask.width) != (height, width):
-            raise CocoError(f"{where}: 'segmentation' is of {size}; expected the picture's [{height}, {width}]")
+    box = get_box(entry, height, width, where)
+    mask = get_mask(entry, height, width, where) if isinstance(entry.get("segmentation"), dict) else None
     return CocoObject(label, box, bool(entry.get("iscrowd", 0)), mask)

@@ -20,7 +20,6 @@ class DemoPicture(NamedTuple):
     """One photograph of the demo.
 
     Attributes:
-        name: Short name.
         file: File name in scikit-image's data folder.
         shape: Height and width that the box was measured in, pixels.
         corners: Left, top, right, bottom edge of the object's box, pixels.
@@ -38,7 +37,7 @@ class DemoViews(NamedTuple):
     """The demo's views.
 
     Attributes:
-        names: Names of the P photographs.
+        names: Of the P photographs.
         views: ``[P, K, size, size, 3]`` uint8.
         cameras: ``[P, K, camera_size, camera_size, 3]`` uint8, the same views with more pixels, for a detector.
         boxes: ``[P, K, 4]`` float32, centre x, centre y, width, height, pixels of the view.
@@ -64,14 +63,7 @@ DEMO_PICTURES = (
 
 
 def demo_picture_folder() -> Path:
-    """Finds scikit-image's data folder without importing scikit-image.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ImageError: if scikit-image is not installed, or carries no data folder.
-    """
+    """Finds scikit-image's data folder without importing scikit-image."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
         raise ImageError("scikit-image is not installed; the demo takes its photographs: pip install 'lvm-mtc[demo]'")
@@ -82,14 +74,7 @@ def demo_picture_folder() -> Path:
 
 
 def load_demo_picture(picture: DemoPicture) -> tuple[np.ndarray, np.ndarray]:
-    """Loads one photograph with its box.
-
-    Args:
-        picture: An entry of :data:`DEMO_PICTURES`.
-
-    Returns:
-        image: ``[H, W, 3]`` uint8.
-        box: ``[4]`` float64, centre x, centre y, width, height, pixels.
+    """Loads one photograph ``[H, W, 3]`` uint8 with its box ``[4]`` float64, centre x, centre y, width, height, pixels.
 
     Raises:
         ImageError: if scikit-image or the file is missing, or the photograph is not the one that was measured.
@@ -97,9 +82,8 @@ def load_demo_picture(picture: DemoPicture) -> tuple[np.ndarray, np.ndarray]:
     path = demo_picture_folder() / picture.file
     image = load_image(path)
     if image.shape[:2] != picture.shape:
-        raise ImageError(
-            f"{path}: has shape {image.shape[:2]}; expected {picture.shape}, in which the box was measured"
-        )
+        wanted = f"{picture.shape}, in which the box was measured"
+        raise ImageError(f"{path}: has shape {image.shape[:2]}; expected {wanted}")
     return image, corners_to_center(np.array(picture.corners))
 
 
@@ -120,13 +104,6 @@ def demo_views(
         box_fraction: Area of the box over the area of a view that is aimed at, in (0, 1]; a small one gives the widest
             views that fit.
         camera_size: Side of what a detector gets to see, pixels.
-
-    Returns:
-        Names, views, cameras and boxes of the P photographs.
-
-    Raises:
-        ImageError: as :func:`load_demo_picture`.
-        ValueError: as :func:`lvm_mtc.data.uav_views`.
     """
     views, cameras, boxes = [], [], []
     for picture in DEMO_PICTURES:

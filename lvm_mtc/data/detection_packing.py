@@ -9,13 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lvm_mtc.data.images import check_regular_file, load_image
+from lvm_mtc.data.images import load_image
+from lvm_mtc.data.packing import load_arrays, save_arrays
 from lvm_mtc.data.resizing import as_rgb, check_size, resize_image
 
 GREY = 114
 """What surrounds a letterboxed picture, of 255: the grey that the published detectors of this family use."""
-
-_MADE_BY = "a file of experiments/pack_detection.py"
 
 
 class LabelledSource(NamedTuple):
@@ -23,7 +22,6 @@ class LabelledSource(NamedTuple):
 
     Attributes:
         name: What ``source`` will say, for example folder and file.
-        path: Its file.
         boxes: ``[num_objects, 4]``, ``(x, y, w, h)``, centre, pixels of the file's picture.
         labels: ``[num_objects]`` class numbers; None: all 0, class-agnostic.
     """
@@ -59,15 +57,11 @@ def letterbox(image: np.ndarray, size: int) -> tuple[np.ndarray, tuple[int, int]
 
     Args:
         image: ``[H, W, 3]`` or ``[H, W]`` uint8.
-        size: Side of the square, pixels.
 
     Returns:
         picture: ``[size, size, 3]`` uint8.
         extent: Height and width of the content, pixels.
         scale: Factors from the picture's pixels to the square's, along x and along y (they differ by rounding).
-
-    Raises:
-        ValueError: if ``image`` is no picture or ``size`` not positive.
     """
     check_size(size)
     image = as_rgb(image)
@@ -85,24 +79,20 @@ def pack_labelled(
     size: int,
     max_objects: int,
     *,
-    progress: Callable[[Iterable[LabelledSource]], Iterable[LabelledSource]] = iter,
+    progress: Callable[[Iterable], Iterable] = iter,
 ) -> DetectionSet:
-    """Reads and letterboxes all pictures.
+    """Reads and letterboxes all pictures; the set is in the order of ``sources``.
 
     Of more than ``max_objects`` boxes the largest are kept.
 
     Args:
-        sources: What to pack.
         size: Side of the packed pictures, pixels.
         max_objects: Places for boxes per picture, >= 1.
-        progress: Wraps the iterable, for example tqdm.
-
-    Returns:
-        The packed set, in the order of ``sources``.
+        progress: As in ``packing.pack_pictures``.
 
     Raises:
-        ValueError: if there is no source, ``max_objects`` is below 1, a picture cannot be read, or its boxes have the
-            wrong shape, no area, or numbers that are not finite.
+        ValueError: if there is no source, a picture cannot be read, or its boxes have the wrong shape, no area, or
+            numbers that are not finite.
     """
     if max_objects < 1:
         raise ValueError(f"max_objects must be at least 1, got {max_objects}")
@@ -132,71 +122,23 @@ def _checked_boxes(source: LabelledSource) -> tuple[np.ndarray, np.ndarray]:
 
 
 def save_detection_sets(path: str | os.PathLike, sets: dict[str, DetectionSet]) -> None:
-    """Writes named sets into one uncompressed archive; an interrupted call never leaves half a file.
-
-    Args:
-        path: The ``.npz`` file; its folder is made where it is missing.
-        sets: Sets by name, for example ``{"train": ..., "val": ...}``.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    arrays = {f"{name}_{part}": array for name, one in sets.items() for part, array in one._asdict().items()}
-    try:
-        with open(temporary, "wb") as stream:
-            np.savez(stream, **arrays)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Writes sets by name, for example ``{"train": ..., "val": ...}``, as ``packing.save_arrays`` does."""
+    parts = ((f"{name}_{part}", array) for name, packed in sets.items() for part, array in packed._asdict().items())
+    save_arrays(path, dict(parts))
 
 
 def load_detection_set(path: str | os.PathLike, name: str) -> DetectionSet:
-    """Reads one set of a file of :func:`save_detection_sets`.
-
-    Args:
-        path: The file.
-        name: The set's name.
-
-    Returns:
-        The set.
-
-    Raises:
-        ValueError: if the file is missing, damaged or lacks a part of the set, or its parts do not fit together.
-    """
-    path = Path(path)
-    check_regular_file(path, ValueError)
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            parts = {part: f"{name}_{part}" for part in DetectionSet._fields}
-            missing = [key for key in parts.values() if key not in archive.files]
-            arrays = {part: archive[key] for part, key in parts.items() if key in archive.files}
-    except Exception as error:  # A damaged archive raises whatever its parser stumbles over.
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: is no whole archive of plain arrays ({reason}); expected {_MADE_BY}") from error
-    if missing:
-        raise ValueError(f"{path}: lacks {', '.join(missing)}; expected {_MADE_BY}")
-    return check_detection_set(DetectionSet(**arrays), str(path))
+    """Reads one set of a file of :func:`save_detection_sets`, and checks that its parts fit together."""
+    keys = (f"{name}_{part}" for part in DetectionSet._fields)
+    arrays = load_arrays(path, keys, "a file of experiments/detector/pack_detection.py")
+    return check_detection_set(DetectionSet(*arrays), str(path))
 
 
 def check_detection_set(packed: DetectionSet, name: str = "packed") -> DetectionSet:
-    """Checks that the parts of a set fit together.
-
-    Args:
-        packed: The set.
-        name: What the message calls it.
-
-    Returns:
-        The set.
-
-    Raises:
-        ValueError: naming the part that does not fit.
-    """
+    """The set itself, if its parts fit together; else a ValueError names ``name`` and the part."""
     pictures = packed.pictures
-    if pictures.ndim != 4 or pictures.shape[1] != pictures.shape[2] or pictures.shape[3] != 3:
-        raise ValueError(f"{name}: pictures is {pictures.dtype} {pictures.shape}; expected uint8 [M, S, S, 3]")
-    if pictures.dtype != np.uint8 or not len(pictures):
+    square = pictures.ndim == 4 and pictures.shape[1] == pictures.shape[2] and pictures.shape[3] == 3
+    if not square or pictures.dtype != np.uint8 or not len(pictures):
         raise ValueError(f"{name}: pictures is {pictures.dtype} {pictures.shape}; expected uint8 [M, S, S, 3], M > 0")
     count, places = len(pictures), packed.valid.shape[-1] if packed.valid.ndim else 0
     wanted = {

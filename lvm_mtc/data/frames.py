@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,14 +26,7 @@ class FramesError(ValueError):
 
 
 class FramePosition(NamedTuple):
-    """Where one frame was taken.
-
-    Attributes:
-        file: File name of the frame.
-        lat: Latitude, degrees.
-        lon: Longitude, degrees.
-        alt: Altitude, metres.
-    """
+    """Where the frame of one file was taken: latitude and longitude in degrees, altitude in metres."""
 
     file: str
     lat: float
@@ -44,7 +38,6 @@ class UavFrames(NamedTuple):
     """K neighbouring frames of one survey.
 
     Attributes:
-        names: File names, K of them.
         views: ``[K, size, size, 3]`` uint8, the centred square of each frame.
         boxes: ``[K, 4]`` float32, the centre prior, centre x, centre y, width, height, pixels of the view.
         positions: ``[K, 3]`` float64, metres east, north and up of the first frame.
@@ -69,14 +62,9 @@ def load_frames(directory: str | os.PathLike, num_uavs: int, *, size: int, start
         size: Side of the views, pixels.
         start: File name of the first frame; None takes the one whose K - 1 neighbours are nearest.
 
-    Returns:
-        Names, views, centre-prior boxes and positions.
-
     Raises:
         FramesError: if the folder or ``positions.json`` is missing or garbled, there are fewer than K frames, or
             ``start`` is not among them.
-        ImageError: if a chosen frame cannot be used.
-        ValueError: if ``num_uavs`` or ``size`` is out of range.
     """
     directory = Path(directory)
     if isinstance(num_uavs, bool) or not isinstance(num_uavs, (int, np.integer)) or num_uavs < 1:
@@ -93,13 +81,7 @@ def load_frames(directory: str | os.PathLike, num_uavs: int, *, size: int, start
 
 
 def read_positions(path: str | os.PathLike) -> list[FramePosition]:
-    """Reads ``positions.json``.
-
-    Args:
-        path: The file.
-
-    Returns:
-        One position for every frame, in the order of the file, at least one.
+    """Reads ``positions.json``: one position for every frame, in the order of the file, at least one.
 
     Raises:
         FramesError: if the file is missing or not JSON, or an entry lacks a value, has one out of range, names a file
@@ -110,33 +92,22 @@ def read_positions(path: str | os.PathLike) -> list[FramePosition]:
     if path.stat().st_size > MAX_POSITIONS_BYTES:
         raise FramesError(f"{path}: is too large; expected at most {MAX_POSITIONS_BYTES} bytes")
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(path.read_bytes())  # bytes, so that a byte-order mark is understood
     except (ValueError, OSError, RecursionError) as error:
         raise FramesError(f"{path}: is not JSON ({error}); expected a list of frame positions") from error
     if not isinstance(entries, list) or not entries:
         raise FramesError(f"{path}: holds no list of frames; expected [{{'file', 'lat', 'lon', 'alt'}}, ...]")
     positions = [_position(entry, index, path) for index, entry in enumerate(entries)]
-    seen: set[str] = set()
-    for position in positions:
-        if position.file in seen:
-            raise FramesError(f"{path}: names {position.file!r} twice; expected every frame once")
-        seen.add(position.file)
+    file, count = Counter(position.file for position in positions).most_common(1)[0]
+    if count > 1:
+        raise FramesError(f"{path}: names {file!r} twice; expected every frame once")
     return positions
 
 
 def neighbours(positions: list[FramePosition], num_uavs: int, *, start: str | None = None) -> list[FramePosition]:
-    """Picks one frame and the K - 1 nearest to it on the ground.
+    """Picks one frame and the K - 1 nearest to it on the ground, by rising distance, equal ones in the order given.
 
-    Args:
-        positions: At least K positions.
-        num_uavs: K.
-        start: File name of the first frame; None takes the one whose K - 1 neighbours are nearest (least sum).
-
-    Returns:
-        K positions, ``start`` first, then by rising distance; equal distances in the order given.
-
-    Raises:
-        FramesError: if ``start`` is not among the positions.
+    ``start`` is the file name of the first frame; None takes the one whose K - 1 neighbours are nearest (least sum).
     """
     ground = local_metres(positions)[:, :2]
     distance = np.linalg.norm(ground[:, None] - ground[None], axis=-1)
@@ -154,15 +125,9 @@ def neighbours(positions: list[FramePosition], num_uavs: int, *, start: str | No
 
 
 def local_metres(positions: list[FramePosition]) -> np.ndarray:
-    """Turns latitude, longitude and altitude into metres around the first position.
+    """Metres east, north and up of the first position, ``[num_positions, 3]`` float64.
 
     Equirectangular: east is scaled by the cosine of the first latitude. Exact to 1e-4 within a kilometre.
-
-    Args:
-        positions: Degrees and metres.
-
-    Returns:
-        ``[num_positions, 3]`` float64, metres east, north and up of the first.
     """
     values = np.array([position[1:] for position in positions], dtype=np.float64)
     offset = values - values[0]
@@ -183,8 +148,7 @@ def _position(entry: object, index: int, path: Path) -> FramePosition:
     for name, bound in (("lat", 90.0), ("lon", 180.0), ("alt", 1e5)):
         value = entry.get(name)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= bound:
-            raise FramesError(
-                f"{path}: entry {index} ({file}) has {name} {value!r}; expected a number in [-{bound:g}, {bound:g}]"
-            )
+            wanted = f"a number in [-{bound:g}, {bound:g}]"
+            raise FramesError(f"{path}: entry {index} ({file}) has {name} {value!r}; expected {wanted}")
         numbers.append(float(value))
     return FramePosition(file, *numbers)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lvm_mtc.data.resizing import fit_image
-
 MAX_PIXELS = 50_000_000
-"""Largest picture that is decoded: 150 MB of samples. A small file can claim far more than it holds."""
+"""Largest picture that is decoded: 150 MB of samples. A small file can claim far more than it holds.
+
+Pillow's own limit, twice ``PIL.Image.MAX_IMAGE_PIXELS``, holds beside it."""
 
 MIN_SIDE = 16
 """Smallest side in pixels: two patches of 8."""
@@ -28,38 +29,21 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 
 _BACKGROUND = (255, 255, 255)
 
+# TIFF's tags BitsPerSample and PhotometricInterpretation, whose value 0 says that 0 is white.
+_BITS, _PHOTOMETRIC = 258, 262
+
 
 class ImageError(ValueError):
     """A picture that cannot be used. The message is one line: the file, the reason, and what would be right."""
 
 
-class PictureFolder(NamedTuple):
-    """Pictures of one folder, sorted by file name.
+def load_image(path: str | os.PathLike) -> np.ndarray:
+    """Reads one JPEG, PNG, WebP, BMP, GIF, TIFF or PPM picture as 8-bit RGB, ``[H, W, 3]`` uint8.
 
-    Attributes:
-        names: File names.
-        pictures: uint8 RGB, ``[M, H, W, 3]`` where a size was asked for, else a list of M arrays ``[H_m, W_m, 3]``.
-    """
-
-    names: tuple[str, ...]
-    pictures: np.ndarray | list[np.ndarray]
-
-
-def load_image(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS, min_side: int = MIN_SIDE) -> np.ndarray:
-    """Reads one picture as 8-bit RGB.
-
-    Grey, palette and CMYK pictures are converted; transparency is laid over white; 16-bit samples keep their upper
-    8 bits; the EXIF orientation is applied, and ignored where the EXIF block is garbled; of an animation or a
-    multi-picture file the first picture is taken. Colour profiles are not applied.
-
-    Args:
-        path: A JPEG, PNG, WebP, BMP, GIF, TIFF or PPM file.
-        max_pixels: Largest width times height that is decoded, pixels. Pillow's own limit (twice
-            ``PIL.Image.MAX_IMAGE_PIXELS``) holds beside it.
-        min_side: Smallest width and height that is accepted, pixels.
-
-    Returns:
-        ``[H, W, 3]`` uint8.
+    Grey, palette and CMYK pictures are converted; transparency, a transparent colour included, is laid over white;
+    12-bit and 16-bit samples keep their upper 8 bits; where a file counts from white to black that is undone; the EXIF
+    orientation is applied, and ignored where the EXIF block is garbled; of an animation or a multi-picture file the
+    first picture is taken. Colour profiles are not applied.
 
     Raises:
         ImageError: if the file is missing, a folder, empty, not a picture, damaged, too small or too large.
@@ -68,44 +52,33 @@ def load_image(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS, min_sid
     check_regular_file(path)
     try:
         with open(path, "rb") as stream:
-            return decode_image(stream, str(path), max_pixels=max_pixels, min_side=min_side)
+            return decode_image(stream, str(path))
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error}); expected a readable file") from error
 
 
-def decode_image(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS, min_side: int = MIN_SIDE) -> np.ndarray:
-    """Decodes one picture from an open binary stream; see :func:`load_image`.
-
-    Args:
-        stream: Binary, seekable.
-        name: What messages call the picture.
-        max_pixels: Largest width times height that is decoded, pixels.
-        min_side: Smallest width and height that is accepted, pixels.
-
-    Returns:
-        ``[H, W, 3]`` uint8.
-
-    Raises:
-        ImageError: as :func:`load_image`.
-    """
+def decode_image(stream: BinaryIO, name: str) -> np.ndarray:
+    """Decodes one picture from a seekable binary stream, as :func:`load_image`; ``name`` is for messages."""
     with warnings.catch_warnings():
-        # Pillow warns of sizes between one and two times its limit; max_pixels decides about those here.
+        # Pillow warns of sizes between one and two times its limit; MAX_PIXELS decides about those here.
         warnings.simplefilter("ignore")
         Image.init()  # Pillow loads half of its readers late, and fails on the name of one that is not loaded yet.
         try:
             image = Image.open(stream, formats=[name for name in FORMATS if name in Image.OPEN])
         except Image.DecompressionBombError as error:
-            raise ImageError(f"{name}: {error}; expected at most {max_pixels} pixels") from error
+            raise ImageError(f"{name}: {error}; expected at most {MAX_PIXELS} pixels") from error
         except UnidentifiedImageError as error:
             known = ", ".join(FORMATS)
             raise ImageError(f"{name}: is not a picture that can be read here; expected one of {known}") from error
         except Exception as error:  # A damaged file raises whatever its parser stumbles over, struct.error included.
             raise ImageError(f"{name}: {_damage(error)}; expected a whole picture file") from error
         with image:
-            _check_extent(image, name, max_pixels, min_side)
+            _check_extent(image, name)
             try:
+                tags, tile = getattr(image, "tag_v2", {}), image.tile[:1]
                 image.load()
-                return np.array(_to_rgb(_upright(image), name))
+                _find_transparent_colour(image, tile, stream)
+                return np.array(_to_rgb(_upright(image), name, tags))
             except ImageError:
                 raise
             except Exception as error:
@@ -113,18 +86,13 @@ def decode_image(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS, m
 
 
 def list_images(directory: str | os.PathLike, *, limit: int | None = None) -> list[Path]:
-    """Lists the picture files of a folder by suffix, sorted by name; hidden files and sub-folders are left out.
+    """Lists the picture files of a folder by suffix, in :func:`natural_order`, without hidden ones and sub-folders.
 
     Args:
-        directory: The folder.
-        limit: Takes only the first so many; None takes all.
-
-    Returns:
-        Paths, at least one.
+        limit: Takes only the first so many in that order; None takes all.
 
     Raises:
         ImageError: if the folder is missing or not a folder, or holds no picture file.
-        ValueError: if ``limit`` is below 1.
     """
     directory = Path(directory)
     if limit is not None and limit < 1:
@@ -134,71 +102,31 @@ def list_images(directory: str | os.PathLike, *, limit: int | None = None) -> li
         entries = list(directory.iterdir())
     except OSError as error:
         raise ImageError(f"{directory}: cannot be read ({error.strerror}); expected a readable folder") from error
-    paths = sorted(path for path in entries if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    paths = sorted((path for path in entries if is_picture(path.name)), key=lambda path: natural_order(path.name))
     if not paths:
         raise ImageError(f"{directory}: holds no picture; expected files that end in {', '.join(SUFFIXES)}")
     return paths[:limit]
 
 
-def iter_images(
-    paths: Sequence[str | os.PathLike], *, size: int | tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS
-) -> Iterator[tuple[Path, np.ndarray]]:
-    """Reads pictures one after another, so that a folder of any size fits in memory.
+def is_picture(name: str) -> bool:
+    """Whether a file of this name is a picture, by its suffix, and not hidden."""
+    return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
 
-    Args:
-        paths: Picture files.
-        size: Side, or height and width, that every picture is fitted to (:func:`fit_image`); None keeps each as it is.
-        max_pixels: Largest width times height that is decoded, pixels.
 
-    Yields:
-        The path and its ``[H, W, 3]`` uint8 picture.
+def natural_order(name: str) -> tuple:
+    """Sorting key of file names: numbers by their value, letters without regard to case, suffixes last.
 
-    Raises:
-        ImageError: at the first picture that cannot be used.
-        ValueError: if ``size`` is not one or two positive integers.
+    ``shot2.png`` comes before ``shot10.png``, ``9999.png`` before ``10000.png``, and every frame of ``t1_uav10`` before
+    those of ``t2_uav1``. Names that differ in leading zeros or case only come in the order of their characters.
     """
-    for path in paths:
-        image = load_image(path, max_pixels=max_pixels)
-        yield Path(path), image if size is None else fit_image(image, size)
-
-
-def load_folder(
-    directory: str | os.PathLike,
-    *,
-    size: int | tuple[int, int] | None = None,
-    limit: int | None = None,
-    max_pixels: int = MAX_PIXELS,
-) -> PictureFolder:
-    """Reads the pictures of one folder, sorted by file name.
-
-    Args:
-        directory: The folder; its sub-folders are not entered.
-        size: Side, or height and width, that every picture is fitted to (:func:`fit_image`); None keeps each as it is.
-        limit: Takes only the first so many files; None takes all.
-        max_pixels: Largest width times height that is decoded, pixels.
-
-    Returns:
-        Names and pictures, stacked to ``[M, H, W, 3]`` uint8 where ``size`` is given.
-
-    Raises:
-        ImageError: if there is no picture, or one cannot be used: none is left out in silence.
-        ValueError: if ``limit`` or ``size`` is out of range.
-    """
-    paths = list_images(directory, limit=limit)
-    pictures = [image for _, image in iter_images(paths, size=size, max_pixels=max_pixels)]
-    return PictureFolder(tuple(path.name for path in paths), pictures if size is None else np.stack(pictures))
+    parts = re.split("([0-9]+)", os.path.splitext(name)[0].casefold())
+    # Every second part is a number. Its length and then its digits order it by value, however long it is.
+    parts[1::2] = [(len(digits), digits) for digits in (part.lstrip("0") for part in parts[1::2])]
+    return parts, name
 
 
 def check_regular_file(path: Path, error: type[ValueError] = ImageError) -> None:
-    """Refuses what is not a regular, non-empty file: opening a pipe would wait for ever.
-
-    Args:
-        path: The file.
-        error: The exception to raise.
-
-    Raises:
-        ValueError: (as ``error``) if it is missing, a folder, a device or pipe, or empty.
-    """
+    """Raises ``error`` for what is not a regular, non-empty file: opening a pipe would wait for ever."""
     status = _status(path, error, "a readable file")
     if stat.S_ISDIR(status.st_mode):
         raise error(f"{path}: is a folder; expected a file")
@@ -209,15 +137,7 @@ def check_regular_file(path: Path, error: type[ValueError] = ImageError) -> None
 
 
 def check_directory(path: Path, error: type[ValueError] = ImageError) -> None:
-    """Refuses what is not an existing folder.
-
-    Args:
-        path: The folder.
-        error: The exception to raise.
-
-    Raises:
-        ValueError: (as ``error``) if it is missing or not a folder.
-    """
+    """Raises ``error`` for what is not an existing folder."""
     if not stat.S_ISDIR(_status(path, error, "a folder").st_mode):
         raise error(f"{path}: is not a folder; expected a folder")
 
@@ -233,16 +153,13 @@ def _status(path: Path, error: type[ValueError], expected: str) -> os.stat_resul
         raise error(f"{str(path)!r}: is not a usable name ({cause}); expected {expected}") from cause
 
 
-def _check_extent(image: Image.Image, name: str, max_pixels: int, min_side: int) -> None:
+def _check_extent(image: Image.Image, name: str) -> None:
     width, height = image.size
-    if width * height > max_pixels:
-        raise ImageError(
-            f"{name}: {width} x {height} is {width * height} pixels, too large; expected at most {max_pixels} pixels"
-        )
-    if min(width, height) < min_side:
-        raise ImageError(
-            f"{name}: {width} x {height} pixels is too small; expected at least {min_side} pixels on each side"
-        )
+    extent = f"{name}: {width} x {height}"
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{extent} is {width * height} pixels, too large; expected at most {MAX_PIXELS} pixels")
+    if min(width, height) < MIN_SIDE:
+        raise ImageError(f"{extent} pixels is too small; expected at least {MIN_SIDE} pixels on each side")
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -252,21 +169,44 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+def _find_transparent_colour(image: Image.Image, tile: Sequence, stream: BinaryIO) -> None:
+    """A PNG names its transparent colour in the samples of the file: finds it in those that Pillow gives."""
+    rawmode = tile[0][3] if image.format == "PNG" and "transparency" in image.info and tile else None
+    if rawmode in ("L;2", "L;4"):
+        image.info["transparency"] *= 85 if rawmode == "L;2" else 17
+    elif rawmode == "RGB;16B":
+        # Pillow keeps the upper bytes; taken for numbers of the other byte order it keeps the lower ones.
+        stream.seek(0)
+        with Image.open(stream, formats=["PNG"]) as lower:
+            lower.tile = [type(tile[0])(*tile[0][:3], "RGB;16L")]
+            samples = np.asarray(image).astype(np.uint16) << 8 | np.asarray(lower)
+        opaque = (samples != np.array(image.info.pop("transparency"))).any(axis=-1)
+        image.putalpha(Image.fromarray(np.where(opaque, 255, 0).astype(np.uint8)))
+
+
+def _to_rgb(image: Image.Image, name: str, tags: Mapping) -> Image.Image:
     if image.mode == "F":
         raise ImageError(f"{name}: holds floating-point samples without a stated range; expected 8 or 16 bits")
     if image.mode.startswith("I"):
-        samples = np.asarray(image).astype(np.int64)
-        if samples.min() < 0 or samples.max() > 65535:
-            raise ImageError(
-                f"{name}: samples span {samples.min()} to {samples.max()}; expected 8 or 16 bits (0 to 65535)"
-            )
-        image = Image.fromarray((samples >> 8).astype(np.uint8))
+        image = _to_8_bits(image, name, tags)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         flat = Image.new("RGBA", layer.size, (*_BACKGROUND, 255))
         return Image.alpha_composite(flat, layer).convert("RGB")
     return image.convert("RGB")
+
+
+def _to_8_bits(image: Image.Image, name: str, tags: Mapping) -> Image.Image:
+    """Grey of 12 or 16 bits as 8, with its transparent grey as alpha."""
+    samples = np.asarray(image).astype(np.int64)
+    if samples.min() < 0 or samples.max() > 65535:
+        raise ImageError(f"{name}: samples span {samples.min()} to {samples.max()}; expected 8 or 16 bits (0 to 65535)")
+    # Pillow turns white-is-zero round where it has 8 bits or fewer, and reads none of 12.
+    shown = 65535 - samples if tags.get(_PHOTOMETRIC) == 0 else samples
+    grey = Image.fromarray((shown >> (4 if tags.get(_BITS) == (12,) else 8)).astype(np.uint8))
+    if "transparency" in image.info:
+        grey.putalpha(Image.fromarray(np.where(samples == image.info["transparency"], 0, 255).astype(np.uint8)))
+    return grey
 
 
 def _damage(error: Exception) -> str:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from lvm_mtc.data.boxes import box_in_window, center_prior
+from lvm_mtc.data.boxes import Box, box_in_window, center_prior
 from lvm_mtc.data.images import check_directory, check_regular_file, list_images, load_image
 from lvm_mtc.data.resizing import check_size, resize_image
 from lvm_mtc.data.voc import largest_object, load_voc
 
 HOLDOUT_EVERY = 20
-"""Picture 19, 39, 59, ... of a folder in sorted order is held out: a rule without a draw, the same on every machine."""
+"""Picture 19, 39, 59, ... of a folder, names sorted as text, is held out: no draw, the same on every machine."""
 
 VOC_FOLDER = "voc2012_320"
 PICTURE_FOLDERS = ("imagenet1000_160", "aid150")
-
-_MADE_BY = "a file of experiments/pack_pictures.py"
 
 
 class PackedPictures(NamedTuple):
@@ -52,34 +50,23 @@ class PictureSource(NamedTuple):
 
     Attributes:
         name: Folder and file, as ``source`` will say it.
-        path: Its file.
         box: The chosen object, ``(x, y, w, h)``, centre, pixels of the file's picture; None takes the centre prior.
-        holdout: Whether it is held out.
         shape: Height and width that the box was annotated in, pixels; None where there is no annotation.
     """
 
     name: str
     path: Path
-    box: tuple[float, float, float, float] | None
+    box: Box | None
     holdout: bool
     shape: tuple[int, int] | None = None
 
 
 def training_sources(data: str | os.PathLike) -> list[PictureSource]:
-    """Lists the training pictures below one data folder.
+    """Lists the training pictures below one data folder, sorted within each of its folders.
 
     ``imagenet1000_160`` and ``aid150`` (every :data:`HOLDOUT_EVERY`-th of each is held out), and ``voc2012_320``
     (list ``train``; list ``val`` is held out) with the largest object of each picture. Test material (Kodak, drone
     frames) is not among them.
-
-    Args:
-        data: Folder that holds the three.
-
-    Returns:
-        Sources, sorted within each folder.
-
-    Raises:
-        ValueError: if a folder is missing, holds no picture, or an annotation cannot be used.
     """
     data = Path(data)
     sources = []
@@ -97,18 +84,11 @@ def training_sources(data: str | os.PathLike) -> list[PictureSource]:
     return sources
 
 
-def square_window(
-    height: int, width: int, box: tuple[float, float, float, float] | None = None
-) -> tuple[float, float, float, float]:
+def square_window(height: int, width: int, box: Box | None = None) -> tuple[float, float, float, float]:
     """The largest square of a picture: centred, moved no further than it takes to keep a box in.
 
-    Args:
-        height: Picture height, pixels.
-        width: Picture width, pixels.
-        box: ``(x, y, w, h)``, centre, pixels; one that is longer than the square is cut at both ends alike.
-
-    Returns:
-        Left, top, right, bottom edge, pixels.
+    Takes pixels, and gives left, top, right and bottom edge. A box that is longer than the square is cut at both ends
+    alike.
     """
     side = min(height, width)
     edges = []
@@ -121,9 +101,7 @@ def square_window(
     return edges[0], edges[1], edges[0] + side, edges[1] + side
 
 
-def pack_picture(
-    image: np.ndarray, size: int, box: tuple[float, float, float, float] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def pack_picture(image: np.ndarray, size: int, box: Box | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Crops one picture to a square and resizes it, with its box.
 
     Args:
@@ -143,24 +121,15 @@ def pack_picture(
 
 
 def pack_pictures(
-    sources: Iterable[PictureSource],
-    size: int,
-    *,
-    progress: Callable[[Iterable[PictureSource]], Iterable[PictureSource]] = iter,
+    sources: Iterable[PictureSource], size: int, *, progress: Callable[[Iterable], Iterable] = iter
 ) -> PackedPictures:
-    """Reads, crops and resizes all pictures.
+    """Reads, crops and resizes all pictures to squares of ``size`` pixels; the set is in the order of ``sources``.
 
-    Args:
-        sources: What to pack, for example :func:`training_sources`.
-        size: Side of the packed pictures, pixels.
-        progress: Wraps the iterable, for example tqdm.
-
-    Returns:
-        The packed set, in the order of ``sources``.
+    ``progress`` wraps the iterable, for example tqdm.
 
     Raises:
-        ValueError: if ``size`` is not a positive integer, no picture is left for one of the two parts, or a picture
-            cannot be used or has not the shape of its annotation.
+        ValueError: if no picture is left for one of the two parts, or one cannot be used or has not the shape of its
+            annotation.
     """
     check_size(size)
     rows: dict[bool, list] = {False: [], True: []}
@@ -177,18 +146,21 @@ def pack_pictures(
 
 
 def save_packed(path: str | os.PathLike, packed: PackedPictures) -> None:
-    """Writes a packed set; an interrupted call leaves the old file, or none, and never half a file.
+    """Writes a packed set, as :func:`save_arrays` does."""
+    save_arrays(path, packed._asdict())
 
-    Args:
-        path: The ``.npz`` file; its folder is made where it is missing.
-        packed: The set.
+
+def save_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes an uncompressed ``.npz`` archive of arrays by name; its folder is made where it is missing.
+
+    An interrupted call leaves the old file, or none, and never half a file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as stream:
-            np.savez(stream, **packed._asdict())
+            np.savez(stream, **arrays)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
@@ -196,35 +168,31 @@ def save_packed(path: str | os.PathLike, packed: PackedPictures) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def load_packed(path: str | os.PathLike) -> PackedPictures:
-    """Reads a packed set and checks that its parts fit together.
-
-    Args:
-        path: A file of :func:`save_packed`.
-
-    Returns:
-        The packed set.
-
-    Raises:
-        ValueError: if the file is missing, damaged, or lacks a part, or if the parts disagree in shape.
-    """
-    path = Path(path)
+def load_arrays(path: str | os.PathLike, names: Iterable[str], made_by: str) -> list[np.ndarray]:
+    """Reads arrays by name from an archive; a ValueError that it cannot says that ``made_by`` was expected."""
+    path, names = Path(path), list(names)
     check_regular_file(path, ValueError)
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in PackedPictures._fields if name in archive.files}
+            missing = [name for name in names if name not in archive.files]
+            arrays = [archive[name] for name in names if name in archive.files]
     except Exception as error:  # A damaged archive raises whatever its parser stumbles over.
         reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: is no whole archive of plain arrays ({reason}); expected {_MADE_BY}") from error
-    missing = [name for name in PackedPictures._fields if name not in arrays]
+        raise ValueError(f"{path}: is no whole archive of plain arrays ({reason}); expected {made_by}") from error
     if missing:
-        raise ValueError(f"{path}: lacks {', '.join(missing)}; expected {_MADE_BY}")
-    packed = PackedPictures(**arrays)
+        raise ValueError(f"{path}: lacks {', '.join(missing)}; expected {made_by}")
+    return arrays
+
+
+def load_packed(path: str | os.PathLike) -> PackedPictures:
+    """Reads a file of :func:`save_packed` and checks that its parts fit together."""
+    fields = PackedPictures._fields
+    packed = PackedPictures(*load_arrays(path, fields, "a file of experiments/demo/pack_pictures.py"))
     for prefix in ("", "holdout_"):
         pictures, boxes = (getattr(packed, prefix + name) for name in ("pictures", "boxes"))
         if pictures.ndim != 4 or pictures.shape[3] != 3 or pictures.dtype != np.uint8:
-            found = f"{prefix}pictures is {pictures.dtype} {pictures.shape}"
-            raise ValueError(f"{path}: {found}; expected uint8 [M, S, S, 3]")
+            described = f"{prefix}pictures is {pictures.dtype} {pictures.shape}"
+            raise ValueError(f"{path}: {described}; expected uint8 [M, S, S, 3]")
         if boxes.shape != (len(pictures), 4):
             raise ValueError(f"{path}: {prefix}boxes has shape {boxes.shape}; expected {(len(pictures), 4)}")
     return packed
@@ -234,4 +202,4 @@ def _pictures_below(folder: Path) -> Iterator[Path]:
     check_directory(folder)
     inner = sorted(path for path in folder.iterdir() if path.is_dir())
     for directory in inner or [folder]:
-        yield from list_images(directory)
+        yield from sorted(list_images(directory))  # as text: what shipped weights never saw stays held out

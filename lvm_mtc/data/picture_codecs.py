@@ -25,6 +25,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+# An encoding without loss has an infinite PSNR, and then no mean over pictures exists. Its error counts as that of
+# rounding to 8 bits, one twelfth of a level squared.
+LOSSLESS_PSNR_DB = float(10 * np.log10(12 * 255**2))
+
 _TABLES_KEPT = 4096  # pictures; about 300 kB each
 
 
@@ -56,7 +60,7 @@ class RateTable(NamedTuple):
     payloads: tuple[bytes, ...]
 
 
-class PictureCodec(NamedTuple):
+class FileFormat(NamedTuple):
     """How a codec of Pillow is driven, and how its files come apart.
 
     Attributes:
@@ -114,41 +118,21 @@ def _join_avif(payload: bytes, template: bytes) -> bytes:
     return header + (8 + len(payload)).to_bytes(4, "big") + b"mdat" + payload
 
 
-def _avif_qualities() -> list[int]:
-    """The lowest quality of each of libavif's 64 quantisers."""
-    quantiser = {((100 - quality) * 63 + 50) // 100: quality for quality in range(100, -1, -1)}
-    return sorted(quantiser.values())
-
-
+# The lowest quality of each of libavif's 64 quantisers.
+_AVIF_QUALITIES = sorted({((100 - quality) * 63 + 50) // 100: quality for quality in range(100, -1, -1)}.values())
+_AVIF = dict(subsampling="4:4:4", speed=4, max_threads=1, advanced={"tune": "psnr"})
+_JPEG = tuple(dict(quality=quality, subsampling=chroma) for quality in range(1, 101) for chroma in ("4:2:0", "4:4:4"))
+_WEBP = tuple(dict(quality=quality, method=6) for quality in range(101))
 CODECS = {
-    "jpeg": PictureCodec(
-        "JPEG",
-        tuple(dict(quality=quality, subsampling=chroma) for quality in range(1, 101) for chroma in ("4:2:0", "4:4:4")),
-        _split_jpeg,
-        _join_jpeg,
-        lambda payload: payload[0],
-    ),
-    "webp": PictureCodec(
-        "WEBP",
-        tuple(dict(quality=quality, method=6) for quality in range(101)),
-        _split_webp,
-        _join_webp,
-        lambda payload: 0,
-    ),
-    "avif": PictureCodec(
-        "AVIF",
-        tuple(
-            dict(quality=quality, subsampling="4:4:4", speed=4, max_threads=1, advanced={"tune": "psnr"})
-            for quality in _avif_qualities()
-        ),
-        _split_avif,
-        _join_avif,
-        lambda payload: 0,
+    "jpeg": FileFormat("JPEG", _JPEG, _split_jpeg, _join_jpeg, lambda payload: payload[0]),
+    "webp": FileFormat("WEBP", _WEBP, _split_webp, _join_webp, lambda payload: 0),
+    "avif": FileFormat(
+        "AVIF", tuple(_AVIF | {"quality": q} for q in _AVIF_QUALITIES), _split_avif, _join_avif, lambda payload: 0
     ),
 }
 
 
-def _codec(name: str) -> PictureCodec:
+def _codec(name: str) -> FileFormat:
     if name not in CODECS:
         raise ValueError(f"unknown picture codec {name!r}; known: {', '.join(CODECS)}")
     return CODECS[name]
@@ -160,7 +144,7 @@ def _check_picture(picture: np.ndarray) -> None:
         raise ValueError(f"picture must be [H, W, 3] uint8, got {dtype} of shape {shape}")
 
 
-def _write(picture: np.ndarray, codec: PictureCodec, setting: int) -> bytes:
+def _write(picture: np.ndarray, codec: FileFormat, setting: int) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, codec.file_format, **codec.settings[setting])
     return stream.getvalue()
@@ -177,18 +161,10 @@ def _template(codec: str, setting: int, height: int, width: int) -> bytes:
 
 
 def encode(picture: np.ndarray, codec: str, setting: int) -> Encoded:
-    """Compresses a picture.
+    """Compresses a picture ``[H, W, 3]`` uint8 with a codec of :data:`CODECS`.
 
     Args:
-        picture: ``[H, W, 3]`` uint8.
-        codec: ``"jpeg"``, ``"webp"`` or ``"avif"``.
         setting: Index into ``CODECS[codec].settings``; higher ones ask for more quality.
-
-    Returns:
-        Payload and the picture that comes out.
-
-    Raises:
-        ValueError: on another kind of array, an unknown codec, or a setting that it does not have.
     """
     how = _codec(codec)
     _check_picture(picture)
@@ -199,15 +175,10 @@ def encode(picture: np.ndarray, codec: str, setting: int) -> Encoded:
 
 
 def rebuild_file(payload: bytes, codec: str, shape: tuple[int, int]) -> bytes:
-    """The file that a payload was taken from, with the header that both ends know.
+    """The file that a payload of :func:`encode` was taken from, with the header that both ends know.
 
     Args:
-        payload: Of :func:`encode`.
-        codec: ``"jpeg"``, ``"webp"`` or ``"avif"``.
         shape: Height and width of the picture, pixels.
-
-    Returns:
-        A complete file.
 
     Raises:
         ValueError: on an unknown codec, or a payload that is empty or names a setting that there is not.
@@ -219,15 +190,7 @@ def rebuild_file(payload: bytes, codec: str, shape: tuple[int, int]) -> bytes:
 
 
 def decode(payload: bytes, codec: str, shape: tuple[int, int]) -> np.ndarray:
-    """The picture in a payload.
-
-    Args:
-        payload: Of :func:`encode`.
-        codec: ``"jpeg"``, ``"webp"`` or ``"avif"``.
-        shape: Height and width, pixels.
-
-    Returns:
-        ``[H, W, 3]`` uint8.
+    """The picture ``[H, W, 3]`` uint8 in a payload, with the arguments of :func:`rebuild_file`.
 
     Raises:
         ValueError: as :func:`rebuild_file`, or on a payload that the codec cannot read.
@@ -242,18 +205,7 @@ def decode(payload: bytes, codec: str, shape: tuple[int, int]) -> np.ndarray:
 
 
 def rate_table(picture: np.ndarray, codec: str) -> RateTable:
-    """Encodes a picture at every setting; the table is kept for the next call.
-
-    Args:
-        picture: ``[H, W, 3]`` uint8.
-        codec: ``"jpeg"``, ``"webp"`` or ``"avif"``.
-
-    Returns:
-        Payload sizes and errors.
-
-    Raises:
-        ValueError: on another kind of array or an unknown codec.
-    """
+    """Encodes a picture ``[H, W, 3]`` uint8 at every setting; the table is kept for the next call."""
     _codec(codec)
     _check_picture(picture)
     return _rate_table(picture.tobytes(), picture.shape, codec)
@@ -262,25 +214,16 @@ def rate_table(picture: np.ndarray, codec: str) -> RateTable:
 @functools.lru_cache(maxsize=_TABLES_KEPT)
 def _rate_table(pixels: bytes, shape: tuple[int, int, int], codec: str) -> RateTable:
     picture = np.frombuffer(pixels, np.uint8).reshape(shape)
-    found = [encode(picture, codec, setting) for setting in range(len(CODECS[codec].settings))]
-    errors = [np.mean((np.float64(one.picture) - picture) ** 2) / 255**2 for one in found]
-    bits = np.array([8 * len(one.payload) for one in found])
-    return RateTable(bits, np.array(errors), tuple(one.payload for one in found))
+    encodings = [encode(picture, codec, setting) for setting in range(len(CODECS[codec].settings))]
+    errors = [np.mean((np.float64(encoding.picture) - picture) ** 2) / 255**2 for encoding in encodings]
+    bits = np.array([8 * len(encoding.payload) for encoding in encodings])
+    return RateTable(bits, np.array(errors), tuple(encoding.payload for encoding in encodings))
 
 
 def best_fit(picture: np.ndarray, codec: str, budget_bits: int) -> Encoded | None:
-    """The encoding of least squared error among those that fit; all settings are tried.
+    """The encoding of a picture of least squared error whose payload has ``budget_bits`` at most, or None.
 
-    Args:
-        picture: ``[H, W, 3]`` uint8.
-        codec: ``"jpeg"``, ``"webp"`` or ``"avif"``.
-        budget_bits: Bits that the payload may have.
-
-    Returns:
-        The encoding, or None if no setting fits.
-
-    Raises:
-        ValueError: as :func:`rate_table`.
+    All settings are tried.
     """
     table = rate_table(picture, codec)
     fitting = np.flatnonzero(table.payload_bits <= budget_bits)

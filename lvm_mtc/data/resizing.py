@@ -11,7 +11,7 @@ from PIL import Image
 def resize_image(
     image: np.ndarray, size: int | tuple[int, int], *, window: Sequence[float] | None = None
 ) -> np.ndarray:
-    """Resizes a picture, or a rectangle of it, with an antialiasing Lanczos filter.
+    """Resizes a picture, or a rectangle of it, with an antialiasing Lanczos filter; proportions are not kept.
 
     Args:
         image: ``[H, W, 3]`` or ``[H, W]`` uint8.
@@ -19,11 +19,7 @@ def resize_image(
         window: Left, top, right, bottom edge of the source rectangle, pixels, fractions allowed; None takes it all.
 
     Returns:
-        ``[height, width, 3]`` uint8, proportions not kept.
-
-    Raises:
-        ValueError: if ``image`` is not uint8 ``[H, W, 3]`` or ``[H, W]``, ``size`` is not positive, or ``window`` is
-            empty or reaches outside the picture.
+        ``[height, width, 3]`` uint8.
     """
     image = as_rgb(image)
     height, width = check_size(size)
@@ -37,18 +33,7 @@ def resize_image(
 
 
 def center_crop(image: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
-    """Cuts the middle out of a picture, without resizing.
-
-    Args:
-        image: ``[H, W, 3]`` uint8.
-        size: Side, or height and width, of the crop, pixels.
-
-    Returns:
-        ``[height, width, 3]`` uint8.
-
-    Raises:
-        ValueError: if the crop is larger than the picture.
-    """
+    """Cuts the middle of ``size`` (a side, or height and width) out of a picture, without resizing."""
     image = as_rgb(image)
     height, width = check_size(size)
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
@@ -58,19 +43,7 @@ def center_crop(image: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
 
 
 def fit_window(height: int, width: int, size: int | tuple[int, int]) -> tuple[float, float, float, float]:
-    """The largest centred rectangle with the proportions of ``size``.
-
-    Args:
-        height: Picture height, pixels.
-        width: Picture width, pixels.
-        size: Side, or height and width, of what the rectangle will be resized to, pixels.
-
-    Returns:
-        Left, top, right, bottom edge, pixels of the picture.
-
-    Raises:
-        ValueError: if ``size`` is not positive.
-    """
+    """The largest centred rectangle of a picture with the proportions of ``size``: left, top, right, bottom, pixels."""
     out_height, out_width = check_size(size)
     scale = min(height / out_height, width / out_width)
     crop_height, crop_width = min(scale * out_height, height), min(scale * out_width, width)
@@ -81,32 +54,14 @@ def fit_window(height: int, width: int, size: int | tuple[int, int]) -> tuple[fl
 def fit_image(image: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
     """Scales a picture until it covers ``size`` and cuts off what hangs over, equally at both ends.
 
-    Args:
-        image: ``[H, W, 3]`` or ``[H, W]`` uint8.
-        size: Side, or height and width, of the result, pixels.
-
-    Returns:
-        ``[height, width, 3]`` uint8, proportions kept.
-
-    Raises:
-        ValueError: as :func:`resize_image`.
+    Arguments and result are those of :func:`resize_image`, but proportions are kept.
     """
     image = as_rgb(image)
     return resize_image(image, size, window=fit_window(image.shape[0], image.shape[1], size))
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
-    """Checks that an array is a picture, and gives a grey one three equal channels.
-
-    Args:
-        image: ``[H, W, 3]`` or ``[H, W]`` uint8.
-
-    Returns:
-        ``[H, W, 3]`` uint8, contiguous.
-
-    Raises:
-        ValueError: with the dtype and shape if it is anything else.
-    """
+    """Checks that an array is uint8 ``[H, W, 3]`` or ``[H, W]``; gives a grey one three equal channels; contiguous."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
         raise ValueError(f"a picture is uint8 [H, W, 3] or [H, W], got {image.dtype} {image.shape}")
@@ -117,20 +72,9 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def check_size(size: int | tuple[int, int], *, name: str = "size") -> tuple[int, int]:
-    """Turns a side, or a height and a width, into height and width.
-
-    Args:
-        size: One or two positive integers, pixels.
-        name: What the message calls it.
-
-    Returns:
-        Height and width, pixels.
-
-    Raises:
-        ValueError: if it is anything else.
-    """
+def check_size(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Turns a side, or a height and a width, positive integers, into height and width."""
     pair = size if isinstance(size, (tuple, list)) else (size, size)
     if len(pair) != 2 or not all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v > 0 for v in pair):
-        raise ValueError(f"{name} must be a positive integer or (height, width), got {size!r}")
+        raise ValueError(f"size must be a positive integer or (height, width), got {size!r}")
     return int(pair[0]), int(pair[1])

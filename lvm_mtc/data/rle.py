@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,11 +15,9 @@ class RleError(ValueError):
 
 
 class Rle(NamedTuple):
-    """A mask that is not unpacked yet.
+    """A mask of height x width pixels that is not unpacked yet.
 
     Attributes:
-        height: Pixels.
-        width: Pixels.
         counts: Lengths of runs, column after column from the top left, of 0 first; as text in COCO's compression.
     """
 
@@ -30,13 +27,7 @@ class Rle(NamedTuple):
 
 
 def decode_rle(rle: Rle) -> np.ndarray:
-    """Unpacks a mask.
-
-    Args:
-        rle: The mask.
-
-    Returns:
-        ``[height, width]`` bool.
+    """Unpacks a mask, ``[height, width]`` bool.
 
     Raises:
         RleError: if the size is not positive or larger than :data:`MAX_PIXELS`, the text is not COCO's compression, a
@@ -52,41 +43,11 @@ def decode_rle(rle: Rle) -> np.ndarray:
     return np.repeat(values, runs).reshape(width, height).T
 
 
-def encode_rle(mask: np.ndarray) -> Rle:
-    """Packs a mask, as uncompressed run lengths.
-
-    Args:
-        mask: ``[height, width]`` bool.
-
-    Returns:
-        The inverse of :func:`decode_rle`.
-
-    Raises:
-        ValueError: if ``mask`` is not two-dimensional or empty.
-    """
-    mask = np.asarray(mask, bool)
-    if mask.ndim != 2 or not mask.size:
-        raise ValueError(f"mask must be [height, width] with at least one pixel, got shape {mask.shape}")
-    flat = mask.T.ravel()
-    edges = np.flatnonzero(np.diff(flat)) + 1
-    runs = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()
-    return Rle(*mask.shape, tuple([0, *runs] if flat[0] else runs))
-
-
 def decompress_counts(text: str, pixels: int) -> list[int]:
     """Run lengths from COCO's text: six bits a character from '0' on, five of value and one that says "more follows".
 
-    From the third run on the text holds the difference to the run before the last.
-
-    Args:
-        text: Characters '0' to 'o'.
-        pixels: Size of the mask, beyond which no run can go.
-
-    Returns:
-        Run lengths.
-
-    Raises:
-        RleError: for another character, a text that ends within a run, or a run that is negative or too long.
+    From the third run on the text holds the difference to the run before the last. No run can go beyond ``pixels``, the
+    size of the mask.
     """
     runs: list[int] = []
     value, shift = 0, 0
@@ -111,35 +72,3 @@ def decompress_counts(text: str, pixels: int) -> list[int]:
     if shift:
         raise RleError("the text ends within a run length")
     return runs
-
-
-def mask_box(mask: np.ndarray) -> tuple[float, float, float, float] | None:
-    """The smallest box around a mask, ``(x, y, w, h)``, centre, pixels; None for an empty mask."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return None
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    return (left + right) / 2, (top + bottom) / 2, float(right - left), float(bottom - top)
-
-
-def parse_rle(size: Sequence[int], counts: object) -> Rle:
-    """Checks what a file says, without unpacking it.
-
-    Args:
-        size: Height and width.
-        counts: Text, or a list of whole numbers.
-
-    Returns:
-        The mask.
-
-    Raises:
-        RleError: if it is anything else.
-    """
-    whole = all(isinstance(v, int) and not isinstance(v, bool) for v in size)
-    if len(size) != 2 or not whole:
-        raise RleError(f"'size' is {str(size)[:60]}; expected height and width")
-    if isinstance(counts, list) and all(isinstance(run, int) and not isinstance(run, bool) for run in counts):
-        counts = tuple(counts)
-    elif not isinstance(counts, str):
-        raise RleError(f"'counts' is a {type(counts).__name__}; expected a text, or a list of whole numbers")
-    return Rle(size[0], size[1], counts)

@@ -8,16 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lvm_mtc.data.images import check_directory, check_regular_file
-from lvm_mtc.data.json_fields import get_corner_box, get_field, get_size, read_json_object
-from lvm_mtc.data.rle import Rle, RleError, parse_rle
+from lvm_mtc.data.annotations import AnnotationError, LeftOut, get_box, get_field, get_mask, get_size, read_json_object
+from lvm_mtc.data.boxes import Box
+from lvm_mtc.data.images import check_directory, check_regular_file, natural_order
+from lvm_mtc.data.rle import Rle
 
 MAX_SA1B_BYTES = 100_000_000
 """Largest file that is parsed. Those of SA-1B are below 1 MB."""
-
-
-class Sa1bError(ValueError):
-    """An annotation that cannot be used. The message is one line: the file, the place, what would be right."""
 
 
 class Sa1bObject(NamedTuple):
@@ -30,7 +27,7 @@ class Sa1bObject(NamedTuple):
         stability_score: IoU of the masks at two thresholds, in [0, 1].
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     mask: Rle
     predicted_iou: float
     stability_score: float
@@ -40,16 +37,16 @@ class Sa1bAnnotation(NamedTuple):
     """One annotation file.
 
     Attributes:
-        name: File name of the picture.
-        height: Picture height, pixels.
-        width: Picture width, pixels.
+        name: File name of the picture, which has height x width pixels.
         objects: In the order of the file, possibly none.
+        left_out: Why each object that could not be used was left out, one line each.
     """
 
     name: str
     height: int
     width: int
     objects: tuple[Sa1bObject, ...]
+    left_out: tuple[str, ...] = ()
 
 
 class Sa1bExample(NamedTuple):
@@ -59,81 +56,78 @@ class Sa1bExample(NamedTuple):
     annotation: Sa1bAnnotation
 
 
-def read_sa1b_annotation(path: str | os.PathLike) -> Sa1bAnnotation:
+def read_sa1b_annotation(path: str | os.PathLike, *, strict: bool = False) -> Sa1bAnnotation:
     """Reads one annotation.
+
+    An object that cannot be used is left out: one with a field that is missing or wrong, a mask of another size than
+    the picture, or a box without area or more than one pixel outside the picture. One line of the log says how many and
+    why.
 
     Args:
         path: For example ``sa_000000/sa_1.json``.
-
-    Returns:
-        The picture's size and objects.
+        strict: Refuses a file with such an object.
 
     Raises:
-        Sa1bError: if the file is missing, too large or not JSON, a field is missing or wrong, a mask has another size
-            than the picture, or a box has no area or lies outside the picture.
+        AnnotationError: if the file is missing, too large or not JSON, or does not say the picture's name and size;
+            with ``strict`` at the first object that cannot be used.
     """
-    path = Path(path)
-    content = read_json_object(path, Sa1bError, MAX_SA1B_BYTES)
-    image = get_field(content, "image", dict, str(path), Sa1bError)
+    left_out = LeftOut(strict)
+    annotation = _read_annotation(Path(path), left_out)
+    left_out.report(Path(path))
+    return annotation
+
+
+def _read_annotation(path: Path, left_out: LeftOut) -> Sa1bAnnotation:
+    content = read_json_object(path, MAX_SA1B_BYTES)
+    image = get_field(content, "image", dict, str(path))
     where = f"{path}: 'image'"
-    name = get_field(image, "file_name", str, where, Sa1bError)
+    name = get_field(image, "file_name", str, where)
     if name != Path(name).name or not name or "\\" in name or "\0" in name:
-        raise Sa1bError(f"{where}: 'file_name' is {name[:60]!r}; expected a plain file name")
-    height, width = get_size(image, where, Sa1bError)
-    entries = get_field(content, "annotations", list, str(path), Sa1bError)
-    objects = (
-        _read_object(entry, height, width, f"{path}: annotations[{index}]") for index, entry in enumerate(entries)
-    )
-    return Sa1bAnnotation(name, height, width, tuple(objects))
+        raise AnnotationError(f"{where}: 'file_name' is {name[:60]!r}; expected a plain file name")
+    height, width = get_size(image, where)
+    entries = get_field(content, "annotations", list, str(path))
+    objects, before = [], len(left_out.messages)
+    for index, entry in enumerate(entries):
+        with left_out:
+            objects.append(_read_object(entry, height, width, f"{path}: annotations[{index}]"))
+    return Sa1bAnnotation(name, height, width, tuple(objects), tuple(left_out.messages[before:]))
 
 
-def load_sa1b(root: str | os.PathLike) -> list[Sa1bExample]:
+def load_sa1b(root: str | os.PathLike, *, strict: bool = False) -> list[Sa1bExample]:
     """Lists the pictures of a folder that have an annotation; the pictures themselves are not opened.
 
     Args:
         root: Folder with ``sa_*.json`` and the pictures beside them.
+        strict: Refuses a file with an object that cannot be used, which otherwise is left out as by
+            :func:`read_sa1b_annotation`, with one line of the log for the folder.
 
     Returns:
-        One example for every annotation, sorted by file name.
-
-    Raises:
-        Sa1bError: if the folder or a picture is missing, there is no annotation, or one cannot be used.
+        One example for every annotation, at least one, in ``natural_order`` of the files.
     """
     root = Path(root)
-    check_directory(root, Sa1bError)
-    examples = []
-    for path in sorted(root.glob("sa_*.json")):
-        annotation = read_sa1b_annotation(path)
-        check_regular_file(root / annotation.name, Sa1bError)
+    check_directory(root, AnnotationError)
+    examples, left_out = [], LeftOut(strict)
+    for path in sorted(root.glob("sa_*.json"), key=lambda path: natural_order(path.name)):
+        annotation = _read_annotation(path, left_out)
+        check_regular_file(root / annotation.name, AnnotationError)
         examples.append(Sa1bExample(root / annotation.name, annotation))
     if not examples:
-        raise Sa1bError(f"{root}: holds no annotation; expected sa_*.json")
+        raise AnnotationError(f"{root}: holds no annotation; expected sa_*.json")
+    left_out.report(root)
     return examples
 
 
 def sa1b_boxes(annotation: Sa1bAnnotation, *, min_area: float = 0.0) -> np.ndarray:
-    """Boxes of an annotation as one array.
+    """Boxes of an annotation, ``[num_objects, 4]`` float64, ``(x, y, w, h)``, centre, pixels.
 
     Args:
-        annotation: One annotation.
         min_area: Smallest area of a box over that of the picture: SA-1B has parts of objects by the hundred.
-
-    Returns:
-        ``[num_objects, 4]`` float64, ``(x, y, w, h)``, centre, pixels.
     """
     boxes = np.array([item.box for item in annotation.objects], np.float64).reshape(-1, 4)
     return boxes[boxes[:, 2] * boxes[:, 3] >= min_area * annotation.height * annotation.width]
 
 
 def _read_object(entry: object, height: int, width: int, where: str) -> Sa1bObject:
-    box = get_corner_box(entry, "bbox", height, width, where, Sa1bError)
-    segmentation = get_field(entry, "segmentation", dict, where, Sa1bError)
-    size = get_field(segmentation, "size", list, f"{where}: 'segmentation'", Sa1bError)
-    try:
-        mask = parse_rle(size, segmentation.get("counts"))
-    except RleError as error:
-        raise Sa1bError(f"{where}: 'segmentation': {error}") from None
-    if (mask.height, mask.width) != (height, width):
-        raise Sa1bError(f"{where}: 'segmentation' is of {size}; expected the picture's [{height}, {width}]")
-    scores = (get_field(entry, name, float, where, Sa1bError) for name in ("predicted_iou", "stability_score"))
+    box, mask = get_box(entry, height, width, where), get_mask(entry, height, width, where)
+    scores = (get_field(entry, name, float, where) for name in ("predicted_iou", "stability_score"))
     return Sa1bObject(box, mask, *scores)

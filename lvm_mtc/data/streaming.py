@@ -17,9 +17,7 @@ class PictureStream:
     shown again. For data that does not fit into a device's memory; where it does, packed pictures are faster.
 
     Args:
-        files: Picture files.
         size: Side of the squares, pixels.
-        batch_size: Pictures of a step.
         zoom: Side of the square before it is resized, as a share of the picture's shorter side: smallest and largest.
         seed: Of order and crops, in 0 ... 2**32 - 1.
         num_workers: Processes that decode; 0: this one does.
@@ -60,33 +58,15 @@ class PictureStream:
         self._steps = pictures.random_map(_Crop(size, zoom)).batch(batch_size)
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
-        """The pictures of a step, made by this process.
-
-        Args:
-            step: >= 0.
-
-        Returns:
-            ``{"pictures": [batch_size, size, size, 3] uint8}``.
-
-        Raises:
-            ValueError: for a picture that cannot be used, by name.
-        """
+        """The pictures of a step >= 0, made by this process: ``{"pictures": [batch_size, size, size, 3] uint8}``."""
         return {"pictures": self._steps[step]}
 
     def batches(self, step: int = 0) -> Iterator[dict[str, np.ndarray]]:
-        """The pictures of a step and all that follow, made ahead by the workers.
-
-        Args:
-            step: The first one, >= 0.
-
-        Yields:
-            As ``batch``.
-        """
+        """As ``batch``, of a step >= 0 and all that follow, made ahead by the workers."""
         grain = self._grain
         # Threads of this process only take from the workers.
-        steps = self._steps.slice(slice(step, None)).to_iter_dataset(
-            grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
-        )
+        options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
+        steps = self._steps.slice(slice(step, None)).to_iter_dataset(options)
         if self._num_workers:
             steps = steps.mp_prefetch(grain.MultiprocessingOptions(self._num_workers, per_worker_buffer_size=2))
         for pictures in steps:

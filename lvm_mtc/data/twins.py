@@ -2,23 +2,23 @@
 
 import numpy as np
 
+HELD_OUT = 500
+"""The last so many of the lossless pictures of CIFAR-10 are held out, and so are their twins among its JPEG copies."""
+LARGEST_TWIN_MSE = 400.0
+"""Grey levels of 255, squared (22 dB). The copies of the real hold-out lie at 14 to 270."""
 _ROWS = 4096
 
 
 def nearest_neighbours(pictures: np.ndarray, among: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """The pictures nearest in MSE.
+    """The ``count`` pictures nearest in MSE.
 
     Args:
         pictures: ``[M, height, width, 3]`` uint8.
         among: ``[N, height, width, 3]`` uint8, N >= ``count``.
-        count: Neighbours of each picture.
 
     Returns:
         indices: Into ``among``, ``[M, count]`` int64, the nearest first.
         mse: Mean squared differences in grey levels of 255, same shape, float64.
-
-    Raises:
-        ValueError: if the pictures are of different shapes, or ``among`` holds fewer than ``count``.
     """
     if pictures.shape[1:] != among.shape[1:]:
         raise ValueError(f"pictures {pictures.shape} and among {among.shape} must agree but for their number")
@@ -36,3 +36,23 @@ def nearest_neighbours(pictures: np.ndarray, among: np.ndarray, count: int = 2) 
         order = np.argsort(distance, axis=1, kind="stable")[:, :count]
         distance, best = (np.take_along_axis(a, order, axis=1) for a in (distance, best))
     return best, distance / flat.shape[1]
+
+
+def find_twins(held_out: np.ndarray, copies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The compressed copy of each held-out picture, ``[M, height, width, 3]`` uint8 among ``[N, height, width, 3]``.
+
+    Returns:
+        twins: Index into ``copies`` of each picture's copy, ``[M]``.
+        mse: Of each twin and of the next best, ``[M, 2]``, grey levels squared.
+
+    Raises:
+        ValueError: if a held-out picture has no copy, or two of them the same.
+    """
+    neighbours, mse = nearest_neighbours(held_out, copies)
+    twins = neighbours[:, 0]
+    if mse[:, 0].max() > LARGEST_TWIN_MSE:
+        number = int(mse[:, 0].argmax())
+        raise ValueError(f"held-out picture {number} has no twin: its nearest copy is {mse[number, 0]:.0f} away")
+    if len(set(twins.tolist())) < len(twins):
+        raise ValueError("two held-out pictures have the same twin")
+    return twins, mse

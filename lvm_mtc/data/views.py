@@ -47,10 +47,7 @@ def uav_views(
     *,
     size: int,
     box: ArrayLike | None = None,
-    side: float | None = None,
     box_fraction: float = DEFAULT_BOX_FRACTION,
-    jitter: float = 0.0,
-    seed: int = 0,
 ) -> UavViews:
     """Cuts K overlapping square views out of one photograph.
 
@@ -71,74 +68,41 @@ def uav_views(
         overlap: Shared fraction of neighbouring views, in [0, 1).
         size: Side of the resized views, pixels.
         box: The object, ``(x, y, w, h)``, centre, pixels of ``image``; None stands for the centre prior in every view.
-        side: Side of a view in pixels of the photograph, fractions allowed; None chooses it as said above.
         box_fraction: Area of the box over the area of a view that is aimed at, in (0, 1].
-        jitter: Each view is moved by up to this fraction of the side along each axis, uniformly, and kept inside the
-            photograph; ``overlap`` and the promise about the box then hold only about. In [0, 0.5].
-        seed: Seed of the jitter.
-
-    Returns:
-        Views, source rectangles, boxes and visible shares.
 
     Raises:
         ValueError: if a number is out of range, the box is not inside the photograph, or views of at least
-            :data:`MIN_VIEW_SIDE` pixels (or of ``side``) do not fit.
+            :data:`MIN_VIEW_SIDE` pixels do not fit.
     """
     image = as_rgb(image)
     height, width = image.shape[:2]
-    size = _view_size(size)
-    _check_range("box_fraction", box_fraction, 0 < box_fraction <= 1, "(0, 1]")
-    _check_range("jitter", jitter, 0 <= jitter <= 0.5, "[0, 0.5]")
-    limit = largest_side(height, width, num_uavs, overlap)
-    if box is not None:
-        box = check_box(box, height, width)
-    if side is not None:
-        if not MIN_VIEW_SIDE <= side <= limit + 1e-9:
-            raise ValueError(
-                f"side must lie between {MIN_VIEW_SIDE} and {limit:g}, the largest that fits, got {side!r}"
-            )
-    elif box is None:
-        side = limit
-    else:
-        side = _side_for_box(height, width, num_uavs, overlap, box, limit, size, box_fraction)
-    windows = view_windows(height, width, num_uavs, overlap, side=side, box=box)
-    windows = _jittered(windows, height, width, jitter * side, seed)
+    if isinstance(size, (tuple, list)):
+        raise ValueError(f"size must be one positive integer, views are square; got {size!r}")
+    size = check_size(size)[0]
+    if not 0 < box_fraction <= 1:
+        raise ValueError(f"box_fraction must lie in (0, 1], got {box_fraction!r}")
+    side = largest_side(height, width, num_uavs, overlap)
     if box is None:
+        windows = view_windows(height, width, num_uavs, overlap, side=side)
         boxes, visible = [center_prior(size, size)] * num_uavs, [1.0] * num_uavs
     else:
+        box = check_box(box, height, width)
+        wanted = math.sqrt(box[2] * box[3] / box_fraction)
+        windows = _windows_with_box(height, width, num_uavs, overlap, box, min(max(wanted, size), side))
         boxes, visible = zip(*(box_in_window(box, window, (size, size)) for window in windows), strict=True)
     boxes, visible = np.asarray(boxes, dtype=np.float32), np.asarray(visible, dtype=np.float32)
     return UavViews(resize_windows(image, windows, size), windows, boxes, visible)
 
 
 def resize_windows(image: np.ndarray, windows: np.ndarray, size: int) -> np.ndarray:
-    """Cuts rectangles out of a photograph and resizes each to a square.
-
-    Args:
-        image: ``[H, W, 3]`` or ``[H, W]`` uint8.
-        windows: ``[K, 4]``, left, top, right, bottom edge, pixels.
-        size: Side of the squares, pixels.
-
-    Returns:
-        ``[K, size, size, 3]`` uint8.
-
-    Raises:
-        ValueError: as :func:`lvm_mtc.data.resizing.resize_image`.
-    """
+    """Resizes rectangles ``[K, 4]`` (left, top, right, bottom edge, pixels) to squares ``[K, size, size, 3]`` uint8."""
     return np.stack([resize_image(image, size, window=window) for window in windows])
 
 
 def view_lattice(num_uavs: int) -> np.ndarray:
-    """Where each view stands on the lattice.
+    """Where each view stands on the lattice, column and row, ``[K, 2]`` int.
 
-    Args:
-        num_uavs: K >= 1.
-
-    Returns:
-        ``[K, 2]`` int, column and row; ``ceil(sqrt(K))`` columns, the last row possibly shorter.
-
-    Raises:
-        ValueError: if ``num_uavs`` is not a positive integer.
+    There are ``ceil(sqrt(K))`` columns, and the last row may be shorter.
     """
     if isinstance(num_uavs, bool) or not isinstance(num_uavs, (int, np.integer)) or num_uavs < 1:
         raise ValueError(f"num_uavs must be a positive integer, got {num_uavs!r}")
@@ -148,16 +112,7 @@ def view_lattice(num_uavs: int) -> np.ndarray:
 
 
 def largest_side(height: int, width: int, num_uavs: int, overlap: float) -> float:
-    """The largest side at which all views fit in the photograph.
-
-    Args:
-        height: Photograph height, pixels.
-        width: Photograph width, pixels.
-        num_uavs: K >= 1.
-        overlap: Shared fraction of neighbouring views, in [0, 1).
-
-    Returns:
-        Side, pixels of the photograph, not rounded.
+    """The largest side at which all views fit in the photograph, pixels, not rounded.
 
     Raises:
         ValueError: if it is below :data:`MIN_VIEW_SIDE`, or an argument is out of range.
@@ -175,21 +130,9 @@ def largest_side(height: int, width: int, num_uavs: int, overlap: float) -> floa
 def view_windows(
     height: int, width: int, num_uavs: int, overlap: float, *, side: float, box: ArrayLike | None = None
 ) -> np.ndarray:
-    """The rectangles of :func:`uav_views` for a given side, without jitter.
+    """The rectangles of :func:`uav_views` for a side of at most :func:`largest_side`, ``[K, 4]`` float64.
 
-    Args:
-        height: Photograph height, pixels.
-        width: Photograph width, pixels.
-        num_uavs: K >= 1.
-        overlap: Shared fraction of neighbouring views, in [0, 1).
-        side: Side of a view, pixels of the photograph, at most :func:`largest_side`.
-        box: The object, ``(x, y, w, h)``, centre, pixels; None centres the lattice.
-
-    Returns:
-        ``[K, 4]`` float64, left, top, right, bottom edge, pixels of the photograph.
-
-    Raises:
-        ValueError: if ``num_uavs`` or ``overlap`` is out of range.
+    Each is left, top, right, bottom edge, pixels of the photograph. Without a box the lattice is centred.
     """
     size = np.array([width, height], dtype=np.float64)
     extent = side * np.array(_extent(num_uavs, overlap))
@@ -202,54 +145,28 @@ def view_windows(
 
 
 def _extent(num_uavs: int, overlap: float) -> tuple[float, float]:
-    _check_range("overlap", overlap, 0 <= overlap < 1, "[0, 1)")
+    if not 0 <= overlap < 1:
+        raise ValueError(f"overlap must lie in [0, 1), got {overlap!r}")
     last_column, last_row = view_lattice(num_uavs).max(axis=0)
     return 1 + last_column * (1 - overlap), 1 + last_row * (1 - overlap)
 
 
-def _side_for_box(
-    height: int,
-    width: int,
-    num_uavs: int,
-    overlap: float,
-    box: np.ndarray,
-    limit: float,
-    size: int,
-    box_fraction: float,
-) -> float:
-    wanted = math.sqrt(box[2] * box[3] / box_fraction)
-    side = min(max(wanted, size), limit)
-    best_side, best_score = side, -1.0
-    while side >= MIN_VIEW_SIDE:
+def _windows_with_box(
+    height: int, width: int, num_uavs: int, overlap: float, box: np.ndarray, side: float
+) -> np.ndarray:
+    """Views of ``side`` or, where one would not show the box, of the next smaller side that does or the best one."""
+    best, best_score = None, -1.0
+    while best is None or side >= MIN_VIEW_SIDE:
         windows = view_windows(height, width, num_uavs, overlap, side=side, box=box)
         score = min(_shown(box, window) for window in windows)
-        if score >= _ENOUGH:
-            return side
         if score > best_score:
-            best_side, best_score = side, score
+            best, best_score = windows, score
+        if score >= _ENOUGH:
+            break
         side *= 0.95
-    return best_side
+    return best
 
 
 def _shown(box: np.ndarray, window: np.ndarray) -> float:
     inside, visible = box_in_window(box, window, (1, 1))
     return max(visible, float(inside[2] * inside[3]))
-
-
-def _jittered(windows: np.ndarray, height: int, width: int, reach: float, seed: int) -> np.ndarray:
-    if reach == 0:
-        return windows
-    shift = np.random.default_rng(seed).uniform(-reach, reach, size=(len(windows), 2))
-    shift = np.clip(shift, -windows[:, :2], np.array([width, height]) - windows[:, 2:])
-    return np.clip(windows + np.tile(shift, 2), 0, [width, height, width, height])
-
-
-def _view_size(size: int) -> int:
-    if isinstance(size, (tuple, list)):
-        raise ValueError(f"size must be one positive integer, views are square; got {size!r}")
-    return check_size(size)[0]
-
-
-def _check_range(name: str, value: float, valid: bool, interval: str) -> None:
-    if not valid:
-        raise ValueError(f"{name} must lie in {interval}, got {value!r}")

@@ -6,8 +6,6 @@ import dataclasses
 import json
 import os
 import re
-import zipfile
-import zlib
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
@@ -56,15 +54,9 @@ class WordVectors:
         return [word for word in words if word in self.index and word not in _NOT_THE_OBJECT]
 
     def embed(self, words: Iterable[str]) -> np.ndarray | None:
-        """Mean of words' vectors, frequent words counting less.
+        """Mean of known words' vectors, frequent words counting less: ``[width]`` float32 of unit length, None of none.
 
         A word of rank r has the frequency 1 / (r log n) (Zipf) and the weight 1e-3 / (1e-3 + frequency).
-
-        Args:
-            words: Known words, as :meth:`known` gives them.
-
-        Returns:
-            ``[width]`` float32 of unit length; None if there is no word.
         """
         numbers = np.array([self.index[word] for word in words], dtype=np.int64)
         if not numbers.size:
@@ -75,13 +67,10 @@ class WordVectors:
 
 
 def read_word_vectors(path: str | os.PathLike) -> WordVectors:
-    """Reads word vectors, for example GloVe's.
+    """Reads word vectors, for example GloVe's, made comparable by their cosine.
 
     Args:
         path: npz archive with ``words`` (byte strings, the most frequent first) and ``vec`` ``[num_words, width]``.
-
-    Returns:
-        The vectors, made comparable by their cosine.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -93,7 +82,7 @@ def read_word_vectors(path: str | os.PathLike) -> WordVectors:
     try:
         with np.load(path, allow_pickle=False) as archive:
             words, vectors = archive["words"], archive["vec"].astype(np.float64)
-    except (ValueError, KeyError, EOFError, OSError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # A damaged archive raises whatever its parser stumbles over.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WordVectorError(f"{path}: is no readable archive of words and vec: {reason}") from error
     if words.dtype.kind != "S" or vectors.ndim != 2 or words.shape != vectors.shape[:1] or not words.size:
@@ -122,14 +111,9 @@ def imagenet_classes() -> ImagenetClasses:
 
 
 def class_vectors(words: WordVectors, classes: ImagenetClasses | None = None) -> np.ndarray:
-    """One vector per class: the mean of the words of its name and of its kinds.
+    """One vector per class (None: ImageNet's): the mean of the words of its name and of its kinds.
 
-    Args:
-        words: Word vectors.
-        classes: Classes; None for ImageNet's.
-
-    Returns:
-        ``[num_classes, width]`` float32 of unit length; zeros for a class none of whose words is known.
+    ``[num_classes, width]`` float32 of unit length; zeros for a class none of whose words is known.
     """
     classes = imagenet_classes() if classes is None else classes
     table = np.zeros((len(classes.names), words.vectors.shape[1]), np.float32)

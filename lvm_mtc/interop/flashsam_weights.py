@@ -3,16 +3,17 @@
 Only names, shapes and numbers matter here; what is safe to read from a file is decided by interop/tensor_files.py.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lvm_mtc.interop.rules import Rule, as_kernel, converted
+from lvm_mtc.interop.tensor_files import Source, open_tensors
 from lvm_mtc.models.detection import NUM_BINS, STRIDES
 from lvm_mtc.models.flashsam import FlashSAM
-from lvm_mtc.models.weights import WeightsError, check_params, flatten_params, unflatten_params
+from lvm_mtc.models.weights import WeightsError, flatten_params
 
 # Our name of a stage -> its index in the published list of layers (upsampling and joining count, too).
 _LAYERS = {
@@ -63,58 +64,34 @@ def published_name(path: str) -> str:
     return ".".join(names)
 
 
-def import_flashsam(
-    tensors: Mapping[str, Any], variant: str = "n", num_classes: int = 80
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Turns tensors of the published layout into FlashSAM's variables.
+def import_flashsam(source: Source, variant: str = "n", num_classes: int = 80) -> tuple[dict[str, Any], dict[str, Any]]:
+    """FlashSAM's variables from the published layout; source and errors: ``tensor_files.open_tensors``.
 
-    Convolutions change from ``[out, in, height, width]`` to ``[height, width, in, out]``, and everything becomes
-    float32. The step counters of the norms are left aside, as are the fixed weights of the distribution's bins, which
-    are constants here (if they are there, they must be 0 to 15).
+    The step counters of the norms are left aside, as are the fixed weights of the distribution's bins, which are
+    constants here (if they are there, they must be 0 to 15).
 
     Args:
-        tensors: ``{published name: array}``, ``"model.0.conv.weight"`` and so on.
-        variant: Size of the network.
-        num_classes: Classes of the weights.
+        source: With the names ``"model.0.conv.weight"`` and so on.
+        variant: A name in ``FLASHSAM_VARIANTS``.
 
     Returns:
-        params: Parameters, nested dictionaries of numpy arrays.
+        params: Parameters, nested dictionaries of float32 arrays.
         batch_stats: Running statistics of the norms, likewise.
 
     Raises:
-        WeightsError: listing all missing, superfluous and misshapen tensors, or all that are not finite numbers, in one
-            line.
+        WeightsError: listing all missing, superfluous and misshapen tensors, or all that are not of finite numbers, in
+            one line.
     """
-    reference = jax.eval_shape(
-        FlashSAM(variant, num_classes).init, jax.random.key(0), jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
-    )
-    names, shapes = {}, {}
-    for collection in ("params", "batch_stats"):
-        for path, leaf in flatten_params(reference[collection]).items():
-            name = published_name(path)
-            names[name] = f"{collection}/{path}"
-            height_width_in_out = tuple(leaf.shape)
-            shape = tuple(height_width_in_out[i] for i in (3, 2, 0, 1)) if leaf.ndim == 4 else height_width_in_out
-            shapes[name] = jax.ShapeDtypeStruct(shape, leaf.dtype)
-
-    tensors = {name: value for name, value in tensors.items() if not str(name).endswith(".num_batches_tracked")}
-    bins = tensors.pop(_BINS_NAME, None)
     title = f"weights for FlashSAM (variant {variant!r}, num_classes {num_classes})"
-    check_params(tensors, shapes, name=title)
+    tensors, name = open_tensors(source, ("model.0.conv.weight",), kind=title)
+    bins = tensors.pop(_BINS_NAME, None)
+    picture = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    reference = flatten_params(jax.eval_shape(FlashSAM(variant, num_classes).init, jax.random.key(0), picture))
+    rules = []
+    for path, leaf in reference.items():
+        shape = tuple(leaf.shape[i] for i in (3, 2, 0, 1)) if leaf.ndim == 4 else leaf.shape
+        rules.append(Rule(path, ((published_name(path.partition("/")[2]), shape),), as_kernel))
+    variables = converted(tensors, rules, name=name)
     if bins is not None and not np.array_equal(np.ravel(bins), np.arange(NUM_BINS)):
-        raise WeightsError(f"{title}: {_BINS_NAME} must hold 0 to {NUM_BINS - 1}")
-
-    arrays, faulty = {}, []
-    for name, path in names.items():
-        try:
-            array = np.asarray(tensors[name]).astype(np.float32)
-        except (TypeError, ValueError):
-            array = np.full((), np.nan)
-        if np.isfinite(array).all():
-            arrays[path] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
-        else:
-            faulty.append(name)
-    if faulty:
-        raise WeightsError(f"{title}: {len(faulty)} not of finite numbers: {', '.join(faulty)}")
-    variables = unflatten_params(arrays)
+        raise WeightsError(f"{name}: {_BINS_NAME} must hold 0 to {NUM_BINS - 1}")
     return variables["params"], variables["batch_stats"]

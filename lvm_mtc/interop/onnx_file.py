@@ -22,12 +22,6 @@ def read_onnx(path: str | Path) -> OnnxGraph:
     What lies behind such an operation (a reshape at the end, say) is left out; whoever wants a value from there is
     told so by :func:`lvm_mtc.models.onnx_graph.evaluate`.
 
-    Args:
-        path: The file.
-
-    Returns:
-        The network.
-
     Raises:
         FileNotFoundError: if there is no such file.
         OnnxFileError: if the package ``onnx`` is missing, the file cannot be read, or an operation has a form that is
@@ -67,7 +61,10 @@ def _converted(graph: Any, name: str) -> OnnxGraph:
         if given.op_type not in OPERATIONS or not known.issuperset(values) or not values:
             continue
         node = f"{name}: {given.op_type} {given.output[0]!r}"
-        numbers = _NUMBERS.get(given.op_type, _no_numbers)(node, attributes, constants)
+        if given.op_type in _NUMBERS:
+            numbers = _NUMBERS[given.op_type](node, attributes, constants)
+        else:  # arithmetic with a constant is not needed by any network so far
+            numbers = None if constants else {}
         if numbers is None:
             continue
         names = values
@@ -116,14 +113,6 @@ def _convolution(node: str, attributes: Mapping[str, Any], constants: list) -> d
     return _window(node, attributes)
 
 
-def _max_pool(node: str, attributes: Mapping[str, Any], constants: list) -> dict[str, int]:
-    return {"side": _one(node, "kernel_shape", attributes["kernel_shape"]), **_window(node, attributes)}
-
-
-def _concat(node: str, attributes: Mapping[str, Any], constants: list) -> dict[str, int] | None:
-    return {} if attributes["axis"] == 1 else None
-
-
 def _resize(node: str, attributes: Mapping[str, Any], constants: list) -> dict[str, int]:
     scales = next((c for c in constants if c.size == 4), None)
     if attributes.get("mode", b"nearest") != b"nearest" or scales is None or not np.all(scales == np.round(scales)):
@@ -138,15 +127,14 @@ def _slice(node: str, attributes: Mapping[str, Any], constants: list) -> dict[st
     return {"axis": _AXES[axis], "start": start, "stop": stop, "step": step}
 
 
-def _no_numbers(node: str, attributes: Mapping[str, Any], constants: list) -> dict | None:
-    # Arithmetic with a constant is not needed by any network so far.
-    return None if constants else {}
-
-
+# What an operation needs besides its inputs; None where that cannot be evaluated.
 _NUMBERS: dict[str, Callable[[str, Mapping[str, Any], list], dict[str, int] | None]] = {
-    "Concat": _concat,
+    "Concat": lambda node, attributes, constants: {} if attributes["axis"] == 1 else None,
     "Conv": _convolution,
-    "MaxPool": _max_pool,
+    "MaxPool": lambda node, attributes, constants: {
+        "side": _one(node, "kernel_shape", attributes["kernel_shape"]),
+        **_window(node, attributes),
+    },
     "Resize": _resize,
     "Slice": _slice,
 }

@@ -66,7 +66,7 @@ class KnowledgeBase:
 
     Attributes:
         detect: The detector; a function that stays the same object, since it keys the compiled program.
-        params: Its parameters.
+        params: Of the detector.
         goal_filter: What ranks the boxes.
         max_candidates: Boxes per picture that are ranked, those with the best detector scores: the cost of CLIP is
             proportional to it.
@@ -94,48 +94,42 @@ class KnowledgeBase:
     def __call__(self, images: Any, task_text: str = "") -> np.ndarray:
         """One box per picture, ``[..., 4]``; :meth:`locate` without the rest, which goes to the log (level INFO)."""
         located = self.locate(images, task_text)
-        found = f"{int(located.found.sum())} of {located.found.size} pictures"
-        _LOG.info("filter %r found %s%s", located.filter, found, f" ({located.note})" if located.note else "")
+        count = f"{int(located.found.sum())} of {located.found.size} pictures"
+        _LOG.info("filter %r found %s%s", located.filter, count, f" ({located.note})" if located.note else "")
         return located.loc
 
-    def locate(self, images: Any, task_text: str = "") -> Located:
+    def locate(self, images: Any, task_text: str = "", *, data_range: float = 1.0) -> Located:
         """Finds the object that a text is about in every picture.
 
         Detection, crops and ranking are one compiled program per shape of the pictures; another text compiles nothing.
 
         Args:
-            images: ``[..., height, width, 3]``, in [0, 1], or uint8.
+            images: ``[..., height, width, 3]``, float in [0, data_range] (a tenth of it outside is let pass), or uint8.
             task_text: What the task is about, such as "a dog". Empty: the score filter chooses.
-
-        Returns:
-            The boxes, the name of the filter that chose them, and what they were chosen from.
-
-        Raises:
-            ValueError: if the images are no pictures, or the text is no string.
+            data_range: White of floating-point pictures, > 0; black is 0.
         """
-        images = _pictures(images)
+        images = _pictures(images, data_range)
         goal_filter, query = self._query(task_text)
         lead, size = images.shape[:-3], images.shape[-3:]
         if 0 in lead:
             raise ValueError(f"images {images.shape} hold no picture")
-        best, choice, found, candidates = _locate(
+        best, choice, any_box, candidates = _locate(
             self.params, goal_filter.params, query.array, images.reshape(-1, *size),
             detect=self.detect, rank=goal_filter.score, max_candidates=self.max_candidates,
         )  # fmt: skip
         prior = data_boxes.center_prior(*size[:2], self.prior_fraction).astype(np.float32)
         winner = data_boxes.enlarge_box(best, self.margin, *size[:2]).astype(np.float32)
-        loc = np.where(np.asarray(found)[:, None], winner, prior)
-        shaped = jax.tree.map(lambda a: np.asarray(a).reshape((*lead, *a.shape[1:])), (loc, found, choice, candidates))
+        loc = np.where(np.asarray(any_box)[:, None], winner, prior)
+        arrays = loc, any_box, choice, candidates
+        shaped = jax.tree.map(lambda a: np.asarray(a).reshape((*lead, *a.shape[1:])), arrays)
         return Located(shaped[0], goal_filter.name, query.note, *shaped[1:])
 
     def _query(self, task_text: str) -> tuple[GoalFilter, Query]:
         """The filter that can use this text, and the text prepared for it."""
         if not isinstance(task_text, str):
             raise ValueError(f"task_text must be a string, got {type(task_text).__name__}")
-        if not task_text.strip():
-            query = Query(None, "the task text is empty")
-        else:
-            query = self.goal_filter.prepare(task_text)
+        blank = Query(None, "the task text is empty")
+        query = self.goal_filter.prepare(task_text) if task_text.strip() else blank
         if query.array is not None:
             return self.goal_filter, query
         by_score = self.goal_filter if isinstance(self.goal_filter, ScoreFilter) else _BY_SCORE
@@ -162,11 +156,11 @@ def _locate(detector_params, filter_params, query, images, *, detect, rank, max_
     similarity = jnp.where(valid, rank(filter_params, query, images, candidates), -jnp.inf)
     choice = jnp.argmax(similarity, axis=1).astype(jnp.int32)
     best = jnp.take_along_axis(candidates.boxes, choice[:, None, None], axis=1)[:, 0]
-    found = jnp.any(valid, axis=1)
-    return best, jnp.where(found, choice, -1), found, Candidates(*candidates[:3], similarity, valid)
+    any_box = jnp.any(valid, axis=1)
+    return best, jnp.where(any_box, choice, -1), any_box, Candidates(*candidates[:3], similarity, valid)
 
 
-def _pictures(images: Any) -> np.ndarray | jax.Array:
+def _pictures(images: Any, data_range: float) -> np.ndarray | jax.Array:
     if not isinstance(images, jax.Array):
         images = np.asarray(images)
     if images.ndim < 3 or images.shape[-1] != 3 or 0 in images.shape[-3:]:
@@ -174,5 +168,12 @@ def _pictures(images: Any) -> np.ndarray | jax.Array:
     if images.dtype == np.uint8:
         return np.asarray(images, np.float32) / np.float32(255)
     if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(f"images must be floating-point numbers in [0, 1] or uint8, got {images.dtype}")
-    return images.astype(np.float32)
+        raise ValueError(f"images must be floating-point numbers in [0, {data_range:g}] or uint8, got {images.dtype}")
+    if not 0 < data_range < np.inf:
+        raise ValueError(f"data_range must be > 0 and finite, got {data_range!r}")
+    images = images.astype(np.float32)
+    low, high = (float(value) for value in (images.min(initial=0), images.max(initial=0)))
+    if not (-0.1 * data_range <= low and high <= 1.1 * data_range):
+        expected = f"expected 0 to {data_range:g}: scale them, or pass data_range"
+        raise ValueError(f"images hold {low:.4g} to {high:.4g}, {expected}")
+    return images if data_range == 1 else images / np.float32(data_range)

@@ -22,35 +22,28 @@ def flashsam_detector(
     max_boxes: int = 100,
     iou_threshold: float = 0.7,
     score_threshold: float = 0.05,
-    dtype: str = "float32",
 ) -> Detect:
     """A detector for ``KnowledgeBase``; equal arguments give the same function.
 
     Its parameters are those of the folded network, ``fold_batch_norm(params, batch_stats)`` of ``models.flashsam``.
 
     Args:
-        variant: Name of the size.
         num_classes: Classes; 1 is class-agnostic.
         input_size: Longer side to which pictures are scaled, pixels, a multiple of 32; the shorter one follows and is
             padded to a multiple of 32.
-        max_boxes: Boxes per picture.
         iou_threshold: Overlap above which the worse of two boxes is dropped, in [0, 1].
         score_threshold: Score below which there is no box, in [0, 1].
-        dtype: Type of the computation.
-
-    Raises:
-        ValueError: if ``input_size`` is no positive multiple of 32.
     """
     if input_size < STRIDES[-1] or input_size % STRIDES[-1]:
         raise ValueError(f"input_size must be a positive multiple of {STRIDES[-1]}, got {input_size}")
-    network = FlashSAM(variant, num_classes, folded=True, dtype=dtype)
+    network = FlashSAM(variant, num_classes, folded=True)
 
     def locate_objects(params, images: jax.Array) -> Detections:
         scaled, factor = letterbox(images, input_size)
         raw = network.apply({"params": params}, scaled)
         points, strides = anchor_points(*scaled.shape[1:3])
-        found = detect(raw, points, strides, max_boxes, iou_threshold, score_threshold)
-        return found._replace(boxes=found.boxes / jnp.asarray(factor * 2, found.boxes.dtype).reshape(1, 1, 4))
+        objects = detect(raw, points, strides, max_boxes, iou_threshold, score_threshold)
+        return objects._replace(boxes=objects.boxes / jnp.asarray(factor * 2, objects.boxes.dtype).reshape(1, 1, 4))
 
     return locate_objects
 
@@ -58,9 +51,7 @@ def flashsam_detector(
 def letterbox(images: jax.Array, input_size: int) -> tuple[jax.Array, tuple[float, float]]:
     """Scales pictures so that the longer side is ``input_size`` and pads right and bottom to multiples of 32.
 
-    Args:
-        images: ``[batch, height, width, 3]``.
-        input_size: Pixels.
+    Takes ``[batch, height, width, 3]``.
 
     Returns:
         images: ``[batch, padded height, padded width, 3]``.

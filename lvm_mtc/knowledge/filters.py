@@ -8,14 +8,14 @@ similarity wins, the first of equal ones, and candidates come with the detector'
 import dataclasses
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lvm_mtc.data.clip_tokenizer import ClipTokenizer, default_tokenizer
+from lvm_mtc.data.clip_tokenizer import default_tokenizer
 from lvm_mtc.data.word_vectors import WordVectors, class_vectors, imagenet_classes
 from lvm_mtc.knowledge.crops import crop_boxes
 from lvm_mtc.models.clip import Clip, clip, cosine, normalize_pixels
@@ -61,8 +61,6 @@ class ScoreFilter:
 
     Attributes:
         size_power: Power of the share of the area, >= 0; 0 leaves the detector's score alone.
-        name: ``"score"``.
-        params: None.
     """
 
     size_power: float = 0.25
@@ -92,11 +90,9 @@ class LabelFilter:
 
     Attributes:
         class_names: Names of the detector's classes, in the order of its labels.
-        synonyms: Further words for a class, by its name.
     """
 
     class_names: tuple[str, ...]
-    synonyms: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=lambda: SYNONYMS)
     name: str = "label"
     params: Any = None
 
@@ -111,10 +107,7 @@ class LabelFilter:
         """Which classes the text names, ``[num_classes]``; nouns may stand in the plural, compounds in two words."""
         words = re.findall(r"\w+", task_text.lower())
         runs = {"".join(words[i : i + n]) for n in (1, 2, 3) for i in range(len(words) - n + 1)}
-        named = [
-            any(not runs.isdisjoint(_forms(word)) for word in (name, *self.synonyms.get(name, ())))
-            for name in self.class_names
-        ]
+        named = [not runs.isdisjoint(_forms(name)) for name in self.class_names]
         if not any(named):
             return Query(None, f"the text names none of the detector's {len(named)} classes")
         return Query(np.asarray(named, np.float32))
@@ -142,18 +135,14 @@ class ClassifierWordsFilter:
     pictures (``docs/knowledge_base.md``).
 
     Attributes:
-        words: Word vectors.
         classes: ``[1000, width]``, v_c.
         params: Parameters of ``models.image_classifier.EfficientNetLite0``.
-        fit: How a box becomes a square, see ``knowledge.crops``.
         score_power: Power of the detector's score, >= 0; 0 leaves it out.
-        name: ``"classifier-words"``.
     """
 
     words: WordVectors
     classes: np.ndarray
     params: Any
-    fit: str = "stretch"
     score_power: float = 0.5
     name: str = "classifier-words"
 
@@ -162,15 +151,9 @@ class ClassifierWordsFilter:
             raise ValueError(f"ClassifierWordsFilter.score_power must be >= 0, got {self.score_power!r}")
 
     @classmethod
-    def create(cls, classifier_params: Mapping[str, Any], words: WordVectors, *, fit: str = "stretch"):
-        """Builds the filter.
-
-        Args:
-            classifier_params: What ``interop.classifier_weights.load_classifier`` returns.
-            words: What ``data.word_vectors.read_word_vectors`` returns.
-            fit: How a box becomes a square, see ``knowledge.crops``.
-        """
-        return cls(words, class_vectors(words), jax.tree.map(jnp.asarray, classifier_params), fit)
+    def create(cls, classifier_params: Mapping[str, Any], words: WordVectors):
+        """Builds the filter of what ``load_classifier`` and ``read_word_vectors`` return."""
+        return cls(words, class_vectors(words), jax.tree.map(jnp.asarray, classifier_params))
 
     def prepare(self, task_text: str) -> Query:
         """P(text | class c), ``[num_classes]``."""
@@ -186,72 +169,42 @@ class ClassifierWordsFilter:
     def score(self, params, query, images, candidates):
         """P(text | crop) times the detector's score to ``score_power``, in [0, 1]."""
 
-        def one(image, boxes):
-            crops = crop_boxes(image[None], boxes[None], IMAGE_SIZE, fit=self.fit)[0]
+        def of_picture(image, boxes):
+            crops = crop_boxes(image[None], boxes[None], IMAGE_SIZE)[0]
             return jax.nn.softmax(EfficientNetLite0().apply({"params": params}, crops)) @ query
 
-        return _by_pictures(one, images, candidates) * candidates.scores**self.score_power
+        return _by_pictures(of_picture, images, candidates) * candidates.scores**self.score_power
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClipFilter:
-    """CLIP (Eq. 12): the cosine between the features of a crop and of the text.
-
-    Attributes:
-        model: The network.
-        params: Its parameters.
-        tokenizer: Its tokenizer.
-        fit: How a box becomes a square, see ``knowledge.crops``.
-        name: ``"clip"``.
-    """
+    """CLIP (Eq. 12): the cosine between the features of a crop and of the text."""
 
     model: Clip
     params: Any
-    tokenizer: ClipTokenizer
-    fit: str = "stretch"
     name: str = "clip"
 
     @classmethod
-    def create(
-        cls,
-        variant: str,
-        activation: str,
-        params: Mapping[str, Any],
-        *,
-        tokenizer: ClipTokenizer | None = None,
-        fit: str = "stretch",
-    ):
-        """Builds the filter; the first three arguments are what ``interop.clip_weights.load_clip`` returns.
-
-        Args:
-            variant: A name in ``CLIP_VARIANTS``, or sizes.
-            activation: A name in ``ACTIVATIONS``.
-            params: Parameters.
-            tokenizer: None for the shipped vocabulary.
-            fit: How a box becomes a square, see ``knowledge.crops``.
-
-        Raises:
-            ValueError: if a name is not known.
-        """
-        tokenizer = default_tokenizer() if tokenizer is None else tokenizer
-        return cls(clip(variant, activation), jax.tree.map(jnp.asarray, params), tokenizer, fit)
+    def create(cls, variant: str, activation: str, params: Mapping[str, Any]):
+        """Builds the filter of what ``interop.clip_weights.load_clip`` returns."""
+        return cls(clip(variant, activation), jax.tree.map(jnp.asarray, params))
 
     def prepare(self, task_text: str) -> Query:
         """The text's features, ``[embed_dim]``."""
-        tokens = self.tokenizer(task_text, context_length=self.model.context_length)
-        if tokens.max() >= self.model.vocab_size:
-            raise ValueError(f"tokenizer has more tokens than the {self.model.vocab_size} of this CLIP")
+        tokens = default_tokenizer()(task_text, context_length=self.model.sizes.context_length)
+        if tokens.max() >= self.model.sizes.vocab_size:
+            raise ValueError(f"tokenizer has more tokens than the {self.model.sizes.vocab_size} of this CLIP")
         return Query(_text_features(self.model, self.params, tokens)[0])
 
     def score(self, params, query, images, candidates):
         """Cosines, in [-1, 1]."""
 
-        def one(image, boxes):
-            crops = crop_boxes(image[None], boxes[None], self.model.image_size, fit=self.fit)[0]
+        def of_picture(image, boxes):
+            crops = crop_boxes(image[None], boxes[None], self.model.sizes.image_size)[0]
             features = self.model.apply({"params": params}, normalize_pixels(crops), method="image_features")
             return cosine(features, query[None])[:, 0]
 
-        return _by_pictures(one, images, candidates)
+        return _by_pictures(of_picture, images, candidates)
 
 
 FILTERS = {"score": ScoreFilter, "label": LabelFilter, "classifier-words": ClassifierWordsFilter, "clip": ClipFilter}
@@ -269,26 +222,22 @@ def _by_pictures(score, images: jax.Array, candidates: Detections) -> jax.Array:
     return jax.lax.map(lambda pair: score(*pair), (images, candidates.boxes), batch_size=at_once)
 
 
-SYNONYMS = {
-    "aeroplane": ("airplane", "plane"),
-    "airplane": ("aeroplane", "plane"),
-    "bicycle": ("bike",),
-    "motorbike": ("motorcycle",),
-    "motorcycle": ("motorbike",),
-    "person": ("people", "man", "men", "woman", "women", "child", "children", "boy", "girl", "pedestrian"),
-    "sheep": ("lamb",),
-    "sofa": ("couch",),
-    "couch": ("sofa",),
-    "tvmonitor": ("tv", "television", "monitor"),
-    "tv": ("tvmonitor", "television", "monitor"),
-    "diningtable": ("table",),
-    "dining table": ("table",),
-    "pottedplant": ("plant",),
-    "potted plant": ("plant",),
-}
-"""Other words for the classes of VOC and COCO."""
+_SAME_CLASS = (
+    ("aeroplane", "airplane", "plane"),
+    ("bicycle", "bike"),
+    ("motorbike", "motorcycle"),
+    ("person", "people", "man", "men", "woman", "women", "child", "children", "boy", "girl", "pedestrian"),
+    ("sheep", "lamb"),
+    ("sofa", "couch"),
+    ("tvmonitor", "tv", "television", "monitor"),
+    ("diningtable", "dining table", "table"),
+    ("pottedplant", "potted plant", "plant"),
+)
+"""Words for one class of VOC or COCO."""
 
 
-def _forms(name: str) -> set[str]:
-    word = re.sub(r"\W|_", "", name.lower())
-    return {word, f"{word}s", f"{word}es"}
+def _forms(class_name: str) -> set[str]:
+    """Singular and plural of a class's names, each in one word."""
+    names = next((group for group in _SAME_CLASS if class_name in group), (class_name,))
+    words = (re.sub(r"\W|_", "", name.lower()) for name in names)
+    return {word + ending for word in words for ending in ("", "s", "es")}

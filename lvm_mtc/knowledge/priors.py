@@ -18,9 +18,6 @@ def center_prior(area_ratio: float = CENTER_PRIOR_FRACTION) -> LocSource:
 
     Args:
         area_ratio: Area of the box over that of the picture, in (0, 1].
-
-    Raises:
-        ValueError: if ``area_ratio`` is out of range.
     """
     boxes.center_prior(1, 1, area_ratio)
 
@@ -40,10 +37,9 @@ def annotated(loc: np.ndarray) -> LocSource:
     loc = np.asarray(loc, np.float32)
 
     def locate(images, task_text: str = "") -> np.ndarray:
-        if loc.shape != (*images.shape[:-3], 4):
-            raise ValueError(
-                f"annotated boxes {loc.shape} do not fit pictures {images.shape}: expected {(*images.shape[:-3], 4)}"
-            )
+        shape = (*images.shape[:-3], 4)
+        if loc.shape != shape:
+            raise ValueError(f"annotated boxes {loc.shape} do not fit pictures {images.shape}: expected {shape}")
         return loc
 
     return locate

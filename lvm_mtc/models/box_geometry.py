@@ -1,4 +1,4 @@
-"""How well one box fits another, in a form that has a gradient everywhere. Boxes are ``(x, y, w, h)``, centre first."""
+"""How well one box fits another. Boxes are ``(x, y, w, h)``, centre first."""
 
 import math
 
@@ -6,20 +6,13 @@ import jax
 import jax.numpy as jnp
 
 
-def aligned_iou(first: jax.Array, second: jax.Array) -> jax.Array:
-    """Intersection over union of boxes, one by one.
+def pairwise_iou(first: jax.Array, second: jax.Array) -> jax.Array:
+    """Intersection over union ``[..., m, n]`` of boxes ``[..., m, 4]`` and ``[..., n, 4]``; 0 where both are empty."""
+    return _iou(first[..., :, None, :], second[..., None, :, :])
 
-    Args:
-        first: ``[..., 4]``.
-        second: ``[..., 4]``, the same shape.
 
-    Returns:
-        ``[...]``, in [0, 1]; 0 where both boxes are empty.
-
-    Raises:
-        ValueError: if the shapes differ or are no boxes.
-    """
-    _check_boxes(first, second)
+def _iou(first: jax.Array, second: jax.Array) -> jax.Array:
+    """Of boxes whose leading axes broadcast (their ranks are equal)."""
     low = jnp.maximum(first[..., :2] - first[..., 2:] / 2, second[..., :2] - second[..., 2:] / 2)
     high = jnp.minimum(first[..., :2] + first[..., 2:] / 2, second[..., :2] + second[..., 2:] / 2)
     sides = jnp.maximum(high - low, 0)
@@ -37,8 +30,7 @@ def complete_iou(first: jax.Array, second: jax.Array) -> jax.Array:
     that are measured in fractions of the picture.
 
     Args:
-        first: ``[..., 4]``; sides > 0 for a finite gradient.
-        second: ``[..., 4]``, the same shape; sides > 0 likewise.
+        first: ``[..., 4]``, as ``second``; sides > 0 for a finite gradient.
 
     Returns:
         ``[...]``, at most 1, which only equal boxes reach; below 0 for boxes far apart.
@@ -48,7 +40,9 @@ def complete_iou(first: jax.Array, second: jax.Array) -> jax.Array:
 
     Source: Zheng et al., Distance-IoU Loss (2020), Eq. 8-11.
     """
-    iou = aligned_iou(first, second)
+    if first.shape != second.shape or not first.ndim or first.shape[-1] != 4:
+        raise ValueError(f"first {first.shape} and second {second.shape} must both be boxes [..., 4] of one shape")
+    iou = _iou(first, second)
     distance = jnp.sum(jnp.square(first[..., :2] - second[..., :2]), axis=-1)
     low = jnp.minimum(first[..., :2] - first[..., 2:] / 2, second[..., :2] - second[..., 2:] / 2)
     high = jnp.maximum(first[..., :2] + first[..., 2:] / 2, second[..., :2] + second[..., 2:] / 2)
@@ -59,8 +53,3 @@ def complete_iou(first: jax.Array, second: jax.Array) -> jax.Array:
     slack = 1 - iou + v
     alpha = jax.lax.stop_gradient(v / jnp.where(slack > 0, slack, 1))
     return iou - distance / jnp.where(diagonal > 0, diagonal, 1) - alpha * v
-
-
-def _check_boxes(first: jax.Array, second: jax.Array) -> None:
-    if first.shape != second.shape or not first.ndim or first.shape[-1] != 4:
-        raise ValueError(f"first {first.shape} and second {second.shape} must both be boxes [..., 4] of one shape")

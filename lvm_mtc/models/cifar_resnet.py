@@ -1,6 +1,6 @@
 """ResNet for CIFAR-10: three stages of basic blocks at 32, 16 and 8 pixels, shortcuts without parameters.
 
-Batch normalisation is folded into the convolutions (``interop.cifar_weights`` does it), so the network is for
+Batch normalisation is folded into the convolutions (``interop.classifier_weights`` does it), so the network is for
 inference only.
 
 Source: He et al., Deep Residual Learning for Image Recognition (2016), Section 4.2, with option A shortcuts.
@@ -17,39 +17,29 @@ STAGE_CHANNELS = (16, 32, 64)
 PIXEL_MEAN, PIXEL_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def blocks_per_stage(depth: int) -> int:
-    """Basic blocks of two convolutions in each of the three stages of a network of ``depth`` layers.
+def resnet_blocks(depth: int) -> list[tuple[int, int, int, int]]:
+    """Every basic block in order: stage (from 0), place in its stage, channels of its input, channels of its output.
 
     Raises:
-        ValueError: if ``depth`` is not 6 n + 2 with n >= 1.
+        ValueError: if ``depth``, the number of layers with weights, is not 6 n + 2 with n >= 1.
     """
     if depth < 8 or depth % 6 != 2:
         raise ValueError(f"depth must be 6 n + 2 with n >= 1, such as 20 or 56, got {depth!r}")
-    return (depth - 2) // 6
-
-
-def resnet_blocks(depth: int) -> list[tuple[int, int, int, int]]:
-    """Every basic block in order: stage (from 0), place in its stage, channels of its input, channels of its output."""
-    found, channels = [], STAGE_CHANNELS[0]
+    blocks, channels = [], STAGE_CHANNELS[0]
     for stage, width in enumerate(STAGE_CHANNELS):
-        for place in range(blocks_per_stage(depth)):
-            found.append((stage, place, channels, width))
+        for place in range((depth - 2) // 6):
+            blocks.append((stage, place, channels, width))
             channels = width
-    return found
+    return blocks
 
 
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions, added to the input; where the width grows, the first of them halves the sides.
-
-    Attributes:
-        channels: Channels of the output.
-    """
+    """Two 3 x 3 convolutions, added to the input; where the width grows, the first of them halves the sides."""
 
     channels: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps ``[batch, height, width, channels]``."""
         extra = self.channels - x.shape[-1]
         stride = 2 if extra else 1
         y = nn.relu(_conv(self.channels, stride, "conv1")(x))
@@ -70,10 +60,7 @@ class CifarResNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Logits ``[batch, 10]``, in the order of ``data.cifar10.CIFAR10_CLASSES``, of pictures in [0, 1].
-
-        Args:
-            images: ``[batch, 32, 32, 3]``.
+        """Logits ``[batch, 10]``, as ``data.cifar10.CIFAR10_CLASSES``, of pictures ``[batch, 32, 32, 3]`` in [0, 1].
 
         Raises:
             ValueError: if ``depth`` is none of such a network, or the pictures are of another shape.

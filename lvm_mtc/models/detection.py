@@ -48,18 +48,11 @@ class Detections(NamedTuple):
 
 
 def anchor_points(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Centres of the cells of every scale.
-
-    Args:
-        height: Height of the network's input, pixels; a positive multiple of the coarsest stride.
-        width: Its width, pixels; likewise.
+    """Centres of the cells of every scale, for an input that passes :func:`check_image_size`.
 
     Returns:
         points: ``[num_anchors, 2]`` float32, ``(x, y)``, pixels; raster order within a scale, finest scale first.
         strides: ``[num_anchors]`` float32, pixels.
-
-    Raises:
-        ValueError: if ``height`` or ``width`` is not a positive multiple of the coarsest stride.
     """
     check_image_size(height, width)
     points, strides = [], []
@@ -71,11 +64,7 @@ def anchor_points(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_image_size(height: int, width: int) -> None:
-    """Refuses sizes whose scales would not fit onto each other.
-
-    Raises:
-        ValueError: if ``height`` or ``width`` is not a positive multiple of the coarsest stride.
-    """
+    """Raises ValueError for sizes, pixels, that are no positive multiples of the coarsest stride."""
     if min(height, width) < 1 or height % STRIDES[-1] or width % STRIDES[-1]:
         raise ValueError(
             f"images of height {height} and width {width}: both must be positive multiples of {STRIDES[-1]}"
@@ -89,8 +78,7 @@ def decode_boxes(box_logits: jax.Array, points: ArrayLike, strides: ArrayLike) -
 
     Args:
         box_logits: ``[..., num_anchors, 4, NUM_BINS]``; left, top, right, bottom.
-        points: ``[num_anchors, 2]``, ``(x, y)``, pixels.
-        strides: ``[num_anchors]``, pixels.
+        points: Like ``strides`` from :func:`anchor_points`.
 
     Returns:
         ``[..., num_anchors, 4]`` in float32 at least, ``(x, y, w, h)``, centre, pixels; not clipped to the picture.
@@ -102,11 +90,8 @@ def decode_boxes(box_logits: jax.Array, points: ArrayLike, strides: ArrayLike) -
     """
     points, strides = jnp.asarray(points), jnp.asarray(strides)
     num_anchors = points.shape[0] if points.ndim else 0
-    if (
-        box_logits.shape[-3:] != (num_anchors, 4, NUM_BINS)
-        or points.shape != (num_anchors, 2)
-        or strides.shape != (num_anchors,)
-    ):
+    expected = (num_anchors, 4, NUM_BINS), (num_anchors, 2), (num_anchors,)
+    if (box_logits.shape[-3:], points.shape, strides.shape) != expected:
         raise ValueError(
             f"box_logits {box_logits.shape}, points {points.shape} and strides {strides.shape} do not fit: expected "
             f"[..., A, 4, {NUM_BINS}], [A, 2] and [A]"
@@ -121,29 +106,6 @@ def decode_boxes(box_logits: jax.Array, points: ArrayLike, strides: ArrayLike) -
     points = points.astype(dtype).reshape(*lead, num_anchors, 2)
     strides = strides.astype(dtype).reshape(*lead, num_anchors, 1)
     return jnp.concatenate([points + (high - low) / 2 * strides, (low + high) * strides], axis=-1)
-
-
-def pairwise_iou(first: jax.Array, second: jax.Array) -> jax.Array:
-    """Intersection over union of every box with every other.
-
-    Args:
-        first: ``[..., m, 4]``, ``(x, y, w, h)``, centre.
-        second: ``[..., n, 4]``, the same leading axes.
-
-    Returns:
-        ``[..., m, n]``, in [0, 1]; 0 where both boxes are empty.
-    """
-    intersection, union = _overlap(first[..., :, None, :], second[..., None, :, :])
-    return intersection / jnp.where(union > 0, union, 1)
-
-
-def _overlap(first: jax.Array, second: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Areas of intersection and union of boxes whose leading axes broadcast (their ranks are equal)."""
-    low = jnp.maximum(first[..., :2] - first[..., 2:] / 2, second[..., :2] - second[..., 2:] / 2)
-    high = jnp.minimum(first[..., :2] + first[..., 2:] / 2, second[..., :2] + second[..., 2:] / 2)
-    sides = jnp.maximum(high - low, 0)
-    intersection = sides[..., 0] * sides[..., 1]
-    return intersection, first[..., 2] * first[..., 3] + second[..., 2] * second[..., 3] - intersection
 
 
 def non_max_suppression(
@@ -163,10 +125,9 @@ def non_max_suppression(
     that is NaN is never kept.
 
     Args:
-        boxes: ``[num_candidates, 4]``, ``(x, y, w, h)``, centre.
-        scores: ``[num_candidates]``.
-        labels: ``[num_candidates]`` integers: only boxes of one label drop each other; None: all do.
-        max_boxes: Places in the result; may be more than there are candidates.
+        boxes: ``[num_candidates, 4]``.
+        labels: ``[num_candidates]``: only boxes of one label drop each other; None: all do.
+        max_boxes: Places in the result, static; may be more than there are candidates.
         iou_threshold: Intersection over union above which the worse box is dropped, in [0, 1].
         score_threshold: Score below which a candidate is not looked at.
 
@@ -233,14 +194,7 @@ def detect(
 
     Args:
         raw: Outputs of the network for a batch of pictures.
-        points: ``[num_anchors, 2]``, pixels, from :func:`anchor_points`.
-        strides: ``[num_anchors]``, pixels, likewise.
-        max_boxes: Boxes per picture; static.
-        iou_threshold: Intersection over union above which the worse box is dropped, in [0, 1].
-        score_threshold: Score below which an anchor point proposes nothing, in [0, 1].
-
-    Returns:
-        Detections, best first.
+        points: Like ``strides`` from :func:`anchor_points`; the other arguments are those of non-maximum suppression.
 
     Raises:
         ValueError: if the shapes do not fit or ``max_boxes`` is below 1.
@@ -256,14 +210,9 @@ def detect(
     scores = jax.nn.sigmoid(best.astype(boxes.dtype))
 
     def one_picture(boxes, scores, labels):
-        ids, valid = non_max_suppression(
-            boxes, scores, labels, max_boxes=max_boxes, iou_threshold=iou_threshold, score_threshold=score_threshold
-        )
-        return Detections(
-            jnp.where(valid[:, None], boxes[ids], 0),
-            jnp.where(valid, scores[ids], 0),
-            jnp.where(valid, labels[ids], -1),
-            valid,
-        )
+        options = {"max_boxes": max_boxes, "iou_threshold": iou_threshold, "score_threshold": score_threshold}
+        ids, valid = non_max_suppression(boxes, scores, labels, **options)
+        kept = jnp.where(valid[:, None], boxes[ids], 0), jnp.where(valid, scores[ids], 0)
+        return Detections(*kept, jnp.where(valid, labels[ids], -1), valid)
 
     return jax.vmap(one_picture)(boxes, scores, labels)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc.models.flashsam_blocks import Conv
+from lvm_mtc.models.maps import convolution
 
 
 @contextlib.contextmanager
@@ -45,14 +46,7 @@ def _swap(next_fun: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
 def normalize_batch(x: jax.Array, scale: jax.Array, shift: jax.Array, epsilon: float) -> jax.Array:
     """Batch norm over all axes but the last: (x - m) / sqrt(v + epsilon) scale + shift with x's own moments m, v.
 
-    Args:
-        x: ``[..., channels]``.
-        scale: ``[channels]``.
-        shift: ``[channels]``.
-        epsilon: Added to the variance.
-
-    Returns:
-        As ``x``; the moments are taken in float32 at least.
+    The moments are taken in float32 at least; ``scale`` and ``shift`` are ``[channels]``.
 
     Source: Ioffe and Szegedy, Batch Normalization (2015), Algorithm 1 and Sec. 3 (the gradient).
     """
@@ -65,16 +59,10 @@ def _column_sums(x: jax.Array) -> jax.Array:
     return jnp.matmul(jnp.ones((1, x.shape[0]), x.dtype), x, precision=jax.lax.Precision.HIGHEST)[0]
 
 
-def _moments(x: jax.Array, epsilon: float) -> tuple[jax.Array, jax.Array]:
-    rows = x.shape[0]
-    mean = _column_sums(x) / rows
-    variance = jnp.maximum(_column_sums(x * x) / rows - mean * mean, 0)
-    return mean, jax.lax.rsqrt(variance + epsilon)
-
-
 def _normalize_forward(x, scale, shift, epsilon):
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    mean, inverse = _moments(wide, epsilon)
+    mean = _column_sums(wide) / x.shape[0]
+    inverse = jax.lax.rsqrt(jnp.maximum(_column_sums(wide * wide) / x.shape[0] - mean * mean, 0) + epsilon)
     factor = inverse * scale
     y = wide * factor[None] + (shift - mean * factor)[None]
     return y.astype(x.dtype), (x, scale, mean, inverse)
@@ -99,26 +87,14 @@ _normalize.defvjp(_normalize_forward, _normalize_backward)
 
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """Convolution with symmetric padding, ``kernel_size // 2``.
-
-    Args:
-        x: ``[batch, height, width, channels]``.
-        kernel: ``[kernel_size, kernel_size, channels, features]``, kernel_size odd.
-        stride: Stride along both axes.
-
-    Returns:
-        ``[batch, ceil(height/stride), ceil(width/stride), features]``.
-    """
+    """``maps.convolution`` with a square kernel of odd side and padding ``side // 2``."""
     if kernel.shape[0] == 1 and stride == 1:
         return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:3], -1)
     return _convolve(x, kernel, stride)
 
 
 def _plain(x, kernel, stride):
-    pad = kernel.shape[0] // 2
-    return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), ((pad, pad), (pad, pad)), dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    return convolution(x, kernel, stride, kernel.shape[0] // 2)
 
 
 def _convolve_forward(x, kernel, stride):
@@ -131,9 +107,7 @@ def _convolve_backward(stride, saved, cotangent):
     pad = size // 2
     padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     rows, columns = (height - 1) * stride + 1, (width - 1) * stride + 1
-    shifted = [
-        padded[:, i : i + rows : stride, j : j + columns : stride] for i in range(size) for j in range(size)
-    ]
+    shifted = [padded[:, i : i + rows : stride, j : j + columns : stride] for i in range(size) for j in range(size)]
     patches = jnp.concatenate(shifted, axis=-1).reshape(-1, size * size * x.shape[-1])
     grad_kernel = (patches.T @ cotangent.reshape(-1, kernel.shape[-1])).reshape(kernel.shape)
     (grad_x,) = jax.vjp(lambda x: _plain(x, kernel, stride), x)[1](cotangent)

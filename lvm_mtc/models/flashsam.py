@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc.models.detection import NUM_BINS, STRIDES, RawDetections, check_image_size
-from lvm_mtc.models.flashsam_attention import C2PSA
-from lvm_mtc.models.flashsam_blocks import BATCH_NORM_EPSILON, SPPF, C3k2, Conv, ConvBlock, upsample2
+from lvm_mtc.models.flashsam_blocks import BATCH_NORM_EPSILON, C2PSA, SPPF, C3k2, Conv, ConvBlock, Styled
+from lvm_mtc.models.maps import upsample
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,37 +51,29 @@ _DTYPES = ("float32", "bfloat16", "float64")
 _REFERENCE_SIZE = 640  # Pixels of the picture for which the class bias starts at about five objects.
 
 
-class DetectionHead(nn.Module):
+class DetectionHead(Styled):
     """Box distributions and class logits of one scale; the class branch is depthwise-separable.
 
     Attributes:
-        box_features: Channels of the box branch.
-        class_features: Channels of the class branch.
-        num_classes: Classes.
         stride: Pixels between cells, for the initial class bias.
-        folded: See models/flashsam_blocks.py.
-        dtype: See models/flashsam_blocks.py.
     """
 
     box_features: int
     class_features: int
     num_classes: int
     stride: int
-    folded: bool = False
-    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
         """Maps ``[batch, h, w, channels]`` to ``[batch, h w, 4, NUM_BINS]`` and ``[batch, h w, num_classes]``."""
-        style = {"folded": self.folded, "dtype": self.dtype}
-        y = ConvBlock(self.box_features, 3, **style, name="box1")(x, train)
-        y = ConvBlock(self.box_features, 3, **style, name="box2")(y, train)
+        y = ConvBlock(self.box_features, 3, **self.style, name="box1")(x, train)
+        y = ConvBlock(self.box_features, 3, **self.style, name="box2")(y, train)
         box = Conv(4 * NUM_BINS, bias_value=1.0, dtype=self.dtype, name="box_logits")(y)
 
-        y = ConvBlock(x.shape[-1], 3, depthwise=True, **style, name="class1_depthwise")(x, train)
-        y = ConvBlock(self.class_features, **style, name="class1_pointwise")(y, train)
-        y = ConvBlock(self.class_features, 3, depthwise=True, **style, name="class2_depthwise")(y, train)
-        y = ConvBlock(self.class_features, **style, name="class2_pointwise")(y, train)
+        y = ConvBlock(x.shape[-1], 3, depthwise=True, **self.style, name="class1_depthwise")(x, train)
+        y = ConvBlock(self.class_features, **self.style, name="class1_pointwise")(y, train)
+        y = ConvBlock(self.class_features, 3, depthwise=True, **self.style, name="class2_depthwise")(y, train)
+        y = ConvBlock(self.class_features, **self.style, name="class2_pointwise")(y, train)
         bias = math.log(5 / self.num_classes / (_REFERENCE_SIZE / self.stride) ** 2)
         score = Conv(self.num_classes, bias_value=bias, dtype=self.dtype, name="class_logits")(y)
 
@@ -91,7 +83,7 @@ class DetectionHead(nn.Module):
         return box.astype(dtype).reshape(*cells, 4, NUM_BINS), score.astype(dtype).reshape(*cells, self.num_classes)
 
 
-class FlashSAM(nn.Module):
+class FlashSAM(Styled):
     """The whole detector: ``apply({"params": ..., "batch_stats": ...}, images, train)``.
 
     With ``train=True`` pass ``mutable=["batch_stats"]``: the norms use and record the batch's statistics. With
@@ -101,26 +93,18 @@ class FlashSAM(nn.Module):
     Attributes:
         variant: A name in ``FLASHSAM_VARIANTS``.
         num_classes: Classes; 1 is class-agnostic.
-        folded: The batch norms are part of the convolutions.
-        dtype: Type of the computation, ``"float32"`` or ``"bfloat16"``; parameters and outputs are float32.
-            (``"float64"`` is for comparisons.)
+        dtype: ``"float32"`` or ``"bfloat16"``; outputs are float32. (``"float64"`` is for comparisons.)
     """
 
     variant: str = "n"
     num_classes: int = 1
-    folded: bool = False
-    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> RawDetections:
-        """Raw outputs for a batch of pictures.
+        """Raw outputs over the anchors of ``detection.anchor_points(height, width)``, in their order.
 
         Args:
             images: ``[batch, height, width, 3]``, in [0, 1]; height and width are multiples of 32.
-            train: Use the batch's statistics instead of the running ones, and record them.
-
-        Returns:
-            Raw outputs over the anchors of ``detection.anchor_points(height, width)``, in their order.
 
         Raises:
             ValueError: if ``variant`` or ``dtype`` is not known, ``num_classes`` is below 1, ``images`` has another
@@ -140,54 +124,43 @@ class FlashSAM(nn.Module):
 
         scales = self._neck(*self._backbone(images, train), train)
         finest = scales[0].shape[-1]
+        features = max(finest // 4, 4 * NUM_BINS), max(finest, min(self.num_classes, 100))
         outputs = [
-            DetectionHead(
-                max(finest // 4, 4 * NUM_BINS),
-                max(finest, min(self.num_classes, 100)),
-                self.num_classes,
-                stride,
-                folded=self.folded,
-                dtype=self.dtype,
-                name=f"head{stride}",
-            )(x, train)
+            DetectionHead(*features, self.num_classes, stride, **self.style, name=f"head{stride}")(x, train)
             for x, stride in zip(scales, STRIDES, strict=True)
         ]
         return RawDetections(*(jnp.concatenate(parts, axis=1) for parts in zip(*outputs, strict=True)))
 
     def _backbone(self, images: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Maps of strides 8, 16 and 32 (Eq. 9)."""
-        style = {"folded": self.folded, "dtype": self.dtype}
         nested = FLASHSAM_VARIANTS[self.variant].nested
         width, depth = self._width, self._depth
-        x = ConvBlock(width(64), 3, 2, **style, name="down2")(images, train)
-        x = ConvBlock(width(128), 3, 2, **style, name="down4")(x, train)
-        x = C3k2(width(256), depth, nested, 0.25, **style, name="stage4")(x, train)
-        x = ConvBlock(width(256), 3, 2, **style, name="down8")(x, train)
-        fine = C3k2(width(512), depth, nested, 0.25, **style, name="stage8")(x, train)
-        x = ConvBlock(width(512), 3, 2, **style, name="down16")(fine, train)
-        middle = C3k2(width(512), depth, True, **style, name="stage16")(x, train)
-        x = ConvBlock(width(1024), 3, 2, **style, name="down32")(middle, train)
-        x = C3k2(width(1024), depth, True, **style, name="stage32")(x, train)
-        x = SPPF(width(1024), **style, name="pyramid")(x, train)
-        return fine, middle, C2PSA(width(1024), depth, **style, name="attention")(x, train)
+        x = ConvBlock(width(64), 3, 2, **self.style, name="down2")(images, train)
+        x = ConvBlock(width(128), 3, 2, **self.style, name="down4")(x, train)
+        x = C3k2(width(256), depth, nested, 0.25, **self.style, name="stage4")(x, train)
+        x = ConvBlock(width(256), 3, 2, **self.style, name="down8")(x, train)
+        fine = C3k2(width(512), depth, nested, 0.25, **self.style, name="stage8")(x, train)
+        x = ConvBlock(width(512), 3, 2, **self.style, name="down16")(fine, train)
+        middle = C3k2(width(512), depth, True, **self.style, name="stage16")(x, train)
+        x = ConvBlock(width(1024), 3, 2, **self.style, name="down32")(middle, train)
+        x = C3k2(width(1024), depth, True, **self.style, name="stage32")(x, train)
+        x = SPPF(width(1024), **self.style, name="pyramid")(x, train)
+        return fine, middle, C2PSA(width(1024), depth, **self.style, name="attention")(x, train)
 
-    def _neck(
-        self, fine: jax.Array, middle: jax.Array, coarse: jax.Array, train: bool
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _neck(self, fine: jax.Array, middle: jax.Array, coarse: jax.Array, train: bool) -> tuple[jax.Array, ...]:
         """Coarse to fine and back (Eq. 10): the three maps that the heads read."""
-        style = {"folded": self.folded, "dtype": self.dtype}
         nested = FLASHSAM_VARIANTS[self.variant].nested
         width, depth = self._width, self._depth
 
         def join(first, second):
             return jnp.concatenate([first, second], axis=-1)
 
-        top = C3k2(width(512), depth, nested, **style, name="up16")(join(upsample2(coarse), middle), train)
-        out8 = C3k2(width(256), depth, nested, **style, name="out8")(join(upsample2(top), fine), train)
-        x = ConvBlock(width(256), 3, 2, **style, name="neck_down16")(out8, train)
-        out16 = C3k2(width(512), depth, nested, **style, name="out16")(join(x, top), train)
-        x = ConvBlock(width(512), 3, 2, **style, name="neck_down32")(out16, train)
-        out32 = C3k2(width(1024), depth, True, **style, name="out32")(join(x, coarse), train)
+        top = C3k2(width(512), depth, nested, **self.style, name="up16")(join(upsample(coarse), middle), train)
+        out8 = C3k2(width(256), depth, nested, **self.style, name="out8")(join(upsample(top), fine), train)
+        x = ConvBlock(width(256), 3, 2, **self.style, name="neck_down16")(out8, train)
+        out16 = C3k2(width(512), depth, nested, **self.style, name="out16")(join(x, top), train)
+        x = ConvBlock(width(512), 3, 2, **self.style, name="neck_down32")(out16, train)
+        out32 = C3k2(width(1024), depth, True, **self.style, name="out32")(join(x, coarse), train)
         return out8, out16, out32
 
     def _width(self, channels: int) -> int:
@@ -201,17 +174,10 @@ class FlashSAM(nn.Module):
 
 
 def fold_batch_norm(params: Mapping[str, Any], batch_stats: Mapping[str, Any]) -> dict[str, Any]:
-    """Makes every batch norm part of the convolution before it.
+    """Makes every batch norm part of the convolution before it: the parameters of ``FlashSAM(..., folded=True)``.
 
     With running mean m and variance v, scale g and shift b: kernel' = kernel g / sqrt(v + epsilon) and
-    bias' = b - m g / sqrt(v + epsilon). The result is what ``FlashSAM(..., folded=True)`` takes.
-
-    Args:
-        params: Parameters of a network that is not folded.
-        batch_stats: Its running statistics.
-
-    Returns:
-        Parameters of the folded network.
+    bias' = b - m g / sqrt(v + epsilon).
 
     Raises:
         ValueError: if ``batch_stats`` lacks the statistics of a norm.

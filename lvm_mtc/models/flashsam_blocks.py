@@ -1,20 +1,21 @@
 """Building blocks of FlashSAM: convolution with norm and activation, and what is made of it.
 
-All maps are ``[batch, height, width, channels]``. Padding is symmetric, also at stride 2 (Flax's SAME is not), so that
-output cell i of a 3x3 convolution of stride 2 is centred on input cell 2 i.
-
-Every block has the fields ``folded`` (the batch norms are already part of the convolutions, see
-``flashsam.fold_batch_norm``) and ``dtype`` (of the computation; parameters are float32), and takes ``train`` (batch
-statistics instead of running ones).
+Blocks map ``[batch, height, width, channels]`` to ``[batch, height, width, features]``; only convolutions have strides,
+at which height and width are divided and rounded up. Padding is symmetric, also at stride 2 (Flax's SAME is not), so
+that output cell i of a 3x3 convolution of stride 2 is centred on input cell 2 i. Kernel sizes are odd. ``train`` takes
+the batch's statistics instead of the running ones.
 
 Source: Khanam and Hussain, YOLOv11: An Overview of the Key Architectural Enhancements (2024), and the references there.
 """
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from lvm_mtc.models.maps import convolution, shifted_products
 
 BATCH_NORM_EPSILON = 1e-3
 BATCH_NORM_MOMENTUM = 0.97
@@ -24,17 +25,25 @@ CONV_INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 """Uniform on +-1/sqrt(fan in), as the published detectors of this family start."""
 
 
-class Conv(nn.Module):
-    """Dense convolution with symmetric padding.
+class Styled(nn.Module, kw_only=True):
+    """What every block is told by the network around it.
 
     Attributes:
-        features: Output channels.
-        kernel_size: Side of the kernel, odd.
-        stride: Stride along both axes.
-        use_bias: Add a bias.
-        bias_value: Where the bias starts.
-        dtype: Type of the computation.
+        folded: The batch norms are part of the convolutions, which then have biases (``flashsam.fold_batch_norm``).
+        dtype: Of the computation; parameters are float32.
     """
+
+    folded: bool = False
+    dtype: str = "float32"
+
+    @property
+    def style(self) -> dict[str, Any]:
+        """These fields, for the blocks inside."""
+        return {"folded": self.folded, "dtype": self.dtype}
+
+
+class Conv(nn.Module):
+    """Dense convolution with symmetric padding; a bias starts at ``bias_value``."""
 
     features: int
     kernel_size: int = 1
@@ -45,17 +54,9 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps ``[batch, height, width, channels]`` to ``[batch, height / stride, width / stride, features]`` (up)."""
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", CONV_INIT, shape).astype(self.dtype)
-        pad = self.kernel_size // 2
-        y = jax.lax.conv_general_dilated(
-            x.astype(self.dtype),
-            kernel,
-            (self.stride, self.stride),
-            ((pad, pad), (pad, pad)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        y = convolution(x.astype(self.dtype), kernel, self.stride, self.kernel_size // 2)
         if not self.use_bias:
             return y
         bias = self.param("bias", nn.initializers.constant(self.bias_value), (self.features,))
@@ -63,19 +64,13 @@ class Conv(nn.Module):
 
 
 class DepthwiseConv(nn.Module):
-    """One 3x3 kernel per channel, stride 1.
-
-    Attributes:
-        use_bias: Add a bias.
-        dtype: Type of the computation.
-    """
+    """One 3x3 kernel per channel, stride 1."""
 
     use_bias: bool = True
     dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps ``[batch, height, width, channels]`` to its own shape."""
         kernel = self.param("kernel", CONV_INIT, (3, 3, 1, x.shape[-1])).astype(self.dtype)
         y = depthwise_conv3x3(x.astype(self.dtype), kernel)
         if not self.use_bias:
@@ -86,38 +81,20 @@ class DepthwiseConv(nn.Module):
 
 @jax.jit
 def depthwise_conv3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Cross-correlation of every channel with a 3x3 kernel of its own, zero padding, as nine shifted products.
+    """Cross-correlation of every channel with its own of the kernels ``[3, 3, 1, channels]``, zero padding.
 
-    XLA's own depthwise convolution is thirty times slower on a CPU. The FLOP counter knows this function by its name.
-
-    Args:
-        x: ``[batch, height, width, channels]``.
-        kernel: ``[3, 3, 1, channels]``.
-
-    Returns:
-        ``[batch, height, width, channels]``.
+    The FLOP counter knows this function by its name.
     """
-    height, width = x.shape[1:3]
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    products = [
-        padded[:, row : row + height, column : column + width] * kernel[None, None, row, column]
-        for row in range(3)
-        for column in range(3)
-    ]
-    return functools.reduce(jnp.add, products)
+    return functools.reduce(jnp.add, shifted_products(padded, kernel))
 
 
-class ConvBlock(nn.Module):
+class ConvBlock(Styled):
     """Convolution, batch norm and SiLU (CBS).
 
     Attributes:
-        features: Output channels; of a depthwise block those of its input.
-        kernel_size: Side of the kernel; 3 if depthwise.
-        stride: Stride along both axes; 1 if depthwise.
-        depthwise: One kernel per channel instead of a dense convolution.
+        depthwise: One kernel per channel instead of a dense convolution: 3x3, stride 1, as many features as channels.
         activation: Apply SiLU.
-        folded: The batch norm is part of the convolution, which then has a bias.
-        dtype: Type of the computation.
     """
 
     features: int
@@ -125,12 +102,9 @@ class ConvBlock(nn.Module):
     stride: int = 1
     depthwise: bool = False
     activation: bool = True
-    folded: bool = False
-    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        """Maps ``[batch, height, width, channels]`` to ``[batch, height / stride, width / stride, features]`` (up)."""
         if self.depthwise:
             if (self.features, self.kernel_size, self.stride) != (x.shape[-1], 3, 1):
                 raise ValueError(
@@ -139,126 +113,129 @@ class ConvBlock(nn.Module):
                 )
             x = DepthwiseConv(use_bias=self.folded, dtype=self.dtype, name="conv")(x)
         else:
-            x = Conv(self.features, self.kernel_size, self.stride, use_bias=self.folded, dtype=self.dtype, name="conv")(
-                x
-            )
+            style = {"use_bias": self.folded, "dtype": self.dtype}
+            x = Conv(self.features, self.kernel_size, self.stride, **style, name="conv")(x)
         if not self.folded:
-            x = nn.BatchNorm(
-                use_running_average=not train,
-                momentum=BATCH_NORM_MOMENTUM,
-                epsilon=BATCH_NORM_EPSILON,
-                dtype=self.dtype,
-                name="norm",
-            )(x)
+            norm = {"momentum": BATCH_NORM_MOMENTUM, "epsilon": BATCH_NORM_EPSILON, "dtype": self.dtype}
+            x = nn.BatchNorm(use_running_average=not train, **norm, name="norm")(x)
         return nn.silu(x) if self.activation else x
 
 
-class Bottleneck(nn.Module):
-    """Two 3x3 convolutions with a narrow middle, added to the input.
-
-    Attributes:
-        features: Channels of input and output.
-        middle: Channels between the convolutions over ``features``.
-        folded: See the module.
-        dtype: See the module.
-    """
+class Bottleneck(Styled):
+    """Two 3x3 convolutions, added to the input; ``middle``: channels between them over ``features``."""
 
     features: int
     middle: float = 0.5
-    folded: bool = False
-    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        """Maps ``[batch, height, width, features]`` to its own shape."""
-        style = {"folded": self.folded, "dtype": self.dtype}
-        y = ConvBlock(int(self.features * self.middle), 3, **style, name="conv1")(x, train)
-        return x + ConvBlock(self.features, 3, **style, name="conv2")(y, train)
+        y = ConvBlock(int(self.features * self.middle), 3, **self.style, name="conv1")(x, train)
+        return x + ConvBlock(self.features, 3, **self.style, name="conv2")(y, train)
 
 
-class C3k(nn.Module):
-    """Two halves, one through bottlenecks of constant width, fused by a 1x1 convolution.
-
-    Attributes:
-        features: Channels of input and output.
-        depth: Bottlenecks.
-        folded: See the module.
-        dtype: See the module.
-    """
+class C3k(Styled):
+    """Two halves, one through ``depth`` bottlenecks of constant width, fused by a 1x1 convolution."""
 
     features: int
     depth: int = 2
-    folded: bool = False
-    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        """Maps ``[batch, height, width, features]`` to its own shape."""
-        style = {"folded": self.folded, "dtype": self.dtype}
         half = self.features // 2
-        y = ConvBlock(half, **style, name="inner")(x, train)
+        y = ConvBlock(half, **self.style, name="inner")(x, train)
         for i in range(self.depth):
-            y = Bottleneck(half, 1.0, **style, name=f"block{i}")(y, train)
-        bypass = ConvBlock(half, **style, name="bypass")(x, train)
-        return ConvBlock(self.features, **style, name="fuse")(jnp.concatenate([y, bypass], axis=-1), train)
+            y = Bottleneck(half, 1.0, **self.style, name=f"block{i}")(y, train)
+        bypass = ConvBlock(half, **self.style, name="bypass")(x, train)
+        return ConvBlock(self.features, **self.style, name="fuse")(jnp.concatenate([y, bypass], axis=-1), train)
 
 
-class C3k2(nn.Module):
+class C3k2(Styled):
     """Splits the channels, refines one half block after block, and merges every stage.
 
     Attributes:
-        features: Output channels.
-        depth: Blocks.
+        depth: Bottlenecks, or :class:`C3k`.
         nested: Blocks are :class:`C3k` instead of :class:`Bottleneck`.
         width: Channels of a half over ``features``.
-        folded: See the module.
-        dtype: See the module.
     """
 
     features: int
     depth: int = 1
     nested: bool = False
     width: float = 0.5
-    folded: bool = False
-    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        """Maps ``[batch, height, width, channels]`` to ``[batch, height, width, features]``."""
-        style = {"folded": self.folded, "dtype": self.dtype}
         half = int(self.features * self.width)
-        stages = list(jnp.split(ConvBlock(2 * half, **style, name="split")(x, train), 2, axis=-1))
+        stages = list(jnp.split(ConvBlock(2 * half, **self.style, name="split")(x, train), 2, axis=-1))
         for i in range(self.depth):
             block = C3k if self.nested else Bottleneck
-            stages.append(block(half, **style, name=f"block{i}")(stages[-1], train))
-        return ConvBlock(self.features, **style, name="merge")(jnp.concatenate(stages, axis=-1), train)
+            stages.append(block(half, **self.style, name=f"block{i}")(stages[-1], train))
+        return ConvBlock(self.features, **self.style, name="merge")(jnp.concatenate(stages, axis=-1), train)
 
 
-class SPPF(nn.Module):
-    """Pyramid of poolings: three 5x5 maxima one after the other, merged with what they started from.
+class SPPF(Styled):
+    """Pyramid of poolings: three 5x5 maxima one after the other, merged with what they started from."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        stages = [ConvBlock(self.features // 2, **self.style, name="reduce")(x, train)]
+        for _ in range(3):
+            stages.append(nn.max_pool(stages[-1], (5, 5), (1, 1), ((2, 2), (2, 2))))
+        return ConvBlock(self.features, **self.style, name="merge")(jnp.concatenate(stages, axis=-1), train)
+
+
+class PositionalAttention(Styled):
+    """Self-attention over all cells of a map; a depthwise convolution of the values tells positions apart.
 
     Attributes:
-        features: Channels of input and output.
-        folded: See the module.
-        dtype: See the module.
+        num_heads: Divides ``features``. Keys have half the width of values.
     """
 
     features: int
-    folded: bool = False
-    dtype: str = "float32"
+    num_heads: int
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        """Maps ``[batch, height, width, features]`` to its own shape."""
-        style = {"folded": self.folded, "dtype": self.dtype}
-        stages = [ConvBlock(self.features // 2, **style, name="reduce")(x, train)]
-        for _ in range(3):
-            stages.append(nn.max_pool(stages[-1], (5, 5), (1, 1), ((2, 2), (2, 2))))
-        return ConvBlock(self.features, **style, name="merge")(jnp.concatenate(stages, axis=-1), train)
+        style = {"activation": False, **self.style}
+        batch, height, width, _ = x.shape
+        value_dim = self.features // self.num_heads
+        key_dim = value_dim // 2
+        qkv = ConvBlock(self.features + 2 * self.num_heads * key_dim, **style, name="qkv")(x, train)
+        qkv = qkv.reshape(batch, height * width, self.num_heads, 2 * key_dim + value_dim)
+        query, key, value = jnp.split(qkv, (key_dim, 2 * key_dim), axis=-1)
+        scores = jnp.einsum("bqhd,bkhd->bhqk", query, key) * key_dim**-0.5
+        weights = jax.nn.softmax(scores.astype(jnp.promote_types(self.dtype, jnp.float32)), axis=-1).astype(self.dtype)
+        attended = jnp.einsum("bhqk,bkhd->bqhd", weights, value).reshape(batch, height, width, self.features)
+        value = value.reshape(batch, height, width, self.features)
+        position = ConvBlock(self.features, 3, depthwise=True, **style, name="position")(value, train)
+        return ConvBlock(self.features, **style, name="proj")(attended + position, train)
 
 
-def upsample2(x: jax.Array) -> jax.Array:
-    """Nearest neighbour: ``[batch, height, width, channels]`` to ``[batch, 2 height, 2 width, channels]``."""
-    batch, height, width, channels = x.shape
-    x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
-    return x.reshape(batch, 2 * height, 2 * width, channels)
+class AttentionBlock(Styled):
+    """Attention and a two-layer map per cell, each added to its input (PSA)."""
+
+    features: int
+    num_heads: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        x = x + PositionalAttention(self.features, self.num_heads, **self.style, name="attention")(x, train)
+        y = ConvBlock(2 * self.features, **self.style, name="expand")(x, train)
+        return x + ConvBlock(self.features, activation=False, **self.style, name="contract")(y, train)
+
+
+class C2PSA(Styled):
+    """Splits the channels, a multiple of 128, passes one half through ``depth`` attention blocks, and merges."""
+
+    features: int
+    depth: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        half = self.features // 2
+        bypass, y = jnp.split(ConvBlock(2 * half, **self.style, name="split")(x, train), 2, axis=-1)
+        for i in range(self.depth):
+            y = AttentionBlock(half, half // 64, **self.style, name=f"block{i}")(y, train)
+        return ConvBlock(self.features, **self.style, name="merge")(jnp.concatenate([bypass, y], axis=-1), train)

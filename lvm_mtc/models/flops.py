@@ -17,13 +17,9 @@ def count_flops(function: Callable, *args: Any, attention: bool = True) -> int:
     does not.
 
     Args:
-        function: Anything that JAX can trace.
-        *args: Its arguments: arrays or ``jax.ShapeDtypeStruct``.
+        *args: Of the function: arrays or ``jax.ShapeDtypeStruct``.
         attention: Count products of two computed arrays too (batched matrix products, as in attention). Tables whose
             counter only looks at layers leave them out.
-
-    Returns:
-        Operations of one call.
 
     Raises:
         ValueError: if the program holds a loop whose number of turns is not known from its shapes.

@@ -1,8 +1,7 @@
 """EfficientNet-Lite0, an ImageNet classifier: inverted residual blocks without squeeze and excitation, ReLU6.
 
 Batch normalisation is folded into the convolutions (``interop.classifier_weights`` does it), so the network is for
-inference only. Depthwise convolutions are sums of shifted products, which XLA runs many times faster on a CPU than its
-own depthwise convolution.
+inference only.
 
 Source: Tan, Le, EfficientNet (2019), Table 1, in the "lite" form published with TensorFlow's TPU models.
 """
@@ -13,12 +12,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lvm_mtc.models.maps import shifted_products
+
 IMAGE_SIZE = 224
 NUM_CLASSES = 1000
 
 
 class Stage(NamedTuple):
-    """Blocks of one width: how many, how wide inside, kernel's side, stride of the first, channels of the output."""
+    """Blocks of one width: how many, how much wider inside (1: no widening), kernel's side, first stride, outputs."""
 
     repeats: int
     expansion: int
@@ -52,57 +53,34 @@ def lite0_blocks() -> list[tuple[int, Stage]]:
 
 
 class Depthwise(nn.Module):
-    """One filter per channel, padded as TensorFlow's SAME, and a bias.
-
-    Attributes:
-        kernel: Side of the filters, pixels.
-        stride: Step, pixels.
-    """
+    """One filter per channel, padded as TensorFlow's SAME, and a bias; sides over ``stride``, rounded up."""
 
     kernel: int
     stride: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps ``[batch, height, width, channels]`` to the same over ``stride``, rounded up."""
         channels = x.shape[-1]
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (self.kernel, self.kernel, channels))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         out = [-(-side // self.stride) for side in x.shape[1:3]]
         pads = [max((n - 1) * self.stride + self.kernel - side, 0) for n, side in zip(out, x.shape[1:3], strict=True)]
         x = jnp.pad(x, ((0, 0), *((p // 2, p - p // 2) for p in pads), (0, 0)))
-        total = bias.reshape(1, 1, 1, channels)
-        for row in range(self.kernel):
-            for column in range(self.kernel):
-                ends = [first + (n - 1) * self.stride + 1 for first, n in zip((row, column), out, strict=True)]
-                window = x[:, row : ends[0] : self.stride, column : ends[1] : self.stride]
-                total = total + window * kernel[row, column].reshape(1, 1, 1, channels)
-        return total
+        return sum(shifted_products(x, kernel, self.stride), bias.reshape(1, 1, 1, channels))
 
 
 class InvertedResidual(nn.Module):
-    """Widen, filter each channel, narrow; added to the input where the shapes allow.
+    """Widen, filter each channel, narrow; added to the input where the shapes allow."""
 
-    Attributes:
-        expansion: Channels inside over those of the input; 1 leaves the widening out.
-        kernel: Side of the depthwise filters, pixels.
-        stride: Step of the depthwise filters, pixels.
-        channels: Channels of the output.
-    """
-
-    expansion: int
-    kernel: int
-    stride: int
-    channels: int
+    stage: Stage
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps ``[batch, height, width, channels]``."""
-        y = x
-        if self.expansion > 1:
-            y = nn.relu6(nn.Dense(x.shape[-1] * self.expansion, name="expand")(y))
-        y = nn.relu6(Depthwise(self.kernel, self.stride, name="depthwise")(y))
-        y = nn.Dense(self.channels, name="project")(y)
+        stage, y = self.stage, x
+        if stage.expansion > 1:
+            y = nn.relu6(nn.Dense(x.shape[-1] * stage.expansion, name="expand")(y))
+        y = nn.relu6(Depthwise(stage.kernel, stage.stride, name="depthwise")(y))
+        y = nn.Dense(stage.channels, name="project")(y)
         return x + y if y.shape == x.shape else y
 
 
@@ -116,6 +94,6 @@ class EfficientNetLite0(nn.Module):
         x = images * (255 / 128) - 127 / 128
         x = nn.relu6(nn.Conv(STEM_CHANNELS, (3, 3), strides=2, padding="SAME", name="stem")(x))
         for i, (_, stage) in enumerate(lite0_blocks()):
-            x = InvertedResidual(stage.expansion, stage.kernel, stage.stride, stage.channels, name=f"block{i}")(x)
+            x = InvertedResidual(stage, name=f"block{i}")(x)
         x = nn.relu6(nn.Dense(HEAD_CHANNELS, name="head")(x))
         return nn.Dense(NUM_CLASSES, name="classifier")(x.mean(axis=(1, 2)))

@@ -5,11 +5,7 @@ import jax.numpy as jnp
 
 
 def grid_shape(image_size: tuple[int, int], patch_size: int) -> tuple[int, int]:
-    """Rows and columns of patches.
-
-    Args:
-        image_size: ``(height, width)`` in pixels.
-        patch_size: Side of a patch, in pixels.
+    """Rows and columns of patches of ``patch_size`` pixels in a picture of ``(height, width)`` pixels.
 
     Raises:
         ValueError: if ``patch_size`` does not divide both sides.
@@ -41,15 +37,7 @@ def patchify(images: jax.Array, patch_size: int) -> jax.Array:
 
 
 def unpatchify(patches: jax.Array, patch_size: int, image_size: tuple[int, int]) -> jax.Array:
-    """Inverse of :func:`patchify`.
-
-    Args:
-        patches: ``[..., num_patches, patch_size * patch_size * channels]``.
-        patch_size: Side of a patch, in pixels.
-        image_size: ``(height, width)`` in pixels.
-
-    Returns:
-        ``[..., height, width, channels]``.
+    """Inverse of :func:`patchify` for pictures of ``image_size``, ``(height, width)`` in pixels.
 
     Raises:
         ValueError: if the number of patches does not fit the image size.

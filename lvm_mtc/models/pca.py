@@ -1,16 +1,12 @@
-"""The best linear patch-wise codec: principal components of patches, as a start for the token codec and as a scheme.
-
-With ``variant="linear"`` the chain *is* this codec: components in the order of their variance, power proportional to
-variance^-1/4 in amplitude, one scalar L-MMSE estimate per feature. It passes through the same link, power constraint
-and ledger as every other scheme.
-"""
+"""Principal components of patches: the best linear patch-wise codec, by itself and as a start for learned ones."""
 
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from lvm_mtc.models.patches import patchify
+
+_CROPS = 2048
 _TINY = 1e-8
 
 
@@ -29,10 +25,7 @@ class PatchPca(NamedTuple):
 
 
 def fit_pca(patches: np.ndarray) -> PatchPca:
-    """Principal components in float64.
-
-    Args:
-        patches: ``[num_samples, patch_dim]``, pixels in [0, 1].
+    """Principal components, in float64, of ``patches [num_samples, patch_dim]``, pixels in [0, 1].
 
     Raises:
         ValueError: if there are fewer samples than numbers in a patch.
@@ -78,59 +71,56 @@ def spreading_matrix(num_features: int, spread: int) -> np.ndarray:
     return matrix
 
 
-def init_from_pca(params: dict, pca: PatchPca, spread: int = 1) -> dict:
-    """Parameters whose linear path is the PCA codec; all other leaves stay as they are.
+class Amplitudes(NamedTuple):
+    """How components become a token's features of unequal power, and back.
 
-    Amplitudes of the symbols' features are variance^-1/4 of their components (the high-SNR limit of reverse
-    water-filling for unit noise), the decoder inverts them, and the Wiener receiver knows their power.
+    Attributes:
+        encode: ``[num_components, num_features]``.
+        decode: Its inverse on the components that are sent, ``[num_features, num_components]``.
+        power: Of each feature, which a Wiener receiver knows, ``[num_features]``, linear.
+    """
+
+    encode: np.ndarray
+    decode: np.ndarray
+    power: np.ndarray
+
+
+def amplitudes(variances: np.ndarray, num_features: int, spread: int = 1) -> Amplitudes:
+    """Amplitudes variance^-1/4, the high-SNR limit of reverse water-filling for unit noise; float64.
 
     Args:
-        params: From ``System.init`` with ``linear_path``; parameters per UAV keep their leading axis.
-        pca: Of patches of the same size.
-        spread: Symbols over which each component is spread (:func:`spreading_matrix`).
+        variances: Of the components, falling, ``[num_components]``, linear; the first ``num_features`` are sent.
+        num_features: As of :func:`spreading_matrix`, like ``spread``.
+    """
+    sent = np.arange(min(num_features, len(variances)))
+    floored = np.maximum(variances[sent], _TINY)
+    encode, decode = np.zeros((len(variances), num_features)), np.zeros((num_features, len(variances)))
+    encode[sent, sent] = floored**-0.25
+    decode[sent, sent] = 1 / floored**-0.25
+    power = np.full(num_features, _TINY)
+    power[sent] = np.sqrt(floored)
+    matrix = spreading_matrix(num_features, spread)
+    return Amplitudes(encode @ matrix, matrix.T @ decode, (matrix**2).T @ power)
 
-    Returns:
-        New parameters, same structure.
+
+def fit_patches(pictures: np.ndarray, image_size: int, patch_size: int, seed: int = 0) -> PatchPca:
+    """Principal components of the patches of random square crops of ``pictures [num, height, width, 3]`` uint8.
+
+    Args:
+        image_size: Side of the crops, pixels.
+        patch_size: Side of a patch, pixels.
 
     Raises:
-        ValueError: if the parameters have no linear path, or patches of another size, or ``spread`` does not fit.
+        ValueError: if the pictures are smaller than the crops.
     """
-    if "linear_path" not in params["encoder"]:
-        raise ValueError("init_from_pca needs SystemConfig.linear_path True")
-    patch_dim, embed_dim = params["encoder"]["linear_path"]["kernel"].shape[-2:]
-    if patch_dim != len(pca.mean):
-        raise ValueError(f"the parameters are for patches of {patch_dim} numbers, the PCA for {len(pca.mean)}")
-    num_features = params["channel_encoder"]["linear"]["kernel"].shape[-1]
-    kept = min(embed_dim, patch_dim)
-    basis = np.zeros((patch_dim, embed_dim))
-    basis[:, :kept] = pca.basis[:, :kept]
-    used = min(num_features, kept)
-    amplitude = np.maximum(pca.variances[:used], _TINY) ** -0.25
-    encode = np.zeros((embed_dim, num_features))
-    encode[np.arange(used), np.arange(used)] = amplitude
-    decode = np.zeros((num_features, embed_dim))
-    decode[np.arange(used), np.arange(used)] = 1 / amplitude
-    power = np.full(num_features, _TINY)
-    power[:used] = np.sqrt(np.maximum(pca.variances[:used], _TINY))
-    matrix = spreading_matrix(num_features, spread)
-    encode, decode, power = encode @ matrix, matrix.T @ decode, (matrix**2).T @ power
-
-    values = {
-        ("encoder", "linear_path", "kernel"): basis,
-        ("encoder", "linear_path", "bias"): -pca.mean @ basis,
-        ("channel_encoder", "linear", "kernel"): encode,
-        ("channel_encoder", "linear", "bias"): np.zeros(num_features),
-        ("public_encoder", "linear", "kernel"): encode,
-        ("public_encoder", "linear", "bias"): np.zeros(num_features),
-        ("channel_decoder", "linear", "kernel"): decode,
-        ("channel_decoder", "linear", "bias"): np.zeros(embed_dim),
-        ("channel_decoder", "log_power"): np.log(power),
-        ("decoder", "linear_path", "kernel"): basis.T,
-        ("decoder", "linear_path", "bias"): pca.mean,
-    }
-
-    def replace(path, leaf):
-        name = tuple(part.key for part in path)
-        return leaf if name not in values else jnp.broadcast_to(jnp.asarray(values[name], leaf.dtype), leaf.shape)
-
-    return jax.tree_util.tree_map_with_path(replace, params)
+    rng = np.random.default_rng(seed)
+    if min(pictures.shape[1:3]) < image_size:
+        raise ValueError(
+            f"pictures of {pictures.shape[1]} x {pictures.shape[2]} pixels are smaller than image_size {image_size}"
+        )
+    crops = []
+    for i in rng.integers(0, len(pictures), _CROPS):
+        top, left = (rng.integers(0, side - image_size + 1) for side in pictures.shape[1:3])
+        crops.append(pictures[i, top : top + image_size, left : left + image_size])
+    patches = np.asarray(patchify(np.stack(crops), patch_size))
+    return fit_pca(patches.reshape(-1, patches.shape[-1]) / 255.0)

@@ -2,7 +2,7 @@
 
 Every step of 2 is a blur before the subsampling, and the first convolution has stride 1: a picture that is shifted by a
 pixel has nearly the same features. The features of five layers are normalised and weighted so that squared differences
-add up to the perceptual distance (``evaluation.perceptual``).
+add up to the perceptual distance (``metrics.perceptual``).
 
 Source: Ghildyal, Liu, Shift-tolerant perceptual similarity metric (2022), Sec. 4, variant "shift tolerant" of AlexNet;
 Zhang et al., The unreasonable effectiveness of deep features as a perceptual metric (2018), Eq. 1; blurred subsampling:
@@ -60,11 +60,7 @@ class PerceptualNet(nn.Module):
 def blur_pool(x: jax.Array) -> jax.Array:
     """Binomial blur (1, 2, 1) / 4 along both axes at every second pixel, two pixels mirrored at every edge.
 
-    Args:
-        x: ``[batch, height, width, channels]``, sides of 3 or more.
-
-    Returns:
-        ``[batch, (height + 1) // 2 + 1, (width + 1) // 2 + 1, channels]``.
+    A side of n, 3 or more, becomes (n + 1) // 2 + 1.
     """
     x = jnp.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
     x = (x[:, :-2:2] + 2 * x[:, 1:-1:2] + x[:, 2::2]) / 4

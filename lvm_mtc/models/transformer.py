@@ -17,6 +17,12 @@ import numpy as np
 
 LAYER_NORM_EPSILON = 1e-6  # MAE's
 
+ACTIVATIONS = {
+    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+}
+"""QuickGELU and the exact GELU, by the names that configurations of CLIP use."""
+
 STACKED = "blocks"
 """Group of the scanned blocks' parameters, with a leading layer axis; looped ones are ``block0``, ``block1`` ..."""
 
@@ -28,7 +34,6 @@ def sincos_positions(grid: tuple[int, int], width: int) -> np.ndarray:
 
     Args:
         grid: Rows and columns of patches.
-        width: Token width, a multiple of 4.
 
     Returns:
         ``[1 + rows * columns, width]`` float32; half of the width encodes the column, half the row (MAE's order).
@@ -55,9 +60,7 @@ def resize_positions(positions: np.ndarray, grid: tuple[int, int], new_grid: tup
     """Positions for another grid of patches, by bicubic interpolation; the class token's row stays as it is.
 
     Args:
-        positions: ``[1 + rows * columns, width]``.
-        grid: Rows and columns of ``positions``.
-        new_grid: Rows and columns wanted.
+        positions: ``[1 + rows * columns, width]``, for the rows and columns of ``grid``.
 
     Returns:
         ``[1 + new rows * new columns, width]`` float32; ``positions`` itself where the grids are the same.
@@ -104,6 +107,9 @@ class Block(nn.Module):
         attention: Implementation of ``jax.nn.dot_product_attention``: ``"xla"``, ``"cudnn"`` (GPU, half precision) or
             None, which leaves the choice to JAX.
         dtype: Name of the type to compute in, such as ``"bfloat16"``; None: that of input and parameters.
+        activation: A name in :data:`ACTIVATIONS`.
+        norm_epsilon: Added to the variance by both norms.
+        causal: Each token sees only those before it and itself.
     """
 
     num_heads: int
@@ -111,13 +117,15 @@ class Block(nn.Module):
     zero_residual: bool = False
     attention: str | None = "xla"
     dtype: str | None = None
+    activation: str = "gelu"
+    norm_epsilon: float = LAYER_NORM_EPSILON
+    causal: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, valid: jax.Array | None = None) -> jax.Array:
         """Maps ``x [..., num_tokens, width]`` to its own shape.
 
         Args:
-            x: Tokens.
             valid: ``[..., num_tokens]``, False for padding, which stands at the end; None: there is none.
 
         Raises:
@@ -127,15 +135,16 @@ class Block(nn.Module):
         init = nn.initializers.xavier_uniform()
         last = nn.initializers.zeros if self.zero_residual else init
 
-        y = nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, dtype=self.dtype, name="norm1")(x)
+        y = nn.LayerNorm(epsilon=self.norm_epsilon, dtype=self.dtype, name="norm1")(x)
         qkv = nn.Dense(3 * width, dtype=self.dtype, kernel_init=init, name="qkv")(y)
         query, key, value = jnp.moveaxis(qkv.reshape(-1, num_tokens, 3, self.num_heads, width // self.num_heads), 2, 0)
-        y = jax.nn.dot_product_attention(query, key, value, implementation=self.attention, **self._padding(qkv, valid))
+        options = {"implementation": self.attention, "is_causal": self.causal, **self._padding(qkv, valid)}
+        y = jax.nn.dot_product_attention(query, key, value, **options)
         x = x + nn.Dense(width, dtype=self.dtype, kernel_init=last, name="proj")(y.reshape(*lead, num_tokens, width))
 
-        y = nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, dtype=self.dtype, name="norm2")(x)
+        y = nn.LayerNorm(epsilon=self.norm_epsilon, dtype=self.dtype, name="norm2")(x)
         y = nn.Dense(int(width * self.mlp_ratio), dtype=self.dtype, kernel_init=init, name="fc1")(y)
-        y = nn.gelu(y, approximate=False)
+        y = ACTIVATIONS[self.activation](y)
         return x + nn.Dense(width, dtype=self.dtype, kernel_init=last, name="fc2")(y)
 
     def _padding(self, qkv: jax.Array, valid: jax.Array | None) -> dict[str, jax.Array]:
@@ -151,53 +160,32 @@ class Block(nn.Module):
 
 
 def apply_blocks(
-    x: jax.Array,
-    valid: jax.Array | None = None,
-    *,
-    num_heads: int,
-    depth: int,
-    scan: bool,
-    remat: bool,
-    **options: Any,
+    x: jax.Array, valid: jax.Array | None = None, *, depth: int, scan: bool = False, remat: bool = False, **options: Any
 ) -> jax.Array:
     """Applies ``depth`` blocks one after the other; they belong to the module in whose compact method this is called.
 
     Args:
-        x: ``[..., num_tokens, width]``.
-        valid: ``[..., num_tokens]``, False for padding; None: there is none.
-        num_heads: Attention heads of each block.
-        depth: Number of blocks.
+        valid: As of :class:`Block`, like ``x``.
         scan: One block is compiled and scanned over parameters with a leading layer axis (:func:`stack_layers`).
         remat: Keep only the blocks' inputs for the backward pass.
-        **options: Further attributes of :class:`Block`.
-
-    Returns:
-        ``[..., num_tokens, width]``.
+        **options: Attributes of :class:`Block`.
     """
     # Under a scan the two passes are loops of their own, which the compiler cannot merge.
     layer = nn.remat(Block, prevent_cse=not scan) if remat else Block
     if not scan:
         for i in range(depth):
-            x = layer(num_heads, name=f"block{i}", **options)(x, valid)
+            x = layer(name=f"block{i}", **options)(x, valid)
         return x
-    scanned = nn.scan(
-        lambda block, x, _: (block(x, valid), None),
-        variable_axes={"params": 0},
-        split_rngs={"params": True},
-        length=depth,
-    )
-    return scanned(layer(num_heads, name=STACKED, **options), x, None)[0]
+    step, split = lambda block, x, _: (block(x, valid), None), {"params": True}
+    scanned = nn.scan(step, variable_axes={"params": 0}, split_rngs=split, length=depth)
+    return scanned(layer(name=STACKED, **options), x, None)[0]
 
 
 def stack_layers(params: Mapping[str, Any], axis: int = 0) -> dict[str, Any]:
-    """Parameters of looped blocks as those of scanned ones, wherever there are blocks in the tree.
+    """Parameters with one group ``blocks`` wherever there are groups ``block0``, ``block1`` ... in the tree.
 
     Args:
-        params: Nested dictionaries of arrays with groups ``block0``, ``block1`` ...
         axis: Where the layer axis goes: 0, or 1 for parameters per UAV, whose first axis is the UAV.
-
-    Returns:
-        The same with one group ``blocks`` in their place.
     """
     rest = {
         name: stack_layers(value, axis) if isinstance(value, Mapping) else value

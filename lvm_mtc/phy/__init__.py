@@ -31,6 +31,7 @@ from lvm_mtc.phy.fading import (
     correlate,
     exp_corr_mat,
     fisher_snedecor,
+    largest_correlation,
     line_of_sight,
     nakagami,
     rayleigh,
@@ -41,16 +42,9 @@ from lvm_mtc.phy.fading import (
 from lvm_mtc.phy.k_factor import RICIAN_MODELS, elevation_k_factor_db, rician_k_factor_db
 from lvm_mtc.phy.keys import Stream, stream_key
 from lvm_mtc.phy.link import LinkOutput, broadcast, joint
-from lvm_mtc.phy.mimo import (
-    EQUALIZERS,
-    LMMSE_VARIANTS,
-    lmmse_equalizer,
-    mf_equalizer,
-    no_equalizer,
-    zf_equalizer,
-)
+from lvm_mtc.phy.mimo import EQUALIZERS, LMMSE_VARIANTS, lmmse_equalizer, mf_equalizer, no_equalizer, zf_equalizer
 from lvm_mtc.phy.modulation import BITS_PER_SYMBOL, DEMAPPERS, qam_llr, qam_map, qam_points
-from lvm_mtc.phy.mu_mimo import MuMimoOutput, mu_mimo
+from lvm_mtc.phy.mu_mimo import DEMODULATIONS, MuMimoOutput, mu_mimo
 from lvm_mtc.phy.ofdm import OfdmDraws, draw_ofdm, ofdm_demodulate, ofdm_link, ofdm_modulate
 from lvm_mtc.phy.ofdm_estimate import (
     INTERPOLATIONS,
@@ -68,6 +62,7 @@ from lvm_mtc.phy.paths import (
     exponential,
     exponential_profile,
     frequency_response,
+    largest_delay_spread,
     rayleigh_path,
     rician_path,
 )
@@ -99,6 +94,7 @@ __all__ = [
     "BITS_PER_SYMBOL",
     "CSI_MODELS",
     "DEMAPPERS",
+    "DEMODULATIONS",
     "EQUALIZERS",
     "INTERPOLATIONS",
     "LMMSE_VARIANTS",
@@ -146,6 +142,8 @@ __all__ = [
     "frequency_response",
     "interpolate",
     "joint",
+    "largest_correlation",
+    "largest_delay_spread",
     "line_of_sight",
     "linear_to_db",
     "lmmse_equalizer",

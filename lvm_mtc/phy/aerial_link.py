@@ -23,8 +23,8 @@ from jax.typing import ArrayLike
 
 from lvm_mtc.phy.aerial_tables import find_scenario
 from lvm_mtc.phy.k_factor import rician_k_factor_db
-from lvm_mtc.phy.keys import Stream, stream_key
-from lvm_mtc.phy.numerics import fit, require_at_least, safe_sqrt
+from lvm_mtc.phy.keys import Stream, stream_key, uav_keys
+from lvm_mtc.phy.numerics import fit, floating, require_at_least, safe_sqrt
 from lvm_mtc.phy.path_loss import (
     draw_environment_height,
     los_probability,
@@ -146,14 +146,6 @@ def _draw(key: jax.Array, distance_2d: jax.Array, height: jax.Array, scenario: s
     return jax.vmap(one, in_axes=(0, -1, -1), out_axes=-1)(key, distance_2d, height)
 
 
-def _uav_keys(key: jax.Array, num_uavs: int) -> jax.Array:
-    if key.ndim == 0:
-        return jax.random.split(key, num_uavs)
-    if key.shape != (num_uavs,):
-        raise ValueError(f"key must be a scalar or have shape {(num_uavs,)}, got {key.shape}")
-    return key
-
-
 class _Geometry(NamedTuple):
     """Vectors from UAV to base station ``[..., num_uavs, 3]``; velocity; the rest ``[..., num_uavs]``."""
 
@@ -172,8 +164,8 @@ def _geometry(positions: ArrayLike, bs_position: ArrayLike | None, velocity: Arr
     if not isinstance(positions, jax.Array):
         positions = np.asarray(positions)
         require_height("positions[..., 2]", positions[..., 2])
-    dtype = jnp.result_type(positions, jnp.float32)
-    positions = jnp.asarray(positions, dtype)
+    positions = floating(positions)
+    dtype = positions.dtype
     base = (0.0, 0.0, find_scenario(scenario).bs_height) if bs_position is None else bs_position
     if not isinstance(base, jax.Array):
         require_at_least("bs_position[..., 2]", np.asarray(base)[..., 2], 1.0, strict=True)
@@ -215,7 +207,7 @@ def air_to_ground(
         positions: Of the UAVs, metres, z above ground, ``[..., num_uavs, 3]``; heights in [1.5, 300] m, NaN results
             where traced ones are not.
         scenario: ``RMa-AV``, ``UMa-AV`` or ``UMi-AV``; see ``phy.path_loss``.
-        carrier_frequency: Hz, scalar, traced.
+        carrier_frequency: Hz, in [0.5e9, 100e9], scalar, traced.
         tx_power_dbm: Transmit power of the base station over all its antennas, dBm; scalar or broadcasting against
             ``[..., num_uavs]``, like the next three numbers; traced.
         bandwidth: Of the receiver, Hz.
@@ -237,6 +229,7 @@ def air_to_ground(
     Raises:
         ValueError: on unknown names, shapes that do not fit, static numbers outside their domain, or a missing key.
     """
+    require_at_least("nlos_k_factor_db", nlos_k_factor_db, -math.inf)
     place = _geometry(positions, bs_position, velocity, scenario)
     shape, dtype = place.height.shape, place.height.dtype
     if key is None and (los is None or shadowing):
@@ -244,7 +237,7 @@ def air_to_ground(
     probability = los_probability(place.distance_2d, place.height, scenario=scenario)
     draws = None
     if key is not None:
-        draws = _draw(_uav_keys(key, shape[-1]), place.distance_2d, place.height, scenario)
+        draws = _draw(uav_keys(key, shape[-1]), place.distance_2d, place.height, scenario)
     los = draws.los < probability if los is None else fit("los", los, shape, jnp.bool_)
     numbers = {"scenario": scenario, "carrier_frequency": carrier_frequency, "bs_height": place.bs_height, "los": los}
     environment = 1.0 if draws is None else draws.environment
@@ -258,6 +251,7 @@ def air_to_ground(
     if isinstance(rician, str):
         k_factor = rician_k_factor_db(place.height, elevation, scenario=scenario, model=rician)
     else:
+        require_at_least("rician", rician, -math.inf)
         k_factor = fit("rician", rician, shape, dtype)
     los_doppler, max_doppler = doppler(place.velocity, place.towards, carrier_frequency)
     return AirToGround(

@@ -39,14 +39,14 @@ def block_layout(total_slots: int, block_length: int | None = None, num_pilots: 
     return ceil_div(total_slots, block_length - pilots), block_length - pilots
 
 
-def pilots_per_block(csi: str, num_pilots: int | None, num_tx_ant: int) -> int | None:
-    """The pilots that a CSI model spends in each block: None without pilots."""
+def pilots_per_block(csi: str, num_pilots: int | None, num_tx_ant: int, demodulation_slots: int = 0) -> int:
+    """The slots of each block that pilots take: those of the CSI model, if it has any, and those for demodulation."""
     if csi not in CSI_MODELS:
         raise ValueError(f"unknown csi {csi!r}; known: {', '.join(CSI_MODELS)}")
     if not csi.startswith("pilots"):
-        return None
+        return demodulation_slots
     require_pilots(num_pilots, num_tx_ant)
-    return num_pilots
+    return num_pilots + demodulation_slots
 
 
 class BlockGrid(NamedTuple):
@@ -92,7 +92,7 @@ class BlockGrid(NamedTuple):
 
 
 def block_grid(
-    x: jax.Array, slot_index: jax.Array | None, *, block_length: int | None, total_slots: int | None, pilots: int | None
+    x: jax.Array, slot_index: jax.Array | None, *, block_length: int | None, total_slots: int | None, pilots: int
 ) -> BlockGrid:
     """Where the slots of a signal lie among the coherence blocks.
 
@@ -101,7 +101,7 @@ def block_grid(
         slot_index: Integer place of each slot on the time axis, ``[..., num_slots]``; None: ``arange``.
         block_length: Slots of a coherence block, pilots included; None: one block for everything.
         total_slots: Slots of data on the time axis; None: ``num_slots``.
-        pilots: Slots of pilots in each block, or None.
+        pilots: Slots of pilots in each block.
 
     Raises:
         ValueError: if lengths, shapes or dtypes do not fit.

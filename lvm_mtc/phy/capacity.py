@@ -6,19 +6,24 @@ ergodic capacity; with one block for a whole picture a rate either fits into C(H
 :func:`outage_probability`.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from lvm_mtc.phy.numerics import align, real_dtype, require_at_least, require_complex
-
-_HIGHEST = jax.lax.Precision.HIGHEST
+from lvm_mtc.phy.numerics import align, floating, real_dtype, require_at_least, require_complex
 
 
 def _require_matrix(h: jax.Array) -> None:
     require_complex("h", h)
     if h.ndim < 2:
         raise ValueError(f"h must be [..., num_rx_ant, num_tx_ant], got shape {h.shape}")
+
+
+def _gains(h: jax.Array, no: ArrayLike) -> jax.Array:
+    """Powers of the singular values over the noise: both ends of the SNR scale keep their digits."""
+    return jnp.linalg.svd(h, compute_uv=False) ** 2 / align("no", no, h.shape[:-2], 1, real_dtype(h))
 
 
 def awgn_capacity(no: ArrayLike, *, num_streams: int = 1) -> jax.Array:
@@ -37,7 +42,7 @@ def awgn_capacity(no: ArrayLike, *, num_streams: int = 1) -> jax.Array:
     Source: Shannon, A mathematical theory of communication (1948).
     """
     require_at_least("no", no, 0.0)
-    return num_streams * jnp.log1p(1 / jnp.asarray(no)) / jnp.log(2.0)
+    return num_streams * jnp.log1p(1 / floating(no)) / math.log(2)
 
 
 def mimo_capacity(h: jax.Array, no: ArrayLike) -> jax.Array:
@@ -57,13 +62,7 @@ def mimo_capacity(h: jax.Array, no: ArrayLike) -> jax.Array:
     """
     _require_matrix(h)
     require_at_least("no", no, 0.0)
-    no = align("no", no, h.shape[:-2], 2, real_dtype(h))
-    hermitian = jnp.conj(jnp.swapaxes(h, -1, -2))
-    wide = h.shape[-2] <= h.shape[-1]
-    gram = jnp.matmul(*((h, hermitian) if wide else (hermitian, h)), precision=_HIGHEST)
-    eye = jnp.eye(gram.shape[-1], dtype=gram.dtype).reshape((1,) * (gram.ndim - 2) + gram.shape[-2:])
-    pivots = jnp.diagonal(jnp.linalg.cholesky(eye + gram / no, symmetrize_input=False), axis1=-2, axis2=-1)
-    return 2 * jnp.sum(jnp.log2(jnp.real(pivots)), axis=-1)
+    return jnp.sum(jnp.log1p(_gains(h, no)), axis=-1) / math.log(2)
 
 
 def waterfilling_powers(gains: jax.Array, total_power: ArrayLike) -> jax.Array:
@@ -116,10 +115,9 @@ def waterfilling_capacity(h: jax.Array, no: ArrayLike, total_power: ArrayLike) -
     """
     _require_matrix(h)
     require_at_least("no", no, 0.0)
-    no = align("no", no, h.shape[:-2], 1, real_dtype(h))
-    gains = jnp.linalg.svd(h, compute_uv=False) ** 2 / no
+    gains = _gains(h, no)
     powers = waterfilling_powers(gains, total_power)
-    bits = jnp.sum(jnp.log1p(gains * powers), axis=-1) / jnp.log(2.0).astype(gains.dtype)
+    bits = jnp.sum(jnp.log1p(gains * powers), axis=-1) / math.log(2)
     return jnp.where(jnp.max(gains, axis=-1) > 0, bits, 0)
 
 

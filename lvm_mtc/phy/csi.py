@@ -22,7 +22,7 @@ from lvm_mtc.phy.numerics import (
     require_at_least,
     require_complex,
     require_count,
-    safe_sqrt,
+    standard_deviation,
     weighted_sum,
 )
 from lvm_mtc.phy.units import db_to_linear, linear_to_db
@@ -79,8 +79,8 @@ def estimate_csi(
         h: Channel, ``[..., num_rx_ant, num_tx_ant]`` complex.
         w: Draw with entries CN(0, 1), shape of ``h``.
         csi_error_var: s, variance of each entry of the error, linear, >= 0 (``mmse``: below the scattered power, which
-            is 1 by default); scalar or broadcasting against ``[...]``. Its gradient through the square root is
-            defined as 0 at s = 0.
+            is 1 by default); scalar or broadcasting against ``[...]``. Its gradient at 0 is NaN: the estimate moves
+            with the square root of s.
         model: ``additive`` or ``mmse``; see the top of this module.
         prior: For ``mmse`` with a channel that has a mean (Rician): ``h_hat - mean`` is then the estimate of the
             scattered part. None is the i.i.d. unit prior.
@@ -96,7 +96,7 @@ def estimate_csi(
     if w.shape != h.shape:
         raise ValueError(f"w {w.shape} must have the shape of h {h.shape}")
     if model == "additive":
-        return weighted_sum((1, h), (safe_sqrt(s), w))
+        return weighted_sum((1, h), (standard_deviation(s), w))
     if model != "mmse":
         raise ValueError(f"unknown CSI error model {model!r}; known: additive, mmse")
     prior = ChannelPrior() if prior is None else prior
@@ -107,7 +107,7 @@ def estimate_csi(
             raise ValueError(f"csi_error_var must be < {prior.scattered_power} for model 'mmse', got {csi_error_var}")
     mean = _mean(h, prior)
     shrink = 1 - s / jnp.asarray(prior.scattered_power, s.dtype)
-    return weighted_sum((shrink, h), (1 - shrink, mean), (safe_sqrt(s * shrink), w))
+    return weighted_sum((shrink, h), (1 - shrink, mean), (standard_deviation(s * shrink), w))
 
 
 def csi_posterior(
@@ -186,7 +186,9 @@ def csi_posterior_correlated(
     # H = U_rx D U_tx^H: E[h_ij h_kl^*] = R_rx[i, k] R_tx[l, j], so rows rotate with U_rx and columns with U_tx.
     rotated = jnp.einsum("ji,...jk,kl->...il", jnp.conj(rx_basis), h_hat - mean, tx_basis)
     weight_full = weight if weight.ndim == h_hat.ndim else weight.reshape((1,) * (h_hat.ndim - 2) + weight.shape)
-    mean = mean + jnp.einsum("ij,...jk,lk->...il", rx_basis, weight_full * rotated, jnp.conj(tx_basis))
+    mean = mean + jnp.einsum(
+        "ij,...jk,lk->...il", rx_basis, weight_full.astype(rotated.dtype) * rotated, jnp.conj(tx_basis)
+    )
     spread = jnp.sum(s * weight, axis=-1).astype(h_hat.dtype)
     return mean, jnp.einsum("ij,...j,kj->...ik", rx_basis, spread, jnp.conj(rx_basis))
 
@@ -229,8 +231,8 @@ def pilot_error_var(no: ArrayLike, num_pilots: int, *, estimator: str = "ls") ->
     """Error variance of a pilot-based estimate of unit-power i.i.d. fading.
 
     Args:
-        no: Noise variance per complex dimension while pilots are sent, linear.
-        num_pilots: Orthogonal unit-power pilots per antenna, T.
+        no: Noise variance per complex dimension while pilots are sent over the power of a pilot, linear.
+        num_pilots: Orthogonal pilots per antenna, T.
         estimator: ``ls`` (no/T) or ``lmmse`` (no/(no + T)).
 
     Returns:

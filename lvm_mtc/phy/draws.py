@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 
 from lvm_mtc.phy.blocks import block_layout, pilots_per_block
 from lvm_mtc.phy.fading import rayleigh
-from lvm_mtc.phy.keys import Stream, stream_key
+from lvm_mtc.phy.keys import Stream, require_key, stream_key
 from lvm_mtc.phy.numerics import complex_normal, require_count
 
 Fading = Callable[..., jax.Array] | None
@@ -23,11 +23,14 @@ class LinkDraws(NamedTuple):
         csi: CN(0, 1) draw behind the estimation error, shape of ``h``; ``[..., num_blocks, num_tx_ant]`` under AWGN.
             None where the estimate comes from elsewhere.
         noise: CN(0, 1), ``[..., num_slots, num_rx_ant]``.
+        demodulation: CN(0, 1), noise of the demodulation pilots, ``[..., num_blocks, num_rx_ant, demodulation_slots]``;
+            None without.
     """
 
     h: jax.Array | None
     csi: jax.Array | None
     noise: jax.Array
+    demodulation: jax.Array | None = None
 
 
 def draw_link(
@@ -42,6 +45,7 @@ def draw_link(
     total_slots: int | None = None,
     csi: str = "additive",
     num_pilots: int | None = None,
+    demodulation_slots: int = 0,
     dtype: DTypeLike = jnp.complex64,
 ) -> LinkDraws:
     """Draw everything random in a link once, for any number of operating points.
@@ -61,6 +65,7 @@ def draw_link(
         total_slots: Slots of data on the absolute time axis; None: ``num_slots``.
         csi: One of ``CSI_MODELS``; all of them use the same draws.
         num_pilots: Pilots per block and antenna, for pilot-based ``csi``.
+        demodulation_slots: Slots of demodulation pilots in each block, for ``mu_mimo``.
         dtype: Complex dtype.
 
     Returns:
@@ -75,7 +80,8 @@ def draw_link(
     require_count("num_slots", num_slots)
     if fading is None and num_rx_ant != num_tx_ant:
         raise ValueError(f"AWGN needs num_rx_ant == num_tx_ant, got num_rx_ant={num_rx_ant}, num_tx_ant={num_tx_ant}")
-    pilots = pilots_per_block(csi, num_pilots, num_tx_ant)
+    require_count("demodulation_slots", demodulation_slots, 0)
+    pilots = pilots_per_block(csi, num_pilots, num_tx_ant, demodulation_slots)
     num_blocks, _ = block_layout(num_slots if total_slots is None else total_slots, block_length, pilots)
 
     def draw(one_key: jax.Array, lead: tuple[int, ...]) -> LinkDraws:
@@ -89,13 +95,20 @@ def draw_link(
                 num_tx_ant=num_tx_ant,
                 dtype=dtype,
             )
+        demodulation = None
+        if demodulation_slots:
+            demodulation_key = stream_key(one_key, Stream.DEMODULATION)
+            demodulation = complex_normal(
+                demodulation_key, (*lead, num_blocks), (num_rx_ant, demodulation_slots), dtype
+            )
         return LinkDraws(
+            demodulation=demodulation,
             h=h,
             csi=complex_normal(stream_key(one_key, Stream.CSI), (*lead, num_blocks), entries, dtype),
             noise=complex_normal(stream_key(one_key, Stream.NOISE), (*lead, num_slots), (num_rx_ant,), dtype),
         )
 
-    if key.ndim == 0:
+    if require_key(key).ndim == 0:
         return draw(key, tuple(batch_shape))
     if not batch_shape or key.shape != tuple(batch_shape[-1:]):
         raise ValueError(f"key must be a scalar or have shape {tuple(batch_shape[-1:])}, got {key.shape}")

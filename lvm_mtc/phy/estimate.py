@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc.phy.csi import ChannelPrior, csi_posterior, csi_posterior_correlated, estimate_csi
-from lvm_mtc.phy.numerics import safe_sqrt, weighted_sum
+from lvm_mtc.phy.numerics import standard_deviation, weighted_sum
 
 
 class Estimate(NamedTuple):
@@ -48,7 +48,7 @@ def estimate_awgn(h: jax.Array, draw: jax.Array | None, error_var: jax.Array, h_
         h_hat: The estimate, if it comes from elsewhere.
     """
     if h_hat is None:
-        level = safe_sqrt(error_var)
+        level = standard_deviation(error_var)
         h_hat = weighted_sum((1, h), (level if level.ndim == 0 else level[..., None], draw))
     return Estimate(h_hat, h_hat, error_var, None)
 

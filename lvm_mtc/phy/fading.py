@@ -6,10 +6,14 @@ parameter) are bound with ``functools.partial`` and may be traced. When the link
 ``batch_shape`` is that of the coherence blocks. AWGN has no sampler: the link takes ``fading=None``.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
+from lvm_mtc.phy.keys import require_key
 from lvm_mtc.phy.numerics import align, complex_normal, require_at_least, require_count, safe_sqrt
 
 
@@ -31,7 +35,7 @@ def exp_corr_mat(a: ArrayLike, n: int, dtype: DTypeLike = jnp.complex64) -> jax.
     Entry (i, j) is ``a^(i - j)`` for i >= j and the conjugate of entry (j, i) otherwise.
 
     Args:
-        a: Correlation of neighbouring antennas, complex or real scalar, ``|a| < 1``.
+        a: Correlation of neighbouring antennas, complex or real, of magnitude :func:`largest_correlation` at most.
         n: Number of antennas.
         dtype: Complex dtype.
 
@@ -39,18 +43,27 @@ def exp_corr_mat(a: ArrayLike, n: int, dtype: DTypeLike = jnp.complex64) -> jax.
         Hermitian positive definite matrix with unit diagonal, ``[n, n]``.
 
     Raises:
-        ValueError: if ``n`` is not an integer >= 1, or a Python number ``a`` has ``|a| >= 1``.
+        ValueError: if ``n`` is not an integer >= 1, or a Python number ``a`` is too large or NaN.
 
     Source: the model of Sionna's function of the same name.
     """
     require_count("n", n)
-    if not isinstance(a, jax.Array) and abs(a) >= 1:
-        raise ValueError(f"a must have magnitude below 1, got {a}")
+    largest = largest_correlation(n, dtype)
+    if not isinstance(a, jax.Array) and not np.abs(np.asarray(a, dtype)) <= largest:
+        raise ValueError(f"a must have magnitude <= {largest!r} for {n} antennas in {jnp.dtype(dtype)}, got {a}")
     a = jnp.asarray(a, dtype)
     powers = jnp.cumprod(jnp.concatenate([jnp.ones((1,), dtype), jnp.broadcast_to(a, (n - 1,))]))
     lag = jnp.arange(n)[:, None] - jnp.arange(n)[None, :]
     magnitude_lag = powers[jnp.abs(lag)]
     return jnp.where(lag >= 0, magnitude_lag, jnp.conj(magnitude_lag))
+
+
+def largest_correlation(n: int, dtype: DTypeLike = jnp.complex64) -> float:
+    """Up to where :func:`exp_corr_mat` of ``n`` antennas is positive definite in ``dtype``, rounding included.
+
+    (1 - a) / (1 + a) is a lower bound of its eigenvalues.
+    """
+    return 1 - 2 * n * float(jnp.finfo(dtype).eps)
 
 
 def correlate(h: jax.Array, *, rx_corr: jax.Array | None = None, tx_corr: jax.Array | None = None) -> jax.Array:
@@ -170,7 +183,7 @@ def line_of_sight(
         ValueError: on a bad antenna count or a real dtype.
     """
     shape = _shape(batch_shape, num_rx_ant, num_tx_ant)
-    angles = jax.random.uniform(key, (2, *batch_shape, 1, 1), _real(dtype), -jnp.pi, jnp.pi)
+    angles = jax.random.uniform(require_key(key), (2, *batch_shape, 1, 1), _real(dtype), -jnp.pi, jnp.pi)
     lead = (1,) * len(batch_shape)
     rx_index = jnp.arange(num_rx_ant, dtype=angles.dtype).reshape(*lead, num_rx_ant, 1)
     tx_index = jnp.arange(num_tx_ant, dtype=angles.dtype).reshape(*lead, 1, num_tx_ant)
@@ -187,7 +200,11 @@ def rician_weights(k_factor_db: ArrayLike, dtype: DTypeLike = jnp.float32) -> tu
 
     Returns:
         Both powers, linear, shape of ``k_factor_db``; they add up to 1.
+
+    Raises:
+        ValueError: if a Python number ``k_factor_db`` is NaN.
     """
+    require_at_least("k_factor_db", k_factor_db, -math.inf)
     log_k = jnp.asarray(k_factor_db, dtype) * (jnp.log(10.0) / 10.0).astype(dtype)
     return jax.nn.sigmoid(log_k), jax.nn.sigmoid(-log_k)
 
@@ -224,11 +241,11 @@ def rician(
         ``h [*batch_shape, num_rx_ant, num_tx_ant]``, E|h|^2 = 1.
 
     Raises:
-        ValueError: on a bad antenna count, a real dtype, or ``k_factor_db``, ``los`` or correlation matrices that do
-            not fit.
+        ValueError: on a bad antenna count, a real dtype, a Python number ``k_factor_db`` that is NaN, or
+            ``k_factor_db``, ``los`` or correlation matrices that do not fit.
     """
     shape = _shape(batch_shape, num_rx_ant, num_tx_ant)
-    key_scattered, key_angles = jax.random.split(key)
+    key_scattered, key_angles = jax.random.split(require_key(key))
     if los is None:
         link_shape = (*batch_shape[:-1], 1) if batch_shape else ()
         los = line_of_sight(key_angles, link_shape, num_rx_ant=num_rx_ant, num_tx_ant=num_tx_ant, dtype=dtype)
@@ -236,6 +253,7 @@ def rician(
         los = jnp.broadcast_to(los, shape).astype(dtype)
     except ValueError as error:
         raise ValueError(f"los of shape {los.shape} does not broadcast to the channel's shape {shape}") from error
+    require_at_least("k_factor_db", k_factor_db, -math.inf)
     k_factor_db = align("k_factor_db", k_factor_db, tuple(batch_shape), 2, _real(dtype))
     power_los, power_scattered = rician_weights(k_factor_db, _real(dtype))
     scattered = rayleigh(
@@ -247,7 +265,8 @@ def rician(
         rx_corr=rx_corr,
         tx_corr=tx_corr,
     )
-    return safe_sqrt(power_los) * los + safe_sqrt(power_scattered) * scattered
+    amplitudes = [safe_sqrt(power).astype(dtype) for power in (power_los, power_scattered)]
+    return amplitudes[0] * los + amplitudes[1] * scattered
 
 
 def _uniform_phase(key: jax.Array, amplitude: jax.Array) -> jax.Array:
@@ -271,19 +290,19 @@ def nakagami(
         batch_shape: Leading axes; the last one holds the coherence blocks.
         num_rx_ant: Receive antennas.
         num_tx_ant: Transmit antennas.
-        m: Shape parameter, >= 0.5, scalar, traced. 1 is Rayleigh, infinity is no fading of the magnitude.
+        m: Shape parameter, >= 0.5, finite, scalar, traced. 1 is Rayleigh, a large one hardly fades the magnitude.
         dtype: Complex dtype.
 
     Returns:
         ``h [*batch_shape, num_rx_ant, num_tx_ant]``, E|h|^2 = 1.
 
     Raises:
-        ValueError: on a bad antenna count, a real dtype or a Python number ``m`` below 0.5.
+        ValueError: on a bad antenna count, a real dtype or a Python number ``m`` below 0.5 or not finite.
     """
-    require_at_least("m", m, 0.5)
+    require_at_least("m", m, 0.5, dtype=_real(dtype))
     shape = _shape(batch_shape, num_rx_ant, num_tx_ant)
     m = jnp.asarray(m, _real(dtype))
-    key_power, key_phase = jax.random.split(key)
+    key_power, key_phase = jax.random.split(require_key(key))
     log_power = jax.random.loggamma(key_power, m, shape, m.dtype) - jnp.log(m)
     return _uniform_phase(key_phase, jnp.exp(0.5 * log_power))
 
@@ -308,8 +327,8 @@ def fisher_snedecor(
         batch_shape: Leading axes; the last one holds the coherence blocks.
         num_rx_ant: Receive antennas.
         num_tx_ant: Transmit antennas.
-        m_f: Fading shape, > 0, scalar, traced.
-        m_s: Shadowing shape, > 1 for unit power (a finite variance of the power needs > 2), scalar, traced.
+        m_f: Fading shape, > 0, finite, scalar, traced.
+        m_s: Shadowing shape, > 1 for unit power (a finite variance of the power needs > 2), finite, scalar, traced.
         dtype: Complex dtype.
 
     Returns:
@@ -320,12 +339,12 @@ def fisher_snedecor(
 
     Source: Yoo et al., The Fisher-Snedecor F distribution: a simple and accurate composite fading model (2017).
     """
-    require_at_least("m_f", m_f, 0.0, strict=True)
-    require_at_least("m_s", m_s, 1.0, strict=True)
+    require_at_least("m_f", m_f, 0.0, strict=True, dtype=_real(dtype))
+    require_at_least("m_s", m_s, 1.0, strict=True, dtype=_real(dtype))
     shape = _shape(batch_shape, num_rx_ant, num_tx_ant)
     m_f = jnp.asarray(m_f, _real(dtype))
     m_s = jnp.asarray(m_s, _real(dtype))
-    key_multipath, key_shadow, key_phase = jax.random.split(key, 3)
+    key_multipath, key_shadow, key_phase = jax.random.split(require_key(key), 3)
     log_multipath = jax.random.loggamma(key_multipath, m_f, shape, m_f.dtype) - jnp.log(m_f)
     log_shadow = jnp.log(m_s - 1) - jax.random.loggamma(key_shadow, m_s, (*batch_shape, 1, 1), m_s.dtype)
     return _uniform_phase(key_phase, jnp.exp(0.5 * (log_multipath + log_shadow)))

@@ -1,6 +1,7 @@
 """The linear algebra inside the receivers, each in two forms: unrolled, and by library.
 
-The unrolled form is for many small matrices, the library for few or large ones; the two agree to rounding. Under
+The unrolled form is for many small matrices, the library for few or large ones; the two agree to rounding. (The
+sequential solver has one form, a loop over antennas, and the matched filter is a product.) Under
 ``vmap`` the number of matrices that counts is that of one mapped call.
 
 All functions take arrays whose leading axes have one rank and broadcast. What depends on the channel alone is computed
@@ -23,7 +24,6 @@ from lvm_mtc.phy.linalg import (
     inverse_diagonal,
     join_real,
     join_vector,
-    powers,
     solve_lower,
     solve_lower_hermitian,
     solve_unit,
@@ -31,7 +31,7 @@ from lvm_mtc.phy.linalg import (
     split_vector,
     times_vector,
 )
-from lvm_mtc.phy.numerics import abs2
+from lvm_mtc.phy.numerics import abs2, standard_deviation, weighted_sum
 
 HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -59,11 +59,30 @@ def _times(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b[..., None], precision=HIGHEST)[..., 0]
 
 
+def _inverse_lower(factor: jax.Array) -> jax.Array:
+    identity = jnp.broadcast_to(jnp.eye(factor.shape[-1], dtype=factor.dtype), factor.shape)
+    return jax.lax.linalg.triangular_solve(factor, identity, left_side=True, lower=True)
+
+
 def _inverse_factor(a: jax.Array) -> jax.Array:
     """W with ``A^-1 = W^H W`` by library routines, ``[..., size, size]``."""
-    factor = jnp.linalg.cholesky(a, symmetrize_input=False)
-    identity = jnp.broadcast_to(jnp.eye(a.shape[-1], dtype=a.dtype), a.shape)
-    return jax.lax.linalg.triangular_solve(factor, identity, left_side=True, lower=True)
+    return _inverse_lower(jnp.linalg.cholesky(a, symmetrize_input=False))
+
+
+def _by_orthogonal_columns(h: jax.Array, diagonal: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """W with ``(H^H H + diag(diagonal))^-1 = W^H W``, and ``W H^H y``, without forming ``H^H H``.
+
+    Small singular values of H would drown in the rounding of their squares. Where rounding has left nothing of a column
+    that depends on the others, a quarter unit in the last place of it is taken to be left.
+    """
+    num_rx_ant, num_tx_ant = h.shape[-2:]
+    least = jnp.finfo(diagonal.dtype).eps ** 2 / 16 * jnp.sum(abs2(jax.lax.stop_gradient(h)), axis=-2)
+    diagonal = jnp.maximum(diagonal, jnp.maximum(least, jnp.finfo(diagonal.dtype).tiny))
+    below = _add_diagonal(jnp.zeros((1,) * (h.ndim - 2) + (num_tx_ant, num_tx_ant), h.dtype), jnp.sqrt(diagonal))
+    lead = jnp.broadcast_shapes(h.shape[:-2], below.shape[:-2])
+    stacked = [jnp.broadcast_to(part, (*lead, *part.shape[-2:])) for part in (h, below)]
+    columns, triangle = jnp.linalg.qr(jnp.concatenate(stacked, axis=-2))
+    return _inverse_lower(_hermitian(triangle)), _times(_hermitian(columns[..., :num_rx_ant, :]), y)
 
 
 def _silence(h: jax.Array, active: jax.Array | None) -> jax.Array:
@@ -73,7 +92,7 @@ def _silence(h: jax.Array, active: jax.Array | None) -> jax.Array:
 def _add_diagonal(a: jax.Array, diagonal: jax.Array) -> jax.Array:
     """``a [..., size, size]`` plus a diagonal that is a scalar or has the shape ``[..., size or 1]``."""
     eye = jnp.eye(a.shape[-1], dtype=a.dtype).reshape((1,) * (a.ndim - 2) + a.shape[-2:])
-    return a + (diagonal if diagonal.ndim == 0 else diagonal[..., None]) * eye
+    return a + (diagonal if diagonal.ndim == 0 else diagonal[..., None]).astype(a.dtype) * eye
 
 
 def _per_stream(value: jax.Array) -> jax.Array:
@@ -116,64 +135,95 @@ def stream_solve(
         inner = solve_lower(factor, conj_times_vector(rows, observed))
         solution = join_vector(solve_lower_hermitian(factor, inner))
         return solution, join_real(inverse_diagonal(factor)) * _per_stream(exists)
+    unit = unit.astype(h.dtype)
     h = h / (unit if unit.ndim == 0 else unit[..., None, None])
     diagonal = ridge * _per_stream(exists)
     if active is not None:
         diagonal = diagonal + (1 - active.astype(no.dtype))
-    w = _inverse_factor(_add_diagonal(jnp.matmul(_hermitian(h), h, precision=HIGHEST), diagonal))
-    solution = _times(_hermitian(w), _times(w, _times(_hermitian(h), y / _per_stream(unit))))
-    return solution, jnp.sum(abs2(w), axis=-2) * _per_stream(exists)
+    w, observed = _by_orthogonal_columns(h, diagonal, y / _per_stream(unit))
+    return _times(_hermitian(w), observed), jnp.sum(abs2(w), axis=-2) * _per_stream(exists)
 
 
-def observation_solve(
+def sequential_solve(
     y: jax.Array, h: jax.Array, no: jax.Array, active: jax.Array | None
-) -> tuple[jax.Array, jax.Array]:
-    """``G y`` and ``diag(G H)`` for ``G = H^H (H H^H + no I)^-1``, solved on the side of the antennas.
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """LMMSE estimates, their mean squared error and their gain, learnt from one receive antenna after the other.
 
-    Better conditioned than :func:`stream_solve` where there are more streams than receive antennas.
-
-    Args:
-        y: ``[..., num_rx_ant]`` complex.
-        h: ``[..., num_rx_ant, num_tx_ant]`` complex.
-        no: Linear, > 0, scalar or ``[...]``.
-        active: Boolean ``[..., num_tx_ant]`` or None.
-
-    Returns:
-        solution: ``[..., num_tx_ant]`` complex.
-        gain: ``[..., num_tx_ant]`` real, in [0, 1], on the leading axes of h, no and active.
-    """
-    h = _silence(h, active)
-    if unrolls(h, no, None if active is None else active[..., 0]):
-        rows = split_matrix(h)
-        below, diagonal = gram(conj_transpose(rows))
-        factor = cholesky(below, [power + no for power in diagonal])
-        columns = [solve_lower(factor, list(column)) for column in zip(*rows, strict=True)]
-        whitened = [list(row) for row in zip(*columns, strict=True)]
-        inner = solve_lower(factor, split_vector(y))
-        return join_vector(conj_times_vector(whitened, inner)), join_real(powers(whitened))
-    w = _inverse_factor(_add_diagonal(jnp.matmul(h, _hermitian(h), precision=HIGHEST), _per_stream(no)))
-    columns = jnp.matmul(w, h, precision=HIGHEST)
-    return _times(_hermitian(columns), _times(w, y)), jnp.sum(abs2(columns), axis=-2)
-
-
-def matched_filter(y: jax.Array, h: jax.Array, active: jax.Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """``H^H y``, the power of each column of H, and the power that the other columns leave in its matched filter.
+    For fewer receive antennas than streams, where Gram matrices are singular, or all but, on either side. Every antenna
+    updates the estimate and a square root of its error covariance (which begins at I). Error and gain are both sums of
+    squares: neither is left over from 1 minus the other, however close to 0 it is. With u the unit roundoff, they and
+    the estimate (over the root of its error) are right to about ``num_rx_ant u sqrt(1 + |H|^2 / no)``.
 
     Args:
         y: ``[..., num_rx_ant]`` complex.
         h: ``[..., num_rx_ant, num_tx_ant]`` complex.
+        no: Linear, scalar or ``[...]``.
         active: Boolean ``[..., num_tx_ant]`` or None.
 
     Returns:
-        matched: ``[..., num_tx_ant]`` complex.
-        power: ``[..., num_tx_ant]`` real.
-        interference: Sum over j != n of |h_n^H h_j|^2, ``[..., num_tx_ant]`` real.
+        solution: ``G y`` for ``G = H^H (H H^H + no I)^-1``, ``[..., num_tx_ant]`` complex.
+        error: ``1 - diag(G H)``, ``[..., num_tx_ant]`` real, on the leading axes of h, no and active.
+        gain: ``diag(G H)``, shape of ``error``.
+
+    Source: Bierman, Factorization methods for discrete sequential estimation (1977), section V.2 (Potter's update).
     """
     h = _silence(h, active)
-    products = abs2(jnp.matmul(_hermitian(h), h, precision=HIGHEST))
+    num_tx_ant = h.shape[-1]
+    lead = jnp.broadcast_shapes(h.shape[:-2], no.shape)
+    root = jnp.broadcast_to(jnp.eye(num_tx_ant, dtype=h.dtype), (*lead, num_tx_ant, num_tx_ant))
+    gain = jnp.zeros((*lead, num_tx_ant), no.dtype)
+    solution = jnp.zeros((*jnp.broadcast_shapes(lead, y.shape[:-1]), num_tx_ant), h.dtype)
+
+    def hear(known, antenna):
+        solution, root, gain = known
+        row, heard = antenna
+        seen = jnp.sum(row[..., :, None] * root, axis=-2)
+        power = jnp.sum(abs2(seen), axis=-1)
+        total = power + no
+        total = jnp.where(total > 0, total, 1)
+        correlation = jnp.sum(root * jnp.conj(seen)[..., None, :], axis=-1)
+        surprise = (heard - jnp.sum(row * solution, axis=-1))[..., None]
+        solution = solution + weighted_sum((1 / total[..., None], correlation * surprise))
+        shrink = 1 / (total + standard_deviation(no) * jnp.sqrt(total))
+        root = root - weighted_sum((shrink[..., None, None], correlation[..., :, None] * seen[..., None, :]))
+        return (solution, root, gain + abs2(correlation) / total[..., None]), None
+
+    antennas = jnp.moveaxis(h, -2, 0), jnp.moveaxis(y, -1, 0)
+    (solution, root, gain), _ = jax.lax.scan(hear, (solution, root, gain), antennas)
+    return solution, jnp.sum(abs2(root), axis=-1), gain
+
+
+def matched_filter(y: jax.Array, h: jax.Array, no: jax.Array, active: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    """``diag(H^H H)^-1 H^H y`` and the error variance that noise and the other columns leave in it.
+
+    Every column is first scaled by a power of two to magnitudes about 1. That rounds nothing, and keeps fourth powers
+    within the range of the dtype.
+
+    Args:
+        y: ``[..., num_rx_ant]`` complex.
+        h: ``[..., num_rx_ant, num_tx_ant]`` complex.
+        no: Linear, scalar or ``[...]``.
+        active: Boolean ``[..., num_tx_ant]`` or None.
+
+    Returns:
+        solution: ``[..., num_tx_ant]`` complex; 0 where a column is 0.
+        error: ``no / |h_n|^2 + sum over j != n of |h_n^H h_j|^2 / |h_n|^4``, ``[..., num_tx_ant]`` real; the dtype's
+            largest number where a column is 0.
+    """
+    h = _silence(h, active)
+    largest = jnp.max(jnp.maximum(jnp.abs(jnp.real(h)), jnp.abs(jnp.imag(h))), axis=-2)
+    scale = jnp.ldexp(jnp.ones_like(largest), -jnp.frexp(jax.lax.stop_gradient(largest))[1])
+    scaled = weighted_sum((scale[..., None, :], h))
+    products = abs2(jnp.matmul(_hermitian(scaled), h, precision=HIGHEST))
     others = 1 - jnp.eye(h.shape[-1], dtype=products.dtype)
     interference = jnp.sum(products * others.reshape((1,) * (h.ndim - 2) + others.shape), axis=-1)
-    return _times(_hermitian(h), y), jnp.sum(abs2(h), axis=-2), interference
+    power = jnp.sum(abs2(scaled), axis=-2)
+    heard = ~(power <= 0)  # NaN stays visible
+    safe = jnp.where(heard, power, 1)
+    worst = jnp.finfo(power.dtype).max
+    error = jnp.minimum((interference + _per_stream(no) * power) / safe**2 * scale**2, worst)
+    solution = weighted_sum((scale / safe, _times(_hermitian(scaled), y)))
+    return jnp.where(heard, solution, 0), jnp.where(heard, error, worst)
 
 
 def whiten(y: jax.Array, h: jax.Array, no: jax.Array, noise_cov: jax.Array) -> tuple[jax.Array, jax.Array]:

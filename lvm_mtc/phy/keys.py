@@ -3,6 +3,7 @@
 from enum import IntEnum
 
 import jax
+import jax.numpy as jnp
 
 
 class Stream(IntEnum):
@@ -16,6 +17,42 @@ class Stream(IntEnum):
     NOISE = 5
     DROPOUT = 6
     LARGE_SCALE = 7
+    DEMODULATION = 8
+
+
+def require_key(key: jax.Array) -> jax.Array:
+    """The key, if it is a typed one.
+
+    Args:
+        key: What the caller gave.
+
+    Raises:
+        ValueError: on anything else, such as an integer or the raw numbers of ``jax.random.PRNGKey``.
+    """
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
+        kind = f"{key.dtype} of shape {key.shape}" if hasattr(key, "dtype") else repr(key)
+        raise ValueError(f"key must be a typed key, use jax.random.key(seed); got {kind}")
+    return key
+
+
+def uav_keys(key: jax.Array, num_uavs: int) -> jax.Array:
+    """One key per UAV.
+
+    Args:
+        key: Typed key: a scalar, which is split, or what is wanted already.
+        num_uavs: How many.
+
+    Returns:
+        ``[num_uavs]``.
+
+    Raises:
+        ValueError: on another shape, or if ``key`` is not typed.
+    """
+    if require_key(key).ndim == 0:
+        return jax.random.split(key, num_uavs)
+    if key.shape != (num_uavs,):
+        raise ValueError(f"key must be a scalar or have shape {(num_uavs,)}, got {key.shape}")
+    return key
 
 
 def stream_key(key: jax.Array, stream: Stream) -> jax.Array:
@@ -27,5 +64,8 @@ def stream_key(key: jax.Array, stream: Stream) -> jax.Array:
 
     Returns:
         The key of that stream, scalar.
+
+    Raises:
+        ValueError: if ``key`` is not a typed key.
     """
-    return jax.random.fold_in(key, int(stream))
+    return jax.random.fold_in(require_key(key), int(stream))

@@ -152,9 +152,10 @@ def cholesky(below: Rows, diagonal: list[jax.Array]) -> Factor:
         diagonal: Real diagonal of G.
 
     Returns:
-        L. NaN where G is not positive definite.
+        L. Pivots that rounding has left nothing of are taken to be a quarter unit in the last place of the diagonal.
     """
     factor = Factor([], [])
+    last_place = jnp.finfo(diagonal[0].dtype).eps / 4
     for i, row in enumerate(below):
         left: Vector = []
         for j, rest in enumerate(row):
@@ -165,7 +166,7 @@ def cholesky(below: Rows, diagonal: list[jax.Array]) -> Factor:
         for entry in left:
             pivot = pivot - _power(entry)
         factor.below.append(left)
-        factor.diagonal.append(jnp.sqrt(pivot))
+        factor.diagonal.append(jnp.sqrt(jnp.maximum(pivot, last_place * diagonal[i])))
     return factor
 
 
@@ -213,8 +214,3 @@ def inverse_diagonal(factor: Factor) -> list[jax.Array]:
             column.append(divide(total, -factor.diagonal[i]))
         result.append(first**2 + sum(_power(entry) for entry in column))
     return result
-
-
-def powers(a: Rows) -> list[jax.Array]:
-    """Power of each column of A."""
-    return [sum(_power(p) for p in column) for column in zip(*a, strict=True)]

@@ -4,6 +4,11 @@ Two topologies. In :func:`broadcast` every UAV hears the base station through a 
 all streams (stream k = UAV k) are detected from one observation. All points of a sweep can share their random draws
 (``draws=``): results are then smooth in ``no`` and ``csi_error_var``.
 
+Without noise (no = 0) the receivers still work: LMMSE is then zero forcing. Gradients with respect to ``no`` or
+``csi_error_var`` at 0 are NaN, on purpose. Both act through their square root times a draw, so that the slope of a
+realisation is infinite there, with a random sign, while that of the mean over the draws is finite: an average of
+gradients taken at a small positive value, or of differences, comes near to it. All other gradients are finite.
+
 What the receiver is given: ``paper``, ``unbiased``, ``zf`` and ``mf`` take the estimate ``h_hat`` as it is and trust
 it, ``none`` does without. ``robust`` knows the variance of its error: it works with the posterior mean and variance of
 the channel. Under AWGN (``fading=None``) there are num_tx_ant parallel 1x1 links with h = 1 and ``h_hat = 1 + e``,
@@ -19,13 +24,14 @@ from jax.typing import ArrayLike
 
 from lvm_mtc.phy.blocks import BlockGrid, block_grid, pilots_per_block
 from lvm_mtc.phy.csi import ChannelPrior, pilot_error_var
-from lvm_mtc.phy.draws import Fading, LinkDraws, draw_link
+from lvm_mtc.phy.draws import Fading, LinkDraws
 from lvm_mtc.phy.estimate import Estimate, estimate_awgn, estimate_fading
 from lvm_mtc.phy.fading import rayleigh
-from lvm_mtc.phy.kernels import transmit, unrolls
-from lvm_mtc.phy.linalg import batch_contiguous
+from lvm_mtc.phy.kernels import transmit
+from lvm_mtc.phy.keys import uav_keys
 from lvm_mtc.phy.mimo import EQUALIZERS
-from lvm_mtc.phy.numerics import align, fit, real_dtype, require_at_least, require_complex, safe_sqrt, weighted_sum
+from lvm_mtc.phy.numerics import align, fit, real_dtype, require_at_least, require_complex, weighted_sum
+from lvm_mtc.phy.realise import Injected, Realised, Setting, realise
 
 
 class LinkOutput(NamedTuple):
@@ -46,85 +52,7 @@ class LinkOutput(NamedTuple):
     y: jax.Array
 
 
-class _Setting(NamedTuple):
-    """The static part of a link."""
-
-    fading: Fading
-    block_length: int | None
-    total_slots: int | None
-    csi: str
-    num_pilots: int | None
-    equalizer: str
-    drop_silent: bool
-
-
-class _Injected(NamedTuple):
-    """What the caller brings along instead of having it drawn."""
-
-    draws: LinkDraws | None
-    h: jax.Array | None
-    h_hat: jax.Array | None
-    h_hat_error_var: ArrayLike | None
-    noise: jax.Array | None
-
-
-class _Realised(NamedTuple):
-    """Channel, CSI draw and noise in their final shapes; None where the caller made them unnecessary."""
-
-    h: jax.Array
-    csi: jax.Array | None
-    noise: jax.Array
-
-
-def _realise(key, x, no, setting: _Setting, injected: _Injected, num_rx_ant: int, num_blocks: int) -> _Realised:
-    """Draw what is missing, fit everything to its shape, scale the noise."""
-    *lead, num_slots, num_tx_ant = x.shape
-    awgn = setting.fading is None
-    if awgn and injected.h is not None:
-        raise ValueError(f"h of shape {injected.h.shape} was given, but fading=None (AWGN) has h = 1")
-    draws = injected.draws
-    needs_draw = (injected.h is None and not awgn) or injected.h_hat is None or injected.noise is None
-    if draws is None and needs_draw:
-        if key is None:
-            raise ValueError("key is None: give a key, or draws, or all of h, h_hat and noise")
-        draws = draw_link(
-            key,
-            tuple(lead),
-            num_slots,
-            num_tx_ant=num_tx_ant,
-            num_rx_ant=num_rx_ant,
-            fading=setting.fading,
-            block_length=setting.block_length,
-            total_slots=setting.total_slots,
-            csi=setting.csi,
-            num_pilots=setting.num_pilots,
-            dtype=x.dtype,
-        )
-    h_shape = (*lead, num_blocks, num_tx_ant) if awgn else (*lead, num_blocks, num_rx_ant, num_tx_ant)
-    if awgn:
-        h = jnp.ones(h_shape, x.dtype)
-    elif injected.h is not None:
-        h = fit("h", injected.h, h_shape, x.dtype)
-    elif draws.h is None:
-        raise ValueError("draws.h is None (made for AWGN), but fading is not None")
-    else:
-        h = fit("draws.h", draws.h, h_shape, x.dtype)
-    many = not awgn and unrolls(h)
-    noise_shape = (*lead, num_slots, num_rx_ant)
-    if injected.noise is not None:
-        noise = fit("noise", injected.noise, noise_shape, x.dtype)
-    else:
-        level = safe_sqrt(align("no", no, tuple(lead), 2, real_dtype(x)))
-        noise = fit("draws.noise", draws.noise, noise_shape, x.dtype)
-        noise = weighted_sum((level, batch_contiguous(noise, 1) if many else noise))
-    csi = None if injected.h_hat is not None else fit("draws.csi", draws.csi, h_shape, x.dtype)
-    if many:
-        h = batch_contiguous(h, 2)
-        csi = None if csi is None else batch_contiguous(csi, 2)
-    return _Realised(h=h, csi=csi, noise=noise)
-
-
-def _know(realised: _Realised, no, csi_error_var, setting: _Setting, injected: _Injected, prior) -> Estimate:
+def _know(realised: Realised, no, csi_error_var, setting: Setting, injected: Injected, prior) -> Estimate:
     """What the receiver knows; ``no`` and ``csi_error_var`` as the caller gave them."""
     h = realised.h
     tail = 1 if setting.fading is None else 2
@@ -160,7 +88,7 @@ def _link(key, x, *, no, csi_error_var, num_rx_ant, slot_index, active, setting,
         total_slots=setting.total_slots,
         pilots=pilots_per_block(setting.csi, setting.num_pilots, x.shape[-1]),
     )
-    realised = _realise(key, x, no, setting, injected, num_rx_ant, grid.num_blocks)
+    realised = realise(key, x, no, setting, injected, num_rx_ant, grid.num_blocks)
     known = _know(realised, no, csi_error_var, setting, injected, prior)
     robust = setting.equalizer == "robust"
     error_var = grid.number(known.error_var) if robust else jnp.zeros((), real_dtype(x))
@@ -171,7 +99,7 @@ def _link(key, x, *, no, csi_error_var, num_rx_ant, slot_index, active, setting,
     return LinkOutput(x_hat=x_hat, no_eff=no_eff, h=realised.h, h_hat=known.h_hat, y=y)
 
 
-def _receive(x, no, active, grid: BlockGrid, realised: _Realised, known: Estimate, error_var, setting: _Setting):
+def _receive(x, no, active, grid: BlockGrid, realised: Realised, known: Estimate, error_var, setting: Setting):
     """Send and equalise; ``y``, ``x_hat`` and ``no_eff`` with the slots on one axis."""
     awgn = setting.fading is None
     robust = setting.equalizer == "robust"
@@ -194,7 +122,7 @@ def _receive(x, no, active, grid: BlockGrid, realised: _Realised, known: Estimat
     return tuple(grid.flat(array) for array in (y, x_hat, no_eff))
 
 
-def _num_rx_ant(x: jax.Array, num_rx_ant: int | None, injected: _Injected) -> int:
+def _num_rx_ant(x: jax.Array, num_rx_ant: int | None, injected: Injected) -> int:
     """The number asked for, else that of what was injected, else one antenna per stream."""
     if num_rx_ant is not None:
         return num_rx_ant
@@ -236,10 +164,10 @@ def broadcast(
         key: Typed key: a scalar, which is split into one key per UAV, or one key per UAV, ``[num_uavs]``. The draws of
             a UAV depend on its key only. None if nothing has to be drawn.
         x: What each UAV is to hear, ``[..., num_uavs, num_slots, num_tx_ant]`` complex, power 1 per active symbol.
-        no: Noise variance per complex dimension, linear, > 0; scalar or broadcasting against
-            ``[..., num_uavs]``; traced.
+        no: Noise variance per complex dimension, linear, >= 0; scalar or broadcasting against
+            ``[..., num_uavs]``; traced. Its gradient at 0 is NaN.
         csi_error_var: Variance of each entry of the estimation error, linear, >= 0; scalar or broadcasting against
-            ``[..., num_uavs]``; traced. Pilot-based CSI takes it from ``no`` instead.
+            ``[..., num_uavs]``; traced. Its gradient at 0 is NaN. Pilot-based CSI takes it from ``no`` instead.
         fading: Sampler of ``phy.fading`` with its numbers bound, or None for AWGN.
         num_rx_ant: Receive antennas of each UAV; None: num_tx_ant.
         block_length: Slots of a coherence block, pilots included; None: one block for everything.
@@ -272,10 +200,10 @@ def broadcast(
     require_complex("x", x)
     if x.ndim < 3:
         raise ValueError(f"x must be [..., num_uavs, num_slots, num_tx_ant], got shape {x.shape}")
-    if key is not None and key.ndim == 0 and draws is None:
-        key = jax.random.split(key, x.shape[-3])
-    setting = _Setting(fading, block_length, total_slots, csi, num_pilots, equalizer, drop_silent=False)
-    injected = _Injected(draws, h, h_hat, h_hat_error_var, noise)
+    if key is not None and draws is None:
+        key = uav_keys(key, x.shape[-3])
+    setting = Setting(fading, block_length, total_slots, csi, num_pilots, equalizer, drop_silent=False)
+    injected = Injected(draws, h, h_hat, h_hat_error_var, noise)
     return _link(
         key,
         x,
@@ -317,9 +245,10 @@ def joint(
     Args:
         key: Typed key, scalar. None if nothing has to be drawn.
         x: ``[..., num_slots, num_uavs]`` complex, power 1 per active symbol.
-        no: Noise variance per complex dimension, linear, > 0; scalar or broadcasting against ``[...]``; traced.
+        no: Noise variance per complex dimension, linear, >= 0; scalar or broadcasting against ``[...]``; traced. Its
+            gradient at 0 is NaN.
         csi_error_var: Variance of each entry of the estimation error, linear, >= 0; scalar or broadcasting against
-            ``[...]``; traced. Pilot-based CSI takes it from ``no`` instead.
+            ``[...]``; traced. Its gradient at 0 is NaN. Pilot-based CSI takes it from ``no`` instead.
         fading: Sampler of ``phy.fading`` with its numbers bound, or None for AWGN.
         num_rx_ant: Receive antennas; None: num_uavs.
         block_length: Slots of a coherence block, pilots included; None: one block for everything.
@@ -352,8 +281,8 @@ def joint(
     require_complex("x", x)
     if x.ndim < 2:
         raise ValueError(f"x must be [..., num_slots, num_uavs], got shape {x.shape}")
-    setting = _Setting(fading, block_length, total_slots, csi, num_pilots, equalizer, drop_silent=True)
-    injected = _Injected(draws, h, h_hat, h_hat_error_var, noise)
+    setting = Setting(fading, block_length, total_slots, csi, num_pilots, equalizer, drop_silent=True)
+    injected = Injected(draws, h, h_hat, h_hat_error_var, noise)
     return _link(
         key,
         x,

@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from lvm_mtc.phy.kernels import matched_filter, observation_solve, stream_solve, whiten
+from lvm_mtc.phy.kernels import matched_filter, sequential_solve, stream_solve, whiten
 from lvm_mtc.phy.numerics import align, lift, real_dtype, require_at_least, require_complex, weighted_sum
 
 LMMSE_VARIANTS = ("paper", "unbiased", "robust")
@@ -99,8 +99,7 @@ def _lmmse(y, h_hat, no, csi_error_var, active, noise_cov, *, variant):
         x_hat, mse = stream_solve(y, h_hat, no, active, ridge=1.0)
         gain = 1 - mse
     else:
-        x_hat, gain = observation_solve(y, h_hat, no, active)
-        mse = 1 - gain
+        x_hat, mse, gain = sequential_solve(y, h_hat, no, active)
     if variant == "paper":
         return _finish(x_hat, mse, lead, num_tx_ant, active)
     return _finish(*unbias(x_hat, mse, gain), lead, num_tx_ant, active)
@@ -142,13 +141,17 @@ def lmmse_equalizer(
     no_eff = 1 / diag(G H_hat) - 1. ``unbiased`` is the same with E = 0 (Sionna's equaliser), ``paper`` is G y with
     E = 0 (Eq. 5 of LVM-MTC) and no_eff = 1 - diag(G H_hat), its mean squared error for a perfect estimate.
 
-    In complex64, no_eff of ``unbiased`` and ``robust`` loses relative accuracy below about -40 dB per symbol.
+    Accuracy. The relative error of the mean squared error is a few times num_rx_ant eps sqrt(1 + |H_hat|^2 / no).
+    But of 512 channels or more at once, with no more than 8 antennas on either side and num_rx_ant >= num_tx_ant,
+    normal equations are solved: no result then has more digits than their condition number leaves, that of
+    I + H_hat^H H_hat / no with its diagonal scaled to 1. Where that is none, in complex64 for nearly dependent columns
+    above 50 dB, the results stay finite and no_eff positive.
 
     Args:
         y: Received symbols, ``[..., num_rx_ant]`` complex.
         h_hat: Channel estimate, ``[..., num_rx_ant, num_tx_ant]`` complex. Leading axes broadcast against those of
             ``y``; a channel that several slots share (size-1 axis) is factored once.
-        no: Noise variance per complex dimension, linear, > 0; scalar or broadcasting against ``[...]``.
+        no: Noise variance per complex dimension, linear, >= 0; scalar or broadcasting against ``[...]``.
         csi_error_var: Variance of each entry of E, linear, >= 0; scalar or broadcasting against ``[...]``. Only
             ``robust`` uses it.
         variant: ``paper``, ``unbiased`` or ``robust``.
@@ -223,13 +226,7 @@ def _mf(y, h_hat, no, csi_error_var, active, noise_cov):
     if noise_cov is not None:
         y, h_hat = whiten(y, h_hat, no, noise_cov)
         no = jnp.ones_like(no)
-    matched, power, interference = matched_filter(y, h_hat, active)
-    noise = (no if no.ndim == 0 else no[..., None]) * power
-    heard = ~(power <= 0)
-    safe = jnp.where(heard, power, 1)
-    worst = jnp.finfo(power.dtype).max
-    no_eff = jnp.where(heard, (interference + noise) / safe**2, worst)
-    return _finish(jnp.where(heard, weighted_sum((1 / safe, matched)), 0), no_eff, lead, num_tx_ant, active)
+    return _finish(*matched_filter(y, h_hat, no, active), lead, num_tx_ant, active)
 
 
 def mf_equalizer(

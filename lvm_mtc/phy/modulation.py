@@ -87,7 +87,8 @@ def qam_llr(x_hat: jax.Array, no_eff: ArrayLike, bits_per_symbol: int, method: s
 
     Args:
         x_hat: Equalised symbols, ``[..., num_symbols]`` complex; unbiased (``robust``, ``unbiased`` or ``zf``).
-        no_eff: Variance of ``x_hat - x``, linear, > 0; broadcasts against ``x_hat``.
+        no_eff: Variance of ``x_hat - x``, linear, >= 0; broadcasts against ``x_hat``. It is taken to be at least the
+            square of the dtype's eps, the rounding of ``x_hat``: LLRs and gradients stay finite without noise.
         bits_per_symbol: 2, 4, 6 or 8; static.
         method: ``"app"`` sums over the levels (exact), ``"maxlog"`` takes the nearest of each kind; static.
 
@@ -103,15 +104,27 @@ def qam_llr(x_hat: jax.Array, no_eff: ArrayLike, bits_per_symbol: int, method: s
     x_hat = jnp.asarray(x_hat)
     require_complex("x_hat", x_hat)
     dtype = real_dtype(x_hat)
-    precision = 1 / fit("no_eff", no_eff, x_hat.shape, dtype)
+    precision = 1 / jnp.maximum(fit("no_eff", no_eff, x_hat.shape, dtype), jnp.finfo(dtype).eps ** 2)
     labels = _labels(count)
     levels = (_amplitudes(labels) / _scale(count)).astype(dtype)
     parts = jnp.stack([jnp.real(x_hat), jnp.imag(x_hat)], axis=-1)
-    distance = parts[..., None] - levels.reshape((1,) * parts.ndim + levels.shape)
-    exponents = -(distance**2) * precision[..., None, None]
-    combine = jax.nn.logsumexp if method == "app" else jnp.max
+    squares = (parts[..., None] - levels.reshape((1,) * parts.ndim + levels.shape)) ** 2
+    precision = precision[..., None]
     llr = [
-        combine(exponents[..., labels[:, bit] == 1], axis=-1) - combine(exponents[..., labels[:, bit] == 0], axis=-1)
+        _log_likelihood(squares[..., labels[:, bit] == 1], precision, method)
+        - _log_likelihood(squares[..., labels[:, bit] == 0], precision, method)
         for bit in range(count)
     ]
     return jnp.stack(llr, axis=-2).reshape(*x_hat.shape[:-1], -1)
+
+
+def _log_likelihood(squares: jax.Array, precision: jax.Array, method: str) -> jax.Array:
+    """Log of the sum of ``exp(-squares precision)`` over the last axis, or its largest term.
+
+    However a compiler rounds the squares where it needs them twice, no exponent is above 0.
+    """
+    nearest = jnp.min(squares, axis=-1)
+    if method == "maxlog":
+        return -nearest * precision
+    further = jnp.maximum(squares - nearest[..., None], 0)
+    return jnp.log(jnp.sum(jnp.exp(-further * precision[..., None]), axis=-1)) - nearest * precision

@@ -5,10 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
+from lvm_mtc.phy.keys import require_key
+
 
 def real_dtype(array: jax.Array) -> jnp.dtype:
     """Real dtype of the same precision as ``array`` (complex64 -> float32)."""
     return jnp.finfo(array.dtype).dtype
+
+
+def floating(value: ArrayLike) -> jax.Array:
+    """Any number or array as a floating array: integers in the default precision, the rest in its own."""
+    array = jnp.asarray(value)
+    return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(jnp.result_type(float))
 
 
 def require_complex(name: str, array: jax.Array) -> None:
@@ -25,7 +33,9 @@ def require_complex(name: str, array: jax.Array) -> None:
         raise ValueError(f"{name} must be complex, got {array.dtype} with shape {array.shape}")
 
 
-def require_at_least(name: str, value: ArrayLike, low: float, *, strict: bool = False) -> None:
+def require_at_least(
+    name: str, value: ArrayLike, low: float, *, strict: bool = False, dtype: DTypeLike | None = None
+) -> None:
     """Raise ``ValueError`` if a number that is known while tracing lies below its domain.
 
     Device arrays and tracers pass unchecked: looking at them would wait for the device or fail under ``jit``.
@@ -35,6 +45,7 @@ def require_at_least(name: str, value: ArrayLike, low: float, *, strict: bool = 
         value: A Python or NumPy number or array, or a JAX array (not looked at).
         low: Lower end of the domain.
         strict: Whether ``low`` itself is outside.
+        dtype: Real dtype that the number is used in, where it must be finite and in its domain too; None: as given.
 
     Raises:
         ValueError: if any element is NaN or outside the domain.
@@ -42,8 +53,14 @@ def require_at_least(name: str, value: ArrayLike, low: float, *, strict: bool = 
     if isinstance(value, jax.Array):
         return
     numbers = np.asarray(value)
+    if dtype is not None:
+        with np.errstate(over="ignore"):
+            numbers = numbers.astype(dtype)
+        if not np.all(np.isfinite(numbers)):
+            raise ValueError(f"{name} must be finite in {np.dtype(dtype)}, got {value}")
     if not np.all(numbers > low if strict else numbers >= low):
-        raise ValueError(f"{name} must be {'>' if strict else '>='} {low:g}, got {value}")
+        kind = "" if dtype is None else f" in {np.dtype(dtype)}"
+        raise ValueError(f"{name} must be {'>' if strict else '>='} {low:g}{kind}, got {value}")
 
 
 def require_count(name: str, value: int, low: int = 1) -> None:
@@ -126,6 +143,29 @@ def safe_sqrt(value: jax.Array) -> jax.Array:
     return jnp.where(at_zero, jnp.zeros_like(value), jnp.sqrt(jnp.where(at_zero, jnp.ones_like(value), value)))
 
 
+@jax.custom_jvp
+def standard_deviation(variance: jax.Array) -> jax.Array:
+    """Root of the variance of something drawn, with a gradient at 0 that is NaN.
+
+    What scales a draw by sqrt(s) has no slope in s at s = 0: that of each realisation is infinite, with a random sign,
+    while that of the mean over the draws is finite. No number stands for both, so that none is given.
+
+    Args:
+        variance: Real array, >= 0.
+
+    Returns:
+        Its square root, same shape.
+    """
+    return jnp.sqrt(variance)
+
+
+@standard_deviation.defjvp
+def _slope_of_standard_deviation(primals, tangents):
+    (variance,), (tangent,) = primals, tangents
+    root = jnp.sqrt(variance)
+    return root, tangent * jnp.where(root == 0, jnp.nan, 0.5 / root)
+
+
 def abs2(value: jax.Array) -> jax.Array:
     """Squared magnitude, with a gradient that is finite at 0 (that of ``abs`` is not defined there).
 
@@ -171,7 +211,7 @@ def complex_normal(
     Returns:
         ``[*batch_shape, *tail]``.
     """
-    drawn = jax.random.normal(key, (*tail, *batch_shape), dtype)
+    drawn = jax.random.normal(require_key(key), (*tail, *batch_shape), dtype)
     return jnp.moveaxis(drawn, range(len(tail)), range(-len(tail), 0))
 
 

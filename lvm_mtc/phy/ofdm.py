@@ -19,7 +19,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from lvm_mtc.phy import link
 from lvm_mtc.phy.csi import CSI_MODELS
-from lvm_mtc.phy.keys import Stream, stream_key
+from lvm_mtc.phy.keys import Stream, require_key, stream_key, uav_keys
 from lvm_mtc.phy.mimo import EQUALIZERS
 from lvm_mtc.phy.numerics import (
     align,
@@ -28,7 +28,7 @@ from lvm_mtc.phy.numerics import (
     require_at_least,
     require_complex,
     require_count,
-    safe_sqrt,
+    standard_deviation,
     weighted_sum,
 )
 from lvm_mtc.phy.ofdm_estimate import INTERPOLATIONS, GridStatistics
@@ -169,7 +169,7 @@ def draw_ofdm(
             noise=jax.random.normal(stream_key(one_key, Stream.NOISE), (*lead, num_slots, num_rx_ant), dtype),
         )
 
-    if key.ndim == 0:
+    if require_key(key).ndim == 0:
         return draw(key, tuple(batch_shape))
     if not batch_shape or key.shape != tuple(batch_shape[-1:]):
         raise ValueError(f"key must be a scalar or have shape {tuple(batch_shape[-1:])}, got {key.shape}")
@@ -233,10 +233,10 @@ def ofdm_link(
             ``[num_uavs]``. None with ``draws``.
         x: ``[..., num_uavs, num_slots, num_tx_ant]`` complex, each UAV through a channel of its own; with ``joint``
             ``[..., num_slots, num_streams]``, all detected from one observation. Power 1 per active symbol.
-        no: Noise variance per complex dimension and subcarrier, linear, > 0; scalar or broadcasting against ``[...]``
-            of the draws, that is ``[..., num_uavs]``; traced.
-        csi_error_var: s of ``additive`` and ``mmse``, linear, >= 0; scalar or broadcasting likewise; traced. Pilots
-            take it from ``no`` instead.
+        no: Noise variance per complex dimension and subcarrier, linear, >= 0; scalar or broadcasting against ``[...]``
+            of the draws, that is ``[..., num_uavs]``; traced. Its gradient at 0 is NaN; see ``phy.link``.
+        csi_error_var: s of ``additive`` and ``mmse``, linear, >= 0; scalar or broadcasting likewise; traced. Its
+            gradient at 0 is NaN. Pilots take it from ``no`` instead.
         grid: The resource grid, static.
         paths: Sampler of ``phy.paths`` with its numbers bound; unused with ``draws``.
         num_rx_ant: Receive antennas; None: those of ``draws``, else as many as streams.
@@ -249,7 +249,7 @@ def ofdm_link(
         equalizer: A name of ``EQUALIZERS``.
         draws: Unit-variance draws to use instead of drawing from ``key``; see :func:`draw_ofdm`.
         statistics: What the receiver knows of the channel; only ``max_doppler`` is used without pilots. None:
-            ``default_statistics(grid)``, which has no Doppler.
+            ``default_statistics(grid, num_tx_ant)``, which has no Doppler.
         joint: Whether all streams are detected from one observation.
 
     Returns:
@@ -281,7 +281,7 @@ def ofdm_link(
         if key is None or paths is None:
             raise ValueError("give key and paths, or draws")
         draws = draw_ofdm(
-            jax.random.split(key, lead[-1]) if key.ndim == 0 and not joint else key,
+            key if joint else uav_keys(key, lead[-1]),
             lead,
             x.shape[-2],
             grid=grid,
@@ -298,7 +298,7 @@ def ofdm_link(
         known = know_from_pilots(draws.h_pilots, draws.csi, places, no, weights, interpolation=interpolation, **options)
     else:
         known = know_when_told(draws.h_pilots, draws.csi, places, csi_error_var, **options)
-    noise = weighted_sum((safe_sqrt(align("no", no, lead, 2, real_dtype(x))), draws.noise))
+    noise = weighted_sum((standard_deviation(align("no", no, lead, 2, real_dtype(x))), draws.noise))
     receive = link.joint if joint else link.broadcast
     output = receive(
         None,

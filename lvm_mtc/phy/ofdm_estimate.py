@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from lvm_mtc.phy.numerics import abs2, align, ceil_div, real_dtype, require_at_least, safe_sqrt, weighted_sum
+from lvm_mtc.phy.numerics import abs2, align, ceil_div, real_dtype, require_at_least, standard_deviation, weighted_sum
 from lvm_mtc.phy.paths import bessel_j0
 from lvm_mtc.phy.resource_grid import ResourceGrid
 
@@ -43,14 +43,27 @@ class GridStatistics(NamedTuple):
     max_doppler: ArrayLike = 0.0
 
 
-def default_statistics(grid: ResourceGrid) -> GridStatistics:
+def default_statistics(grid: ResourceGrid, num_tx_ant: int) -> GridStatistics:
     """What a receiver assumes that was told nothing: all delays of the prefix equally strong, no Doppler.
 
     The flat delay profile is the usual robust choice (Edfors et al., OFDM channel estimation by singular value
     decomposition, 1998). A receiver that moves must be told its Doppler shift.
+
+    No more delays are assumed than the comb of an antenna resolves, its pilots in a symbol times the part of the band
+    that is in use: beyond, it cannot tell late paths from early ones, and a receiver that thought both possible would
+    take half of a flat channel for late paths. Of channels that are longer the receiver must be told, and it then
+    knows how ambiguous its pilots are.
+
+    Args:
+        grid: The resource grid.
+        num_tx_ant: Transmit antennas, which share the pilots.
+
+    Raises:
+        ValueError: if there are more antennas than subcarriers.
     """
-    delays = np.arange(grid.cyclic_prefix_length + 1) * grid.sample_duration
-    return GridStatistics(delays, np.full(delays.shape, 1 / delays.size))
+    pilots = int(_comb(grid.num_carriers, num_tx_ant).exists[-1].sum())
+    num_delays = min(grid.cyclic_prefix_length + 1, max(pilots * grid.num_carriers // grid.fft_size, 1))
+    return GridStatistics(np.arange(num_delays) * grid.sample_duration, np.full(num_delays, 1 / num_delays))
 
 
 class _Comb(NamedTuple):
@@ -107,7 +120,7 @@ def observe_pilots(h: jax.Array, draw: jax.Array, no: ArrayLike) -> jax.Array:
     sends = np.arange(num_carriers)[:, None, None] % num_tx_ant == np.arange(num_tx_ant)
     sends = sends.reshape((1,) * (h.ndim - 3) + sends.shape)
     h_own, draw_own = (jnp.sum(jnp.where(sends, array, 0), axis=-1) for array in (h, draw))
-    return weighted_sum((1, h_own), (safe_sqrt(error_var), draw_own))
+    return weighted_sum((1, h_own), (standard_deviation(error_var), draw_own))
 
 
 def _line_weights(known: np.ndarray, at: np.ndarray, method: str) -> np.ndarray:
@@ -301,7 +314,7 @@ def wiener_estimate(
     lead = observations.shape[:-4]
     require_at_least("error_var", error_var, 0.0)
     error_var = _lift(align("error_var", error_var, lead, 3, dtype), len(lead) + 3)
-    statistics = default_statistics(grid) if statistics is None else statistics
+    statistics = default_statistics(grid, num_tx_ant) if statistics is None else statistics
     delays, powers, max_doppler = _prepared(statistics, lead, dtype)
     time = _time_basis(grid, _symbols(grid, symbols), max_doppler)
     frequency = _frequency_basis(grid, num_tx_ant, delays, powers)

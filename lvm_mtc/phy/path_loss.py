@@ -20,9 +20,19 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from lvm_mtc.phy.aerial_tables import Link, Scenario, find_scenario, macro_correction
+from lvm_mtc.phy.keys import require_key
 from lvm_mtc.phy.numerics import require_at_least, safe_sqrt
 
 MIN_HEIGHT, MAX_HEIGHT = 1.5, 300.0
+MIN_FREQUENCY, MAX_FREQUENCY = 0.5e9, 100e9
+
+
+def _require_within(name: str, value: ArrayLike, low: float, high: float, unit: str) -> None:
+    if isinstance(value, jax.Array):
+        return
+    numbers = np.asarray(value)
+    if not np.all((numbers >= low) & (numbers <= high)):
+        raise ValueError(f"{name} must lie in [{low:g}, {high:g}] {unit}, got {value}")
 
 
 def require_height(name: str, height: ArrayLike) -> None:
@@ -35,11 +45,7 @@ def require_height(name: str, height: ArrayLike) -> None:
     Raises:
         ValueError: if any height is NaN or outside [1.5, 300] m.
     """
-    if isinstance(height, jax.Array):
-        return
-    numbers = np.asarray(height)
-    if not np.all((numbers >= MIN_HEIGHT) & (numbers <= MAX_HEIGHT)):
-        raise ValueError(f"{name} must lie in [{MIN_HEIGHT:g}, {MAX_HEIGHT:g}] m, got {height}")
+    _require_within(name, height, MIN_HEIGHT, MAX_HEIGHT, "m")
 
 
 def _together(**numbers: ArrayLike) -> list[jax.Array]:
@@ -64,7 +70,8 @@ def _checked(distance_2d: ArrayLike, height: ArrayLike) -> None:
 
 def _make_link(row: Scenario, distance_2d, height, carrier_frequency, bs_height, environment_height) -> Link:
     _checked(distance_2d, height)
-    require_at_least("carrier_frequency", carrier_frequency, 0.0, strict=True)
+    # A frequency in GHz is outside.
+    _require_within("carrier_frequency", carrier_frequency, MIN_FREQUENCY, MAX_FREQUENCY, "Hz")
     bs_height = row.bs_height if bs_height is None else bs_height
     require_at_least("bs_height", bs_height, 1.0, strict=True)
     d2, height, bs_height, frequency, environment = _together(
@@ -118,7 +125,7 @@ def path_loss_db(
         height: Of the UAV above ground, m, in [1.5, 300].
         los: Boolean: whether they see each other.
         scenario: ``RMa-AV``, ``UMa-AV`` or ``UMi-AV``.
-        carrier_frequency: Hz.
+        carrier_frequency: Hz, in [0.5e9, 100e9].
         bs_height: Of the base station, m; None: 35 (RMa-AV), 25 (UMa-AV), 10 (UMi-AV). TR 36.777 was fitted to these.
         environment_height: h_E of the breakpoint distance, m: 1 in UMi-AV, drawn in UMa-AV
             (:func:`draw_environment_height`); only used with line of sight up to 22.5 m there. Below ``bs_height``.
@@ -168,7 +175,7 @@ def shadowing_std_db(
         height: Of the UAV above ground, m, in [1.5, 300].
         los: Boolean: whether they see each other.
         scenario: ``RMa-AV``, ``UMa-AV`` or ``UMi-AV``.
-        carrier_frequency: Hz.
+        carrier_frequency: Hz, in [0.5e9, 100e9].
         bs_height: Of the base station, m; None: that of the scenario.
 
     Returns:
@@ -218,7 +225,7 @@ def draw_environment_height(
         return jnp.ones_like(d2)
     correction = jnp.where(d2 <= 18, 0, macro_correction(d2, height))
     count = jnp.where(height > row.border, 0, jnp.floor((height - 13.5) / 3) + 1)
-    uniform = jax.random.uniform(key, (2, *d2.shape), d2.dtype)
+    uniform = jax.random.uniform(require_key(key), (2, *d2.shape), d2.dtype)
     # A product of float32 numbers below 1 can round up to the count itself.
     step = jnp.minimum(jnp.floor(uniform[1] * count), count - 1)
     raised = (uniform[0] * (1 + correction) < correction) & (count > 0)

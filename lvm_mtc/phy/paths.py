@@ -9,6 +9,7 @@ every path. The moments of the samplers here are exact: zero mean, unit power, u
 sight, uncorrelated antennas.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -17,7 +18,8 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from lvm_mtc.phy.fading import line_of_sight, rician_weights
-from lvm_mtc.phy.numerics import align, require_at_least, require_count, safe_sqrt, weighted_sum
+from lvm_mtc.phy.keys import require_key
+from lvm_mtc.phy.numerics import align, floating, require_at_least, require_count, safe_sqrt, weighted_sum
 
 # Directions of arrival of the scattered waves of a path. The autocorrelation is J0 on average for any number; with 16
 # it is J0 within 0.004 for every set of directions while 2 pi max_doppler d < 10.
@@ -48,38 +50,81 @@ def bessel_j0(x: ArrayLike) -> jax.Array:
     Returns:
         J0(x), shape of ``x``.
     """
-    x = jnp.asarray(x)
-    x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
+    x = floating(x)
     # cos(x cos a) is even in a and in pi/2 - a: a quarter of the circle stands for all of it.
     cosines = jnp.asarray(np.cos((np.arange(32) + 0.5) * np.pi / 64), x.dtype)
     return jnp.mean(jnp.cos(x[..., None] * cosines.reshape((1,) * x.ndim + (32,))), axis=-1)
 
 
+def _require_spread(num_taps: int, sample_duration: ArrayLike, delay_spread: ArrayLike) -> None:
+    require_count("num_taps", num_taps)
+    require_at_least("delay_spread", delay_spread, 0.0, strict=True)
+    if isinstance(delay_spread, jax.Array) or isinstance(sample_duration, jax.Array):
+        return
+    largest = largest_delay_spread(num_taps, sample_duration)
+    if not np.all(np.asarray(delay_spread) <= largest):
+        raise ValueError(
+            f"delay_spread must be at most {largest:.4g} s, which is all that {num_taps} taps {sample_duration:.4g} s "
+            f"apart can have, got {delay_spread}"
+        )
+
+
+def largest_delay_spread(num_taps: int, sample_duration: float) -> float:
+    """RMS delay spread of equally strong taps, seconds: no falling profile of as many taps has a larger one."""
+    return math.sqrt((num_taps**2 - 1) / 12) * sample_duration
+
+
+def _falling_powers(fall: jax.Array, num_taps: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Powers proportional to ``exp(-fall l)``, and the variance and the third central moment of the places l."""
+    places = jnp.arange(num_taps, dtype=fall.dtype).reshape((1,) * fall.ndim + (num_taps,))
+    powers = jax.nn.softmax(-fall[..., None] * places, axis=-1)
+    apart = places - jnp.sum(powers * places, axis=-1, keepdims=True)
+    return powers, jnp.sum(powers * apart**2, axis=-1), jnp.sum(powers * apart**3, axis=-1)
+
+
 def exponential_profile(
     num_taps: int, sample_duration: ArrayLike, delay_spread: ArrayLike
 ) -> tuple[jax.Array, jax.Array]:
-    """Delays and powers of an exponential power-delay profile that is cut after ``num_taps`` samples.
+    """Delays and powers of an exponential power-delay profile of sampled delays that has a given RMS delay spread.
+
+    The power falls by the same factor from tap to tap: that for which ``sqrt(sum_l p_l (tau_l - sum_j p_j tau_j)^2)``
+    is the spread asked for. Equally strong taps have the largest, ``sqrt((num_taps^2 - 1) / 12)`` samples.
 
     Args:
         num_taps: Taps, at delays 0, 1, ... samples.
         sample_duration: Seconds, scalar.
-        delay_spread: Decay constant of the power, seconds, > 0; scalar or ``[...]``, traced. It is the RMS delay spread
-            of the uncut profile in continuous time.
+        delay_spread: RMS delay spread, seconds, > 0 and at most that of equally strong taps; scalar or ``[...]``,
+            traced; where a traced one is larger, the powers are NaN. Gradients grow without bound towards the largest.
 
     Returns:
         delays: Seconds, ``[num_taps]``.
-        powers: Proportional to ``exp(-delay / delay_spread)``, sum 1, ``[..., num_taps]``.
+        powers: Falling, sum 1, ``[..., num_taps]``.
 
     Raises:
-        ValueError: if ``num_taps`` is not an integer >= 1 or a Python number ``delay_spread`` is not > 0.
+        ValueError: if ``num_taps`` is not an integer >= 1, or a Python number ``delay_spread`` is not > 0 or more than
+            the taps can have.
     """
-    require_count("num_taps", num_taps)
-    require_at_least("delay_spread", delay_spread, 0.0, strict=True)
-    delay_spread = jnp.asarray(delay_spread)
+    _require_spread(num_taps, sample_duration, delay_spread)
+    delay_spread = floating(delay_spread)
     dtype = jnp.promote_types(delay_spread.dtype, jnp.float32)
-    delays = jnp.arange(num_taps, dtype=dtype) * sample_duration
-    delays_lead = delays.reshape((1,) * delay_spread.ndim + (num_taps,))
-    return delays, jax.nn.softmax(-delays_lead / delay_spread[..., None], axis=-1)
+    sample_duration = jnp.asarray(sample_duration, dtype)
+    spread = delay_spread.astype(dtype) / sample_duration
+    wanted = jnp.maximum(jax.lax.stop_gradient(spread) ** 2, jnp.finfo(dtype).tiny)
+
+    def halve(_, ends):
+        low, high = ends
+        middle = (low + high) / 2
+        enough = _falling_powers(middle, num_taps)[1] > wanted
+        return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
+
+    # With infinitely many taps the variance would be 1 / (2 sinh(fall / 2))^2, which is more.
+    ends = jnp.zeros_like(wanted), 2 * jnp.arcsinh(0.5 / jnp.sqrt(wanted))
+    _, fall = jax.lax.fori_loop(0, jnp.finfo(dtype).nmant + 4, halve, ends)
+    # The gradient of the root: the variance changes by minus the third moment times the change of the fall.
+    third = jnp.maximum(_falling_powers(fall, num_taps)[2], jnp.finfo(dtype).tiny)
+    powers = _falling_powers(fall - (spread**2 - wanted) / third, num_taps)[0]
+    held = wanted <= largest_delay_spread(num_taps, 1) ** 2 * (1 + 4 * jnp.finfo(dtype).eps)
+    return jnp.arange(num_taps, dtype=dtype) * sample_duration, jnp.where(held[..., None], powers, jnp.nan)
 
 
 def _turn(start: jax.Array, angle: jax.Array) -> jax.Array:
@@ -116,7 +161,7 @@ def _scattered(key, batch_shape, num_paths, *, times, num_rx_ant, num_tx_ant, ma
     require_count("num_rx_ant", num_rx_ant)
     require_count("num_tx_ant", num_tx_ant)
     real = _real(dtype)
-    key_weights, key_angles = jax.random.split(key)
+    key_weights, key_angles = jax.random.split(require_key(key))
     lead = (*batch_shape, num_paths)
     weights = jax.random.normal(key_weights, (*lead, NUM_SINUSOIDS, num_rx_ant * num_tx_ant), dtype)
     start = jax.random.uniform(key_angles, (*lead, 1, 1), real)
@@ -208,11 +253,11 @@ def rician_path(
         One path, E|h|^2 = 1 for every entry at every time.
 
     Raises:
-        ValueError: on bad antenna counts, shapes that do not fit, a real dtype or a negative Python number
-            ``max_doppler``.
+        ValueError: on bad antenna counts, shapes that do not fit, a real dtype, or Python numbers ``k_factor_db`` that
+            is NaN or ``max_doppler`` < 0.
     """
     real = _real(dtype)
-    key_scattered, key_array, key_flight = jax.random.split(key, 3)
+    key_scattered, key_array, key_flight = jax.random.split(require_key(key), 3)
     antennas = dict(num_rx_ant=num_rx_ant, num_tx_ant=num_tx_ant, dtype=dtype)
     scattered = rayleigh_path(key_scattered, batch_shape, times=times, max_doppler=max_doppler, **antennas)
     los = line_of_sight(key_array, batch_shape, **antennas)[..., None, None, :, :]
@@ -221,6 +266,7 @@ def rician_path(
     time = _time_axis(times, real, rank - 2)[..., None, None]
     turns = _angular(max_doppler, batch_shape, 4, real) * jnp.cos(angles[0]) * time
     los = _turn(los * jax.lax.complex(jnp.cos(angles[1]), jnp.sin(angles[1])), turns)
+    require_at_least("k_factor_db", k_factor_db, -math.inf)
     power_los, power_scattered = rician_weights(align("k_factor_db", k_factor_db, batch_shape, 4, real), real)
     gains = weighted_sum((safe_sqrt(power_los), los), (safe_sqrt(power_scattered), scattered.gains))
     return scattered._replace(gains=gains)
@@ -249,8 +295,8 @@ def exponential(
         num_tx_ant: Transmit antennas.
         num_taps: Taps; at most the samples of a cyclic prefix plus 1 for a link without interference of symbols.
         sample_duration: Seconds, scalar.
-        delay_spread: Decay constant of the power, seconds, > 0; scalar or broadcasting against ``batch_shape``; traced.
-            See :func:`exponential_profile`.
+        delay_spread: RMS delay spread of the taps, seconds; scalar or broadcasting against ``batch_shape``; traced. Its
+            domain is that of :func:`exponential_profile`.
         max_doppler: Largest Doppler shift of every tap, Hz, >= 0; scalar or broadcasting against ``batch_shape``;
             traced. 0: the channel stands still, exactly.
         dtype: Complex dtype.
@@ -259,23 +305,15 @@ def exponential(
         ``num_taps`` paths, independent of each other, E of the sum of abs(gain)^2 over the paths = 1.
 
     Raises:
-        ValueError: on bad counts, shapes that do not fit, a real dtype, or Python numbers ``delay_spread`` that are not
-            > 0 or ``max_doppler`` < 0.
+        ValueError: on bad counts, shapes that do not fit, a real dtype, or Python numbers ``delay_spread`` outside its
+            domain or ``max_doppler`` < 0.
     """
     real = _real(dtype)
-    require_at_least("delay_spread", delay_spread, 0.0, strict=True)
+    _require_spread(num_taps, sample_duration, delay_spread)
     spread = align("delay_spread", delay_spread, batch_shape, 0, real)
     delays, powers = exponential_profile(num_taps, sample_duration, spread)
-    gains = _scattered(
-        key,
-        batch_shape,
-        num_taps,
-        times=times,
-        num_rx_ant=num_rx_ant,
-        num_tx_ant=num_tx_ant,
-        max_doppler=max_doppler,
-        dtype=dtype,
-    )
+    antennas = dict(num_rx_ant=num_rx_ant, num_tx_ant=num_tx_ant, dtype=dtype)
+    gains = _scattered(key, batch_shape, num_taps, times=times, max_doppler=max_doppler, **antennas)
     level = jnp.broadcast_to(jnp.sqrt(powers), (*spread.shape, num_taps))
     level = level.reshape((1,) * (len(batch_shape) + 1 - level.ndim) + level.shape + (1, 1, 1))
     return Paths(weighted_sum((level, gains)), jnp.broadcast_to(delays.astype(real), (*batch_shape, num_taps)))

@@ -47,8 +47,10 @@ class ResourceGrid:
             raise ValueError(
                 f"ResourceGrid.cyclic_prefix_length {self.cyclic_prefix_length} exceeds fft_size {self.fft_size}"
             )
-        if not self.subcarrier_spacing > 0:
-            raise ValueError(f"ResourceGrid.subcarrier_spacing must be > 0, got {self.subcarrier_spacing!r}")
+        if not 1e-12 <= self.subcarrier_spacing <= 1e12:
+            raise ValueError(
+                f"ResourceGrid.subcarrier_spacing must lie in [1e-12, 1e12] Hz, got {self.subcarrier_spacing!r}"
+            )
         pilots = self.pilot_symbols
         for symbol in pilots:
             require_count("ResourceGrid.pilot_symbols", symbol, 0)

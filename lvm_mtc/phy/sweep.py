@@ -28,7 +28,7 @@ from lvm_mtc.phy.linalg import (
     times_vector,
 )
 from lvm_mtc.phy.mimo import LMMSE_VARIANTS, unbias
-from lvm_mtc.phy.numerics import require_complex, safe_sqrt
+from lvm_mtc.phy.numerics import require_complex, standard_deviation
 
 
 def _combine(a: Entry, weight: jax.Array, b: Entry) -> Entry:
@@ -70,7 +70,7 @@ def sweep_lmmse(
         x: Sent symbols, ``[..., num_slots, num_tx_ant]`` complex, power 1 per stream.
         draws: Of ``draw_link`` with ``block_length=1``: one channel for each slot.
         no: Noise variances per complex dimension, linear, > 0, ``[num_snr]``; traced.
-        csi_error_var: Variances of the CSI error, linear, >= 0, ``[num_csi]``; traced.
+        csi_error_var: Variances of the CSI error, linear, >= 0, ``[num_csi]``; traced. The gradient of 0 is NaN.
         reduce: Called with ``x_hat`` and ``no_eff`` of a point, shapes of ``x``; returns a pytree of arrays, such as
             means. Under a device mesh it should leave an axis for the devices, or all of them wait at every point.
         variant: ``paper``, ``unbiased`` or ``robust``; see :func:`lvm_mtc.phy.lmmse_equalizer`.
@@ -91,7 +91,7 @@ def sweep_lmmse(
         # The posterior mean is a multiple of h_hat, the posterior variance adds to the noise of every antenna.
         shrink = 1 / (1 + s) if variant == "robust" else jnp.ones_like(s)
         extra = num_tx_ant * s * shrink if variant == "robust" else jnp.zeros_like(s)
-        level = safe_sqrt(s)
+        level = standard_deviation(s)
         estimate = [
             [_combine(entry, level, error) for entry, error in zip(row, drawn, strict=True)]
             for row, drawn in zip(rows, errors, strict=True)

@@ -78,9 +78,9 @@ def normalize_power(x: jax.Array, active: jax.Array | None = None) -> tuple[jax.
     peak = jax.lax.stop_gradient(peak)
     nonzero = peak > jnp.finfo(peak.dtype).tiny
     scale = 1 / jnp.where(nonzero, peak, 1)
-    energy = jnp.sum(abs2(x * scale[..., None, None]), axis=(-2, -1))
+    energy = jnp.sum(abs2(x * scale[..., None, None].astype(x.dtype)), axis=(-2, -1))
     gain = jnp.where(nonzero, jnp.sqrt(count / jnp.where(nonzero, energy, 1)) * scale, 1)
-    return x * gain[..., None, None], gain
+    return x * gain[..., None, None].astype(x.dtype), gain
 
 
 def slots_per_token(num_symbols: int, num_tx_ant: int) -> int:

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from lvm_mtc.phy.numerics import abs2, require_at_least, require_count
+from lvm_mtc.phy.numerics import abs2, floating, require_at_least, require_count
 
 SNR_CONVENTIONS = ("esno", "rx_per_antenna", "received_total", "ebno")
 SPEED_OF_LIGHT = 299_792_458.0  # m/s
@@ -36,7 +36,7 @@ def db_to_linear(value_db: ArrayLike) -> jax.Array:
     Returns:
         ``10 ** (value_db / 10)``, linear, same shape.
     """
-    return 10.0 ** (jnp.asarray(value_db) / 10.0)
+    return 10.0 ** (floating(value_db) / 10.0)
 
 
 def linear_to_db(value: ArrayLike) -> jax.Array:
@@ -48,7 +48,7 @@ def linear_to_db(value: ArrayLike) -> jax.Array:
     Returns:
         ``10 log10(value)``, dB, same shape.
     """
-    return 10.0 * jnp.log10(value)
+    return 10.0 * jnp.log10(floating(value))
 
 
 def _check_convention(convention: str) -> None:
@@ -142,7 +142,7 @@ def noise_variance(
         bits_per_symbol=bits_per_symbol,
         code_rate=code_rate,
     )
-    return power * db_to_linear(-jnp.asarray(snr_db))
+    return power * db_to_linear(-floating(snr_db))
 
 
 def snr_db_from_noise_variance(
@@ -180,7 +180,7 @@ def snr_db_from_noise_variance(
         bits_per_symbol=bits_per_symbol,
         code_rate=code_rate,
     )
-    return linear_to_db(power / jnp.asarray(no))
+    return linear_to_db(power / floating(no))
 
 
 def measure_snr_db(

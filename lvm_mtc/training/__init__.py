@@ -12,27 +12,8 @@ from lvm_mtc.training.state import TrainState, averaged_params, init_state, merg
 from lvm_mtc.training.step import make_train_step
 
 __all__ = [
-    "CheckpointError",
-    "CheckpointStore",
-    "JsonLog",
-    "NonFiniteLoss",
-    "OptimizerConfig",
-    "RunBusy",
-    "TrainConfig",
-    "TrainState",
-    "TrainingStopped",
-    "averaged_params",
-    "init_state",
-    "make_mesh",
-    "make_optimizer",
-    "make_train_step",
-    "merge_params",
-    "pmap_step",
-    "read_log",
-    "replicated",
-    "shard_batch",
-    "split_params",
-    "state_shardings",
-    "train",
-    "warmup_cosine",
-]
+    "CheckpointError", "CheckpointStore", "JsonLog", "NonFiniteLoss", "OptimizerConfig", "RunBusy", "TrainConfig",
+    "TrainState", "TrainingStopped", "averaged_params", "init_state", "make_mesh", "make_optimizer",
+    "make_train_step", "merge_params", "pmap_step", "read_log", "replicated", "shard_batch", "split_params",
+    "state_shardings", "train", "warmup_cosine",
+]  # fmt: skip

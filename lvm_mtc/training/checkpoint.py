@@ -41,12 +41,9 @@ class CheckpointStore:
         """Opens the store and clears what a killed save left behind.
 
         Args:
-            directory: Folder of the checkpoints; made at the first save.
+            directory: Made at the first save.
             keep: How many of the newest to keep, >= 1.
             fingerprint: Flat mapping of whatever must not change between start and resumption to JSON values.
-
-        Raises:
-            TypeError: if a value of the fingerprint is not JSON.
         """
         self.directory = Path(directory).absolute()
         self.keep = keep
@@ -58,9 +55,7 @@ class CheckpointStore:
 
     def steps(self) -> list[int]:
         """Steps that have a checkpoint, ascending."""
-        if not self.directory.is_dir():
-            return []
-        found = (_STEP_FOLDER.match(entry.name) for entry in self.directory.iterdir())
+        found = (_STEP_FOLDER.match(path.name) for path in self.directory.glob("step_*"))
         return sorted(int(match[1]) for match in found if match)
 
     def path(self, step: int) -> Path:
@@ -68,11 +63,7 @@ class CheckpointStore:
         return self.directory / f"step_{step:08d}"
 
     def save(self, state: PyTree, step: int, extra: Mapping[str, Any] | None = None) -> Path:
-        """Writes a checkpoint, then deletes the oldest ones beyond ``keep``: :meth:`start_save` and :meth:`wait`.
-
-        Returns:
-            The checkpoint's folder.
-        """
+        """:meth:`start_save` and :meth:`wait`; returns the checkpoint's folder."""
         self.start_save(state, step, extra)
         self.wait()
         return self.path(step)
@@ -80,16 +71,9 @@ class CheckpointStore:
     def start_save(self, state: PyTree, step: int, extra: Mapping[str, Any] | None = None) -> None:
         """Starts to write a checkpoint and returns once ``state`` is copied, so that training may go on and donate it.
 
-        Waits for the save before. A process that is killed before this one is done leaves the one before.
-
-        Args:
-            state: Any pytree of arrays and typed keys.
-            step: Step that names it.
-            extra: Small JSON object kept with it.
-
-        Raises:
-            OSError: if this checkpoint or the one before cannot be written; the message is one line and names the
-                newest checkpoint that stands.
+        Waits for the save before. A process that is killed before this one is done leaves the one before. ``extra`` is
+        a small JSON object that is kept with it. Where this checkpoint or the one before cannot be written, the OSError
+        is one line that names the newest checkpoint that stands.
         """
         self.wait()
         record = {
@@ -103,11 +87,7 @@ class CheckpointStore:
             self._under_way = step, ocp.save_async(self.path(step), state, overwrite=True, custom_metadata=record)
 
     def wait(self) -> None:
-        """Waits until the save that was started is done, then deletes the oldest checkpoints beyond ``keep``.
-
-        Raises:
-            OSError: as in :meth:`start_save`.
-        """
+        """Waits until the save that was started is done, then deletes the oldest checkpoints beyond ``keep``."""
         if self._under_way is None:
             return
         (step, response), self._under_way = self._under_way, None
@@ -142,16 +122,22 @@ class CheckpointStore:
             for folder in self.directory.glob(pattern):
                 shutil.rmtree(folder, ignore_errors=True)
 
+    def newest(self) -> tuple[int, dict[str, Any]] | None:
+        """Step and record of the newest checkpoint that has a record; None where there is none."""
+        for step in reversed(self.steps()):
+            with contextlib.suppress(Exception):
+                return step, self._record(step)
+        return None
+
+    def _record(self, step: int) -> dict[str, Any]:
+        record = ocp.metadata(self.path(step)).custom_metadata
+        return {name: record[name] for name in ("fingerprint", "arrays", "crc32", "extra")}
+
     def restore(self, reference: PyTree) -> tuple[PyTree, int, dict[str, Any]] | None:
-        """Reads the newest checkpoint that is whole.
+        """Reads the newest checkpoint that is whole: state, step, extra; None where none was ever saved.
 
-        A damaged one is renamed to ``step_..._damaged`` with a warning, and the one before it is read.
-
-        Args:
-            reference: State of the same structure, shapes, types and shardings; it is not changed.
-
-        Returns:
-            state, step, extra; or None where no checkpoint was ever saved.
+        A damaged one is renamed to ``step_..._damaged`` with a warning, and the one before it is read. ``reference`` is
+        a state of the same structure, shapes, types and shardings.
 
         Raises:
             CheckpointError: if the checkpoint's fingerprint or shapes differ from this run's (the message names the
@@ -161,21 +147,23 @@ class CheckpointStore:
         for step in reversed(self.steps()):
             path = self.path(step)
             try:
-                record = ocp.metadata(path).custom_metadata
-                parts = {name: record[name] for name in ("fingerprint", "arrays", "crc32", "extra")}
-            except Exception as error:
-                damaged[path] = first_line(error)
-                continue
-            self._check_same_run(path, parts, reference)
-            try:
+                parts = self._record(step)
+                self._check_same_run(path, parts, reference)
                 state = load_checked(path, reference, parts["crc32"])
+            except CheckpointError:
+                raise
             except Exception as error:
                 damaged[path] = first_line(error)
                 continue
             # Only now: where nothing at all can be read, the fault may lie elsewhere, and everything stays in place.
             meet("checkpoint read")
             for other, reason in damaged.items():
-                set_aside(other, reason, step)
+                aside = other.with_name(other.name + "_damaged")
+                if is_first():
+                    shutil.rmtree(aside, ignore_errors=True)
+                    other.rename(aside)
+                message = f"{other} is damaged ({reason}): renamed to {aside.name}, going back to step {step}"
+                warnings.warn(message, stacklevel=3)
             return state, step, parts["extra"]
         if damaged:
             newest, reason = next(iter(damaged.items()))
@@ -183,9 +171,8 @@ class CheckpointStore:
         return None
 
     def _check_same_run(self, path: Path, record: Mapping[str, Any], reference: PyTree) -> None:
-        pairs = ((record["fingerprint"], self.fingerprint), (record["arrays"], describe(reference)))
-        for saved, now in pairs:
-            for name in [*saved, *(name for name in now if name not in saved)]:
+        for saved, now in (record["fingerprint"], self.fingerprint), (record["arrays"], describe(reference)):
+            for name in saved | now:
                 was, wanted = saved.get(name, "absent"), now.get(name, "absent")
                 if was != wanted:
                     raise CheckpointError(
@@ -196,33 +183,23 @@ class CheckpointStore:
 
 def load_checked(path: Path, reference: PyTree, crc32: Mapping[str, int]) -> PyTree:
     """Loads a checkpoint into the structure and shardings of ``reference`` and compares its checksums."""
+
+    def abstract(leaf):
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # orbax speaks of shardings, which the reference fixes
         state = ocp.load(path, jax.tree.map(abstract, reference))
     for name, value in checksums(state).items():
         if value != crc32.get(name):
-            raise CheckpointError(f"array {name} does not match its checksum")
+            raise ValueError(f"array {name} does not match its checksum")
     return state
-
-
-def set_aside(path: Path, reason: str, step: int) -> None:
-    """Renames a damaged checkpoint, so that it is neither read again nor counted among those to keep."""
-    aside = path.with_name(path.name + "_damaged")
-    if is_first():
-        shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
-    warnings.warn(f"{path} is damaged ({reason}): renamed to {aside.name}, going back to step {step}", stacklevel=4)
 
 
 def first_line(error: Exception) -> str:
     """First line of an error's text, short enough for a one-line message."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     return text if len(text) <= 200 else text[:197] + "..."
-
-
-def abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
-    """Shape, type and sharding of an array."""
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
 
 
 def describe(state: PyTree) -> dict[str, str]:

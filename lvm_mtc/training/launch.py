@@ -11,6 +11,7 @@ start on each of them, with its own first process number::
 
 import argparse
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 
+from lvm_mtc.training.monitor import stop_requests
 from lvm_mtc.training.processes import COORDINATOR, NUM_PROCESSES, PEER_LOST, PROCESS_ID
 
 _POLL_S = 0.1
@@ -42,17 +44,14 @@ def launch(
 
     Args:
         command: Program and arguments; it calls :func:`lvm_mtc.training.processes.join_processes`.
-        num_processes: Processes on all hosts together, >= 1.
+        num_processes: On all hosts together, >= 1.
         coordinator: ``host:port`` of process 0; None: a free port of this host.
         first: Number of the first process on this host.
         count: Processes on this host; None: all.
-        environment: Environment variables to add.
+        environment: Variables to add.
 
     Returns:
         0; or the exit code of the process that failed, 128 plus the signal's number for a signal.
-
-    Raises:
-        ValueError: if the numbers do not fit each other.
     """
     count = num_processes - first if count is None else count
     if num_processes < 1 or first < 0 or count < 1 or first + count > num_processes:
@@ -67,23 +66,29 @@ def launch(
             output = None if process == 0 else stack.enter_context(tempfile.TemporaryFile("w+", errors="replace"))
             environment = everything | {PROCESS_ID: str(process)}
             child = subprocess.Popen(list(command), env=environment, stdout=output, stderr=output)
-            stack.callback(_end, child)
+            # One that still runs is killed: it waits for one that is gone, and checkpoints survive it.
+            stack.callback(child.wait)
+            stack.callback(child.kill)
             children[process] = child, output
-        return _watch(children, num_processes, stack.enter_context(_passed_on([c for c, _ in children.values()])))
+
+        def pass_on(signum, before):
+            for child, _ in children.values():
+                child.send_signal(signal.SIGTERM)
+
+        return _watch(children, num_processes, stack.enter_context(stop_requests(pass_on)))
 
 
 def _watch(children: dict, num_processes: int, asked_to_stop: list[int]) -> int:
+    deadline = math.inf
     while True:
         codes = {process: child.poll() for process, (child, _) in children.items()}
         if all(code == 0 for code in codes.values()):
             return 0
         if any(codes.values()):
-            break
+            deadline = min(deadline, time.monotonic() + _GRACE_S)
+            if None not in codes.values() or time.monotonic() >= deadline:
+                break
         time.sleep(_POLL_S)
-    deadline = time.monotonic() + _GRACE_S
-    while None in codes.values() and time.monotonic() < deadline:
-        time.sleep(_POLL_S)
-        codes = {process: child.poll() for process, (child, _) in children.items()}
     # A signal comes from outside; an error may be of its own making; a lost peer never is.
     failed = [(code > 0, code == PEER_LOST, process) for process, code in codes.items() if code]
     process = min(failed)[-1]
@@ -100,37 +105,13 @@ def _watch(children: dict, num_processes: int, asked_to_stop: list[int]) -> int:
 def _cause(code: int, output) -> str:
     if code == PEER_LOST:
         return "lost the connection to a process on another host"
-    said = ""
+    if code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    lines = []
     if output is not None:
         output.seek(0)
         lines = [line.strip() for line in output if line.strip()]
-        said = f" ({lines[-1][:300]})" if lines else ""
-    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}{said}"
-
-
-def _end(child: subprocess.Popen) -> None:
-    """Kills a process that still runs: it waits for one that is gone, and checkpoints survive it."""
-    if child.poll() is None:
-        child.kill()
-    child.wait()
-
-
-@contextlib.contextmanager
-def _passed_on(children: list[subprocess.Popen]):
-    """Passes SIGTERM and Ctrl-C on as SIGTERM; yields a list of those that came."""
-    came = []
-
-    def pass_on(signum, frame):
-        came.append(signum)
-        for child in children:
-            child.send_signal(signal.SIGTERM)
-
-    before = {signum: signal.signal(signum, pass_on) for signum in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield came
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+    return f"ended with exit code {code}" + (f" ({lines[-1][:300]})" if lines else "")
 
 
 def free_port() -> int:
@@ -148,15 +129,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first process on this host (default: 0)")
     parser.add_argument("--count", type=int, help="processes on this host (default: all from the first on)")
     parser.add_argument("command", nargs="+", help="program and arguments, behind --")
-    options = parser.parse_args(argv)
+    options = vars(parser.parse_args(argv))
     try:
-        return launch(
-            options.command,
-            num_processes=options.num_processes,
-            coordinator=options.coordinator,
-            first=options.first,
-            count=options.count,
-        )
+        return launch(options.pop("command"), **options)
     except ValueError as error:
         parser.error(str(error))
 

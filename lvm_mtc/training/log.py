@@ -1,5 +1,6 @@
 """The run's log: one JSON object a line, appended and flushed at once."""
 
+import contextlib
 import json
 import math
 import os
@@ -17,15 +18,9 @@ class JsonLog:
     """
 
     def __init__(self, path: str | Path, *, step: int = 0, writes: bool = True):
-        """Opens the log.
+        """Opens the log, made with its folder where absent, of a run that goes on from ``step``.
 
-        Args:
-            path: The file; made with its folder where absent.
-            step: Step from which the run goes on.
-            writes: False leaves the file alone, for a process beside the one that writes it.
-
-        Raises:
-            OSError: if the file cannot be opened.
+        ``writes=False`` leaves the file alone, for a process beside the one that writes it.
         """
         self.path = Path(path)
         self.records, self._file = 0, None
@@ -35,21 +30,15 @@ class JsonLog:
             self._file = open(self.path, "a", encoding="utf-8")
 
     def write(self, step: int, event: str, **fields: Any) -> None:
-        """Appends one line and hands it to the operating system.
+        """Appends one line and hands it to the operating system; a number that is not finite is written as a string.
 
-        Args:
-            step: Updates done so far.
-            event: Kind of the line, such as ``"train"`` or ``"validation"``.
-            **fields: JSON values; a number that is not finite is written as a string.
-
-        Raises:
-            OSError: if it cannot be written, for example because the disk is full; one line, with the file's name.
+        Where it cannot be written, for example because the disk is full, the OSError is one line with the file's name.
         """
         if self._file is None:
             return
-        record = {"step": step, "event": event, **fields}
+        record = make_finite({"step": step, "event": event, **fields})
         try:
-            self._file.write(json.dumps(make_finite(record), allow_nan=False) + "\n")
+            self._file.write(json.dumps(record, allow_nan=False) + "\n")
             self._file.flush()
         except OSError as error:
             message = f"cannot write the log at step {step} ({error.strerror})"
@@ -62,11 +51,9 @@ class JsonLog:
 
     def close(self) -> None:
         """Closes the file; a write that the disk refused is not tried again."""
-        try:
+        with contextlib.suppress(OSError):
             if self._file is not None:
                 self._file.close()
-        except OSError:
-            pass
 
     def __enter__(self):
         return self
@@ -82,13 +69,11 @@ def cut_log(path: Path, step: int) -> int:
     kept, size = 0, 0
     with open(path, "rb") as file:
         for line in file:
-            if not line.endswith(b"\n"):
-                break
             try:
                 later = json.loads(line)["step"] > step
             except (ValueError, KeyError, TypeError):
                 break
-            if later:
+            if later or not line.endswith(b"\n"):
                 break
             kept, size = kept + 1, size + len(line)
     if size < path.stat().st_size:
@@ -97,14 +82,9 @@ def cut_log(path: Path, step: int) -> int:
 
 
 def read_log(path: str | Path, *, wall_times: bool = True) -> list[dict[str, Any]]:
-    """Reads a log.
+    """One dictionary a line of a log; a half-written last line is left out.
 
-    Args:
-        path: The file.
-        wall_times: False drops :data:`WALL_TIME_FIELDS`, the only part in which two equal runs differ.
-
-    Returns:
-        One dictionary a line; a half-written last line is left out.
+    ``wall_times=False`` drops :data:`WALL_TIME_FIELDS`, the only part in which two equal runs differ.
     """
     with open(path, encoding="utf-8") as file:
         records = [json.loads(line) for line in file if line.endswith("\n")]

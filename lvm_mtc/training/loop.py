@@ -3,9 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
-import platform
 import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import jax
 import tqdm
 from jax.sharding import Mesh
 
-from lvm_mtc.training.checkpoint import CheckpointStore
+from lvm_mtc.training.checkpoint import CheckpointError, CheckpointStore
 from lvm_mtc.training.config import TrainConfig, flatten
 from lvm_mtc.training.log import JsonLog
 from lvm_mtc.training.mesh import make_mesh, place, replicated, state_shardings
@@ -22,6 +20,7 @@ from lvm_mtc.training.monitor import MetricsWindow, NonFiniteLoss, Speed, Traini
 from lvm_mtc.training.optimizer import make_optimizer
 from lvm_mtc.training.pictures import Stream
 from lvm_mtc.training.processes import is_first, largest
+from lvm_mtc.training.provenance import made_with
 from lvm_mtc.training.state import PyTree, Trainable, TrainState, averaged_params, init_state
 from lvm_mtc.training.step import BatchFn, LossFn, check_batch, make_train_step
 
@@ -39,31 +38,28 @@ def train(
     data: PyTree | Stream,
     init_params: PyTree,
     run_dir: str | Path,
-    resume: bool = True,
     fingerprint: Mapping[str, Any] | None = None,
     trainable: Trainable | None = None,
     per_uav: Trainable | None = None,
     validate: ValidateFn | None = None,
-    mesh: Mesh | None = None,
     progress: bool | None = None,
 ) -> TrainState:
     """Trains, from ``init_params`` or from where the same run in ``run_dir`` stopped.
 
     A run that is killed at any moment and started again ends with the same parameters and the same log, bit for bit,
     on the same machine and number of devices; on another number of devices it goes on with the same numbers but for
-    rounding. Checkpoints are written while training goes on. Several processes (``training.launch``) call this alike;
+    rounding. A finished run goes on where ``config.total_steps`` is larger than it was (:class:`TrainConfig`).
+    Checkpoints are written while training goes on. Several processes (``training.launch``) call this alike;
     the first one writes the log, and all need the same file system. ``run_dir`` holds ``log.jsonl``, ``checkpoints/``
     and the file ``lock``.
 
     Args:
-        config: Numbers of the run.
+        config: Its numbers.
         loss_fn: Pure ``(params, batch, key) -> (loss, metrics)``; scalars.
         batch_fn: Pure ``(data, key) -> batch``, compiled into the step.
         data: Pytree of arrays (or numpy arrays) that stays on every device as it is, uint8 pictures for example; or a
             stream, whose next batch of such goes to every device at each step.
         init_params: Parameters to start from; left untouched.
-        run_dir: Folder of the run.
-        resume: False refuses a folder that already holds checkpoints.
         fingerprint: What else must be the same when the run is resumed (the model's configuration, the data's name):
             nested mappings of JSON scalars and lists of them.
         trainable: Predicate on parameter names ``"a/b/c"``; the others are frozen and take no optimiser memory.
@@ -71,7 +67,6 @@ def train(
             over ``config.uav_devices``; None: there are none.
         validate: Called every ``config.validate_every`` steps and at the end (never, where that is None) with the
             parameters (averaged, where ``ema_decay`` is set) and the step; the numbers it returns are logged.
-        mesh: Device mesh; None makes one of ``config.num_devices`` and ``config.uav_devices``.
         progress: Whether to draw a progress bar on stderr; None: only on a terminal.
 
     Returns:
@@ -82,52 +77,69 @@ def train(
         TrainingStopped: after SIGTERM or Ctrl-C, once the state is saved.
         CheckpointError: if the folder's checkpoints belong to another configuration, or are all damaged.
         RunBusy: if another process trains in ``run_dir``.
-        FileExistsError: if ``resume`` is False and the folder holds checkpoints.
         OSError: if a checkpoint or the log cannot be written; one line.
-        ValueError: for a batch that does not fit the configuration.
     """
     run_dir = Path(run_dir)
-    mesh = make_mesh(config.num_devices, config.uav_devices) if mesh is None else mesh
+    mesh = make_mesh(config.num_devices, config.uav_devices)
     streamed = isinstance(data, Stream)
     if streamed and config.steps_per_call != 1:
         raise ValueError(f"TrainConfig.steps_per_call must be 1 with a stream of data, got {config.steps_per_call}")
     check_batch(batch_fn, data.empty() if streamed else data, config.batch_size, mesh, config.accumulation)
-    optimizer, schedule = make_optimizer(config.optimizer, config.total_steps)
+    optimizer, _ = make_optimizer(config.optimizer, config.total_steps)
     key = jax.random.fold_in(jax.random.key(config.seed), _TRAINING_STREAM)
     state = init_state(init_params, optimizer, key, trainable=trainable, ema=config.ema_decay is not None)
     shardings = state_shardings(state, mesh, shard_params=config.shard_params, per_uav=per_uav)
-    train_step = make_train_step(
-        loss_fn,
-        batch_fn,
-        optimizer,
-        schedule=schedule,
-        trainable=trainable,
-        ema_decay=config.ema_decay,
-        steps_per_call=config.steps_per_call,
-        accumulation=config.accumulation,
-        mesh=mesh,
-        state_sharding=shardings,
-    )
     identity = config.fingerprint() | {f"run.{k}": v for k, v in flatten(dict(fingerprint or {})).items()}
     with only_process(run_dir):
         store = CheckpointStore(run_dir / "checkpoints", keep=config.keep_checkpoints, fingerprint=identity)
-        if not resume and (saved := store.steps()):
-            raise FileExistsError(f"{run_dir} already holds a run (step {saved[-1]}): resume it or use another folder")
+        ends = schedule_ends(config, store)
+        optimizer, schedule = make_optimizer(config.optimizer, *ends)
+        options = {name: getattr(config, name) for name in ("ema_decay", "steps_per_call", "accumulation")}
+        options |= dict(schedule=schedule, trainable=trainable, mesh=mesh, state_sharding=shardings)
+        train_step = make_train_step(loss_fn, batch_fn, optimizer, **options)
         state = place(state, shardings)
         state, step, extra = store.restore(state) or (state, 0, {})
-        hidden = not is_first() or (not sys.stderr.isatty() if progress is None else not progress)
+        hidden = not is_first() or (None if progress is None else not progress)
         with (
             store,
             JsonLog(run_dir / "log.jsonl", step=step, writes=is_first()) as log,
             tqdm.tqdm(total=config.total_steps, initial=step, unit="step", disable=hidden, dynamic_ncols=True) as bar,
             stop_requests() as stops,
+            _told_where_it_is_good(store),
         ):
             if log.records == 0:
                 about = {"config": dataclasses.asdict(config), "run": dict(fingerprint or {})}
-                log.write(0, "start", **about, **environment(mesh))
-            run = _Run(config, store, log, bar, validate, MetricsWindow(extra.get("window")))
+                devices = {"kind": mesh.devices.flat[0].device_kind, "count": mesh.size}
+                log.write(0, "start", **about, versions=made_with()["versions"], devices=devices)
+            if step in ends[:-1]:
+                log.write(step + 1, "schedule", ends=ends)
+            run = _Run(config, store, log, bar, validate, MetricsWindow(extra.get("window")), ends)
             with contextlib.closing(_of_each_call(data, step, mesh)) as of_each_call:
                 return run.go(state, step, train_step, of_each_call, stops)
+
+
+def schedule_ends(config: TrainConfig, store: CheckpointStore) -> tuple[int, ...]:
+    """Steps at which the schedules of the learning rate end: those of the run in the store, and one more if it goes on.
+
+    The store's fingerprint gets the first of them, which is the one that its checkpoints have. A schedule that another
+    length would change is a CheckpointError.
+    """
+    given = config.optimizer.total_steps
+    wanted = config.total_steps if given is None else given
+    if (newest := store.newest()) is None:
+        return (wanted,)
+    step, record = newest
+    ends = tuple(record["extra"].get("ends", [record["fingerprint"].get("optimizer.total_steps", wanted)]))
+    if given is None and step == ends[-1] < wanted:
+        ends = (*ends, wanted)
+    if wanted != ends[-1] or (given is not None and len(ends) > 1):
+        way = "finish it first, or" if step < ends[-1] < wanted else "go back to that, or"
+        raise CheckpointError(
+            f"{store.path(step)} has a schedule of {ends[-1]} steps, which optimizer.total_steps = {wanted} would "
+            f"change: {way} use another folder"
+        )
+    store.fingerprint["optimizer.total_steps"] = ends[0]
+    return ends
 
 
 def _of_each_call(data: PyTree | Stream, step: int, mesh: Mesh) -> Iterator[PyTree]:
@@ -140,16 +152,26 @@ def _of_each_call(data: PyTree | Stream, step: int, mesh: Mesh) -> Iterator[PyTr
         yield from itertools.repeat(place(data, replicated(mesh)))
 
 
+@contextlib.contextmanager
+def _told_where_it_is_good(store: CheckpointStore):
+    """Tells a NaN's reader where the run is still good."""
+    try:
+        yield
+    except NonFiniteLoss as error:
+        store.wait()
+        good = store.steps()
+        where = f"the last good checkpoint is {store.path(good[-1])}" if good else "there is no checkpoint yet"
+        raise NonFiniteLoss(f"{error}; {where}", error.step) from None
+
+
 class _Run:
     """The running loop: what is due at a step, in the order that makes a resumed log equal an undisturbed one."""
 
-    def __init__(self, config: TrainConfig, store: CheckpointStore, log: JsonLog, bar, validate, window: MetricsWindow):
-        self.config, self.store, self.log, self.bar = config, store, log, bar
+    def __init__(self, config: TrainConfig, store: CheckpointStore, log: JsonLog, bar, validate, window, ends):
+        self.config, self.store, self.log, self.bar, self.ends = config, store, log, bar, ends
         self.validate, self.window, self.speed = validate, window, Speed()
 
-    def go(
-        self, state: TrainState, step: int, train_step: Callable, data: Iterator[PyTree], stops: list[int]
-    ) -> TrainState:
+    def go(self, state: TrainState, step: int, train_step: Callable, data: Iterator, stops: list[int]) -> TrainState:
         config = self.config
         while step < config.total_steps:
             state, metrics = train_step(state, next(data))
@@ -182,39 +204,20 @@ class _Run:
             return own
         return largest(own) if step % self.config.log_every == 0 else 0
 
-    def finite(self, read: Callable) -> Any:
-        """Calls ``read``, which looks at the losses, and tells a NaN's reader where the run is still good."""
-        try:
-            return read()
-        except NonFiniteLoss as error:
-            self.store.wait()
-            good = self.store.steps()
-            where = f"the last good checkpoint is {self.store.path(good[-1])}" if good else "there is no checkpoint yet"
-            raise NonFiniteLoss(f"{error}; {where}", error.step) from None
-
     def write_line(self, step: int) -> None:
-        means = self.finite(self.window.close)
+        means = self.window.close()
         times = self.speed.read()
         self.log.write(step, "train", **means, **times)
         self.bar.set_postfix(loss=f"{means['loss']:.4g}", pictures_per_second=times["pictures_per_second"])
 
     def write_validation(self, state: TrainState, step: int) -> None:
-        self.finite(self.window.values)
+        self.window.values()
         with self.speed.paused():
             numbers = self.validate(averaged_params(state), step)
             self.log.write(step, "validation", **{name: float(value) for name, value in numbers.items()})
 
     def save(self, state: TrainState, step: int) -> None:
-        window = self.finite(self.window.values)
+        window = self.window.values()
         with self.speed.paused():
             self.log.sync()
-            self.store.start_save(state, step, {"window": window})
-
-
-def environment(mesh: Mesh) -> dict[str, Any]:
-    """Versions and devices, for the first line of the log."""
-    device = mesh.devices.flat[0]
-    return {
-        "versions": {"python": platform.python_version(), "jax": jax.__version__},
-        "devices": {"kind": device.device_kind, "count": mesh.size},
-    }
+            self.store.start_save(state, step, {"window": window, "ends": self.ends})

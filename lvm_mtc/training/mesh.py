@@ -17,26 +17,16 @@ def make_mesh(num_devices: int | None = 1, uav_devices: int = 1) -> Mesh:
     The axis types are ``Auto``: under JAX's default explicit axes a reshape that merges a sharded batch axis fails.
 
     Args:
-        num_devices: Number of devices of each process, >= 1; None takes all of them.
-        uav_devices: How many devices share the UAVs of a picture, >= 1, a divisor of ``num_devices``.
-
-    Returns:
-        The mesh, shape ``{"data": processes * num_devices / uav_devices, "uav": uav_devices}``.
-
-    Raises:
-        ValueError: if fewer devices are there than asked for, or ``uav_devices`` does not divide them.
+        num_devices: Of each process, >= 1; None takes all of them.
+        uav_devices: How many of them share the UAVs of a picture, >= 1, a divisor of ``num_devices``.
     """
     local = len(jax.local_devices())
-    if num_devices is None:
-        num_devices = local
+    num_devices = local if num_devices is None else num_devices
     if not 1 <= num_devices <= local:
         raise ValueError(f"num_devices must lie in [1, {local}] on this machine, got {num_devices}")
     if uav_devices < 1 or num_devices % uav_devices:
         raise ValueError(f"uav_devices must be a divisor of the {num_devices} devices, got {uav_devices}")
-    by_process = {}
-    for device in jax.devices():
-        by_process.setdefault(device.process_index, []).append(device)
-    devices = [device for process in sorted(by_process) for device in by_process[process][:num_devices]]
+    devices = [d for process in range(jax.process_count()) for d in jax.local_devices(process)[:num_devices]]
     shape = (len(devices) // uav_devices, uav_devices)
     return jax.make_mesh(shape, (DATA_AXIS, UAV_AXIS), axis_types=(AxisType.Auto,) * 2, devices=devices)
 
@@ -73,9 +63,6 @@ def state_shardings(
             without such an axis are kept whole on every device, as all are when False.
         per_uav: Predicate on names ``"params/a/b"``, ``"opt_state/1/0/mu/a/b"``: arrays whose leading axis is that of
             the UAVs, which goes over the axis ``"uav"``. None: there are none.
-
-    Returns:
-        A ``NamedSharding`` for every array.
     """
     num_data, num_uav = mesh.shape[DATA_AXIS], mesh.shape.get(UAV_AXIS, 1)
 

@@ -5,7 +5,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -32,8 +32,7 @@ class TrainingStopped(RuntimeError):
 
     def __init__(self, message: str, step: int, signum: int):
         super().__init__(message)
-        self.step = step
-        self.signum = signum
+        self.step, self.signum = step, signum
 
 
 class RunBusy(RuntimeError):
@@ -58,16 +57,15 @@ class MetricsWindow:
         self._waiting.append((last_step, metrics))
 
     def values(self) -> dict[str, list[float]]:
-        """Brings everything to the host.
-
-        Raises:
-            NonFiniteLoss: naming the first step whose loss or gradient is not finite.
-        """
+        """Brings everything to the host; NonFiniteLoss names the first step whose loss or gradient is not finite."""
         for last_step, metrics in self._waiting:
             host = {name: np.asarray(array) for name, array in metrics.items()}
             finite = host.pop("finite")
             if not finite.all():
-                raise_non_finite(host, int(np.argmin(finite)), last_step)
+                index = int(np.argmin(finite))
+                step = last_step - len(finite) + 1 + index
+                name = "grad_norm" if np.isfinite(host["loss"][index]) else "loss"
+                raise NonFiniteLoss(f"{name} is {host[name][index]} at step {step}", step)
             for name, array in host.items():
                 self._values.setdefault(name, []).extend(array.tolist())
         self._waiting.clear()
@@ -81,13 +79,6 @@ class MetricsWindow:
             means["learning_rate"] = values["learning_rate"][-1]
         self._values = {}
         return means
-
-
-def raise_non_finite(metrics: Mapping[str, np.ndarray], index: int, last_step: int) -> None:
-    """Raises NonFiniteLoss for entry ``index`` of metrics ``[steps_per_call]`` that end at ``last_step``."""
-    step = last_step - len(metrics["loss"]) + 1 + index
-    name = "grad_norm" if np.isfinite(metrics["loss"][index]) else "loss"
-    raise NonFiniteLoss(f"{name} is {metrics[name][index]} at step {step}", step)
 
 
 class Speed:
@@ -122,13 +113,9 @@ class Speed:
 
 @contextlib.contextmanager
 def only_process(run_dir: Path):
-    """Holds the run folder, so that a second run does not train in it; the system lets go of it after any death.
+    """Holds the run folder, so that a second run does not train in it (RunBusy); the system lets go after any death.
 
     Of processes that train as one, the first holds it for all.
-
-    Raises:
-        RunBusy: if another process holds it.
-        OSError: if the folder cannot be made or written to.
     """
     if not is_first():
         yield
@@ -143,17 +130,22 @@ def only_process(run_dir: Path):
         yield
 
 
+def interrupt_again(signum: int, before: list[int]) -> None:
+    """Lets a second Ctrl-C interrupt at once."""
+    if signum == signal.SIGINT and before:
+        raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
-def stop_requests():
-    """Yields a list to which SIGTERM and the first Ctrl-C add their number; a second Ctrl-C interrupts at once.
+def stop_requests(react: Callable[[int, list[int]], None] = interrupt_again):
+    """Yields a list to which SIGTERM and Ctrl-C add their number, after ``react(number, list so far)``.
 
     Outside the main thread Python cannot catch signals, and the list stays empty.
     """
     requests = []
 
     def note(signum, frame):
-        if signum == signal.SIGINT and requests:
-            raise KeyboardInterrupt
+        react(signum, requests)
         requests.append(signum)
 
     if threading.current_thread() is not threading.main_thread():

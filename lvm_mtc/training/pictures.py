@@ -44,24 +44,18 @@ class TrainingPictures(NamedTuple):
     about: dict[str, Any]
 
 
-def load_training_pictures(path: str | Path, image_size: int, num_groups: int, seed: int) -> TrainingPictures:
-    """Reads packed pictures, or opens a folder of picture files as a stream.
+def load_training_pictures(path: str | Path, config: Any, num_groups: int, seed: int) -> TrainingPictures:
+    """Reads packed pictures (``experiments/demo/pack_pictures.py``), or opens a folder as a stream.
 
-    Args:
-        path: File of ``experiments/pack_pictures.py``, or a folder.
-        image_size: Side of the system's views, pixels; streamed pictures are larger by two thirds.
-        num_groups: Groups of views in a step.
-        seed: Of the stream.
-
-    Raises:
-        ValueError: if the file holds no packed pictures, or the folder no picture, or grain is missing for a folder.
+    ``config`` is the scheme's, with ``image_size``, the side of its views, pixels; streamed pictures are larger by two
+    thirds. ``num_groups`` are the groups of views in a step.
     """
     path = Path(path)
     if not path.is_dir():
         pictures = load_pictures(path)
         about = {"file": path.name, "pictures": len(pictures), "sum": int(pictures.sum(dtype=np.uint64))}
         return TrainingPictures({"pictures": pictures}, pictures, {"pictures": len(pictures)}, about)
-    files, size = list_images(path), round(image_size * _STREAMED_OVER_VIEW)
+    files, size = list_images(path), round(config.image_size * _STREAMED_OVER_VIEW)
     workers = min(4, os.cpu_count() or 0)
     stream = PictureStream(files, size, num_groups * _STREAMED_PER_GROUP, seed=seed, num_workers=workers)
     steps = range(-(-min(_SAMPLE, len(files)) // stream.batch_size))
@@ -71,18 +65,13 @@ def load_training_pictures(path: str | Path, image_size: int, num_groups: int, s
 
 
 def load_pictures(path: str | Path) -> np.ndarray:
-    """Reads the training pictures of a packed file, ``[num_pictures, height, width, 3]`` uint8.
-
-    Raises:
-        ValueError: if the file holds none.
-    """
+    """Reads the training pictures of a packed file, ``[num_pictures, height, width, 3]`` uint8."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             pictures = archive["pictures"]
     except FileNotFoundError:
-        raise ValueError(
-            f"{path}: there is no such file of packed pictures; experiments/pack_pictures.py makes one"
-        ) from None
+        hint = "experiments/demo/pack_pictures.py makes one"
+        raise ValueError(f"{path}: there is no such file of packed pictures; {hint}") from None
     except Exception as error:
         raise ValueError(f"{path} is not a file of packed pictures: {str(error).splitlines()[0]}") from error
     if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != np.uint8 or not len(pictures):

@@ -1,13 +1,12 @@
 """The training step under ``jax.pmap``, for those who expect it; ``make_train_step`` does the same and more."""
 
-from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from lvm_mtc.training.mesh import DATA_AXIS
-from lvm_mtc.training.state import PyTree, Trainable, TrainState
 from lvm_mtc.training.step import BatchFn, LossFn, TrainStep, make_update, mean_over_pieces, repeat, split_batch
 
 
@@ -16,12 +15,10 @@ def pmap_step(
     batch_fn: BatchFn,
     optimizer: optax.GradientTransformation,
     *,
-    schedule: Callable | None = None,
-    trainable: Trainable | None = None,
-    ema_decay: float | None = None,
     steps_per_call: int = 1,
     accumulation: int | None = None,
     num_devices: int | None = None,
+    **options: Any,
 ) -> TrainStep:
     """Builds the training step of ``make_train_step`` as a ``jax.pmap`` over local devices.
 
@@ -32,21 +29,14 @@ def pmap_step(
 
     Args:
         loss_fn: As in ``make_train_step``, for a piece of the batch.
-        batch_fn: As in ``make_train_step``; every device draws the whole batch.
-        optimizer: Optax transformation.
-        schedule: Learning rate as a function of the updates done.
-        trainable: Predicate on the names of the parameters that learn; None: all.
-        ema_decay: Decay of the moving average of the weights; None: no average.
-        steps_per_call: Steps that one call runs, >= 1.
+        batch_fn: As there; every device draws the whole batch.
+        optimizer: As there, like ``steps_per_call`` and the options ``schedule``, ``trainable`` and ``ema_decay``.
         accumulation: Pieces of a batch, a multiple of the devices; None: one per device.
         num_devices: Local devices, >= 1; None: all of them.
 
     Returns:
         ``train_step(state, data) -> (state, metrics)``; every device holds a copy of the state, without a device axis,
         and the state is donated.
-
-    Raises:
-        ValueError: if the devices do not divide ``accumulation``, or are not there.
     """
     devices = jax.local_devices()
     num_devices = len(devices) if num_devices is None else num_devices
@@ -64,7 +54,7 @@ def pmap_step(
         means = mean_over_pieces(loss_of, learned, pieces, loss_key, first + jnp.arange(own))
         return jax.lax.pmean(means, DATA_AXIS)
 
-    step = repeat(make_update(gradients, loss_fn, optimizer, schedule, trainable, ema_decay), steps_per_call)
+    step = repeat(make_update(gradients, loss_fn, optimizer, **options), steps_per_call)
     mapped = jax.pmap(
         lambda state, data, _: step(state, data),
         axis_name=DATA_AXIS,
@@ -73,8 +63,4 @@ def pmap_step(
         devices=devices[:num_devices],
         donate_argnums=0,
     )
-
-    def train_step(state: TrainState, data: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
-        return mapped(state, data, jnp.arange(num_devices))  # pmap wants one mapped argument
-
-    return train_step
+    return lambda state, data: mapped(state, data, jnp.arange(num_devices))  # pmap wants one mapped argument

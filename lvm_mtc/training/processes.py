@@ -22,14 +22,8 @@ PEER_LOST = 75
 def join_processes(environment: Mapping[str, str] | None = None) -> None:
     """Joins the other processes that the launcher started, or does nothing without a launcher.
 
-    To be called before anything is computed.
-
-    Args:
-        environment: Where the launcher left ``LVM_MTC_COORDINATOR`` (``host:port``), ``LVM_MTC_PROCESS_ID`` and
-            ``LVM_MTC_NUM_PROCESSES``; None: the process's own environment.
-
-    Raises:
-        ValueError: if only some of the three are set, or do not fit each other.
+    To be called before anything is computed. The launcher leaves ``LVM_MTC_COORDINATOR`` (``host:port``),
+    ``LVM_MTC_PROCESS_ID`` and ``LVM_MTC_NUM_PROCESSES`` in the environment; a ValueError if these do not fit.
     """
     environment = os.environ if environment is None else environment
     given = {name: environment[name] for name in (COORDINATOR, PROCESS_ID, NUM_PROCESSES) if environment.get(name)}
@@ -87,6 +81,4 @@ def meet(name: str) -> None:
 
 def largest(number: int) -> int:
     """The largest of the numbers that the processes give; every process must ask."""
-    if jax.process_count() == 1:
-        return number
     return int(np.max(multihost_utils.process_allgather(np.int32(number))))

@@ -1,137 +1,152 @@
-"""A recipe: the system, what it is trained on, and the paper's training steps 2 to 4 one after the other.
+"""A recipe: a scheme, what it is trained on, and the stages of its training, one after the other.
 
-Step 1 trains the detector and stands elsewhere. Each step starts from the weights of the one before, writes a run
-folder of its own and goes on where it was when it is started again.
+Each stage starts from the weights of the one before, writes a run folder of its own and goes on where it was when it is
+started again. The detector is trained elsewhere (``training.detector``).
 """
 
 import dataclasses
-import importlib.metadata
-import platform
-from collections.abc import Mapping
+import inspect
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
-import numpy as np
 
-import lvm_mtc
-from lvm_mtc.config import to_dict
-from lvm_mtc.models.patches import patchify
-from lvm_mtc.models.pca import PatchPca, fit_pca, init_from_pca
-from lvm_mtc.models.transformer import stack_layers, unstack_layers
-from lvm_mtc.models.weights import load_weights, save_weights
-from lvm_mtc.system import Execution, System, SystemConfig
-from lvm_mtc.system.chain import PER_UAV
+from lvm_mtc.config import from_dict, require_one_of, to_dict, unknown_name_message
+from lvm_mtc.models.weights import check_params, load_weights, save_weights
+from lvm_mtc.schemes import scheme_class
+from lvm_mtc.schemes.loading import identity
+from lvm_mtc.schemes.scheme import Params, Scheme, Stage
 from lvm_mtc.training.config import TrainConfig
+from lvm_mtc.training.examples import (
+    MODALITIES,
+    Ranges,
+    Scenario,
+    find_stage,
+    loss_weights,
+    make_batch_fn,
+    make_loss_fn,
+)
+from lvm_mtc.training.log import read_log
 from lvm_mtc.training.loop import train
 from lvm_mtc.training.mesh import whole_on_host
-from lvm_mtc.training.objectives import STAGES, ObjectiveConfig, Scenario, make_batch_fn, make_loss_fn, trainable
-from lvm_mtc.training.pictures import TrainingPictures, load_training_pictures
+from lvm_mtc.training.pictures import TrainingPictures
 from lvm_mtc.training.processes import is_first, meet
+from lvm_mtc.training.provenance import digest, made_with
 from lvm_mtc.training.state import averaged_params
-
-_PCA_CROPS = 2048
-_FIELDS = dict(zip(STAGES, ("token", "channel", "end_to_end"), strict=True))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that a set of weights depends on, but the pictures.
+    """Everything that a set of weights depends on, but the data.
 
     Attributes:
-        system: The system.
+        scheme: A name in ``schemes.SCHEMES``, or ``"module:class"``.
+        config: The scheme's configuration, or its fields.
         scenarios: What a batch is made of.
-        objective: Ranges and weights of the loss in the step ``system``; earlier steps use the paper's MSE.
-        execution: How the token codec is computed.
-        spread: Symbols over which principal components are spread at the start, a power of two; as many as there are
-            transmit antennas for fading channels.
-        end_to_end: Numbers of step 4; ``batch_size`` is the number of pictures of all scenarios together.
-        token: Numbers of step 2; None leaves it out.
-        channel: Numbers of step 3; None leaves it out.
+        stages: Numbers of the stages that are trained, by their names in ``Scheme.stages``; ``batch_size`` is the
+            number of pictures of all scenarios together.
+        ranges: What examples are drawn from.
+        loss: Weights of the stages' losses by name (``Stage.weights``).
+        fields: Fields of the scheme besides ``config``, such as ``execution``.
+        start: Options of the scheme's ``start``, if it has one.
     """
 
-    system: SystemConfig
+    scheme: str
+    config: Mapping[str, Any]
     scenarios: tuple[Scenario, ...]
-    end_to_end: TrainConfig
-    token: TrainConfig | None = None
-    channel: TrainConfig | None = None
-    objective: ObjectiveConfig = ObjectiveConfig()
-    execution: Execution = Execution()
-    spread: int = 1
+    stages: Mapping[str, TrainConfig]
+    ranges: Ranges = Ranges()
+    loss: Mapping[str, float | str] = dataclasses.field(default_factory=dict)
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    start: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        for stage in self.stages:
-            check_scenarios("Recipe", _FIELDS[stage], self.train_config(stage), self.scenarios)
-        if self.system.per_uav_params and len({s.num_uavs for s in self.scenarios}) > 1:
+        if dataclasses.is_dataclass(self.config):
+            object.__setattr__(self, "config", to_dict(self.config))
+        scheme = self.make_scheme()
+        if scheme.modality not in MODALITIES:
+            known = ", ".join(MODALITIES)
+            raise ValueError(f"Recipe.scheme {self.scheme!r} is for {scheme.modality}; examples are drawn of: {known}")
+        if not self.scenarios:
+            raise ValueError("Recipe.scenarios must name at least one scenario, got ()")
+        for scenario in self.scenarios:
+            scenario.scheme(scheme)
+        counts = [scenario.num_uavs for scenario in self.scenarios]
+        if getattr(scheme, "per_uav", ()) and len(set(counts)) > 1:
             raise ValueError(
-                "Recipe.scenarios must all have the same num_uavs with SystemConfig.per_uav_params, got "
-                f"{[s.num_uavs for s in self.scenarios]}"
+                f"Recipe.scenarios must all have the same num_uavs where UAVs have their own parameters, got {counts}"
             )
+        weights = {name: default for stage in scheme.stages() for name, default in stage.weights.items()}
+        options = list(inspect.signature(scheme.start).parameters)[3:] if hasattr(scheme, "start") else ()
+        for field, given, known in (
+            ("stages", self.stages, [stage.name for stage in scheme.stages()]),
+            ("ranges.knobs", self.ranges.knobs, scheme.knobs),
+            ("loss", self.loss, weights),
+            ("start", self.start, options),
+        ):
+            for name in given:
+                if name not in known:
+                    raise ValueError(unknown_name_message(f"Recipe.{field}.{name}", name, known))
+        pictures = sum(scenario.num_pictures for scenario in self.scenarios)
+        for name, numbers in self.stages.items():
+            if numbers.batch_size != pictures:
+                raise ValueError(
+                    f"Recipe.stages.{name}.batch_size {numbers.batch_size} is not the {pictures} pictures of "
+                    "Recipe.scenarios"
+                )
+        for name, limits in self.ranges.knobs.items():
+            for value in limits:
+                scheme.knobs[name].check(f"Recipe.ranges.knobs.{name}", value)
+        for name, value in self.loss.items():
+            if isinstance(weights[name], tuple):
+                require_one_of("Recipe.loss", name, value, weights[name])
+            elif not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+                raise ValueError(f"Recipe.loss.{name} must be a finite number, got {value!r}")
 
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """Those of ``STAGES`` that the recipe has."""
-        return tuple(stage for stage in STAGES if getattr(self, _FIELDS[stage]) is not None)
+    def make_scheme(self) -> Scheme:
+        """The scheme; a ValueError for one that is not known, or fields that it does not have or refuses."""
+        return from_dict(scheme_class(self.scheme), {"config": self.config, **self.fields}, where="Recipe")
 
-    def train_config(self, stage: str) -> TrainConfig:
-        """Numbers of a stage, by its name in ``STAGES``.
+    def trained(self) -> list[Stage]:
+        """The scheme's stages that are trained, in their order."""
+        return [stage for stage in self.make_scheme().stages() if stage.name in self.stages]
 
-        Raises:
-            ValueError: for an unknown stage, or one that the recipe leaves out.
-        """
-        trainable(stage)
-        if stage not in self.stages:
-            raise ValueError(f"stage {stage!r} is left out by the recipe; it has: {', '.join(self.stages)}")
-        return getattr(self, _FIELDS[stage])
+    def stage(self, name: str) -> Stage:
+        """A stage that is trained; a ValueError for one that the scheme does not have, or the recipe leaves out."""
+        stage = find_stage(self.make_scheme(), name)
+        if name not in self.stages:
+            trained = ", ".join(stage.name for stage in self.trained())
+            raise ValueError(f"stage {name!r} is left out by the recipe; it has: {trained}")
+        return stage
 
     @property
     def seed(self) -> int:
         """Of what is drawn before the first stage."""
-        return self.train_config(self.stages[0]).seed
+        return next((self.stages[stage.name].seed for stage in self.trained()), 0)
 
 
-def check_scenarios(where: str, field: str, config: TrainConfig, scenarios: tuple[Scenario, ...]) -> None:
-    """Refuses a recipe whose batches are not the pictures of its scenarios.
+def read_data(recipe: Recipe, path: str | Path, seed: int = 0) -> TrainingPictures:
+    """What a recipe is trained on, from a file or folder; ``seed`` is that of a stream."""
+    scheme, num_groups = recipe.make_scheme(), sum(scenario.num_groups for scenario in recipe.scenarios)
+    return MODALITIES[scheme.modality].read(path, scheme.config, num_groups, seed)
 
-    Raises:
-        ValueError: if there is no scenario, or ``batch_size`` is another number than that of their pictures.
+
+def init_params(recipe: Recipe, sample: Any) -> Params:
+    """Parameters before training, as weights files hold them: drawn, then the scheme's start if it has one.
+
+    ``sample`` are some of the data, for the start. All scenarios' configurations must want the same shapes.
     """
-    if not scenarios:
-        raise ValueError(f"{where}.scenarios must name at least one scenario, got ()")
-    pictures = sum(s.num_groups * s.num_uavs for s in scenarios)
-    if config.batch_size != pictures:
-        raise ValueError(
-            f"{where}.{field}.batch_size {config.batch_size} is not the {pictures} pictures of {where}.scenarios"
-        )
-
-
-def fit_patches(pictures: np.ndarray, config: SystemConfig, seed: int = 0) -> PatchPca:
-    """Principal components of the patches of random crops of the training pictures."""
-    rng = np.random.default_rng(seed)
-    size = config.image_size
-    if min(pictures.shape[1:3]) < size:
-        raise ValueError(
-            f"pictures of {pictures.shape[1]} x {pictures.shape[2]} pixels are smaller than "
-            f"SystemConfig.image_size {size}"
-        )
-    crops = []
-    for i in rng.integers(0, len(pictures), _PCA_CROPS):
-        top, left = (rng.integers(0, side - size + 1) for side in pictures.shape[1:3])
-        crops.append(pictures[i, top : top + size, left : left + size])
-    patches = patchify(np.stack(crops), config.patch_size)
-    return fit_pca(np.asarray(patches).reshape(-1, config.patch_dim) / 255.0)
-
-
-def init_params(recipe: Recipe, pictures: np.ndarray) -> dict:
-    """Parameters before training: drawn, and with a linear path started from principal components.
-
-    They are those of looped layers, whatever ``recipe.execution`` says, as in weights files.
-    """
-    seed = recipe.seed
-    num_uavs = recipe.scenarios[0].num_uavs if recipe.system.per_uav_params else None
-    params = System(recipe.system).init(jax.random.key(seed), num_uavs)
-    if not recipe.system.linear_path:
-        return params
-    return init_from_pca(params, fit_patches(pictures, recipe.system, seed), recipe.spread)
+    scheme, num_uavs = recipe.make_scheme(), recipe.scenarios[0].num_uavs
+    params = scheme.init(jax.random.key(recipe.seed), num_uavs)
+    for scenario in recipe.scenarios:
+        if scenario.config:
+            wanted = jax.eval_shape(lambda key, s=scenario: s.scheme(scheme).init(key, num_uavs), jax.random.key(0))
+            check_params(params, wanted, name=f"Recipe.config with Scenario.config {dict(scenario.config)}")
+    if hasattr(scheme, "start"):
+        params = scheme.start(params, sample, recipe.seed, **recipe.start)
+    return _layout(scheme, "to_file")(params)
 
 
 def run_stage(
@@ -143,116 +158,92 @@ def run_stage(
     start: str | Path | None = None,
     progress: bool | None = None,
 ) -> Path:
-    """Runs one training step, or goes on with it.
+    """Runs one stage of a training, or goes on with it.
 
     Args:
-        recipe: The recipe.
-        stage: ``"token"``, ``"channel"``, ``"system"``, or ``"all"`` for one after the other.
-        data_path: Packed pictures (``experiments/pack_pictures.py``), or a folder of pictures, which is streamed.
-        run_dir: Folder with a subfolder per stage; ``channel`` starts from the weights of ``token``, ``system`` from
-            those of ``channel``.
+        recipe: What is trained.
+        stage: Name of one of the scheme's stages, or ``"all"`` for those of the recipe, one after the other.
+        data_path: Packed pictures (``experiments/demo/pack_pictures.py``), or a folder of pictures, which is streamed.
+        run_dir: Folder with a subfolder per stage; each starts from the weights of the one before.
         start: Weights file that the first stage begins with; None: parameters are drawn.
         progress: As in ``train``.
 
     Returns:
         The weights file, float32, ``<run_dir>/<stage>/weights.npz``.
-
-    Raises:
-        ValueError: for an unknown stage, an unreadable data file, a missing earlier stage, or weights to start from
-            that do not fit.
     """
     if stage == "all":
-        return [run_stage(recipe, s, data_path, run_dir, start=start, progress=progress) for s in recipe.stages][-1]
-    config, run_dir = recipe.train_config(stage), Path(run_dir)
-    pictures = _pictures(recipe, data_path, config.seed)
-    objective = recipe.objective
-    if stage != "system":
-        objective = dataclasses.replace(objective, image_loss="mse")
+        names = [stage.name for stage in recipe.trained()]
+        return [run_stage(recipe, name, data_path, run_dir, start=start, progress=progress) for name in names][-1]
+    its_stage, config, run_dir, scheme = recipe.stage(stage), recipe.stages[stage], Path(run_dir), recipe.make_scheme()
+    data = read_data(recipe, data_path, config.seed)
+    initial = init_params(recipe, data.sample)
+    before = _weights_before(recipe, stage, run_dir, start)
+    if before is not None:
+        initial, _ = load_weights(before, initial)
+    own = getattr(scheme, "per_uav", ())
     state = train(
         config,
-        loss_fn=make_loss_fn(stage, recipe.system, recipe.scenarios, objective, recipe.execution),
-        batch_fn=make_batch_fn(recipe.system, recipe.scenarios, objective),
-        data=pictures.data,
-        init_params=to_layout(recipe, _start(recipe, stage, pictures.sample, run_dir, start)),
+        loss_fn=make_loss_fn(its_stage, scheme, recipe.scenarios, recipe.loss),
+        batch_fn=make_batch_fn(scheme, recipe.scenarios, recipe.ranges),
+        data=data.data,
+        init_params=_layout(scheme, "from_file")(initial),
         run_dir=run_dir / stage,
         fingerprint={
             "stage": stage,
-            **pictures.identity,
-            "system": to_dict(recipe.system),
-            "objective": to_dict(objective),
-            "scenarios": [str(to_dict(s)) for s in recipe.scenarios],
-            # What a run is not, unless it is asked for; remat changes no number beyond rounding.
-            "execution": {k: v for k, v in to_dict(recipe.execution).items() if v and k != "remat"},
+            **data.identity,
+            **identity(scheme),
+            **chosen_fields(scheme),
+            "ranges": to_dict(recipe.ranges),
+            "loss": loss_weights(its_stage, recipe.loss),
+            "scenarios": [str(to_dict(scenario)) for scenario in recipe.scenarios],
+            "start": dict(recipe.start) if before is None else digest(initial),
         },
-        trainable=trainable(stage),
-        per_uav=_has_uav_axis if recipe.system.per_uav_params else None,
+        trainable=its_stage.trainable,
+        per_uav=(lambda name: not set(own).isdisjoint(name.split("/"))) if own else None,
         progress=progress,
     )
     path = run_dir / stage / "weights.npz"
-    params = from_layout(recipe, jax.tree.map(whole_on_host, averaged_params(state)))
+    params = _layout(scheme, "to_file")(jax.tree.map(whole_on_host, averaged_params(state)))
     if is_first():
-        save_weights(path, params, describe(recipe, stage, pictures), dtype="float32")
+        schedules = [record for record in read_log(run_dir / stage / "log.jsonl") if record["event"] == "schedule"]
+        ends = {"schedule_ends": schedules[-1]["ends"]} if schedules else {}
+        save_weights(path, params, describe(recipe, stage, data) | ends, dtype="float32")
     meet(f"weights of {stage}")
     return path
 
 
-def to_layout(recipe: Recipe, params: dict) -> dict:
-    """Parameters of looped layers as ``recipe.execution`` wants them: stacked for scanned layers."""
-    return _map_roots(stack_layers, recipe, params) if recipe.execution.scan else params
+def chosen_fields(scheme: Any) -> dict[str, Any]:
+    """A scheme's fields besides its configuration, where they are not at their defaults and may change numbers."""
+    chosen = {}
+    for field in dataclasses.fields(scheme):
+        value = getattr(scheme, field.name)
+        if field.name != "config" and value != field.default and field.metadata.get("changes_numbers", True):
+            chosen[field.name] = chosen_fields(value) if dataclasses.is_dataclass(value) else value
+    return chosen
 
 
-def from_layout(recipe: Recipe, params: dict) -> dict:
-    """Inverse of :func:`to_layout`: parameters as weights files hold them."""
-    return _map_roots(unstack_layers, recipe, params) if recipe.execution.scan else params
+def _layout(scheme: Scheme, method: str) -> Callable[[Params], Params]:
+    """``Trained.to_file`` or ``from_file``, for schemes that have them."""
+    return getattr(scheme, method, lambda params: params)
 
 
-def _map_roots(function, recipe: Recipe, params: dict) -> dict:
-    """``function(tree, axis)`` of each root; the layer axis stands behind that of the UAVs."""
-    per_uav = PER_UAV if recipe.system.per_uav_params else ()
-    return {name: function(tree, axis=int(name in per_uav)) for name, tree in params.items()}
-
-
-def _has_uav_axis(name: str) -> bool:
-    return not set(PER_UAV).isdisjoint(name.split("/"))
-
-
-def _start(recipe: Recipe, stage: str, pictures: np.ndarray, run_dir: Path, start: str | Path | None) -> dict:
-    initial, earlier = init_params(recipe, pictures), recipe.stages[: recipe.stages.index(stage)]
+def _weights_before(recipe: Recipe, stage: str, run_dir: Path, start: str | Path | None) -> Path | None:
+    """File that a stage starts from; None: parameters are drawn."""
+    names = [stage.name for stage in recipe.trained()]
+    earlier = names[: names.index(stage)]
     if not earlier:
-        return initial if start is None else load_weights(start, initial)[0]
+        return None if start is None else Path(start)
     before = run_dir / earlier[-1] / "weights.npz"
     if not before.exists():
-        raise ValueError(
-            f"stage {stage!r} starts from {before}, which is not there: run stage {earlier[-1]!r} first"
-        )
-    return load_weights(before, initial)[0]
+        raise ValueError(f"stage {stage!r} starts from {before}, which is not there: run stage {earlier[-1]!r} first")
+    return before
 
 
-def _pictures(recipe: Recipe, data_path: str | Path, seed: int) -> TrainingPictures:
-    groups = sum(scenario.num_groups for scenario in recipe.scenarios)
-    return load_training_pictures(data_path, recipe.system.image_size, groups, seed)
-
-
-def describe(recipe: Recipe, stage: str, pictures: TrainingPictures) -> Mapping:
-    """Where weights come from: recipe, data, seed and versions, as JSON."""
-    return {"system": to_dict(recipe.system)} | provenance(recipe, stage, recipe.train_config(stage).seed, pictures)
-
-
-def provenance(recipe, stage: str, seed: int, pictures: TrainingPictures) -> Mapping:
-    """What a weights file says besides what the weights are for, as JSON."""
-    packages = ("jax", "flax", "optax", "numpy")
-    return {
-        "recipe": to_dict(recipe),
-        "stage": stage,
-        "seed": seed,
-        "data": pictures.about,
-        "versions": {
-            "lvm_mtc": lvm_mtc.__version__,
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in packages},
-        },
-        "device": jax.devices()[0].device_kind,
-    }
+def describe(recipe: Recipe, stage: str | None, data: TrainingPictures) -> dict[str, Any]:
+    """What the weights are for and where they come from: recipe, data, seed and versions, as JSON."""
+    seed = recipe.seed if stage is None else recipe.stages[stage].seed
+    about = {"recipe": to_dict(recipe), "stage": stage, "seed": seed, "data": data.about}
+    return identity(recipe.make_scheme()) | about | made_with()
 
 
 def export_weights(source: str | Path, target: str | Path) -> None:
@@ -261,14 +252,7 @@ def export_weights(source: str | Path, target: str | Path) -> None:
     save_weights(target, params, metadata, dtype="float16")
 
 
-def export_linear_codec(recipe: Recipe, data_path: str | Path, target: str | Path) -> None:
-    """Writes the linear patch-wise PCA codec of the recipe's geometry as weights of variant ``"linear"``, float32."""
-    config = dataclasses.replace(
-        recipe.system, variant="linear", linear_path=True, receiver="wiener", power_allocation=False
-    )
-    pictures = _pictures(recipe, data_path, recipe.seed)
-    patches = fit_patches(pictures.sample, config, recipe.seed)
-    params = init_from_pca(System(config).init(jax.random.key(0)), patches, recipe.spread)
-    stage = "none: principal components"
-    metadata = {"system": to_dict(config)} | provenance(recipe, stage, recipe.seed, pictures)
-    save_weights(target, params, metadata, dtype="float32")
+def export_start(recipe: Recipe, data_path: str | Path, target: str | Path) -> None:
+    """Writes a recipe's parameters before training, float32: of a scheme that is all start, the finished codec."""
+    data = read_data(recipe, data_path, recipe.seed)
+    save_weights(target, init_params(recipe, data.sample), describe(recipe, None, data), dtype="float32")

@@ -40,15 +40,7 @@ def split_params(params: PyTree, trainable: Trainable | None) -> tuple[PyTree, P
     Both results have the structure of ``params`` with None (no leaf at all for JAX) in place of the other's arrays, so
     an optimiser that is given the first keeps no memory for the second.
 
-    Args:
-        params: Parameters.
-        trainable: Predicate on the parameter's name ``"a/b/c"``; None means that all are learned.
-
-    Returns:
-        learned, frozen.
-
-    Raises:
-        ValueError: if the predicate selects nothing.
+    ``trainable`` is a predicate on the parameter's name ``"a/b/c"``, which must select some; None: all are learned.
     """
     if trainable is None:
         return params, jax.tree.map(lambda _: None, params)
@@ -74,9 +66,9 @@ def init_state(
     ema: bool = False,
 ) -> TrainState:
     """State before the first step. Parameters are copied, because the training step consumes (donates) its state."""
-    params = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params)
+    params = jax.tree.map(jnp.array, params)
     learned, _ = split_params(params, trainable)
-    average = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), learned) if ema else None
+    average = jax.tree.map(jnp.array, learned) if ema else None
     return TrainState(params, optimizer.init(learned), jnp.zeros((), jnp.int32), jax.random.clone(key), average)
 
 
@@ -84,13 +76,7 @@ def update_average(average: PyTree, learned: PyTree, step: jax.Array, decay: flo
     """One step of the moving average of the weights.
 
     average <- d average + (1 - d) learned with d = min(decay, (1 + step) / (10 + step)), the usual warm-up that lets
-    the average forget the initial weights.
-
-    Args:
-        average: Average so far.
-        learned: Weights after this update.
-        step: Updates done before this one, int32 scalar.
-        decay: Limit of d, in [0, 1).
+    the average forget the initial weights; ``learned`` are those after the update, ``step`` the updates before it.
     """
 
     def blend(old, new):

@@ -69,26 +69,22 @@ def make_train_step(
         def loss_of_piece(learned, piece, key):
             return loss_of(learned, shard_batch(piece, mesh), key)
 
-        return mean_over_pieces(
-            loss_of_piece, learned, split_batch(batch, accumulation), loss_key, jnp.arange(accumulation)
-        )
+        pieces = split_batch(batch, accumulation)
+        return mean_over_pieces(loss_of_piece, learned, pieces, loss_key, jnp.arange(accumulation))
 
-    loss = loss_fn if state_sharding is None else loss_of_held
-    update = make_update(gradients, loss, optimizer, schedule, trainable, ema_decay)
     whole = replicated(mesh)
-    held = whole if state_sharding is None else state_sharding
-    return jax.jit(
-        repeat(update, steps_per_call), in_shardings=(held, whole), out_shardings=(held, whole), donate_argnums=0
-    )
+    held, loss = (whole, loss_fn) if state_sharding is None else (state_sharding, loss_of_held)
+    update = repeat(make_update(gradients, loss, optimizer, schedule, trainable, ema_decay), steps_per_call)
+    return jax.jit(update, in_shardings=(held, whole), out_shardings=(held, whole), donate_argnums=0)
 
 
 def make_update(
     gradients: Callable,
     loss_fn: LossFn,
     optimizer: optax.GradientTransformation,
-    schedule: Callable | None,
-    trainable: Trainable | None,
-    ema_decay: float | None,
+    schedule: Callable | None = None,
+    trainable: Trainable | None = None,
+    ema_decay: float | None = None,
 ) -> TrainStep:
     """One update, wherever its gradients come from.
 
@@ -104,7 +100,11 @@ def make_update(
             return loss_fn(merge_params(learned, frozen), batch, key)
 
         (loss, metrics), grads = gradients(loss_of, learned, data, data_key, loss_key)
-        check_metrics(metrics)
+        for name, value in metrics.items():
+            if name in RESERVED_METRICS:
+                raise ValueError(f"metric name {name!r} is taken by the training step (it uses {RESERVED_METRICS})")
+            if jnp.shape(value):
+                raise ValueError(f"metric {name!r} must be a scalar, got shape {jnp.shape(value)}")
         grad_norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, learned)
         learned = optax.apply_updates(learned, updates)
@@ -150,15 +150,8 @@ def mean_over_pieces(
 ) -> tuple[tuple[jax.Array, dict[str, jax.Array]], PyTree]:
     """Means of loss, metrics and gradients over pieces of a batch, with the memory of one piece.
 
-    Args:
-        loss_of: ``(learned, batch, key) -> (loss, metrics)``.
-        learned: Parameters to differentiate for.
-        pieces: From :func:`split_batch`, or some of them.
-        key: Of the step; piece i takes ``fold_in(key, i)``.
-        indices: The pieces' numbers i, ``[len(pieces)]``.
-
-    Returns:
-        As ``jax.value_and_grad`` with ``has_aux``.
+    ``pieces`` are those of :func:`split_batch`, or some of them, with their numbers i, ``indices [len(pieces)]``; piece
+    i takes ``fold_in(key, i)``. The result is that of ``jax.value_and_grad`` with ``has_aux``.
     """
 
     def add(total, numbered):
@@ -170,32 +163,13 @@ def mean_over_pieces(
     return jax.tree.map(lambda series: series.mean(0), values), jax.tree.map(lambda sum_: sum_ / len(indices), total)
 
 
-def check_metrics(metrics: dict[str, jax.Array]) -> None:
-    """Refuses, while tracing, metrics that the loop could not log.
-
-    Raises:
-        ValueError: if a metric is not scalar or has a name that the step itself uses.
-    """
-    for name, value in metrics.items():
-        if name in RESERVED_METRICS:
-            raise ValueError(f"metric name {name!r} is taken by the training step (it uses {RESERVED_METRICS})")
-        if jnp.shape(value):
-            raise ValueError(f"metric {name!r} must be a scalar, got shape {jnp.shape(value)}")
-
-
-def check_batch(batch_fn: BatchFn, data: PyTree, batch_size: int, mesh: Mesh | int, accumulation: int = 1) -> None:
+def check_batch(batch_fn: BatchFn, data: PyTree, batch_size: int, mesh: Mesh, accumulation: int = 1) -> None:
     """Checks, without running anything, that ``batch_fn`` yields a batch that the devices can share.
 
     Arrays of a batch may differ in their leading axis (a mixture of kinds of examples).
-
-    Raises:
-        ValueError: if an array's leading axis is larger than ``batch_size``, or devices and pieces do not divide it, or
-            its second axis is neither 1 nor a multiple of the devices that share the UAVs.
     """
-    shape = {DATA_AXIS: mesh} if isinstance(mesh, int) else mesh.shape
-    num_devices, uav_devices = shape[DATA_AXIS], shape.get(UAV_AXIS, 1)
-    batch = jax.eval_shape(batch_fn, data, jax.random.key(0))
-    for leaf in jax.tree.leaves(batch):
+    num_devices, uav_devices = mesh.shape[DATA_AXIS], mesh.shape.get(UAV_AXIS, 1)
+    for leaf in jax.tree.leaves(jax.eval_shape(batch_fn, data, jax.random.key(0))):
         if not leaf.shape:
             continue
         if leaf.shape[0] > batch_size:

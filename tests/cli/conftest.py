@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lvm_mtc.config import to_dict
 from lvm_mtc.models.weights import save_weights
-from lvm_mtc.system import System, SystemConfig
+from lvm_mtc.schemes.deepjscc.scheme import DeepJscc, DeepJsccConfig
+from lvm_mtc.schemes.loading import identity
+from lvm_mtc.schemes.lvm_mtc.config import LvmMtcConfig
+from lvm_mtc.schemes.lvm_mtc.scheme import LvmMtc
 
 
 class Command:
@@ -23,15 +25,17 @@ class Command:
         return os.system, (self.command,)
 
 
-SMALL = SystemConfig(variant="linear", image_size=32, patch_size=8, num_symbols=8, power_allocation=False)
+SMALL = LvmMtc(LvmMtcConfig(variant="linear", image_size=32, patch_size=8, num_symbols=8, power_allocation=False))
+CODEC = DeepJscc(DeepJsccConfig(image_size=32, num_symbols=4))
 
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):
-    """A weights file of a system that compiles fast."""
-    path = tmp_path_factory.mktemp("weights") / "small.npz"
-    save_weights(path, jax.device_get(System(SMALL).init(jax.random.key(0))), {"system": to_dict(SMALL)})
-    return path
+    """Weights files of schemes that compile fast: of tokens, and a codec for whole pictures."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name, scheme in (("small.npz", SMALL), ("codec.npz", CODEC)):
+        save_weights(folder / name, jax.device_get(scheme.init(jax.random.key(0))), identity(scheme))
+    return folder
 
 
 @pytest.fixture
@@ -43,14 +47,15 @@ def folder(tmp_path, monkeypatch, weights):
     for i in range(3):
         smooth = np.kron(rng.integers(0, 256, (8, 10, 3)), np.ones((10, 10, 1)))
         Image.fromarray(smooth.astype(np.uint8)).save(tmp_path / "photos" / f"p{i}.png")
-    (tmp_path / "small.npz").write_bytes(weights.read_bytes())
+    for path in weights.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
 
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.jpg").write_bytes(b"\xff\xd8\xff no picture")
     (tmp_path / "tiny").mkdir()
     Image.new("RGB", (20, 9)).save(tmp_path / "tiny" / "t.png")
-    (tmp_path / "half.npz").write_bytes(weights.read_bytes()[:500])
+    (tmp_path / "half.npz").write_bytes((weights / "small.npz").read_bytes()[:500])
     np.savez(tmp_path / "foreign.npz", a=np.zeros(3))
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "thesis.tex").write_text("x")
@@ -58,6 +63,7 @@ def folder(tmp_path, monkeypatch, weights):
     (tmp_path / "earlier" / "lvm-mtc-result.json").write_text("{}")
     (tmp_path / "text.json").write_text("not json")
     (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
     (tmp_path / "other.json").write_text(json.dumps({"q.png": [1, 2, 3, 4]}))
     (tmp_path / "outside.json").write_text(json.dumps({"p0.png": [90, 40, 80, 20]}))
     (tmp_path / "short.json").write_text(json.dumps({"p0.png": [90, 40]}))

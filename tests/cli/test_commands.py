@@ -7,12 +7,16 @@ import pytest
 from PIL import Image
 
 import lvm_mtc
-from lvm_mtc.cli import main
-from lvm_mtc.cli.pictures import CAMERA_SIZE, Views, find_objects, load_views
+from lvm_mtc.cli import main, names
+from lvm_mtc.cli.pictures import CAMERA_SIZE, Views, find_objects, load_views, read_boxes
+from lvm_mtc.cli.train import read_config
 from lvm_mtc.data.detection_packing import DetectionSet, save_detection_sets
-from lvm_mtc.evaluation.table import read_csv
-from lvm_mtc.knowledge import Located
+from lvm_mtc.knowledge import FILTERS, Located
+from lvm_mtc.link.config import CONVENTIONS
+from lvm_mtc.link.fading import FADINGS
 from lvm_mtc.models.detection import Detections
+from lvm_mtc.results.table import read_csv
+from lvm_mtc.sweep.named import MASKINGS
 from lvm_mtc.training.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
@@ -55,10 +59,37 @@ def test_transmit(folder, capsys):
     assert (folder / "other" / "table.csv").read_bytes() != table
 
 
-def test_demo_finds_its_weights_or_says_what_is_missing(folder, capsys, monkeypatch):
-    from lvm_mtc.cli import study
+def test_transmit_sends_whole_pictures(folder, capsys):
+    command = (
+        "transmit --images photos --weights codec.npz --channel rayleigh,awgn --realisations 2 --uavs 1 --loc centre "
+        "--snr-db 20,5 --out out"
+    )
+    assert main(shlex.split(command)) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in out if line.startswith("deepjscc, ")] == ["rayleigh", "awgn"]
+    rows = read_csv(folder / "out" / "table.csv")
+    assert [(row["scheme"], row["channel"], row["snr_db"]) for row in rows] == [
+        ("deepjscc", channel, snr_db) for channel in ("rayleigh", "awgn") for snr_db in (20, 5)
+    ]
+    for row in rows:
+        assert [row[name] for name in ("mask_prob", "epsilon", "kept_patches", "keep_rate_inside")] == [None] * 4
+        assert row["channel_uses"] == 8 * 8 * 4 and row["num_pictures"] == 3 and row["psnr_inside_db"] > 0
+    assert len(list((folder / "out" / "pictures").iterdir())) == 3 * (1 + 2 * 2)
+    record = json.loads((folder / "out" / "lvm-mtc-result.json").read_text())
+    assert record["systems"]["deepjscc"]["num_symbols"] == 4 and record["masking"] == {}
+    assert main([*shlex.split(command), "--overwrite", "--schemes", "object"]) == 2
+    assert "scheme 'object' needs weights of a scheme that masks patches" in capsys.readouterr().err
 
-    monkeypatch.setattr(study, "DEMO_WEIGHTS", Path("no-such-weights.npz"))
+
+def test_names_on_the_command_line_are_the_librarys():
+    assert set(names.CHANNELS) == set(FADINGS) and names.CONVENTIONS == CONVENTIONS
+    assert set(names.CONTENDERS) == set(MASKINGS) and set(names.GOAL_FILTERS) == set(FILTERS)
+
+
+def test_demo_finds_its_weights_or_says_what_is_missing(folder, capsys, monkeypatch):
+    from lvm_mtc.cli import sending
+
+    monkeypatch.setattr(sending, "DEMO_WEIGHTS", Path("no-such-weights.npz"))
     assert main(["demo", "--out", "out"]) == 2
     assert "no-such-weights.npz" in capsys.readouterr().err
     assert not (folder / "out").exists()
@@ -91,6 +122,43 @@ def test_folder_views_are_the_pictures(folder):
     assert found.labels == ("p0",) and found.images.shape == (1, 3, 32, 32, 3)
     assert np.isnan(found.boxes).all()
     assert load(folder, views="folder", num_uavs=1, limit=2).labels == ("p0", "p1")
+
+
+def test_groups_follow_the_numbers_and_are_named(folder, capsys):
+    (folder / "shots").mkdir()
+    colours = {f"shot{number}.png": 20 * number for number in range(1, 13)}
+    for name, colour in colours.items():
+        Image.new("RGB", (40, 40), (colour, 0, 0)).save(folder / "shots" / name)
+    options = dict(size=32, num_uavs=4, views="folder", overlap=0.5, boxes=None)
+    found = load_views(folder / "shots", limit=8, **options)
+    assert capsys.readouterr().out == (
+        "group shot1: shot1.png, shot2.png, shot3.png, shot4.png\n"
+        "group shot5: shot5.png, shot6.png, shot7.png, shot8.png\n"
+    )
+    np.testing.assert_allclose(found.images[:, :, 0, 0, 0] * 255, [[20, 40, 60, 80], [100, 120, 140, 160]], atol=1e-3)
+    assert load_views(folder / "shots", limit=None, **options).labels == ("shot1", "shot5", "shot9")
+    capsys.readouterr()
+    load(folder)
+    assert capsys.readouterr().out == ""
+
+
+def test_transmit_says_which_pictures_make_each_group(folder, capsys):
+    assert main(shlex.split(f"{CENTRE} --out out --views folder --snr-db 20 --limit 2")) == 0
+    assert "group p0: p0.png\ngroup p1: p1.png\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_json_of_other_programs_is_understood(folder, encoding):
+    (folder / "boxes.json").write_text(json.dumps({"p1.png": [50, 40, 20, 10]}), encoding=encoding)
+    assert read_boxes(folder / "boxes.json", ["p1.png"]) == {"p1.png": [50, 40, 20, 10]}
+    (folder / "recipe.json").write_text(json.dumps(RECIPE), encoding=encoding)
+    assert read_config(folder / "recipe.json", []) == RECIPE
+
+
+@pytest.mark.parametrize("head", [b"\xef\xbb\xbf", b"# -*- coding: latin-1 -*-\n# caf\xe9\n"])
+def test_a_python_configuration_is_read_as_python_reads_it(folder, head):
+    (folder / "recipe.py").write_bytes(head + f"def get_config():\n    return {RECIPE!r}\n".encode())
+    assert read_config(folder / "recipe.py", []) == RECIPE
 
 
 def test_boxes_follow_their_picture(folder):
@@ -131,8 +199,10 @@ def test_objects_are_given_or_found_or_in_the_middle():
     views = brightness([[1, 1], [0, 1]], boxes)
     loc, source = find_objects(views, Finder(), "a dog")
     np.testing.assert_allclose(loc, [[[6, 8, 10, 4], [1, 2, 3, 4]], [[16, 16, 16, 16], [6, 8, 10, 4]]])
-    assert source == ("boxes given for 1 of 4 views, knowledge base, filter 'label' for 'a dog': an object in 2 of 3 "
-                      "views, the middle of 1")
+    assert source == (
+        "boxes given for 1 of 4 views, knowledge base, filter 'label' for 'a dog': an object in 2 of 3 "
+        "views, the middle of 1"
+    )
     loc, source = find_objects(views, None, "")
     np.testing.assert_allclose(loc[1], [[16, 16, 16, 16]] * 2)
     assert source == "boxes given for 1 of 4 views, the middle of 3 views"
@@ -178,8 +248,12 @@ def test_one_picture_and_equal_stems(folder):
 
 
 STAGE = dict(batch_size=4, total_steps=2)
-RECIPE = dict(system=dict(variant="tiny", image_size=32, num_symbols=8), scenarios=[dict(num_groups=2, num_uavs=2)],
-              token=STAGE, channel=STAGE, end_to_end=STAGE)
+RECIPE = dict(
+    scheme="lvm_mtc",
+    config=dict(variant="tiny", image_size=32, num_symbols=8),
+    scenarios=[dict(num_groups=2, num_uavs=2)],
+    stages=dict(token=STAGE, channel=STAGE, system=STAGE),
+)
 
 
 @pytest.fixture
@@ -199,11 +273,12 @@ def train_call(folder, monkeypatch):
 
 @pytest.mark.parametrize("config", ["recipe.json", "recipe.py"])
 def test_train_hands_the_recipe_on(train_call, capsys, config):
-    command = f"train --config {config} --stage token --data pictures.npz --run-dir runs/a --set token.total_steps=7"
+    command = f"train --config {config} --stage token --data pictures.npz --run-dir runs/a"
+    command += " --set stages.token.total_steps=7"
     assert main(shlex.split(command)) == 0
     ((recipe, stage, data, run_dir),) = train_call
-    assert isinstance(recipe, Recipe) and recipe.system.num_symbols == 8
-    assert recipe.token.total_steps == 7 and recipe.channel.total_steps == 2
+    assert isinstance(recipe, Recipe) and recipe.config["num_symbols"] == 8
+    assert recipe.stages["token"].total_steps == 7 and recipe.stages["channel"].total_steps == 2
     assert (stage, data, run_dir) == ("token", Path("pictures.npz"), Path("runs/a"))
     assert capsys.readouterr().out == "weights: runs/a/token/weights.npz\n"
 
@@ -211,10 +286,15 @@ def test_train_hands_the_recipe_on(train_call, capsys, config):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("--set token.total_step=7", ["Recipe.token.total_step", "did you mean 'total_steps'"]),
-        ("--set token.total_steps=many", ["Recipe.token.total_steps", "'many'"]),
-        ("--set system.image_size=33", ["image_size 33", "patch_size 8"]),
-        ("--set token.batch_size=5", ["token.batch_size 5", "4 pictures"]),
+        ("--set stages.token.total_step=7", ["Recipe.stages.token.total_step", "did you mean 'total_steps'"]),
+        ("--set stages.token.total_steps=many", ["Recipe.stages.token.total_steps", "'many'"]),
+        ("--set ranges.knobs.mask_probs=[0.1,0.2]", ["Recipe.ranges.knobs.mask_probs", "did you mean 'mask_prob'"]),
+        ("--stage tokens", ["stage 'tokens' is unknown", "token, channel, system"]),
+        ("--set token.total_steps=7", ["token is now stages.token"]),
+        ("--set system.num_symbols=4", ["recipe.json", "system is now scheme", "config"]),
+        ("--set scheme=lvm_mtd", ["scheme 'lvm_mtd'", "did you mean 'lvm_mtc'"]),
+        ("--set config.image_size=33", ["image_size 33", "patch_size 8"]),
+        ("--set stages.token.batch_size=5", ["stages.token.batch_size 5", "4 pictures"]),
         ("--data nothing.npz", ["nothing.npz"]),
         ("--data small.npz", ["small.npz", "packed pictures"]),
         ("--run-dir small.npz", ["--run-dir small.npz", "not a folder"]),
@@ -241,8 +321,12 @@ def detector_call(folder, monkeypatch):
     for size, count in ((32, 3), (40, 2)):
         boxes = np.tile(np.float32([16, 16, 8, 8]), (count, 1, 1))
         packed = DetectionSet(
-            np.zeros((count, size, size, 3), np.uint8), np.full((count, 2), size, np.int32), boxes,
-            np.zeros((count, 1), np.int32), np.ones((count, 1), bool), np.array(["a/b.jpg"] * count),
+            np.zeros((count, size, size, 3), np.uint8),
+            np.full((count, 2), size, np.int32),
+            boxes,
+            np.zeros((count, 1), np.int32),
+            np.ones((count, 1), bool),
+            np.array(["a/b.jpg"] * count),
         )
         save_detection_sets(folder / f"{size}.npz", {"train": packed, "val": packed})
     phase = dict(size=32, train=dict(batch_size=2, total_steps=2))
@@ -251,15 +335,18 @@ def detector_call(folder, monkeypatch):
 
 
 def test_the_detector_is_a_stage_of_train(detector_call, capsys):
-    command = ("train --config detector.json --stage detector --data 32.npz 40.npz --run-dir runs/d "
-               "--set num_classes=2")
+    command = "train --config detector.json --stage detector --data 32.npz 40.npz --run-dir runs/d --set num_classes=2"
     assert main(shlex.split(command)) == 0
     ((recipe, packs, run_dir, others),) = detector_call
     assert recipe.num_classes == 2 and recipe.phases[0].size == 32 and run_dir == Path("runs/d")
     assert [len(pack.pictures) for pack in packs] == [3, 2] and len(others["held_out"].pictures) == 2
     assert others["about"] == {"teacher": "none"} and others["guide"] is None
-    found = Detections(np.tile(np.float32([16, 16, 8, 8]), (2, 1, 1)), np.ones((2, 1), np.float32),
-                       np.zeros((2, 1), np.int32), np.ones((2, 1), bool))
+    found = Detections(
+        np.tile(np.float32([16, 16, 8, 8]), (2, 1, 1)),
+        np.ones((2, 1), np.float32),
+        np.zeros((2, 1), np.int32),
+        np.ones((2, 1), bool),
+    )
     assert others["judge"](found, 40) == {"recall_at_10": 1, "top_box": 1, "ap50": pytest.approx(1), "size": 40}
     assert capsys.readouterr().out == "weights: runs/d/phase0_32/weights.npz\n"
 

@@ -12,13 +12,18 @@ from lvm_mtc.cli import main
 from lvm_mtc.cli.completion import SHELLS, completion_script, places_of
 from lvm_mtc.cli.doctor import check_packages, check_python, check_weights
 from lvm_mtc.cli.parser import build_parser
-from lvm_mtc.evaluation import schemes
-from lvm_mtc.evaluation.files import RECORD
-from lvm_mtc.evaluation.points import Point
-from lvm_mtc.evaluation.store import ResultStore
+from lvm_mtc.results.files import RECORD
+from lvm_mtc.results.points import Point
+from lvm_mtc.results.store import ResultStore
+from lvm_mtc.schemes import loading
 
-NEEDS = ["jax!=0.10.2,!=0.11.1,<0.12,>=0.10", "jaxlib!=0.10.2,!=0.11.1,<0.12,>=0.10", "ml-collections>=1.1",
-         'sionna-no-rt==1.2.2; extra == "sionna"', 'tensorflow>=2.21; extra == "sionna"']
+NEEDS = [
+    "jax!=0.10.2,!=0.11.1,<0.12,>=0.10",
+    "jaxlib!=0.10.2,!=0.11.1,<0.12,>=0.10",
+    "ml-collections>=1.1",
+    'sionna-no-rt==1.2.2; extra == "sionna"',
+    'tensorflow>=2.21; extra == "sionna"',
+]
 GOOD = {"jax": "0.10.1", "jaxlib": "0.10.1", "ml-collections": "1.1.0"}
 
 
@@ -29,9 +34,17 @@ def stores(tmp_path, monkeypatch):
     for name, snrs in (("a.sqlite", (0, 10, 20)), ("none.sqlite", ()), ("one.sqlite", (0,))):
         with ResultStore(name) as store:
             sweep = store.register({"links": {}})
-            store.add(Point(config_hash=sweep, coordinates={"snr_db": snr, "channel": "awgn", "scheme": "s"}, seed=0,
-                            snr_convention="esno", snr_db=snr, metrics={"psnr_db": (20 + snr, 0.5, 32)})
-                      for snr in snrs)
+            store.add(
+                Point(
+                    config_hash=sweep,
+                    coordinates={"snr_db": snr, "channel": "awgn", "scheme": "s"},
+                    seed=0,
+                    snr_convention="esno",
+                    snr_db=snr,
+                    metrics={"psnr_db": (20 + snr, 0.5, 32)},
+                )
+                for snr in snrs
+            )
     (tmp_path / "text").write_text("no store\n" * 50)
     (tmp_path / "old.html").write_text("old")
     (tmp_path / "old.json").write_text("old")
@@ -52,7 +65,8 @@ def test_figures(stores, capsys):
     assert lines[0] == "drawn/quality.png, .svg, .csv: PSNR over SNR"
     assert lines[1].startswith("skipped ssim: no point has ssim") and len(lines) == 9
     assert sorted(path.name for path in (stores / "drawn").iterdir()) == sorted(
-        [RECORD, "quality.png", "quality.svg", "quality.csv"])
+        [RECORD, "quality.png", "quality.svg", "quality.csv"]
+    )
     record = json.loads((stores / "drawn" / RECORD).read_text())
     assert list(record["captions"]) == ["quality"] and len(record["sweeps"]) == 1 and len(record["skipped"]) == 8
     (stores / "drawn" / "quality.png").unlink()
@@ -73,7 +87,11 @@ def test_bench(folder, capsys, fast_compile):
     record = json.loads((folder / "b.json").read_text())
     timings = record["timings"]
     assert [(one["program"], one["batch"]) for one in timings] == [
-        ("encode", 2), ("send", 2), ("decode", 2), ("channel", 2)]
+        ("encode", 2),
+        ("send", 2),
+        ("decode", 2),
+        ("channel", 2),
+    ]
     assert [one["items"] for one in timings] == [4, 4, 4, 8192]
     for one in timings:
         lower, upper = one["quartiles_s"]
@@ -95,19 +113,22 @@ def test_doctor_of_this_machine(capsys):
 
 def test_doctor_ends_with_1_where_something_is_wrong(capsys, monkeypatch, tmp_path):
     (tmp_path / "demo.npz").write_bytes(b"no archive")
-    monkeypatch.setattr(schemes, "DEMO_WEIGHTS", tmp_path / "demo.npz")
+    monkeypatch.setattr(loading, "DEMO_WEIGHTS", tmp_path / "demo.npz")
     lines = run("doctor", capsys, code=1)
-    bad, = [line for line in lines if line.startswith("BAD")]
+    (bad,) = [line for line in lines if line.startswith("BAD")]
     assert "demo.npz" in bad and lines[-1].startswith("1 of ")
 
 
-@pytest.mark.parametrize(("installed", "words"), [
-    ({"jax": "0.10.2", "jaxlib": "0.10.2"}, {"jax": "0.10.2 computes wrong results on CPU", "jaxlib": "39103"}),
-    ({"jax": "0.11.1"}, {"jax": "0.11.1 breaks", "jax and jaxlib": "0.11.1 and 0.10.1"}),
-    ({"jax": "0.12.0", "jaxlib": "0.12.0"}, {"jax": "needs !=0.10.2,!=0.11.1,<0.12,>=0.10", "jaxlib": "0.12.0"}),
-    ({"ml-collections": None}, {"ml-collections": "is not installed; needs >=1.1"}),
-    ({"sionna-no-rt": "1.2.1", "tensorflow": "2.21.0"}, {"extra sionna": "1.2.1; needs ==1.2.2"}),
-])
+@pytest.mark.parametrize(
+    ("installed", "words"),
+    [
+        ({"jax": "0.10.2", "jaxlib": "0.10.2"}, {"jax": "0.10.2 computes wrong results on CPU", "jaxlib": "39103"}),
+        ({"jax": "0.11.1"}, {"jax": "0.11.1 breaks", "jax and jaxlib": "0.11.1 and 0.10.1"}),
+        ({"jax": "0.12.0", "jaxlib": "0.12.0"}, {"jax": "needs !=0.10.2,!=0.11.1,<0.12,>=0.10", "jaxlib": "0.12.0"}),
+        ({"ml-collections": None}, {"ml-collections": "is not installed; needs >=1.1"}),
+        ({"sionna-no-rt": "1.2.1", "tensorflow": "2.21.0"}, {"extra sionna": "1.2.1; needs ==1.2.2"}),
+    ],
+)
 def test_doctor_knows_bad_versions(installed, words):
     installed = {name: version for name, version in (GOOD | installed).items() if version}
     bad = {check.name: check.text for check in check_packages(NEEDS, installed) if check.state == "BAD"}
@@ -118,7 +139,7 @@ def test_doctor_knows_bad_versions(installed, words):
 def test_doctor_does_not_ask_for_extras():
     checks = list(check_packages(NEEDS, GOOD | {"sionna": "2.0.1"}))
     assert {check.state for check in checks} == {"ok", "absent"}
-    absent, = [check for check in checks if check.state == "absent"]
+    (absent,) = [check for check in checks if check.state == "absent"]
     assert "lacks sionna-no-rt, tensorflow: pip install 'lvm-mtc[sionna]'" in absent.text
     assert "sionna 2.0.1 is no help, from 2.0 on Sionna is PyTorch" in absent.text
     found = list(check_packages(NEEDS, GOOD | {"sionna-no-rt": "1.2.2", "tensorflow": "2.21.0"}))
@@ -135,12 +156,15 @@ def complete(shell, words, folder):
     script = folder / "completion"
     script.write_text(completion_script(build_parser(), shell))
     if shell == "bash":
-        ask = (f'source {script}; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _lvm_mtc; '
-               'printf "%s\\n" "${COMPREPLY[@]}"')
+        ask = (
+            f'source {script}; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _lvm_mtc; printf "%s\\n" "${{COMPREPLY[@]}}"'
+        )
     else:
         # Outside its line editor zsh has no compadd: print what would be offered.
-        ask = ("compdef() {}; compadd() { shift; print -l -- \"$@\" }; _files() { print -l -- *(N) }; "
-               f'source {script}; words=("$@"); CURRENT=$#; _lvm_mtc')
+        ask = (
+            'compdef() {}; compadd() { shift; print -l -- "$@" }; _files() { print -l -- *(N) }; '
+            f'source {script}; words=("$@"); CURRENT=$#; _lvm_mtc'
+        )
     done = subprocess.run([shell, "-c", ask, shell, "lvm-mtc", *words], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     offered = [line for line in done.stdout.splitlines() if line]
@@ -175,8 +199,10 @@ def test_completion_knows_every_command_and_flag(capsys):
 
 @pytest.mark.parametrize("command", ["figures", "report", "bench", "doctor", "completion"])
 def test_help_has_an_example_and_loads_no_jax(command):
-    code = ("import sys; from lvm_mtc.cli import main\n"
-            f"assert main([{command!r}, '--help']) == 0; print('jax' in sys.modules)")
+    code = (
+        "import sys; from lvm_mtc.cli import main\n"
+        f"assert main([{command!r}, '--help']) == 0; print('jax' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "example:\n" in done.stdout and f"lvm-mtc {command}" in done.stdout
     assert done.stdout.endswith("False\n") and done.stderr == ""

@@ -7,13 +7,14 @@ import sqlite3
 
 import pytest
 
-from lvm_mtc.cli import main, results
-from lvm_mtc.evaluation.points import Point
-from lvm_mtc.evaluation.store import ResultStore
-from lvm_mtc.evaluation.store_export import FORMATS
+from lvm_mtc.cli import main
+from lvm_mtc.results.points import Point
+from lvm_mtc.results.store import ResultStore
 
-CONFIGS = [{"scheme": name, "link": {"fading": fading, "num_rx_ant": 4}}
-           for name, fading in (("object", "rayleigh"), ("uniform", "rayleigh"), ("uniform", "awgn"))]
+CONFIGS = [
+    {"scheme": name, "link": {"fading": fading, "num_rx_ant": 4}}
+    for name, fading in (("object", "rayleigh"), ("uniform", "rayleigh"), ("uniform", "awgn"))
+]
 
 
 @pytest.fixture
@@ -35,9 +36,15 @@ def folder(tmp_path, monkeypatch):
 
 
 def _point(sweep, snr, shift):
-    return Point(config_hash=sweep, coordinates={"snr_db": snr, "scheme_seed": 0}, seed=3, snr_convention="esno",
-                 snr_db=snr, created=f"2026-01-0{shift + 1}T00:00:00+00:00",
-                 metrics={"psnr_db": (20 + snr + shift, 0.123, 32), "ssim": (0.75, None, 32)})
+    return Point(
+        config_hash=sweep,
+        coordinates={"snr_db": snr, "scheme_seed": 0},
+        seed=3,
+        snr_convention="esno",
+        snr_db=snr,
+        created=f"2026-01-0{shift + 1}T00:00:00+00:00",
+        metrics={"psnr_db": (20 + snr + shift, 0.123, 32), "ssim": (0.75, None, 32)},
+    )
 
 
 def _sweeps():
@@ -55,8 +62,11 @@ def _run(command, capsys):
 def test_list_tells_sweeps_apart(folder, capsys):
     head, *lines = _run("list --store three.sqlite", capsys)
     assert head.split() == ["sweep", "points", "first", "last", "differs", "in"]
-    want = ["scheme=object link.fading=rayleigh", "scheme=uniform link.fading=rayleigh",
-            "scheme=uniform link.fading=awgn"]
+    want = [
+        "scheme=object link.fading=rayleigh",
+        "scheme=uniform link.fading=rayleigh",
+        "scheme=uniform link.fading=awgn",
+    ]
     for i, (line, sweep) in enumerate(zip(lines, _sweeps(), strict=True)):
         date = f"2026-01-0{i + 1}T00:00:00+00:00"
         assert line.split(maxsplit=4) == [sweep[:12], "3", date, date, " ".join(sorted(want[i].split()))]
@@ -72,7 +82,8 @@ def test_show_prints_settings_and_points(folder, capsys):
     assert lines[:4] == [f"sweep {key}", "  link.fading = rayleigh", "  link.num_rx_ant = 4", "  scheme = uniform"]
     assert lines[4].split() == ["scheme_seed", "snr_db", "psnr_db", "ssim"]
     assert [line.split() for line in lines[5:]] == [
-        ["0", str(snr), str(21 + snr), "+-", "0.12", "(n=32)", "0.75", "(n=32)"] for snr in (-5, 0, 10)]
+        ["0", str(snr), str(21 + snr), "+-", "0.12", "(n=32)", "0.75", "(n=32)"] for snr in (-5, 0, 10)
+    ]
 
 
 def test_show_chooses_points_and_metrics(folder, capsys):
@@ -88,7 +99,8 @@ def test_export_writes_csv(folder, capsys, flags, name):
     with open(name, newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert sorted(float(row["metrics.psnr_db.mean"]) for row in rows) == sorted(
-        20 + snr + shift for snr in (-5, 0, 10) for shift in range(3))
+        20 + snr + shift for snr in (-5, 0, 10) for shift in range(3)
+    )
 
 
 def test_export_of_one_sweep_as_json(folder, capsys):
@@ -97,10 +109,6 @@ def test_export_of_one_sweep_as_json(folder, capsys):
     content = json.loads((folder / "a.json").read_text())
     assert [sweep["config"] for sweep in content["sweeps"]] == [CONFIGS[2]]
     assert {point["config_hash"] for point in content["points"]} == {key}
-
-
-def test_the_parser_knows_the_formats():
-    assert results.FORMATS == FORMATS
 
 
 WRONG = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lvm_mtc.cli import main
-from lvm_mtc.evaluation.store import ResultStore
+from lvm_mtc.results.store import ResultStore
 
 SWEEP = "sweep --store s.sqlite --set weights=small.npz --set loc=centre"
 SMALL = f"{SWEEP} --images photos --uavs 2 --snr-db 0:20:10 --channel awgn --units 3 --schemes object --no-pictures"
@@ -24,13 +24,20 @@ WRONG = {
     f"{SWEEP} --snr-db 0:b:1": ["--snr-db", "'0:b:1'", "0:20:5"],
     f"{SWEEP} --snr-db 0:200:50": ["--snr-db", "150 is not", "[-50, 100]"],
     f"{SWEEP} --snr-db 0:10:5,5": ["--snr-db", "twice"],
-    f"{SWEEP} --csi-error -1": ["--csi-error", "-1", ">= 0"],
+    f"{SWEEP} --snr-db 0:nan:1": ["--snr-db", "'0:nan:1'", "0:20:5"],
+    f"{SWEEP} --snr-db 0:inf:1": ["--snr-db", "'0:inf:1'", "0:20:5"],
+    f"{SWEEP} --snr-db 10,10.0000001": ["--snr-db", "twice"],
+    f"{SWEEP} --csi-error -1": ["--csi-error", "-1", "[0, 1e+06]"],
     f"{SWEEP} --csi-error ,": ["--csi-error", "','", "list such as"],
     f"{SWEEP} --channel rayleig": ["--channel", "'rayleig'", "did you mean 'rayleigh'"],
     f"{SWEEP} --uavs 2,x": ["--uavs", "'x'", "whole number in 1 ... 64"],
     f"{SWEEP} --uavs 65": ["--uavs", "65", "1 ... 64"],
-    f"{SWEEP} --mask-prob 1.5": ["--mask-prob", "1.5", "[0, 1]"],
-    f"{SWEEP} --mask-prob 0.2,1": ["SweepSpec.mask_prob", "(0, 1)", "1.0"],
+    f"{SWEEP} --mask-prob 1.5": ["--mask-prob", "1.5", "(0, 1)"],
+    f"{SWEEP} --mask-prob 0.2,1": ["--mask-prob", "1 is not", "(0, 1)"],
+    f"{SWEEP} --mask-prob 0.99999999": ["--mask-prob", "0.99999999 is not", "(0, 1) in single precision"],
+    f"{SWEEP} --set mask_prob=[0.2,1]": ["SweepConfig.mask_prob 1.0 is not a number in (0, 1)"],
+    f"{SWEEP} --set snr_db=[NaN]": ["SweepConfig.snr_db[0]", "finite", "nan"],
+    f"{SWEEP} --set epsilon=[1e39]": ["SweepConfig.epsilon[0]", "finite", "1e+39"],
     f"{SWEEP} --epsilon nan --schemes sharing": ["--epsilon", "nan", ">= 0"],
     f"{SWEEP} --epsilon 0.1 --schemes object": ["SweepConfig.epsilon", "none of the schemes object"],
     f"{SWEEP} --mask-prob 0.2 --schemes uniform,all": ["SweepConfig.mask_prob", "none of the schemes uniform, all"],
@@ -45,7 +52,7 @@ WRONG = {
     f"{SWEEP} --devices 99": ["num_devices", "99", "1 ... 8"],
     f"{SWEEP} --set keep": ["--set", "'keep'", "FIELD=VALUE"],
     f"{SWEEP} --set kep=1": ["SweepConfig.kep", "did you mean 'keep'", "snr_db"],
-    f"{SWEEP} --set keep=2": ["keep must lie in (0, 1]", "2"],
+    f"{SWEEP} --set keep=2": ["SweepConfig.keep 2.0", "(0, 1]"],
     f"{SWEEP} --set keep=much": ["SweepConfig.keep", "a number", "'much'"],
     f"{SWEEP} --set stopping.levels=1": ["SweepConfig.stopping.levels", "did you mean 'level'"],
     f"{SWEEP} --set stopping.level=2": ["SweepConfig.stopping", "StoppingRule.level", "(0, 1)", "2"],
@@ -128,7 +135,7 @@ def test_learned_distance(folder, shared_data):
     command = SMALL.replace("0:20:10", "20") + f" --set perceptual={path} --set 'metrics=[\"psnr_db\"]'"
     assert main(shlex.split(command)) == 0
     with ResultStore(folder / "s.sqlite") as store:
-        point, = store.read()
+        (point,) = store.read()
     for name in ("perceptual", "perceptual_inside"):
         assert 0.01 < point.metrics[name].mean < 1 and point.metrics[name].count == 3
 
@@ -136,9 +143,15 @@ def test_learned_distance(folder, shared_data):
 def test_dry_run_stores_nothing(folder, capsys):
     assert main(shlex.split(SMALL + " --dry-run --target 0.1 --units 40")) == 0
     out = capsys.readouterr().out
-    for words in ("grid: 3 points, 0 of them in s.sqlite", "snr_db: 0, 10, 20", "pictures: 3 groups of 2, 32 pixels",
-                  "channel realisations: 40 a point, at least 32, until psnr_db is known to +- 0.1", "programs: 3",
-                  "MiB", "time: "):
+    for words in (
+        "grid: 3 points, 0 of them in s.sqlite",
+        "snr_db: 0, 10, 20",
+        "pictures: 3 groups of 2, 32 pixels",
+        "channel realisations: 40 a point, at least 32, until psnr_db is known to +- 0.1",
+        "programs: 3",
+        "MiB",
+        "time: ",
+    ):
         assert words in out
     assert not (folder / "s.sqlite").exists()
 

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from lvm_mtc.evaluation.store import ResultStore
+from lvm_mtc.results.store import ResultStore
 
 ROOT = Path(__file__).resolve().parents[2]
 # Eight groups of points, so that some are complete and some are not when a kill comes.
-SWEEP = ("sweep --store {} --images photos --set weights=small.npz --set loc=centre --uavs 2 --snr-db 0:20:5 "
-         "--channel awgn,rayleigh --schemes object --no-pictures --units 400 --set metrics='[\"psnr_db\",\"mse\"]' "
-         "--seeds 0,1,2,3,4,5,6,7")
+SWEEP = (
+    "sweep --store {} --images photos --set weights=small.npz --set loc=centre --uavs 2 --snr-db 0:20:5 "
+    '--channel awgn,rayleigh --schemes object --no-pictures --units 400 --set metrics=\'["psnr_db","mse"]\' '
+    "--seeds 0,1,2,3,4,5,6,7"
+)
 
 pytestmark = pytest.mark.slow
 
@@ -25,11 +27,19 @@ pytestmark = pytest.mark.slow
 def start(store, cache):
     code = "import sys; from lvm_mtc.cli import main; sys.exit(main())"
     variables = os.environ | {
-        "PYTHONPATH": str(ROOT), "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "PYTHONPATH": str(ROOT),
+        "XLA_FLAGS": "",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    return subprocess.Popen([sys.executable, "-c", code, *shlex.split(SWEEP.format(store))], env=variables,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *shlex.split(SWEEP.format(store))],
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def contents(path):
@@ -83,7 +93,8 @@ def test_two_sweeps_into_one_store(folder, undisturbed):
 def test_a_full_disk_is_one_line_and_the_sweep_goes_on_later(folder, undisturbed):
     (folder / "disk").mkdir()
     command = f'"{sys.executable}" -c "import sys; from lvm_mtc.cli import main; sys.exit(main())" ' + SWEEP.format(
-        "disk/s.sqlite")
+        "disk/s.sqlite"
+    )
     script = f"""
 mount -t tmpfs -o size=60k tmpfs disk || exit 42
 {command} 2> error.txt > /dev/null; echo $? >> error.txt
@@ -94,8 +105,13 @@ cp disk/s.sqlite copy.sqlite
     # Without the cache, of which XLA may complain on stderr.
     variables = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
     # A mount of its own, which no other process sees and which ends with this one.
-    done = subprocess.run(["unshare", "--mount", "--map-root-user", "bash", "-c", script], env=variables,
-                          capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "bash", "-c", script],
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     if done.returncode == 42 or "unshare" in done.stderr:
         pytest.skip(f"no mounts of one's own here: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr

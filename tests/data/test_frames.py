@@ -55,6 +55,12 @@ def test_the_nearest_frames_are_chosen(survey):
     assert load_frames(survey, 2, size=8).names == ("f0.png", "f1.png")  # the gaps widen from frame to frame
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_positions_with_a_byte_order_mark_are_read(survey, encoding):
+    (survey / "positions.json").write_text(json.dumps(GOOD), encoding=encoding)
+    assert [position.file for position in read_positions(survey / "positions.json")] == [f"f{i}.png" for i in range(5)]
+
+
 def test_views_boxes_and_positions_belong_to_the_names(survey):
     frames = load_frames(survey, 3, size=16, start="f3.png")
     assert frames.names == ("f3.png", "f2.png", "f4.png")

@@ -1,22 +1,12 @@
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
+from experiments.demo import pack_pictures as pack_pictures_script
 from lvm_mtc.data import center_to_corners, load_packed, pack_pictures, packing, save_packed, training_sources
 from lvm_mtc.data.packing import PackedPictures, pack_picture, square_window
 
-SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "pack_pictures.py"
 BOX = (11, 1, 30, 40)  # xmin, ymin, xmax, ymax as VOC counts them
-
-
-def script():
-    spec = importlib.util.spec_from_file_location("pack_pictures", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def picture(path, height=40, width=60, color=(9, 9, 9)):
@@ -154,7 +144,7 @@ def arrays(**changes):
 
 
 BAD_ARCHIVES = {
-    "lacks a part": (arrays(holdout_boxes=None), "lacks holdout_boxes; expected a file of experiments/pack_pictures"),
+    "lacks a part": (arrays(holdout_boxes=None), "lacks holdout_boxes; expected a file of experiments/demo/"),
     "float pictures": (arrays(pictures=np.zeros((3, 8, 8, 3))), "pictures is float64"),
     "grey pictures": (arrays(holdout_pictures=np.zeros((3, 8, 8), np.uint8)), "holdout_pictures is uint8 .3, 8, 8."),
     "too few boxes": (arrays(boxes=np.zeros((2, 4))), r"boxes has shape \(2, 4\); expected \(3, 4\)"),
@@ -219,7 +209,7 @@ def test_a_picture_of_another_shape_than_its_annotation_is_refused(data):
 
 def test_the_script_packs(data, tmp_path, capsys):
     out = tmp_path / "out" / "pictures.npz"
-    assert script().main(["--data", str(data), "--out", str(out), "--size", "24"]) == 0
+    assert pack_pictures_script.main(["--data", str(data), "--out", str(out), "--size", "24"]) == 0
     assert "80 pictures, 5 held out" in capsys.readouterr().out
     assert load_packed(out).pictures.shape == (80, 24, 24, 3)
 
@@ -232,9 +222,9 @@ def test_the_script_refuses_in_one_line_and_leaves_nothing(data, tmp_path, capsy
         (["--data", str(data)], "07.png: is not a picture"),
         (["--data", str(data), "--size", "0"], "size must be a positive integer"),
     ):
-        assert script().main([*arguments, "--out", str(out)]) == 2
+        assert pack_pictures_script.main([*arguments, "--out", str(out)]) == 2
         lines = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()
-        assert lines[-1].startswith("pack_pictures: ") and reason in lines[-1]
+        assert lines[-1].startswith("python -m experiments.demo.pack_pictures: ") and reason in lines[-1]
         assert not out.parent.exists()
 
 

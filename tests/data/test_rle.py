@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from lvm_mtc.data.rle import MAX_PIXELS, Rle, RleError, decode_rle, decompress_counts, encode_rle, mask_box, parse_rle
+from lvm_mtc.data.annotations import AnnotationError, get_mask
+from lvm_mtc.data.rle import MAX_PIXELS, Rle, RleError, decode_rle, decompress_counts
 
 
 def random_mask(seed, height=23, width=31):
@@ -26,16 +27,14 @@ def column_runs(mask):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_packing_is_walking_down_the_columns(seed):
+def test_unpacking_is_walking_down_the_columns(seed):
     mask = random_mask(seed)
-    rle = encode_rle(mask)
-    assert rle == (23, 31, column_runs(mask))
-    np.testing.assert_array_equal(decode_rle(rle), mask)
+    np.testing.assert_array_equal(decode_rle(Rle(23, 31, column_runs(mask))), mask)
 
 
 @pytest.mark.parametrize("mask", [np.zeros((3, 4), bool), np.ones((3, 4), bool), np.eye(5, dtype=bool)])
 def test_empty_full_and_first_pixel(mask):
-    np.testing.assert_array_equal(decode_rle(encode_rle(mask)), mask)
+    np.testing.assert_array_equal(decode_rle(Rle(*mask.shape, column_runs(mask))), mask)
 
 
 def test_compressed_text_equals_pycocotools():
@@ -43,15 +42,8 @@ def test_compressed_text_equals_pycocotools():
     for seed in range(40):
         mask = random_mask(seed, 480, 333) if seed % 2 else random_mask(seed)
         text = coco.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
-        assert decompress_counts(text, mask.size) == list(encode_rle(mask).counts)
+        assert decompress_counts(text, mask.size) == list(column_runs(mask))
         np.testing.assert_array_equal(decode_rle(Rle(*mask.shape, text)), mask)
-
-
-def test_box_of_a_mask_is_the_painted_rectangle():
-    mask = np.zeros((30, 40), bool)
-    mask[5:9, 10:25] = True
-    assert mask_box(mask) == (17.5, 7, 15, 4)
-    assert mask_box(np.zeros((3, 3), bool)) is None
 
 
 @pytest.mark.parametrize(
@@ -80,10 +72,5 @@ def test_bad_runs_are_refused_in_one_line(rle, reason):
     "size, counts", [([3], "0"), ([3, 4.0], "0"), ([True, 4], "0"), ([3, 4], None), ([3, 4], [1, "2"]), ([3, 4], [1.5])]
 )
 def test_what_is_no_rle_is_refused(size, counts):
-    with pytest.raises(RleError, match="expected"):
-        parse_rle(size, counts)
-
-
-def test_only_a_mask_is_packed():
-    with pytest.raises(ValueError, match=r"got shape \(2, 2, 2\)"):
-        encode_rle(np.zeros((2, 2, 2), bool))
+    with pytest.raises(AnnotationError, match="^a.json: 'segmentation': '(size|counts)' is .*; expected"):
+        get_mask({"segmentation": {"size": size, "counts": counts}}, 3, 4, "a.json")

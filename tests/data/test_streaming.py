@@ -74,7 +74,10 @@ def test_wrong_input(files, tmp_path, monkeypatch):
     with pytest.raises(Exception, match=r"bad\.jpg"):
         PictureStream([tmp_path / "bad.jpg"], 16, 1, num_workers=0).batch(0)
     original = builtins.__import__
-    monkeypatch.setattr(builtins, "__import__", lambda name, *a, **k: (_ for _ in ()).throw(ImportError())
-                        if name == "grain" else original(name, *a, **k))
+    monkeypatch.setattr(
+        builtins,
+        "__import__",
+        lambda name, *a, **k: (_ for _ in ()).throw(ImportError()) if name == "grain" else original(name, *a, **k),
+    )
     with pytest.raises(ValueError, match=r"pip install 'lvm-mtc\[stream\]'"):
         PictureStream(files, 16, 4)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lvm_mtc.data import twins
-from lvm_mtc.data.twins import nearest_neighbours
+from lvm_mtc.data.twins import find_twins, nearest_neighbours
 
 
 def pictures(count, seed=0):
@@ -37,3 +37,14 @@ def test_wrong_input_is_named():
         nearest_neighbours(pictures(2), pictures(3).transpose(0, 2, 1, 3))
     with pytest.raises(ValueError, match="among holds 1 pictures, fewer than count = 2"):
         nearest_neighbours(pictures(2), pictures(1))
+
+
+def test_twins_are_found_and_their_lack_is_an_error():
+    lossless, copies = pictures(6, 0), pictures(20, 1)
+    copies[[4, 9]] = np.clip(lossless[-2:] + np.random.default_rng(2).integers(-9, 10, lossless[-2:].shape), 0, 255)
+    indices, mse = find_twins(lossless[-2:], copies)
+    assert indices.tolist() == [4, 9] and mse[:, 0].max() < 60 < mse[:, 1].min()
+    with pytest.raises(ValueError, match="held-out picture 0 has no twin: its nearest copy is"):
+        find_twins(lossless[-2:], pictures(20, 1))
+    with pytest.raises(ValueError, match="two held-out pictures have the same twin"):
+        find_twins(np.repeat(lossless[-1:], 2, axis=0), copies)

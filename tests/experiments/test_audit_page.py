@@ -4,17 +4,18 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-import audit_page
 import pytest
-from audit_page import PUBLISHED, PUBLISHED_SOURCE, SWEEP, curves_of_store, page_tables, shift_db, tables
-from knowledge_base_page import fill_page
 
-from lvm_mtc.evaluation.points import Point, StoreError
-from lvm_mtc.evaluation.public_conventions import PUBLIC_CONVENTIONS
-from lvm_mtc.evaluation.store import ResultStore
+from experiments.audit import page as audit_page
+from experiments.audit.conventions import PUBLIC_CONVENTIONS
+from experiments.audit.page import SNR_DB, SWEEP, curves_of_store, page_tables, shift_db, tables
+from lvm_mtc.report.pages import fill_page
+from lvm_mtc.results.points import Point, StoreError
+from lvm_mtc.results.store import ResultStore
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "audit.md").read_text()
+WITT = {"awgn": {"WITT": (SNR_DB, (29.55, 32.6, 35.35, 37.75, 39.7))}}  # as published, AWGN, CBR 1/3
 LINE = ((0.0, 10.0, 20.0), (20.0, 30.0, 35.0))
 
 
@@ -29,11 +30,11 @@ def rows_of(table, name):
 
 
 def test_page_and_table_agree(store):
-    assert fill_page(PAGE, page_tables(store)) == PAGE, "run experiments/audit_page.py"
+    assert fill_page(PAGE, page_tables(store)) == PAGE, "run experiments/audit/page.py"
 
 
 def test_a_changed_offset_or_curve_is_seen(store, monkeypatch):
-    assert fill_page(PAGE, tables(PUBLISHED, PUBLISHED_SOURCE)) != PAGE
+    assert fill_page(PAGE, tables(WITT, "elsewhere")) != PAGE
     code = PUBLIC_CONVENTIONS["padc"]
     awgn = dataclasses.replace(code.channels["awgn"], offset_db=-3.5)
     changed = dataclasses.replace(code, channels=code.channels | {"awgn": awgn})
@@ -55,9 +56,9 @@ def test_nothing_is_extrapolated(offset_db, snr_db):
 
 def test_published_shift_by_hand():
     """WITT at 4 dB: 32.6 + 3 dB x (35.35 - 32.6) / 3 + 0.0103 dB x (37.75 - 35.35) / 3 - 32.6 = 2.76."""
-    (witt, deep) = rows_of(tables()["shifts"], "deepsc")
+    (witt,) = rows_of(tables(WITT, "")["shifts"], "deepsc")
     assert witt[4:] == ["+3.06", "+2.76", "+2.41", "-", "- |"]
-    assert deep[3] == "Deep JSCC"
+    assert witt[3] == "WITT"
 
 
 def test_curves_go_to_the_channel_that_they_belong_to():

@@ -2,43 +2,24 @@
 
 import jax
 import jax.numpy as jnp
-import knowledge_base
 import numpy as np
-import pytest
-from knowledge_base import locate_each, main, measure_loc, read_pictures, yolox_candidates
 
-from lvm_mtc.data.images import load_image
-from lvm_mtc.data.voc import VOC_CLASSES, VocAnnotation, VocObject, load_voc, voc_boxes
+from experiments.knowledge_base import measure as knowledge_base
+from experiments.knowledge_base.measure import locate_each, main, measure_loc, yolox_candidates
+from lvm_mtc.data.squares import pack_voc
+from lvm_mtc.data.voc import VocAnnotation, VocObject
 from lvm_mtc.knowledge import KnowledgeBase
 from lvm_mtc.models.detection import Detections
 
 
-def test_pictures_are_the_files_own_pixels(shared_data):
-    packed = read_pictures(shared_data, "val", 3)
-    for i, example in enumerate(load_voc(shared_data / "voc2012_320", "val")[:3]):
-        height, width = packed.extents[i]
-        np.testing.assert_array_equal(packed.pictures[i, :height, :width], load_image(example.image_path))
-        boxes = voc_boxes(example.annotation)
-        assert packed.valid[i].sum() == len(boxes)
-        np.testing.assert_allclose(sorted(packed.boxes[i, : len(boxes)].tolist()), sorted(boxes.tolist()), rtol=1e-6)
-        names = [VOC_CLASSES[label] for label in packed.labels[i, : len(boxes)]]
-        assert sorted(names) == sorted(item.name for item in example.annotation.objects)
-
-
 def test_pictures_can_be_chosen_by_their_annotation(shared_data):
-    chosen = read_pictures(shared_data, "train", 4, knowledge_base.for_choosing)
+    chosen = pack_voc(shared_data / "voc2012_320", "train", 4, knowledge_base.for_choosing)
     assert chosen.extents.tolist() == [[240, 320]] * 4
     assert all(len(set(row[valid])) > 1 for row, valid in zip(chosen.labels, chosen.valid, strict=True))
     dog, cat = (VocObject(name, (10, 10, 4, 4), False) for name in ("dog", "cat"))
     assert not knowledge_base.for_choosing(VocAnnotation(240, 320, (dog, dog)))
     assert not knowledge_base.for_choosing(VocAnnotation(240, 310, (dog, cat)))
     assert knowledge_base.for_choosing(VocAnnotation(240, 320, (dog, cat)))
-
-
-def test_too_many_objects_are_refused(shared_data, monkeypatch):
-    monkeypatch.setattr(knowledge_base, "MAX_OBJECTS", 0)
-    with pytest.raises(ValueError, match="needs a longer side of 320 pixels and 1 to 0 objects"):
-        read_pictures(shared_data, "val", 1)
 
 
 def test_each_picture_is_located_without_its_border(two_pictures):
@@ -76,7 +57,11 @@ def test_candidates_of_the_other_detector_have_a_smallest_score(two_pictures):
 def test_missing_files_are_one_line(tmp_path, capsys):
     assert main(["--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("knowledge_base: ") and error.count("\n") == 1 and str(tmp_path) in error
+    assert (
+        error.startswith("python -m experiments.knowledge_base.measure: ")
+        and error.count("\n") == 1
+        and str(tmp_path) in error
+    )
     assert main(["--page-only", "--out", str(tmp_path / "out")]) == 2
     assert "results.json" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

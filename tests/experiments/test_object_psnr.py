@@ -1,34 +1,23 @@
-"""Squares and their object in closed form; the chain's rows against the grid that they are read from."""
+"""Squares and their object in closed form; the chain's rows against the samples that they are read from."""
 
 import dataclasses
 
 import jax
 import numpy as np
 import pytest
-from object_psnr import ANNOTATED, aim_at, cut_squares, measure_chain
 
-from lvm_mtc.data.resizing import resize_image
-from lvm_mtc.evaluation.grid import Scheme, run_grid
-from lvm_mtc.evaluation.intervals import paired_difference, student_interval
-from lvm_mtc.system import LinkConfig, System, SystemConfig
+from experiments.knowledge_base.object_psnr import ANNOTATED, aim_at, measure_chain
+from lvm_mtc.data.squares import cut_squares
+from lvm_mtc.link import LinkConfig
+from lvm_mtc.results.intervals import paired_difference, student_interval
+from lvm_mtc.schemes.lvm_mtc.config import LvmMtcConfig
+from lvm_mtc.schemes.lvm_mtc.scheme import LvmMtc
+from lvm_mtc.sweep.contender import Contender
+from lvm_mtc.sweep.plan import SweepSpec, picture_source
+from lvm_mtc.sweep.run import sample_points
+from lvm_mtc.sweep.stopping import StoppingRule
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
-
-
-def test_the_object_is_the_largest_in_the_square(two_pictures):
-    wide = two_pictures._replace(boxes=two_pictures.boxes.copy(), valid=two_pictures.valid.copy())
-    # In a picture of 24 x 32 the square is 4 to 28; of the wide box 4 x 24 are left in it, of the other 10 x 10.
-    wide.boxes[1, :2] = [0, 12, 16, 24], [16, 12, 10, 10]
-    wide.valid[1, 1] = True
-    squares = cut_squares(wide, 48)
-    np.testing.assert_array_equal(squares.whole[0], two_pictures.pictures[0])
-    for size, got in ((32, squares.whole[1]), (48, squares.views[1])):
-        want = resize_image(two_pictures.pictures[1, :24], size, window=(4, 0, 28, 24))
-        np.testing.assert_array_equal(got, want)
-    np.testing.assert_allclose(squares.boxes, [[12, 24, 15, 30], [24, 24, 20, 20]])
-    np.testing.assert_array_equal(squares.label, [two_pictures.labels[0, 0], two_pictures.labels[1, 1]])
-    np.testing.assert_array_equal(squares.alone, [False, False])
-    assert cut_squares(two_pictures, 48).alone.tolist() == [False, True]
 
 
 def test_the_object_that_a_box_means(two_pictures):
@@ -42,17 +31,17 @@ def test_the_object_that_a_box_means(two_pictures):
 
 @pytest.fixture(scope="module")
 def schemes(fast_compile):
-    config = SystemConfig(
+    config = LvmMtcConfig(
         variant="linear", image_size=32, patch_size=8, num_symbols=8, num_kept=8, power_allocation=False
     )
-    params = System(config).init(jax.random.key(0))
+    params = LvmMtc(config).init(jax.random.key(0))
     return [
-        Scheme(name=name, system=System(config), params=params, mask_prob=prob)
+        Contender(name=name, scheme=LvmMtc(config), params=params, knobs={"mask_prob": prob})
         for name, prob in (("object first", 0.25), ("uniform masking", 0.5))
     ]
 
 
-def test_rows_are_paired_differences_of_the_grid(two_pictures, schemes):
+def test_rows_are_paired_differences_of_samples(two_pictures, schemes):
     squares = cut_squares(two_pictures, 32)
     elsewhere = np.float32([[24, 16, 10, 20], [5, 5, 6, 6]])
     options = dict(fading=("awgn",), snr_db=(5.0, 15.0), num_realisations=2)
@@ -62,15 +51,17 @@ def test_rows_are_paired_differences_of_the_grid(two_pictures, schemes):
     assert {row["channel_uses"] for row in rows} == {64}
     by = {(row["masks"], row["snr_db"]): row for row in rows}
 
-    def grid(scheme, loc):
-        result = run_grid(
-            scheme, np.float32(squares.views)[:, None] / 255, loc[:, None], jax.random.key(3),
-            LinkConfig(fading="awgn", convention="rx_per_antenna"), snr_db=(5.0, 15.0), csi_error_var=(0.0,),
-            num_realisations=2, metric_loc=squares.boxes[:, None],
+    def sampled(contender, loc):
+        source = picture_source(np.float32(squares.views)[:, None] / 255, loc[:, None], squares.boxes[:, None])
+        spec = SweepSpec(
+            schemes=(contender,), links=(LinkConfig(fading="awgn", convention="rx_per_antenna"),), sources={1: source},
+            snr_db=(5.0, 15.0), seeds=(3,), metrics=("psnr_inside_db",), stop_metric="psnr_inside_db",
+            stopping=StoppingRule(target_half_width=None, max_units=2),
         )  # fmt: skip
-        return result.metrics["psnr_inside_db"].mean(axis=0)[:, :, 0]
+        points = sample_points(spec, spec.coordinates())
+        return [np.float64(of.metrics["psnr_inside_db"]).mean(axis=0)[:, 0] for of in points]
 
-    reference, other = grid(schemes[0], squares.boxes), grid(schemes[0], elsewhere)
+    reference, other = sampled(schemes[0], squares.boxes), sampled(schemes[0], elsewhere)
     for point, snr_db in enumerate((5.0, 15.0)):
         of_all = by["elsewhere", snr_db]["all"]
         assert of_all["psnr_inside_db"] == pytest.approx(student_interval(other[point])[:2])
@@ -84,7 +75,7 @@ def test_rows_are_paired_differences_of_the_grid(two_pictures, schemes):
 
 
 def test_other_numbers_of_channel_uses_are_refused(two_pictures, schemes):
-    fewer = dataclasses.replace(schemes[1].system.config, num_kept=4)
-    uniform = dataclasses.replace(schemes[1], system=System(fewer))
+    fewer = dataclasses.replace(schemes[1].scheme.config, num_kept=4)
+    uniform = dataclasses.replace(schemes[1], scheme=LvmMtc(fewer))
     with pytest.raises(ValueError, match=r"different numbers of channel uses: \[32.0, 64.0\]"):
         measure_chain(schemes[0], uniform, cut_squares(two_pictures, 32), {}, fading=("awgn",), snr_db=(5.0, 15.0))

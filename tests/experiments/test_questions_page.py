@@ -6,8 +6,9 @@ import math
 from pathlib import Path
 
 import pytest
-from knowledge_base_page import fill_page
-from questions_page import tables
+
+from experiments.questions.page import tables
+from lvm_mtc.report.pages import fill_page
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 RESULTS = json.loads((DOCS / "questions" / "results.json").read_text())
@@ -24,7 +25,7 @@ def changed(*place, value):
 
 
 def test_page_and_results_agree():
-    assert fill_page(PAGE, tables(RESULTS)) == PAGE, "run experiments/questions.py --page-only"
+    assert fill_page(PAGE, tables(RESULTS)) == PAGE, "run experiments/questions/measure.py --page-only"
 
 
 @pytest.mark.parametrize(
@@ -52,8 +53,8 @@ def test_crossings_lie_where_the_signs_say():
         assert ("x" in row) == (first * last < 0)
         if "x" in row:
             assert low < row["x"] < high
-            assert (row["low"] is None or low <= row["low"] <= row["x"])
-            assert (row["high"] is None or row["x"] <= row["high"] <= high)
+            assert row["low"] is None or low <= row["low"] <= row["x"]
+            assert row["high"] is None or row["x"] <= row["high"] <= high
     assert any("x" in row for row in RESULTS["crossings"])
 
 

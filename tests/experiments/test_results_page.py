@@ -7,17 +7,25 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from results import MEASUREMENTS
-from results_masking import DRAWN, GAIN, MASK_PROB, OBJECT, SCALE_AWARE, SNR, UNIFORM, minus_end
-from results_page import main, write_page
-from results_page_mask_prob import Optimum, optimum
-from results_page_sharing import saving
-from results_page_snr import PSNR, SSIM, verdict
-from results_parts import CHANNELS, read
 
-from lvm_mtc.evaluation.paired_sweep import PREFIX, differences_name, find_sweep
-from lvm_mtc.evaluation.points import Point
-from lvm_mtc.evaluation.store import ResultStore
+from experiments.results.measure import (
+    DRAWN,
+    GAIN,
+    MASK_PROB,
+    MEASUREMENTS,
+    OBJECT,
+    SCALE_AWARE,
+    SNR,
+    UNIFORM,
+    minus_end,
+)
+from experiments.results.page import main, write_page
+from experiments.results.page_masking import PSNR, SSIM, Optimum, optimum, verdict
+from experiments.results.page_sharing import saving
+from experiments.results.parts import CHANNELS, read
+from lvm_mtc.results.points import Point
+from lvm_mtc.results.store import ResultStore
+from lvm_mtc.sweep.paired import PREFIX, differences_name, find_sweep
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 STORE = DOCS / "results" / "results.sqlite"
@@ -49,7 +57,7 @@ def point(mean, half_width=None, metric=PSNR, **metrics):
 
 def test_page_and_store_agree(store, tmp_path):
     assert main(["--store", str(store.path), "--out", str(tmp_path)]) == 0
-    assert (tmp_path / "results.md").read_text() == (DOCS / "results.md").read_text(), "run experiments/results_page.py"
+    assert (tmp_path / "results.md").read_text() == (DOCS / "results.md").read_text(), "run experiments/results/page.py"
     made = sorted(path.name for path in (tmp_path / "results").iterdir())
     kept = sorted(path.name for path in STORE.parent.iterdir() if path.name != STORE.name)
     assert made == kept and {Path(name).suffix for name in made} == {".png", ".csv"}

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from results_parts import read
-from results_photographs import EVERY, NAME, SIZE, load_pictures, main
-from train_photographs import RUNS
 
-from lvm_mtc.evaluation.store import ResultStore
+from experiments.results.parts import read
+from experiments.results.photographs import EVERY, NAME, SIZE, load_pictures, main
+from experiments.results.train_photographs import RUNS
+from lvm_mtc.results.store import ResultStore
 
 STORE = Path(__file__).resolve().parents[2] / "docs" / "results" / "results.sqlite"
 
@@ -17,9 +17,9 @@ STORE = Path(__file__).resolve().parents[2] / "docs" / "results" / "results.sqli
 def test_pictures_are_the_middle_of_every_second_held_out_one(tmp_path):
     held_out = np.random.default_rng(0).integers(0, 256, (5, SIZE + 8, SIZE + 8, 3), np.uint8)
     np.savez(tmp_path / "packed.npz", pictures=held_out[:1], holdout_pictures=held_out)
-    found = load_pictures(tmp_path / "packed.npz")
-    assert EVERY == 2 and found.images.shape == (3, 1, SIZE, SIZE, 3)
-    np.testing.assert_array_equal(np.rint(255 * found.images[:, 0]), held_out[::2, 4:-4, 4:-4])
+    pictures = load_pictures(tmp_path / "packed.npz").data
+    assert EVERY == 2 and pictures.shape == (3, 1, SIZE, SIZE, 3)
+    np.testing.assert_array_equal(np.rint(255 * pictures[:, 0]), held_out[::2, 4:-4, 4:-4])
 
 
 def test_every_codec_is_measured_at_the_same_channel_uses(tmp_path):

@@ -6,13 +6,14 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from knowledge_base_page import fill_page
-from token_sharing import Compared, K, judge_merges, merges, side_bits
-from token_sharing_page import fewer_tokens, loss_at, tables
 
-from lvm_mtc import System, SystemConfig
-from lvm_mtc.models.masking import KeptPatches
-from lvm_mtc.system import Encoded
+from experiments.token_sharing.measure import Compared, K, judge_merges, merges, side_bits
+from experiments.token_sharing.page import fewer_tokens, loss_at, tables
+from lvm_mtc.report.pages import fill_page
+from lvm_mtc.schemes.lvm_mtc.config import LvmMtcConfig
+from lvm_mtc.schemes.lvm_mtc.masking import KeptPatches
+from lvm_mtc.schemes.lvm_mtc.records import Encoded
+from lvm_mtc.schemes.lvm_mtc.scheme import LvmMtc
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -20,14 +21,14 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 def test_page_and_results_agree():
     page = (DOCS / "token_sharing.md").read_text()
     results = json.loads((DOCS / "token_sharing" / "results.json").read_text())
-    assert fill_page(page, tables(results)) == page, "run experiments/token_sharing.py --page-only"
+    assert fill_page(page, tables(results)) == page, "run experiments/token_sharing/measure.py --page-only"
     curve = results["curves"][0]
     other = results | {"curves": [curve | {"psnr_db": [30.0, *curve["psnr_db"][1:]]}, *results["curves"][1:]]}
     assert fill_page(page, tables(other)) != page
 
 
 def test_merges_of_equal_patches_cost_nothing_and_of_opposite_ones_their_square():
-    config = SystemConfig(variant="tiny", image_size=16, patch_size=8, num_kept=2, num_symbols=4)
+    config = LvmMtcConfig(variant="tiny", image_size=16, patch_size=8, num_kept=2, num_symbols=4)
     images = np.zeros((1, 2, 16, 16, 3), np.float32)
     images[0, 0, :8, :8], images[0, 1, :8, 8:] = 0.4, 0.8  # patch 0 of the first UAV, patch 1 of the second
     ids = jnp.array([[[0, 3], [1, 2]]])
@@ -35,7 +36,7 @@ def test_merges_of_equal_patches_cost_nothing_and_of_opposite_ones_their_square(
     tokens = jnp.array([[[[3.0, 0.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, -1.0]]]])
     encoded = Encoded(tokens, tokens, kept, jnp.ones((1, 2)), jnp.ones((1, 2)))
     compared = Compared(np.array([[0.1, 0.3]]), np.array([[[0, 1], [0, 1]]]))
-    found = merges(System(config), encoded, images, compared)
+    found = merges(LvmMtc(config), encoded, images, compared)
     np.testing.assert_allclose(found["mse"], [0.04, 0.0], atol=1e-7)  # 0.4 and 0.8 about 0.6
     np.testing.assert_allclose(found["cosine"], [1.0, -1.0], atol=1e-6)
 
@@ -62,11 +63,11 @@ def test_the_loss_at_a_saving_lies_on_the_line_between_points_and_counts_side_in
 
 
 def test_side_information_is_that_of_the_ledger():
-    config = SystemConfig(variant="tiny", image_size=32, patch_size=8, num_kept=10, num_symbols=4)
+    config = LvmMtcConfig(variant="tiny", image_size=32, patch_size=8, num_kept=10, num_symbols=4)
     compared = Compared(np.array([[0.05] * 3 + [1.0] * 7]), np.zeros((1, 2, 10), np.int32))
     # Two masks of 16 patches, a bit a slot, and a gain of 16 bits for each UAV and the public tokens.
-    assert side_bits(System(config), compared, 0.1) == 2 * 16 + 10 + 3 * 16
-    assert side_bits(System(config), compared, 0.0) == 2 * 16 + 2 * 16
+    assert side_bits(LvmMtc(config), compared, 0.1) == 2 * 16 + 10 + 3 * 16
+    assert side_bits(LvmMtc(config), compared, 0.0) == 2 * 16 + 2 * 16
 
 
 def test_fewer_tokens_begin_where_nothing_is_shared():

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lvm_mtc.interop.clip_weights import clip_params, load_clip
+from lvm_mtc.interop.clip_weights import load_clip
 from lvm_mtc.interop.tensor_files import TensorFileError
 from lvm_mtc.models import clip as models_clip
 from lvm_mtc.models.clip import ClipVariant, clip, cosine
@@ -33,6 +33,10 @@ def sizes(golden):
 
 def weights_of(golden, library):
     return {n.removeprefix(f"{library}/weights/"): a for n, a in golden.items() if n.startswith(f"{library}/weights/")}
+
+
+def clip_params(tensors, sizes):
+    return load_clip(tensors, variant=sizes, activation="gelu").params
 
 
 def safetensors(tensors):
@@ -113,15 +117,31 @@ def test_both_layouts_give_the_same_parameters(golden, sizes):
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
+@pytest.mark.parametrize("library", ["huggingface", "openai"])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "clip.", "module._orig_mod.model."])
+def test_wrapped_names_are_read(golden, sizes, tmp_path, monkeypatch, library, prefix):
+    monkeypatch.setitem(models_clip.CLIP_VARIANTS, "golden", sizes)
+    tensors = weights_of(golden, library)
+    (tmp_path / "model.safetensors").write_bytes(safetensors({f"{prefix}{n}": a for n, a in tensors.items()}))
+    found = load_clip(tmp_path, activation="gelu")
+    jax.tree.map(np.testing.assert_array_equal, found.params, clip_params(tensors, sizes))
+
+
+def test_another_prefix_is_named(golden, sizes):
+    tensors = {f"student.{n}": a for n, a in weights_of(golden, "huggingface").items()}
+    with pytest.raises(TensorFileError, match="CLIP's tensors: 'student.' stands before the names"):
+        clip_params(tensors, sizes)
+
+
 def test_all_faults_are_listed_at_once(golden, sizes):
     tensors = weights_of(golden, "huggingface")
     del tensors["logit_scale"], tensors["text_model.final_layer_norm.bias"]
     tensors["vision_model.surprise"] = np.zeros(3)
     tensors["visual_projection.weight"] = tensors["visual_projection.weight"].T
     with pytest.raises(WeightsError) as caught:
-        clip_params(tensors, sizes, name="weights.bin")
+        clip_params(tensors, sizes)
     message = str(caught.value)
-    assert message.startswith("weights.bin does not fit") and "\n" not in message
+    assert message.startswith("CLIP's tensors does not fit") and "\n" not in message
     assert "2 missing: logit_scale, text_model.final_layer_norm.bias" in message
     assert "1 not known: vision_model.surprise" in message
     assert "1 of another shape: visual_projection.weight (24, 12) instead of (12, 24)" in message
@@ -131,8 +151,9 @@ def test_folder_with_configuration(golden, sizes, tmp_path, monkeypatch):
     monkeypatch.setitem(models_clip.CLIP_VARIANTS, "golden", sizes)
     tensors = weights_of(golden, "huggingface")
     (tmp_path / "model.safetensors").write_bytes(safetensors(tensors))
-    with pytest.raises(ValueError, match="activation of .* is not known: there is no config.json"):
-        load_clip(tmp_path)
+    for source in (tmp_path, tensors):
+        with pytest.raises(ValueError, match="activation of .* is not known: there is no config.json"):
+            load_clip(source)
     config = {"text_config": {"hidden_act": "gelu"}, "vision_config": {"hidden_act": "gelu"}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     found = load_clip(tmp_path)
@@ -143,6 +164,8 @@ def test_folder_with_configuration(golden, sizes, tmp_path, monkeypatch):
     assert load_clip(tmp_path, activation="quick_gelu").activation == "quick_gelu"
     with pytest.raises(ValueError, match="activation must be one of quick_gelu, gelu, got 'swish'"):
         load_clip(tmp_path, activation="swish")
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8-sig")
+    assert load_clip(tmp_path).activation == "gelu"
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(TensorFileError, match="config.json: is no configuration of a CLIP model"):
         load_clip(tmp_path)

@@ -9,12 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lvm_mtc.interop.mae_weights import load_mae, mae_params
+from lvm_mtc.interop.mae_weights import load_mae
 from lvm_mtc.interop.tensor_files import TensorFileError
-from lvm_mtc.models import TokenDecoder, TokenEncoder, Variant, keep_budget, patchify
+from lvm_mtc.models.patches import patchify
 from lvm_mtc.models.transformer import resize_positions, sincos_positions
-from lvm_mtc.models.variants import VARIANTS
+from lvm_mtc.models.variants import VARIANTS, Variant
 from lvm_mtc.models.weights import WeightsError, flatten_params
+from lvm_mtc.schemes.lvm_mtc.masking import keep_budget
+from lvm_mtc.schemes.lvm_mtc.token_codec import TokenDecoder, TokenEncoder
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
 
@@ -68,6 +70,11 @@ def base_is_tiny(sizes, monkeypatch):
     monkeypatch.setitem(VARIANTS, "base", sizes)
 
 
+def mae_params(tensors, sizes, **options):
+    found = load_mae(tensors, variant=sizes, **options)
+    return {"encoder": found.encoder} | ({"decoder": found.decoder} if found.decoder else {})
+
+
 def save(path, tensors):
     """An archive under any name: its content decides how it is read."""
     with open(path, "wb") as file:
@@ -81,7 +88,13 @@ def run(sizes, params, images, noise, predicts="pixels"):
     side = images.shape[1] // patch_size
     encoder = TokenEncoder(side, side, v.embed_dim, v.depth, v.num_heads, send_class_token=True)
     decoder = TokenDecoder(
-        side, side, 3 * patch_size**2, v.decoder_embed_dim, v.decoder_depth, v.decoder_num_heads, send_class_token=True
+        side,
+        side,
+        v.decoder_embed_dim,
+        v.decoder_depth,
+        v.decoder_num_heads,
+        patch_dim=3 * patch_size**2,
+        send_class_token=True,
     )
 
     @jax.jit
@@ -94,7 +107,7 @@ def run(sizes, params, images, noise, predicts="pixels"):
 
 
 def test_tokens_and_pixels_are_those_of_transformers(golden, sizes, hugging_face):
-    params = mae_params(hugging_face, sizes, patch_size=8, predicts="pixels", send_class_token=True)
+    params = mae_params(hugging_face, sizes, predicts="pixels", send_class_token=True)
     ids_keep, tokens, painted = run(sizes, params, golden["images"], golden["noise"])
     order = np.argsort(golden["noise"], axis=1)[:, : ids_keep.shape[1]]
     np.testing.assert_array_equal(np.sort(order, axis=1), ids_keep)
@@ -107,7 +120,7 @@ def test_tokens_and_pixels_are_those_of_transformers(golden, sizes, hugging_face
 
 
 def test_both_layouts_and_spellings_give_the_same_parameters(sizes, hugging_face, original):
-    options = dict(patch_size=8, predicts="pixels")
+    options = dict(predicts="pixels")
     want = flatten_params(mae_params(original, sizes, **options))
     published = {
         name.replace("decoder.decoder_encoder.layer.", "decoder.decoder_layers."): array
@@ -119,17 +132,27 @@ def test_both_layouts_and_spellings_give_the_same_parameters(sizes, hugging_face
         for name in want:
             np.testing.assert_array_equal(got[name], want[name], err_msg=name)
     alone = {name.removeprefix("vit."): array for name, array in hugging_face.items() if name.startswith("vit.")}
-    encoder = mae_params(alone, sizes, patch_size=8)
+    encoder = mae_params(alone, sizes)
     assert set(encoder) == {"encoder"}
     np.testing.assert_array_equal(encoder["encoder"]["block1"]["qkv"]["kernel"], want["encoder/block1/qkv/kernel"])
 
 
+@pytest.mark.usefixtures("base_is_tiny")
+@pytest.mark.parametrize("layout", ["original", "hugging_face"])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])
+def test_wrapped_names_are_read(tmp_path, request, layout, prefix):
+    tensors = request.getfixturevalue(layout)
+    wrapped = {f"{prefix}{name}": array for name, array in tensors.items()}
+    plain, found = (load_mae(save(tmp_path / "visualize.bin", one)) for one in (tensors, wrapped))
+    jax.tree.map(np.testing.assert_array_equal, found[3:], plain[3:])
+
+
 def test_parameters_are_those_of_the_modules(sizes, original):
     for send in (False, True):
-        params = mae_params(original, sizes, patch_size=8, predicts="pixels", send_class_token=send)
+        params = mae_params(original, sizes, predicts="pixels", send_class_token=send)
         encoder = TokenEncoder(4, 4, sizes.embed_dim, sizes.depth, sizes.num_heads, send_class_token=send)
         v = sizes.decoder_embed_dim, sizes.decoder_depth, sizes.decoder_num_heads
-        decoder = TokenDecoder(4, 4, 192, *v, send_class_token=send)
+        decoder = TokenDecoder(4, 4, *v, patch_dim=192, send_class_token=send)
 
         def init(key, patches, encoder=encoder, decoder=decoder):
             kept = keep_budget(jnp.zeros((1, 16)), 8)
@@ -141,7 +164,7 @@ def test_parameters_are_those_of_the_modules(sizes, original):
 
 
 def test_pixels_are_converted_at_the_border(sizes, original):
-    params = mae_params(original, sizes, patch_size=8, predicts="pixels")
+    params = mae_params(original, sizes, predicts="pixels")
     rng = np.random.default_rng(0)
     pixels, features = rng.uniform(size=(8, 8, 3)), rng.normal(size=sizes.decoder_embed_dim)
     kernel, bias = (np.float64(original[f"patch_embed.proj.{kind}"]) for kind in ("weight", "bias"))
@@ -152,12 +175,12 @@ def test_pixels_are_converted_at_the_border(sizes, original):
     dense = params["decoder"]["pred"]
     want = painted.reshape(8, 8, 3) * STD + MEAN
     np.testing.assert_allclose((features @ dense["kernel"] + dense["bias"]).reshape(8, 8, 3), want, rtol=0, atol=1e-5)
-    as_it_is = mae_params(original, sizes, patch_size=8, predicts="normalized_patches")["decoder"]["pred"]
+    as_it_is = mae_params(original, sizes, predicts="normalized_patches")["decoder"]["pred"]
     np.testing.assert_allclose(features @ as_it_is["kernel"] + as_it_is["bias"], painted, rtol=0, atol=1e-5)
 
 
 def test_an_unsent_class_token_starts_at_the_centre_of_the_norm(sizes, original):
-    decoder = mae_params(original, sizes, patch_size=8, predicts="pixels")["decoder"]
+    decoder = mae_params(original, sizes, predicts="pixels")["decoder"]
     want = np.float64(original["decoder_embed.weight"]) @ original["norm.bias"] + original["decoder_embed.bias"]
     np.testing.assert_allclose(decoder["cls_token"], want, rtol=0, atol=1e-6)
 
@@ -170,7 +193,7 @@ def test_positions_are_interpolated_as_pytorch_does(golden, sizes, original):
     for grid in ((7, 5), (3, 2)):
         want = golden[f"positions_{grid[0]}x{grid[1]}"]
         np.testing.assert_allclose(resize_positions(golden["positions"], (4, 4), grid)[1:], want, rtol=0, atol=1e-5)
-    params = mae_params(original, sizes, patch_size=8, predicts="pixels", grid=(6, 3))
+    params = mae_params(original, sizes, predicts="pixels", grid=(6, 3))
     for part, name in (("encoder", "pos_embed"), ("decoder", "decoder_pos_embed")):
         want = resize_positions(np.float32(original[name][0]), (4, 4), (6, 3))
         np.testing.assert_array_equal(params[part]["pos_embed"], want)
@@ -204,7 +227,7 @@ def test_a_hugging_face_folder_says_it_in_its_configuration(tmp_path, hugging_fa
     save(tmp_path / "pytorch_model.bin", hugging_face)
     config = tmp_path / "config.json"
     for content in ({"norm_pix_loss": False}, {}):
-        config.write_text(json.dumps(content))
+        config.write_text(json.dumps(content), encoding="utf-8-sig")  # with a byte-order mark
         assert load_mae(tmp_path, send_class_token=True).variant == "base"
     config.write_text(json.dumps({"norm_pix_loss": True}))
     with pytest.raises(WeightsError, match="its decoder paints patches normalised"):
@@ -223,20 +246,20 @@ def test_faults_are_listed_all_at_once(sizes, original, hugging_face):
     del wrong["blocks.1.attn.qkv.bias"], wrong["decoder_norm.weight"]
     wrong |= {"head.weight": np.zeros((10, 24)), "decoder_pos_embed": np.zeros((1, 26, 16))}
     message = (
-        "checkpoint does not fit the model of 50 tensors; 2 missing: blocks.1.attn.qkv.bias, decoder_norm.weight; "
+        "MAE's tensors does not fit the model of 50 tensors; 2 missing: blocks.1.attn.qkv.bias, decoder_norm.weight; "
         "1 not known: head.weight; 1 of another shape: decoder_pos_embed (1, 26, 16) instead of (1, 17, 16)"
     )
     with pytest.raises(WeightsError, match=re.escape(message)):
-        mae_params(wrong, sizes, patch_size=8, predicts="pixels", name="checkpoint")
+        mae_params(wrong, sizes, predicts="pixels")
     wrong = dict(hugging_face)
     del wrong["vit.encoder.layer.0.attention.attention.key.weight"], wrong["vit.embeddings.position_embeddings"]
     with pytest.raises(WeightsError, match=r"2 missing: vit.embeddings.position_embeddings, vit.*0.attention.*key.we"):
-        mae_params(wrong, sizes, patch_size=8, predicts="pixels")
+        mae_params(wrong, sizes, predicts="pixels")
     with pytest.raises(WeightsError, match=r"pos_embed \(1, 16, 24\) instead of \(1, 10, 24\)"):
-        mae_params(original | {"pos_embed": original["pos_embed"][:, 1:]}, sizes, patch_size=8, predicts="pixels")
+        mae_params(original | {"pos_embed": original["pos_embed"][:, 1:]}, sizes, predicts="pixels")
     broken = {name: np.full(original[name].shape, np.nan) for name in ("norm.bias", "mask_token")}
     with pytest.raises(WeightsError, match="2 not of finite numbers: norm.bias, mask_token"):
-        mae_params(original | broken, sizes, patch_size=8, predicts="pixels")
+        mae_params(original | broken, sizes, predicts="pixels")
 
 
 def test_other_weights_are_told_from_mae(tmp_path, original):

@@ -112,10 +112,14 @@ REFUSED = {
         "one axis",
     ),
     "linear enlargement": (
-        [node("Resize", "xrs", mode="linear")], {"r": np.float32([]), "s": np.float32([1, 1, 2, 2])}, "nearest"
+        [node("Resize", "xrs", mode="linear")],
+        {"r": np.float32([]), "s": np.float32([1, 1, 2, 2])},
+        "nearest",
     ),
     "broken factor": (
-        [node("Resize", "xrs")], {"r": np.float32([]), "s": np.float32([1, 1, 1.5, 1.5])}, "whole factor"
+        [node("Resize", "xrs")],
+        {"r": np.float32([]), "s": np.float32([1, 1, 1.5, 1.5])},
+        "whole factor",
     ),
 }
 

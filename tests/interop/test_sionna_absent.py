@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lvm_mtc.cli.entry import one_line
+from lvm_mtc.cli.errors import one_line
 from lvm_mtc.interop.sionna import CHANNELS, channels, profiles, runtime
 
 DELAY_LINES = [name for name in CHANNELS if "dl_" in name]
@@ -144,9 +144,9 @@ ANTENNAS = dict(num_rx_ant=1, num_tx_ant=1)
         (lambda: channels.awgn(KEY, X.real, 0.1), "x must be complex, got float32"),
         (lambda: channels.awgn(KEY, X, -0.1), "no must be >= 0, got -0.1"),
         (lambda: channels.awgn(KEY, X, jnp.ones(3)), r"no of shape \(3,\) does not broadcast.*\(5, 2\)"),
-        (lambda: channels.flat_fading(KEY, X, 0.1, num_rx_ant=0), "num_rx_ant must be an integer >= 1, got 0"),
+        (lambda: channels.flat(KEY, (2,), num_rx_ant=0, num_tx_ant=1), "num_rx_ant must be an integer >= 1, got 0"),
         (
-            lambda: channels.flat_fading(KEY, X, 0.1, num_rx_ant=2, rx_corr=jnp.eye(3)),
+            lambda: channels.flat(KEY, (2,), num_rx_ant=2, num_tx_ant=1, rx_corr=jnp.eye(3)),
             r"rx_corr must have shape \(2, 2\), got \(3, 3\)",
         ),
         (lambda: channels.flat(KEY, (2,), dtype=jnp.float32, **ANTENNAS), "dtype of a channel must be complex"),

@@ -11,7 +11,42 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from lvm_mtc.interop.tensor_files import TensorFileError, read_pytorch, read_safetensors, read_tensors
+from lvm_mtc.interop.tensor_files import TensorFileError, read_tensors, without_wrappers
+
+
+@pytest.mark.parametrize(
+    ("names", "plain"),
+    [
+        (["a.w", "b"], ["a.w", "b"]),
+        (["module.a.w", "module.b"], ["a.w", "b"]),
+        (["module._orig_mod.model.clip.a.w", "module._orig_mod.model.clip.b"], ["a.w", "b"]),
+        (["_orig_mod.a.w", "_orig_mod.b"], ["a.w", "b"]),
+        (["a._orig_mod.w", "b"], ["a.w", "b"]),
+        (["model.a.w", "loss.b"], ["a.w", "loss.b"]),  # the reader of the network names what it does not know
+        (["teacher.a.w", "model.a.w"], ["teacher.a.w", "a.w"]),
+        (["module.long.a.w"], ["long.a.w"]),
+        (["a.w", "module.b"], ["a.w", "module.b"]),
+        (["other", "module.b"], ["other", "module.b"]),
+        ([], []),
+    ],
+)
+def test_wrappers_are_taken_off_the_names(names, plain):
+    found = without_wrappers({name: i for i, name in enumerate(names)}, ("long.a.w", "a.w"), name="f")
+    assert found == {name: i for i, name in enumerate(plain)}
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["student.a.w", "student.b"], "f: 'student.' stands before the names of its tensors; expected 'a.w'"),
+        (["module.net.a.w"], "'module.net.' stands before"),
+        (["module.a.w", "module.b", "b"], "stand there twice"),
+        (["a.w", "_orig_mod.a.w"], "stand there twice"),
+    ],
+)
+def test_a_prefix_that_is_not_known_is_named(names, words):
+    with pytest.raises(TensorFileError, match=words):
+        without_wrappers(dict.fromkeys(names), ("a.w",), name="f")
 
 
 def safetensors(header, data=b""):
@@ -102,13 +137,15 @@ STORAGES = {"0": STORAGE, "1": np.array([1, -2], ml_dtypes.bfloat16)}
 def test_safetensors_by_hand(tmp_path):
     file = tmp_path / "any.name"
     file.write_bytes(GOOD)
-    for found in (read_tensors(file), read_safetensors(file)):
-        assert sorted(found) == ["a", "b", "c", "none"]
-        np.testing.assert_array_equal(found["a"], np.array([[1], [2], [3]], np.float32))
-        np.testing.assert_array_equal(found["b"], np.array([0.5, -2], np.float16))
-        assert found["c"] == 1 and found["c"].dtype == ml_dtypes.bfloat16 and found["none"].shape == (0, 4)
-    file.write_bytes(safetensors({}))
-    assert read_safetensors(file) == {}
+    found = read_tensors(file)
+    assert sorted(found) == ["a", "b", "c", "none"]
+    np.testing.assert_array_equal(found["a"], np.array([[1], [2], [3]], np.float32))
+    np.testing.assert_array_equal(found["b"], np.array([0.5, -2], np.float16))
+    assert found["c"] == 1 and found["c"].dtype == ml_dtypes.bfloat16 and found["none"].shape == (0, 4)
+    # Lengths of a header that begin like a pickle and like a zip archive.
+    for length in (2, 0x80, 0x4B50):
+        file.write_bytes(safetensors(b"{}" + b" " * (length - 2)))
+        assert read_tensors(file) == {}
 
 
 def test_truncated_safetensors_is_one_clear_line(tmp_path):
@@ -136,7 +173,7 @@ def test_damaged_header(tmp_path, entry, message):
     file = tmp_path / "damaged.safetensors"
     file.write_bytes(safetensors({"a": entry}, bytes(4)))
     with pytest.raises(TensorFileError, match=message):
-        read_safetensors(file)
+        read_tensors(file)
 
 
 def test_overlapping_tensors_and_foreign_headers(tmp_path):
@@ -144,11 +181,11 @@ def test_overlapping_tensors_and_foreign_headers(tmp_path):
     entry = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
     file.write_bytes(safetensors({"a": entry, "b": entry}, bytes(4)))
     with pytest.raises(TensorFileError, match="tensor b begins at byte 0, expected 4"):
-        read_safetensors(file)
+        read_tensors(file)
     for header, message in ((b"[1]", "header is a list"), (b"{", "is not JSON"), (b"[" * 100_000, "is not JSON")):
         file.write_bytes(safetensors(header))
         with pytest.raises(TensorFileError, match=message):
-            read_safetensors(file)
+            read_tensors(file)
 
 
 def test_npz_and_other_files(tmp_path):
@@ -198,7 +235,25 @@ def test_pytorch_tensors_that_do_not_fit(tmp_path, tensor, message):
     file = tmp_path / "model.bin"
     file.write_bytes(pytorch({"w": tensor}, STORAGES))
     with pytest.raises(TensorFileError, match=message):
-        read_pytorch(file)
+        read_tensors(file)
+
+
+@pytest.mark.parametrize(
+    ("part", "offset", "value", "message"),
+    [
+        (b"PK\1\2", 8, 1, "entry .* is encrypted or of a kind that is not read: File .* is encrypted"),
+        (b"PK\1\2", 6, 99, "is a zip archive of a kind that is not read: zip file version 9.9"),
+    ],
+)
+def test_a_whole_archive_that_is_not_read_is_not_called_damaged(tmp_path, part, offset, value, message):
+    file, content = tmp_path / "model.bin", bytearray(pytorch(state_dict(), STORAGES))
+    at = content.find(part)
+    while at >= 0:
+        content[at + offset] = value
+        at = content.find(part, at + 1)
+    file.write_bytes(content)
+    with pytest.raises(TensorFileError, match=message):
+        read_tensors(file)
 
 
 class _Acts:
@@ -250,11 +305,11 @@ def test_truncated_and_odd_pytorch_files(tmp_path):
         assert "\n" not in str(caught.value)
     file.write_bytes(pytorch(state_dict(), STORAGES, compression=zipfile.ZIP_DEFLATED))
     with pytest.raises(TensorFileError, match="is compressed or too large"):
-        read_pytorch(file)
+        read_tensors(file)
     file.write_bytes(pytorch(state_dict(), STORAGES, byteorder="big"))
     with pytest.raises(TensorFileError, match="byte order 'big'"):
-        read_pytorch(file)
+        read_tensors(file)
     # An index that would make the unpickler in C allocate 34 GB.
     file.write_bytes(pytorch(None, {}, raw_pickle=b"}r\xff\xff\xff\xff."))
     with pytest.raises(TensorFileError, match="holds no dictionary of tensors"):
-        read_pytorch(file)
+        read_tensors(file)

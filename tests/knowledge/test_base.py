@@ -72,6 +72,23 @@ def test_leading_axes_and_uint8_do_not_matter():
     np.testing.assert_allclose(similarity, all_at_once.candidates.similarity, atol=0.5 / 255 + 1e-6)
 
 
+@pytest.mark.parametrize("array", [np.asarray, jnp.asarray])
+def test_another_data_range_is_taken_or_refused(array):
+    """A picture in 0 ... 255 saturates the detector, which then finds another box without a word."""
+    base = KnowledgeBase(margin=0, detect=told, params=THREE, goal_filter=Brightness())
+    want = base.locate(IMAGES, "bright")
+    found = base.locate(array(IMAGES * 255), "bright", data_range=255)
+    np.testing.assert_allclose(found.candidates.similarity, want.candidates.similarity, rtol=1e-5)
+    np.testing.assert_array_equal(found.loc, want.loc)
+    for wrong, words in ((IMAGES * 255, "0 to 255"), (IMAGES * 2 - 1, "-1 to 1"), (IMAGES * np.nan, "nan to nan")):
+        with pytest.raises(ValueError, match=f"images hold {words}, expected 0 to 1: scale them, or pass data_range"):
+            base(array(wrong), "bright")
+    np.testing.assert_array_equal(base(array(IMAGES * 1.1 - 0.05), "bright"), want.loc)
+    for data_range in (0, -1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="data_range must be > 0 and finite"):
+            base.locate(IMAGES, data_range=data_range)
+
+
 def test_another_text_compiles_nothing():
     traced = []
 
@@ -134,9 +151,7 @@ def test_ten_thousand_boxes_and_ties():
     boxes = np.concatenate([rng.uniform(5, 25, (10_000, 2)), rng.uniform(1, 9, (10_000, 2))], axis=1)
     scores = np.round(rng.uniform(0, 1, 10_000), 2)
     plain = ScoreFilter(size_power=0)
-    base = KnowledgeBase(
-        margin=0, detect=told, params=detections(boxes, scores), goal_filter=plain, max_candidates=64
-    )
+    base = KnowledgeBase(margin=0, detect=told, params=detections(boxes, scores), goal_filter=plain, max_candidates=64)
     located = base.locate(IMAGES[0])
     order = np.argsort(-scores, kind="stable")[:64]
     assert located.candidates.boxes.shape == (3, 64, 4)

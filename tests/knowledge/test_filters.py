@@ -12,14 +12,7 @@ from lvm_mtc.data.clip_tokenizer import default_tokenizer
 from lvm_mtc.data.voc import load_voc
 from lvm_mtc.data.word_vectors import read_word_vectors
 from lvm_mtc.interop.classifier_weights import load_classifier
-from lvm_mtc.knowledge import (
-    ClassifierWordsFilter,
-    ClipFilter,
-    KnowledgeBase,
-    detectors,
-    filters,
-    flashsam_detector,
-)
+from lvm_mtc.knowledge import ClassifierWordsFilter, ClipFilter, KnowledgeBase, detectors, filters, flashsam_detector
 from lvm_mtc.knowledge.detectors import letterbox
 from lvm_mtc.models.clip import CLIP_VARIANTS, PIXEL_MEAN, PIXEL_STD, clip
 from lvm_mtc.models.detection import Detections, RawDetections

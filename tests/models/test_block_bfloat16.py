@@ -65,9 +65,7 @@ class Running:
 def running_block(x, p, heads):
     n, width = x.value.shape
     qkv = x.layer_norm(p["norm1"]).dense(p["qkv"])
-    q, k, v = (
-        Running(*(np.reshape(a, (n, 3, heads, -1))[:, i] for a in (qkv.value, qkv.bound))) for i in range(3)
-    )
+    q, k, v = (Running(*(np.reshape(a, (n, 3, heads, -1))[:, i] for a in (qkv.value, qkv.bound))) for i in range(3))
     logits = q.einsum("qhd,khd->hqk", k)
     root = np.sqrt(width / heads)
     weights = Running(logits.value / root, logits.bound / root).softmax()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lvm_mtc.data.cifar10 import load_cifar10_sheets, load_class_folders
-from lvm_mtc.interop.cifar_weights import cifar_resnet_params, load_cifar_resnet
+from lvm_mtc.interop.classifier_weights import load_cifar_resnet
 from lvm_mtc.models.cifar_resnet import CifarResNet
 from lvm_mtc.models.weights import WeightsError
 
@@ -72,7 +72,7 @@ def classify(depth):
 
 def test_logits_are_the_float64_reference_with_batch_norms():
     tensors = random_tensors(20) | {"bn1.num_batches_tracked": np.array(7)}
-    params = cifar_resnet_params(tensors, 20)
+    params = load_cifar_resnet(tensors, 20)
     images = np.random.default_rng(1).uniform(size=(2, 32, 32, 3)).astype(np.float32)
     want = np.stack([reference(image.astype(np.float64), tensors, 20) for image in images])
     got = classify(20)(params, images)
@@ -93,7 +93,7 @@ def test_published_sizes(depth, published):
 
 def test_a_depth_without_a_network_is_named():
     with pytest.raises(ValueError, match="depth must be 6 n [+] 2 with n >= 1, such as 20 or 56, got 18"):
-        cifar_resnet_params({}, 18)
+        load_cifar_resnet({}, 18)
 
 
 def test_another_size_of_picture_is_named():
@@ -107,16 +107,17 @@ def test_faults_are_listed_at_once():
     tensors["conv1.weight"] = tensors["conv1.weight"].transpose(2, 3, 1, 0)
     tensors["more"] = np.zeros(1)
     with pytest.raises(WeightsError) as caught:
-        cifar_resnet_params(tensors, 20)
+        load_cifar_resnet(tensors, 20)
     message = str(caught.value)
     assert "2 missing: layer2.1.bn2.running_var, linear.bias" in message
     assert "1 not known: more" in message and "conv1.weight (3, 3, 3, 16) instead of (16, 3, 3, 3)" in message
     assert "\n" not in message
 
 
-def test_names_of_data_parallel_training_are_read():
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])
+def test_wrapped_names_are_read(prefix):
     tensors = random_tensors(20)
-    plain, prefixed = (cifar_resnet_params(t) for t in (tensors, {f"module.{k}": v for k, v in tensors.items()}))
+    plain, prefixed = (load_cifar_resnet(t) for t in (tensors, {f"{prefix}{k}": v for k, v in tensors.items()}))
     jax.tree.map(np.testing.assert_array_equal, plain, prefixed)
 
 

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lvm_mtc.models.box_geometry import pairwise_iou
 from lvm_mtc.models.detection import (
     NUM_BINS,
     RawDetections,
@@ -10,7 +11,6 @@ from lvm_mtc.models.detection import (
     decode_boxes,
     detect,
     non_max_suppression,
-    pairwise_iou,
 )
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
@@ -90,7 +90,9 @@ def test_decoding_equals_reference_and_uses_single_precision_at_least():
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-4)
     assert np.abs(np.asarray(out)[:, :2] - low).max() > 1
     assert decode_boxes(jnp.asarray(logits, jnp.bfloat16), points, strides).dtype == jnp.float32
-    gradient = jax.grad(lambda x: jnp.sum(decode_boxes(x, points, strides)))(jnp.asarray(logits, jnp.float32) * 1e4)
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(decode_boxes(x, points, strides))))(
+        jnp.asarray(logits, jnp.float32) * 1e4
+    )
     assert np.isfinite(gradient).all()
 
 

@@ -7,11 +7,11 @@ from flax import linen as nn
 from jax.test_util import check_grads
 
 from lvm_mtc.interop.flashsam_weights import import_flashsam, published_name
-from lvm_mtc.models import flashsam_attention as attention
 from lvm_mtc.models import flashsam_blocks as blocks
 from lvm_mtc.models.detection import anchor_points, decode_boxes
 from lvm_mtc.models.flashsam import FLASHSAM_VARIANTS, DetectionHead, FlashSAM, fold_batch_norm
 from lvm_mtc.models.flops import count_flops
+from lvm_mtc.models.maps import upsample
 from lvm_mtc.models.weights import WeightsError, flatten_params, unflatten_params
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
@@ -135,11 +135,11 @@ BLOCKS = {
         lambda t, x: reference.sppf(t, "model.9", x),
     ),
     "attention": (
-        attention.PositionalAttention(128, 2, dtype="float64"), "attention/block0/attention", (2, 3, 2, 128),
+        blocks.PositionalAttention(128, 2, dtype="float64"), "attention/block0/attention", (2, 3, 2, 128),
         lambda t, x: reference.attention(t, "model.10.m.0.attn", x),
     ),
     "C2PSA": (
-        attention.C2PSA(128, 2, dtype="float64"), "attention", (1, 3, 4, 128),
+        blocks.C2PSA(128, 2, dtype="float64"), "attention", (1, 3, 4, 128),
         lambda t, x: reference.c2psa(t, "model.10", x, 2),
     ),
 }  # fmt: skip
@@ -180,7 +180,7 @@ def test_head_equals_reference():
 
 def test_upsampling_repeats_cells():
     x = RNG.normal(size=(2, 3, 4, 5)).astype(np.float32)
-    np.testing.assert_array_equal(nchw(blocks.upsample2(jnp.asarray(x))), reference.upsample(nchw(x)))
+    np.testing.assert_array_equal(nchw(upsample(jnp.asarray(x))), reference.upsample(nchw(x)))
 
 
 # --- the whole network ---------------------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ def test_every_parameter_of_attention_and_head_learns():
     class Pair(nn.Module):
         @nn.compact
         def __call__(self, x, train):
-            return DetectionHead(64, 32, 2, 8, name="head8")(attention.C2PSA(128, name="attention")(x, train), train)
+            return DetectionHead(64, 32, 2, 8, name="head8")(blocks.C2PSA(128, name="attention")(x, train), train)
 
     x = jnp.asarray(RNG.normal(size=(2, 4, 4, 128)), jnp.float32)
 
@@ -360,6 +360,13 @@ def test_wrong_use_of_folded_networks_and_blocks_is_named():
     variables = {"params": {"a": {"conv": {"kernel": jnp.ones((1, 1, 1, 1))}, "norm": {"scale": 1, "bias": 0}}}}
     with pytest.raises(ValueError, match="no statistics of a/norm"):
         fold_batch_norm(variables["params"], {})
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model."])
+def test_wrapped_names_are_read(small, prefix):
+    tensors, _, _ = small
+    wrapped = {f"{prefix}{name}": array for name, array in tensors.items()}
+    jax.tree.map(np.testing.assert_array_equal, import_flashsam(tensors, "n", 3), import_flashsam(wrapped, "n", 3))
 
 
 def test_import_lists_every_fault_at_once(small):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lvm_mtc.interop.classifier_weights import classifier_params, load_classifier
+from lvm_mtc.interop.classifier_weights import load_classifier
 from lvm_mtc.models.image_classifier import EfficientNetLite0
 from lvm_mtc.models.weights import WeightsError
 
@@ -90,7 +90,7 @@ def reference(image, t):
 def test_logits_are_the_float64_reference_with_batch_norms():
     tensors = random_tensors()
     tensors["_bn0.num_batches_tracked"] = np.array(7)
-    params = classifier_params(tensors)
+    params = load_classifier(tensors)
     # Odd sides at several strides: 45, 23, 12, 6, 3, 2.
     images = np.random.default_rng(1).uniform(size=(2, 45, 40, 3)).astype(np.float32)
     want = np.stack([reference(image.astype(np.float64), tensors) for image in images])
@@ -109,13 +109,20 @@ def test_published_size():
     assert count + norms == 4_652_008
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model."])
+def test_wrapped_names_are_read(prefix):
+    tensors = random_tensors()
+    plain, prefixed = (load_classifier(t) for t in (tensors, {f"{prefix}{k}": v for k, v in tensors.items()}))
+    jax.tree.map(np.testing.assert_array_equal, plain, prefixed)
+
+
 def test_faults_are_listed_at_once():
     tensors = random_tensors()
     del tensors["_blocks.3._bn1.running_var"], tensors["_fc.bias"]
     tensors["_conv_stem.weight"] = tensors["_conv_stem.weight"].transpose(2, 3, 1, 0)
     tensors["more"] = np.zeros(1)
     with pytest.raises(WeightsError) as caught:
-        classifier_params(tensors)
+        load_classifier(tensors)
     message = str(caught.value)
     assert "2 missing: _blocks.3._bn1.running_var, _fc.bias" in message
     assert "1 not known: more" in message and "_conv_stem.weight (3, 3, 3, 32) instead of (32, 3, 3, 3)" in message
@@ -126,10 +133,12 @@ def test_it_recognises_real_pictures(shared_data):
     files = sorted((shared_data / "imagenet1000_160").glob("*.jpg"))
     assert len(files) == 1000
     numbers = np.arange(7, 1000, 25)
-    pictures = np.stack([
-        np.asarray(Image.open(files[i]).convert("RGB").resize((224, 224), Image.BICUBIC), np.float32) / 255
-        for i in numbers
-    ])
+    pictures = np.stack(
+        [
+            np.asarray(Image.open(files[i]).convert("RGB").resize((224, 224), Image.BICUBIC), np.float32) / 255
+            for i in numbers
+        ]
+    )
     logits = jax.jit(lambda p, x: EfficientNetLite0().apply({"params": p}, x))(params, pictures)
     # 76.5 % of 200 such pictures were right; five standard errors of 40 are 33 %.
     assert (np.argmax(logits, axis=1) == numbers).mean() > 0.765 - 5 * (0.765 * 0.235 / 40) ** 0.5

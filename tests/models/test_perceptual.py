@@ -1,14 +1,17 @@
 """The perceptual distance: a float64 reference, import, masks, gradients, real weights and pictures."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from observed import SAME_BITS
 from PIL import Image
 
-from lvm_mtc.evaluation.metrics import box_mask
-from lvm_mtc.evaluation.perceptual import perceptual_distance
-from lvm_mtc.interop.perceptual_weights import load_perceptual, perceptual_params
+from lvm_mtc.interop.perceptual_weights import load_perceptual
+from lvm_mtc.metrics.perceptual import perceptual_distance
+from lvm_mtc.metrics.pictures import box_mask
 from lvm_mtc.models.perceptual import PerceptualNet
 from lvm_mtc.models.weights import WeightsError
 
@@ -25,13 +28,16 @@ CONVOLUTIONS = (
 
 def random_tensors():
     rng = np.random.default_rng(0)
-    tensors = {"scaling_layer.shift": np.reshape([-0.030, -0.088, -0.188], (1, 3, 1, 1)),
-               "scaling_layer.scale": np.reshape([0.458, 0.448, 0.450], (1, 3, 1, 1))}
+    tensors = {
+        "scaling_layer.shift": np.reshape([-0.030, -0.088, -0.188], (1, 3, 1, 1)),
+        "scaling_layer.scale": np.reshape([0.458, 0.448, 0.450], (1, 3, 1, 1)),
+    }
     for i, (name, outputs, inputs, kernel, _) in enumerate(CONVOLUTIONS):
         tensors[f"{name}.weight"] = rng.normal(size=(outputs, inputs, kernel, kernel)) * (inputs * kernel**2) ** -0.5
         tensors[f"{name}.bias"] = 0.1 * rng.normal(size=outputs)
-        tensors[f"lin{i}.model.1.weight"] = rng.uniform(0, 0.3, (1, outputs, 1, 1)) * rng.integers(0, 2, outputs)[
-            None, :, None, None]
+        tensors[f"lin{i}.model.1.weight"] = (
+            rng.uniform(0, 0.3, (1, outputs, 1, 1)) * rng.integers(0, 2, outputs)[None, :, None, None]
+        )
     blur = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16
     for name, channels in (("net.slice1.1", 64), ("net.slice2.4", 64), ("net.slice3.8", 192)):
         tensors[f"{name}.filt"] = np.broadcast_to(blur, (channels, 1, 3, 3))
@@ -45,8 +51,10 @@ def features(tensors, picture):
     def convolve(x, i):
         name, _, _, kernel, zeros = CONVOLUTIONS[i]
         seen = windows(np.pad(x, ((0, 0), (zeros, zeros), (zeros, zeros))), (kernel, kernel), (1, 2))
-        return np.einsum("chwij,ocij->ohw", seen, tensors[f"{name}.weight"], optimize=True) + tensors[
-            f"{name}.bias"][:, None, None]
+        return (
+            np.einsum("chwij,ocij->ohw", seen, tensors[f"{name}.weight"], optimize=True)
+            + tensors[f"{name}.bias"][:, None, None]
+        )
 
     def blur(x, filt):
         x = np.pad(x, ((0, 0), (2, 2), (2, 2)), mode="reflect")
@@ -74,6 +82,7 @@ def difference_maps(tensors, a, b):
 
 def stretched(x, height, width):
     """Bilinear, pixel centres at half numbers, the edge's value beyond the last centre."""
+
     def along(x, size):
         at = np.clip((np.arange(size) + 0.5) * x.shape[0] / size - 0.5, 0, x.shape[0] - 1)
         low = np.minimum(at.astype(int), x.shape[0] - 2)
@@ -95,7 +104,7 @@ def tensors():
 
 @pytest.fixture(scope="module")
 def params(tensors):
-    return perceptual_params(tensors)
+    return load_perceptual(tensors)
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +124,20 @@ def test_it_is_the_references_distance(params, maps):
 def test_inside_a_box_it_is_the_references_map(params, maps):
     a, b = (np.float32(x) for x in pictures())
     mask = np.asarray(box_mask(np.float32([[12, 10, 14, 9], [30, 25, 10, 12]]), 33, 38))
-    want = [sum(stretched(layer, 33, 38)[inside].mean() for layer in of_picture)
-            for of_picture, inside in zip(maps, mask, strict=True)]
+    want = [
+        sum(stretched(layer, 33, 38)[inside].mean() for layer in of_picture)
+        for of_picture, inside in zip(maps, mask, strict=True)
+    ]
     np.testing.assert_allclose(compiled(params, a, b, mask), want, rtol=1e-4)
     assert np.isnan(compiled(params, a, b, np.zeros_like(mask))).all()
+
+
+def test_a_data_range_is_taken_and_a_wrong_one_refused(params):
+    original, received = (np.float32(255 * x) for x in pictures())
+    with pytest.raises(ValueError, match="perceptual_distance: original pictures hold .*expected 0 to 1"):
+        perceptual_distance(params, original, received)
+    found = jax.jit(functools.partial(perceptual_distance, data_range=255))(params, original, received)
+    np.testing.assert_allclose(found, compiled(params, original / 255, received / 255), rtol=1e-4)
 
 
 def test_vmap_and_batch_agree(params):
@@ -129,8 +148,10 @@ def test_vmap_and_batch_agree(params):
 
 def test_gradients(params):
     a, b = (np.float32(x) for x in pictures(21, 21))
-    value, slope = (jax.jit(f(lambda params, x: perceptual_distance(params, a, x).sum()))
-                    for f in (lambda g: g, lambda g: jax.grad(g, argnums=1)))
+    value, slope = (
+        jax.jit(f(lambda params, x: perceptual_distance(params, a, x).sum()), compiler_options=dict(SAME_BITS))
+        for f in (lambda g: g, lambda g: jax.grad(g, argnums=1))
+    )
     found = slope(params, b)
     ahead, behind = (np.float64(value(params, b + step * found / np.abs(found).max())) for step in (1e-3, -1e-3))
     np.testing.assert_allclose((ahead - behind) / 2e-3, np.vdot(found, found) / np.abs(found).max(), rtol=2e-2)
@@ -146,13 +167,20 @@ def test_published_size():
     assert count == 2_469_696 + 64 + 192 + 384 + 256 + 256
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model."])
+def test_wrapped_names_are_read(tensors, params, prefix):
+    prefixed = load_perceptual({f"{prefix}{key}": value for key, value in tensors.items()})
+    jax.tree.map(np.testing.assert_array_equal, load_perceptual(tensors), prefixed)
+
+
 def test_faults_are_listed_at_once(tensors):
     wrong = dict(tensors) | {"more": np.zeros(1), "net.slice2.5.weight": tensors["net.slice2.5.weight"].T}
     del wrong["lin3.model.1.weight"]
     with pytest.raises(WeightsError) as caught:
-        perceptual_params(wrong, name="w.npz")
+        load_perceptual(wrong)
     message = str(caught.value)
-    assert "w.npz" in message and "1 missing: lin3.model.1.weight" in message and "1 not known: more" in message
+    assert message.startswith("the distance's tensors does not fit") and "1 missing: lin3.model.1.weight" in message
+    assert "1 not known: more" in message
     assert "net.slice2.5.weight (5, 5, 64, 192) instead of (192, 64, 5, 5)" in message
 
 
@@ -163,7 +191,7 @@ def test_faults_are_listed_at_once(tensors):
 ])  # fmt: skip
 def test_weights_of_another_network(tensors, name, change, words):
     with pytest.raises(WeightsError, match=words):
-        perceptual_params(tensors | {name: change(tensors[name])})
+        load_perceptual(tensors | {name: change(tensors[name])})
 
 
 @pytest.mark.parametrize(("shape", "words"), [

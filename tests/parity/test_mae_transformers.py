@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from lvm_mtc.interop.mae_weights import load_mae
-from lvm_mtc.models import VARIANTS, TokenDecoder, TokenEncoder, keep_budget, patchify
+from lvm_mtc.models.patches import patchify
 from lvm_mtc.models.transformer import stack_layers
+from lvm_mtc.models.variants import VARIANTS
+from lvm_mtc.schemes.lvm_mtc.masking import keep_budget
+from lvm_mtc.schemes.lvm_mtc.token_codec import TokenDecoder, TokenEncoder
 
 pytest.importorskip("torch", reason="needs torch")
 pytest.importorskip("transformers", reason="needs transformers and torch")
@@ -56,7 +59,7 @@ def test_encoder_decoder_and_pixels(variant, make_mae, tmp_path):
     options = dict(scan=True, send_class_token=True)
     encoder = TokenEncoder(14, 14, v.embed_dim, v.depth, v.num_heads, **options)
     decoder = TokenDecoder(
-        14, 14, 3 * patch_size**2, v.decoder_embed_dim, v.decoder_depth, v.decoder_num_heads, **options
+        14, 14, v.decoder_embed_dim, v.decoder_depth, v.decoder_num_heads, patch_dim=3 * patch_size**2, **options
     )
     kept = keep_budget(-jnp.asarray(noise), num_kept)
     patches = patchify(jnp.asarray(images), patch_size)

@@ -441,7 +441,9 @@ def _run(positions=UAV, key=None, scenario="UMa-AV", **changes):
         (lambda: _run(scenario="UMi-AV", rician="alternative2"), "no table for UMi-AV"),
         (lambda: _run(tx_power_dbm=np.ones(2)), r"tx_power_dbm must have shape \(1,\), got \(2,\)"),
         (lambda: _run(bandwidth=0.0), "bandwidth must be > 0, got 0.0"),
-        (lambda: _run(carrier_frequency=0.0), "carrier_frequency must be > 0, got 0.0"),
+        (lambda: _run(carrier_frequency=3.5), r"carrier_frequency must lie in \[5e\+08, 1e\+11\] Hz, got 3.5"),
+        (lambda: _run(rician=float("nan")), "rician must be >= -inf, got nan"),
+        (lambda: _run(nlos_k_factor_db=float("nan")), "nlos_k_factor_db must be >= -inf, got nan"),
         (lambda: path_loss.los_probability(-1.0, 50.0, scenario="UMa-AV"), "distance_2d must be >= 0, got -1.0"),
         (lambda: path_loss.los_probability(1.0, 1.0, scenario="UMa-AV"), r"height must lie in \[1.5, 300\] m, got 1.0"),
         (

@@ -33,6 +33,18 @@ def test_log_det(shape):
     assert single.dtype == jnp.float32
 
 
+@pytest.mark.parametrize("snr_db", [-150, -80, -40, 0, 40, 80])
+@pytest.mark.parametrize("alike", [0.0, 1 - 1e-6])
+def test_log_det_at_both_ends_of_the_scale(snr_db, alike):
+    # log2(1 + t) of a small t keeps no digit of it; the determinant of nearly dependent rows, none at 80 dB.
+    h = np.sqrt(alike) * _channels(5, 20, 4, 1) + np.sqrt(1 - alike) * _channels(6, 20, 4, 4)
+    h = h.astype(np.complex64)
+    gains = np.linalg.svd(h.astype(complex), compute_uv=False) ** 2 * 10 ** (snr_db / 10)
+    expected = np.sum(np.log1p(gains), axis=-1) / np.log(2)
+    no = np.float32(10 ** (-snr_db / 10))
+    np.testing.assert_allclose(capacity.mimo_capacity(h, no), expected, rtol=2e-6 if alike == 0 else 1e-3)
+
+
 def test_identity_channel_is_awgn():
     eye = jnp.eye(4, dtype=jnp.complex64)
     np.testing.assert_allclose(capacity.awgn_capacity(1 / 3, num_streams=4), 8.0, rtol=1e-6)

@@ -73,6 +73,15 @@ def test_exponential_correlation():
     np.testing.assert_array_equal(phy.exp_corr_mat(0.0, 3), np.eye(3))
 
 
+@pytest.mark.parametrize("n", [2, 4, 16, 64])
+def test_every_correlation_that_is_accepted_gives_a_channel(n):
+    largest = phy.largest_correlation(n) - 2 * np.finfo(np.float32).eps  # a magnitude is rounded
+    for a in (largest, -largest, largest * np.exp(1j)):
+        corr = phy.exp_corr_mat(a, n)
+        h = phy.correlate(jnp.ones((2, n, n), jnp.complex64), rx_corr=corr, tx_corr=corr)
+        assert np.all(np.isfinite(h))
+
+
 def test_rician_mean_is_its_line_of_sight_and_kronecker_spares_it():
     los = phy.line_of_sight(jax.random.key(5), (), num_rx_ant=2, num_tx_ant=3)
     np.testing.assert_allclose(np.abs(los), 1.0, rtol=1e-5)
@@ -157,10 +166,13 @@ def test_numbers_of_samplers_are_traced_and_differentiable():
             lambda key: phy.rayleigh_magnitude(key, (2,), num_rx_ant=2, num_tx_ant=2, dtype=jnp.float32),
             "complex, got float32",
         ),
-        (lambda key: phy.nakagami(key, (2,), num_rx_ant=1, num_tx_ant=1, m=0.4), "m must be >= 0.5, got 0.4"),
+        (
+            lambda key: phy.nakagami(key, (2,), num_rx_ant=1, num_tx_ant=1, m=0.4),
+            "m must be >= 0.5 in float32, got 0.4",
+        ),
         (
             lambda key: phy.fisher_snedecor(key, (2,), num_rx_ant=1, num_tx_ant=1, m_f=1.0, m_s=1.0),
-            "m_s must be > 1, got 1.0",
+            "m_s must be > 1 in float32, got 1.0",
         ),
         (
             lambda key: phy.rician(
@@ -172,7 +184,34 @@ def test_numbers_of_samplers_are_traced_and_differentiable():
             lambda key: phy.rician(key, (3, 2), num_rx_ant=2, num_tx_ant=2, k_factor_db=jnp.zeros(3)),
             r"k_factor_db of shape \(3,\) does not broadcast against the leading axes \(3, 2\)",
         ),
-        (lambda key: phy.exp_corr_mat(1.0, 3), "a must have magnitude below 1, got 1.0"),
+        (lambda key: phy.exp_corr_mat(1.0, 3), "for 3 antennas in complex64, got 1.0"),
+        (lambda key: phy.exp_corr_mat(float("nan"), 3), "for 3 antennas in complex64, got nan"),
+        (lambda key: phy.exp_corr_mat(0.99999999, 4), "for 4 antennas in complex64, got 0.99999999"),
+        (lambda key: phy.exp_corr_mat(0.9999999j, 4), "for 4 antennas in complex64, got 0.9999999j"),
+        (
+            lambda key: phy.rician(key, (2,), num_rx_ant=1, num_tx_ant=1, k_factor_db=float("nan")),
+            "k_factor_db must be >= -inf, got nan",
+        ),
+        (lambda key: phy.rician_weights([3.0, float("nan")]), "k_factor_db must be >= -inf"),
+        (
+            lambda key: phy.rician_path(
+                key, (2,), times=[0.0], num_rx_ant=1, num_tx_ant=1, k_factor_db=np.array([np.nan, 1])
+            ),
+            "k_factor_db must be >= -inf",
+        ),
+        (
+            lambda key: phy.nakagami(key, (2,), num_rx_ant=1, num_tx_ant=1, m=float("inf")),
+            "m must be finite in float32, got inf",
+        ),
+        (lambda key: phy.nakagami(key, (2,), num_rx_ant=1, num_tx_ant=1, m=1e39), "m must be finite in float32"),
+        (
+            lambda key: phy.fisher_snedecor(key, (2,), num_rx_ant=1, num_tx_ant=1, m_f=1e-50, m_s=2.0),
+            "m_f must be > 0 in float32, got 1e-50",
+        ),
+        (
+            lambda key: phy.fisher_snedecor(key, (2,), num_rx_ant=1, num_tx_ant=1, m_f=1.0, m_s=1 + 1e-9),
+            "m_s must be > 1 in float32, got 1.0",
+        ),
     ],
 )
 def test_errors(call, message):

@@ -153,6 +153,25 @@ def test_gradients_are_right_and_finite_at_no_noise():
     assert jnp.isfinite(gradient)
 
 
+@pytest.mark.parametrize("method", ["app", "maxlog"])
+@pytest.mark.parametrize("bits_per_symbol", BITS_PER_SYMBOL)
+def test_without_noise_llrs_and_gradients_are_finite_and_signs_are_right(bits_per_symbol, method):
+    bits = labels(bits_per_symbol).reshape(-1)
+    x = qam_map(bits, bits_per_symbol)
+    no_eff = np.array([0, 1e-45, 1e-38, 1e-30, 1e-20, 1e-12, 1e-7], np.float32)[:, None]
+
+    def llr(re, no_eff):
+        return qam_llr(jax.lax.complex(re, jnp.imag(x)), no_eff, bits_per_symbol, method)
+
+    for at in no_eff:
+        values, pull = jax.vjp(llr, jnp.real(x), at)
+        np.testing.assert_array_equal(values > 0, bits == 1)
+        assert np.all(np.isfinite(values)) and all(np.all(np.isfinite(slope)) for slope in pull(values / 1e20))
+    # More certain symbols have larger LLRs, down to the rounding of the symbols themselves.
+    sizes = np.abs(np.stack([llr(jnp.real(x), at) for at in no_eff])).min(axis=1)
+    assert np.all(np.diff(sizes[4:]) < 0) and sizes[0] == sizes[3]
+
+
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="bits_per_symbol must be one of 2, 4, 6, 8.*got 3"):
         qam_points(3)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from beams import compiled, key_of, link, normal
 
 from lvm_mtc import phy
 from lvm_mtc.phy import kernels
@@ -17,25 +18,6 @@ pytestmark = pytest.mark.usefixtures("fast_compile")
 def _library_algebra(monkeypatch):
     # Unrolled code takes seconds to compile; that it agrees is a test of its own.
     monkeypatch.setattr(kernels, "MIN_BATCH", 10**9)
-
-
-def _normal(*shape, seed=0, dtype=np.complex64):
-    parts = np.random.default_rng(seed).normal(scale=0.5**0.5, size=(2, *shape))
-    return jnp.asarray((parts[0] + 1j * parts[1]).astype(dtype))
-
-
-def _key(seed=1, impl="rbg"):
-    # "rbg" compiles in a third of the time; only threefry draws the same under vmap as in a loop.
-    return jax.random.key(seed, impl=impl)
-
-
-@functools.lru_cache
-def _compiled(**static):
-    return jax.jit(lambda key, x, **numbers: phy.mu_mimo(key, x, **static, **numbers))
-
-
-def _link(key, x, *, numbers, **static):
-    return _compiled(**static)(key, x, **numbers)
 
 
 def _error(out, x):
@@ -59,13 +41,13 @@ def _by_hand(h, w, x, no, noise):
 
 @pytest.mark.parametrize("placed", [False, True])
 def test_link_is_its_signal_model(placed):
-    x, no = _normal(2, 7, 3), np.array([0.1, 0.3, 0.02], np.float32)
-    keys = jax.random.split(_key(), 3)
+    x, no = normal(2, 7, 3), np.array([0.1, 0.3, 0.02], np.float32)
+    keys = jax.random.split(key_of(), 3)
     kind = {"num_tx_ant": 4, "block_length": 3, "total_slots": 12}
     draws = phy.draw_link(keys, (2, 3), 7, num_rx_ant=1, **kind)
     index = jnp.array([[0, 5, 6, 11, 1, 2, 9], [3, 2, 1, 0, 4, 7, 10]]) if placed else None
-    numbers = {"no": no, "csi_error_var": 0.05, "draws": draws, "slot_index": index}
-    out = _link(None, x, **kind, numbers=numbers)
+    numbers = {"no": no, "tx_csi_error_var": 0.05, "draws": draws, "slot_index": index}
+    out = link(None, x, **kind, numbers=numbers)
     assert out.h.shape == out.h_hat.shape == (2, 4, 3, 4) and out.w.shape == (2, 4, 4, 3)
     for b in range(2):
         for slot in range(7):
@@ -82,7 +64,7 @@ def test_link_is_its_signal_model(placed):
             np.testing.assert_allclose(out.x_hat[b, slot], x_hat, rtol=1e-3, atol=1e-4)
             np.testing.assert_allclose(out.no_eff[b, slot], no_eff, rtol=1e-3)
     if placed:
-        beyond = _link(None, x, **kind, numbers=numbers | {"slot_index": index + 12})
+        beyond = link(None, x, **kind, numbers=numbers | {"slot_index": index + 12})
         assert all(np.all(np.isnan(part)) for part in (beyond.y, beyond.x_hat, beyond.no_eff))
 
 
@@ -90,13 +72,13 @@ def test_link_is_its_signal_model(placed):
 def test_measured_sinr_is_the_closed_form(method):
     # Given the channel and its estimate, over many slots of symbols and noise: per UAV and realisation.
     slots, no = 4000, 0.1
-    x = _normal(3, slots, 4)
-    h, h_hat = _normal(3, 1, 4, 5, seed=2), _normal(3, 1, 4, 5, seed=2) + 0.3 * _normal(3, 1, 4, 5, seed=3)
-    out = _link(
+    x = normal(3, slots, 4)
+    h, h_hat = normal(3, 1, 4, 5, seed=2), normal(3, 1, 4, 5, seed=2) + 0.3 * normal(3, 1, 4, 5, seed=3)
+    out = link(
         None,
         x,
         method=method,
-        numbers={"no": no, "h": h, "h_hat": h_hat, "noise": no**0.5 * _normal(3, slots, 4, seed=4)},
+        numbers={"no": no, "h": h, "h_hat": h_hat, "noise": no**0.5 * normal(3, slots, 4, seed=4)},
     )
     gains = np.asarray(h[:, 0], np.complex128) @ np.asarray(out.w[:, 0], np.complex128)
     own = np.diagonal(gains, axis1=1, axis2=2)
@@ -113,7 +95,7 @@ def test_measured_sinr_is_the_closed_form(method):
 def test_zero_forcing_under_rayleigh_fading():
     # SINR = c^2 / no with c^2 = P / tr (H H^H)^-1, one for all UAVs, and E tr (H H^H)^-1 = K / (M - K).
     x, no = jnp.zeros((6000, 1, 3), jnp.complex64), 0.2
-    out = _link(_key(), x, num_tx_ant=8, method="zf", numbers={"no": no, "total_power": 2.0})
+    out = link(key_of(), x, num_tx_ant=8, method="zf", numbers={"no": no, "total_power": 2.0})
     h = np.asarray(out.h[:, 0], np.complex128)
     trace = np.trace(np.linalg.inv(h @ h.conj().transpose(0, 2, 1)), axis1=1, axis2=2).real
     np.testing.assert_allclose(out.no_eff, np.broadcast_to((no * trace / 2)[:, None, None], x.shape), rtol=2e-3)
@@ -124,10 +106,10 @@ def test_zero_forcing_under_rayleigh_fading():
 @pytest.mark.parametrize("constraint", ["total", pytest.param("per_antenna", marks=pytest.mark.slow)])
 def test_measured_snr_is_nominal(constraint):
     # Default power: 1 per stream on average. Under "per_antenna" the fullest antenna spends K / M.
-    x, snr_db = _normal(20000, 1, 3), 7.0
+    x, snr_db = normal(20000, 1, 3), 7.0
     no = float(phy.noise_variance(snr_db))
     common = jnp.arange(20000)[:, None] % 4 == 0
-    out = _link(_key(), x, num_tx_ant=4, constraint=constraint, numbers={"no": no, "common": common})
+    out = link(key_of(), x, num_tx_ant=4, constraint=constraint, numbers={"no": no, "common": common})
     h, w = (np.asarray(a[:, 0], np.complex128) for a in (out.h, out.w))
     private = ~np.asarray(common[:, 0])
     sent = np.einsum("bmk,bk->bm", w, x[:, 0])[private]
@@ -155,14 +137,14 @@ SLOWER_MMSE = ["additive", pytest.param("mmse", marks=pytest.mark.slow)]
 
 @pytest.mark.parametrize("csi", SLOWER_MMSE)
 def test_no_eff_is_the_measured_error_variance_under_imperfect_knowledge(csi):
-    x = _normal(6000, 2, 3)
-    numbers = {"no": 0.2, "csi_error_var": 0.2}
-    out = _link(_key(), x, num_tx_ant=4, csi=csi, numbers=numbers)
+    x = normal(6000, 2, 3)
+    numbers = {"no": 0.2, "tx_csi_error_var": 0.2}
+    out = link(key_of(), x, num_tx_ant=4, csi=csi, numbers=numbers)
     # Weighted by (1 + no_eff)^-2, because the error after a division by a fading gain has no variance.
     weight = 1 / (1 + np.asarray(out.no_eff)) ** 2
     assert _standard_errors(_error(out, x) * weight, out.no_eff * weight) < 5
     assert _standard_errors(_error(out, x) * weight, 1.1 * out.no_eff * weight) > 5
-    biased = _link(_key(), x, num_tx_ant=4, equalizer="paper", csi=csi, numbers=numbers)
+    biased = link(key_of(), x, num_tx_ant=4, equalizer="paper", csi=csi, numbers=numbers)
     np.testing.assert_allclose(biased.no_eff, out.no_eff / (1 + out.no_eff), rtol=1e-4)
     np.testing.assert_allclose(biased.x_hat, out.x_hat / (1 + out.no_eff), rtol=1e-3, atol=1e-5)
     assert _standard_errors(_error(biased, x), biased.no_eff) < 5
@@ -170,12 +152,16 @@ def test_no_eff_is_the_measured_error_variance_under_imperfect_knowledge(csi):
 
 @pytest.mark.parametrize(
     ("csi", "model", "s"),
-    [("pilots_ls", "additive", 0.08), pytest.param("pilots_lmmse", "mmse", 0.4 / 5.4, marks=pytest.mark.slow)],
+    # no M / (T P), and the posterior variance after that.
+    [
+        ("pilots_ls", "additive", 0.4 * 4 / 15),
+        pytest.param("pilots_lmmse", "mmse", 0.4 * 4 / (15 + 0.4 * 4), marks=pytest.mark.slow),
+    ],
 )
 def test_pilots_are_an_error_model_with_the_variance_of_their_noise(csi, model, s):
-    x = _normal(3, 6, 3)
-    pilots = _link(_key(), x, num_tx_ant=4, csi=csi, num_pilots=5, numbers={"no": 0.4})
-    direct = _link(_key(), x, num_tx_ant=4, csi=model, numbers={"no": 0.4, "csi_error_var": s})
+    x = normal(3, 6, 3)
+    pilots = link(key_of(), x, num_tx_ant=4, csi=csi, num_pilots=5, numbers={"no": 0.4})
+    direct = link(key_of(), x, num_tx_ant=4, csi=model, numbers={"no": 0.4, "tx_csi_error_var": s})
     np.testing.assert_allclose(pilots.h_hat, direct.h_hat, atol=1e-5)
     np.testing.assert_allclose(pilots.w, direct.w, atol=1e-4)
 
@@ -183,33 +169,33 @@ def test_pilots_are_an_error_model_with_the_variance_of_their_noise(csi, model, 
 @pytest.mark.parametrize("csi", SLOWER_MMSE)
 def test_knowing_the_csi_error_helps_at_high_snr(csi):
     x = jnp.zeros((3000, 1, 4), jnp.complex64)
-    numbers = {"no": 1e-3, "csi_error_var": 0.1}
+    numbers = {"no": 1e-3, "tx_csi_error_var": 0.1}
     aware, naive = (
-        1 / _link(_key(), x, num_tx_ant=4, csi=csi, csi_aware=aware, numbers=numbers).no_eff for aware in (True, False)
+        1 / link(key_of(), x, num_tx_ant=4, csi=csi, csi_aware=aware, numbers=numbers).no_eff for aware in (True, False)
     )
     gain = np.asarray(aware - naive).mean((1, 2))
     assert gain.mean() > 5 * gain.std() / np.sqrt(gain.size)
     # With perfect knowledge there is nothing to be aware of, and the same test sees no gain.
     perfect = [
-        _link(_key(), x, num_tx_ant=4, csi=csi, csi_aware=aware, numbers=numbers | {"csi_error_var": 0.0}).no_eff
+        link(key_of(), x, num_tx_ant=4, csi=csi, csi_aware=aware, numbers=numbers | {"tx_csi_error_var": 0.0}).no_eff
         for aware in (True, False)
     ]
     np.testing.assert_allclose(*perfect, rtol=1e-3)
 
 
 def test_common_slots_reach_everybody_without_interference():
-    x, no = _normal(3, 6, 4), np.array([0.1, 0.2, 0.3, 0.4], np.float32)
+    x, no = normal(3, 6, 4), np.array([0.1, 0.2, 0.3, 0.4], np.float32)
     common = jnp.zeros((3, 6), bool).at[:, :2].set(True).at[1].set(False)
-    draws = phy.draw_link(jax.random.split(_key(), 4), (3, 4), 6, num_tx_ant=5, num_rx_ant=1, block_length=3)
+    draws = phy.draw_link(jax.random.split(key_of(), 4), (3, 4), 6, num_tx_ant=5, num_rx_ant=1, block_length=3)
     for constraint in phy.POWER_CONSTRAINTS:
         kind = {"block_length": 3, "constraint": constraint, "csi_aware": False}
-        numbers = {"no": no, "csi_error_var": 0.1, "draws": draws}
-        out = _link(None, x, **kind, numbers=numbers | {"common": common})
+        numbers = {"no": no, "tx_csi_error_var": 0.1, "draws": draws}
+        out = link(None, x, **kind, numbers=numbers | {"common": common})
         beam = phy.multicast_beam(out.w, total_power=4.0, constraint=constraint)
         gain = np.einsum("bnkm,bnm->bnk", np.asarray(out.h), np.asarray(beam))[:, [0, 0, 0, 1, 1, 1]]
         noise = np.sqrt(no) * np.swapaxes(np.asarray(draws.noise)[..., 0], 1, 2)
         expected = np.asarray(x)[..., :1] + noise / gain
-        private = _link(None, x, **kind, numbers=numbers | {"common": jnp.zeros((3, 6), bool)})
+        private = link(None, x, **kind, numbers=numbers | {"common": jnp.zeros((3, 6), bool)})
         where = np.broadcast_to(np.asarray(common)[..., None], x.shape)
         np.testing.assert_allclose(out.x_hat[where], expected[where], rtol=2e-3, atol=2e-4)
         np.testing.assert_allclose(out.no_eff[where], (no / np.abs(gain) ** 2)[where], rtol=2e-3)
@@ -219,13 +205,13 @@ def test_common_slots_reach_everybody_without_interference():
 
 
 def test_silent_streams_are_not_sent_and_still_expected():
-    x = _normal(2, 5, 3)
+    x = normal(2, 5, 3)
     common = jnp.zeros((2, 5), bool).at[:, 3:].set(True)
     active = jnp.ones(x.shape, bool).at[:, :2, 1].set(False).at[:, 3, 1:].set(False).at[:, 4, 0].set(False)
-    draws = phy.draw_link(jax.random.split(_key(), 3), (2, 3), 5, num_tx_ant=4, num_rx_ant=1)
-    numbers = {"no": 0.1, "csi_error_var": 0.1, "draws": draws, "common": common}
-    out = _link(None, x, numbers=numbers | {"active": active})
-    zeros = _link(None, jnp.where(active, x, 0), numbers=numbers | {"active": jnp.ones(x.shape, bool)})
+    draws = phy.draw_link(jax.random.split(key_of(), 3), (2, 3), 5, num_tx_ant=4, num_rx_ant=1)
+    numbers = {"no": 0.1, "tx_csi_error_var": 0.1, "draws": draws, "common": common}
+    out = link(None, x, numbers=numbers | {"active": active})
+    zeros = link(None, jnp.where(active, x, 0), numbers=numbers | {"active": jnp.ones(x.shape, bool)})
     heard = np.asarray(active).copy()
     # Of a common slot the first stream speaks for all.
     heard[:, 3], heard[:, 4] = True, False
@@ -237,16 +223,16 @@ def test_silent_streams_are_not_sent_and_still_expected():
 
 
 def test_uavs_have_channels_of_their_own():
-    keys = jax.random.split(_key(impl="threefry2x32"), 4)
-    x = _normal(2, 5, 4)
-    numbers = {"no": 0.1, "csi_error_var": 0.1}
+    keys = jax.random.split(key_of(impl="threefry2x32"), 4)
+    x = normal(2, 5, 4)
+    numbers = {"no": 0.1, "tx_csi_error_var": 0.1}
     # One key is split into one per UAV.
-    four = _link(_key(impl="threefry2x32"), x, num_tx_ant=6, block_length=2, numbers=numbers)
-    two = _link(keys[:2], x[..., :2], num_tx_ant=6, block_length=2, numbers=numbers)
+    four = link(key_of(impl="threefry2x32"), x, num_tx_ant=6, block_length=2, numbers=numbers)
+    two = link(keys[:2], x[..., :2], num_tx_ant=6, block_length=2, numbers=numbers)
     np.testing.assert_array_equal(four.h[:, :, :2], two.h)
     np.testing.assert_array_equal(four.h_hat[:, :, :2], two.h_hat)
     draws = phy.draw_link(
-        jax.random.split(_key(impl="threefry2x32"), 4), (2, 4), 5, num_tx_ant=6, num_rx_ant=1, block_length=2
+        jax.random.split(key_of(impl="threefry2x32"), 4), (2, 4), 5, num_tx_ant=6, num_rx_ant=1, block_length=2
     )
     np.testing.assert_allclose(four.h, np.swapaxes(draws.h[..., 0, :], 1, 2), rtol=1e-5)
     noise = four.y - np.einsum("bskm,bsm->bsk", four.h[:, [0, 0, 1, 1, 2]], _sent(four.w[:, [0, 0, 1, 1, 2]], x))
@@ -261,7 +247,7 @@ def _sent(w, x):
 def test_line_of_sight_angles_belong_to_a_uav():
     # The channels of two UAVs are not parallel.
     fading = functools.partial(phy.rician, k_factor_db=60.0)
-    h = _link(_key(), _normal(2, 5, 4), num_tx_ant=6, fading=fading, numbers={"no": 0.1}).h[:, 0]
+    h = link(key_of(), normal(2, 5, 4), num_tx_ant=6, fading=fading, numbers={"no": 0.1}).h[:, 0]
     assert np.linalg.svd(np.asarray(h), compute_uv=False)[:, 1].min() > 0.1
 
 
@@ -270,9 +256,9 @@ def test_priors():
     corr = phy.exp_corr_mat(0.9, 4)
     x = jnp.zeros((2000, 1, 3), jnp.complex64)
     fading = functools.partial(phy.rayleigh, tx_corr=corr)
-    numbers = {"no": 1e-2, "csi_error_var": 0.3}
-    guess = _link(_key(), x, fading=fading, num_tx_ant=4, numbers=numbers)
-    told = _link(_key(), x, fading=fading, num_tx_ant=4, numbers=numbers | {"prior": phy.ChannelPrior(tx_corr=corr)})
+    numbers = {"no": 1e-2, "tx_csi_error_var": 0.3}
+    guess = link(key_of(), x, fading=fading, num_tx_ant=4, numbers=numbers)
+    told = link(key_of(), x, fading=fading, num_tx_ant=4, numbers=numbers | {"prior": phy.ChannelPrior(tx_corr=corr)})
     # E[error^2] per entry of the posterior, from the eigenvalues r of the correlation: mean of r s / (r + s).
     eigenvalues = np.linalg.eigvalsh(np.asarray(corr))
     mean, cov = phy.csi_posterior_correlated(told.h_hat[:, 0], 0.3, prior=phy.ChannelPrior(tx_corr=corr))
@@ -284,33 +270,39 @@ def test_priors():
     # An estimate that comes with its error variance is the posterior mean.
     variance = jnp.asarray([0.1, 0.2, 0.3])
     given = {"no": 0.1, "h": told.h, "h_hat": told.h_hat, "noise": jnp.zeros_like(x)}
-    out = _link(None, x, numbers=given | {"h_hat_error_var": variance})
+    out = link(None, x, numbers=given | {"h_hat_error_var": variance})
     w = phy.precoder(told.h_hat, no=0.1, total_power=3.0, error_var=variance)
     np.testing.assert_allclose(out.w, w, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow
 def test_unrolled_link_equals_library_link(monkeypatch):
-    x = _normal(30, 4, 2)
+    x = normal(30, 4, 2)
     kind = {"num_tx_ant": 3, "block_length": 2}
-    draws = phy.draw_link(jax.random.split(_key(), 2), (30, 2), 4, num_rx_ant=1, **kind)
-    numbers = {"no": 0.1, "csi_error_var": 0.05, "draws": draws, "common": jnp.arange(4)[None] + jnp.zeros((30, 1)) < 1}
-    library = _link(None, x, **kind, numbers=numbers)
-    _compiled.cache_clear()
+    draws = phy.draw_link(jax.random.split(key_of(), 2), (30, 2), 4, num_rx_ant=1, **kind)
+    numbers = {
+        "no": 0.1,
+        "tx_csi_error_var": 0.05,
+        "draws": draws,
+        "common": jnp.arange(4)[None] + jnp.zeros((30, 1)) < 1,
+    }
+    library = link(None, x, **kind, numbers=numbers)
+    compiled.cache_clear()
     monkeypatch.setattr(kernels, "MIN_BATCH", 1)
-    unrolled = _link(None, x, **kind, numbers=numbers)
-    _compiled.cache_clear()
+    unrolled = link(None, x, **kind, numbers=numbers)
+    compiled.cache_clear()
     for a, b in zip(library, unrolled, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-3)
 
 
 def _small_link():
-    x = _normal(3, 5, 2)
-    draws = phy.draw_link(jax.random.split(_key(), 2), (3, 2), 5, num_tx_ant=3, num_rx_ant=1, block_length=2)
+    x = normal(3, 5, 2)
+    kind = {"num_tx_ant": 3, "num_rx_ant": 1, "block_length": 4, "demodulation_slots": 2}
+    draws = phy.draw_link(jax.random.split(key_of(), 2), (3, 2), 5, **kind)
 
     def send(x, no, s, power, draws):
-        numbers = {"no": no, "csi_error_var": s, "total_power": power}
-        return phy.mu_mimo(None, x, block_length=2, draws=draws, constraint="per_antenna", **numbers)
+        numbers = {"no": no, "tx_csi_error_var": s, "total_power": power}
+        return phy.mu_mimo(None, x, block_length=4, draws=draws, constraint="per_antenna", **numbers)
 
     return send, x, draws
 
@@ -339,14 +331,15 @@ def test_jit_is_eager():
 
 def test_gradients():
     with jax.enable_x64(True):
-        re, im = (jnp.asarray(part(_normal(4, 2, dtype=np.complex128))) for part in (np.real, np.imag))
-        kind = {"num_tx_ant": 3, "block_length": 2}
-        draws = phy.draw_link(jax.random.split(_key(), 2), (2,), 4, num_rx_ant=1, dtype=jnp.complex128, **kind)
+        re, im = (jnp.asarray(part(normal(4, 2, dtype=np.complex128))) for part in (np.real, np.imag))
+        kind = {"num_tx_ant": 3, "block_length": 6}
+        options = {"num_rx_ant": 1, "dtype": jnp.complex128, "demodulation_slots": 4}
+        draws = phy.draw_link(jax.random.split(key_of(), 2), (2,), 4, **kind, **options)
         common = jnp.arange(4) == 0
 
         def loss(re, im, no, s):
             x = jax.lax.complex(re, im)
-            out = phy.mu_mimo(None, x, no=no, csi_error_var=s, draws=draws, common=common, **kind)
+            out = phy.mu_mimo(None, x, no=no, tx_csi_error_var=s, draws=draws, common=common, **kind)
             scaled = out.x_hat / (1 + out.no_eff) - x
             return jnp.sum(jnp.real(scaled) ** 2 + jnp.imag(scaled) ** 2)
 
@@ -361,8 +354,9 @@ def test_gradients():
         expected = sum(float(jnp.sum(g * d)) for g, d in zip(gradient, direction, strict=True))
         np.testing.assert_allclose((ahead - behind) / (2 * step), expected, rtol=1e-6)
         for no, s in ((0.3, 0.0), (0.0, 0.1), (0.0, 0.0), (1e6, 1e3)):
-            edge = slope(re, im, jnp.asarray(no), jnp.asarray(s))[1]
-            assert all(np.all(np.isfinite(part)) for part in edge), (no, s)
+            *of_symbols, of_no, of_s = slope(re, im, jnp.asarray(no), jnp.asarray(s))[1]
+            assert all(np.all(np.isfinite(part)) for part in of_symbols), (no, s)
+            assert (np.isnan(of_no), np.isnan(of_s)) == (no == 0, s == 0)
 
 
 @pytest.mark.parametrize(
@@ -372,6 +366,9 @@ def test_gradients():
         ({"x": np.ones(3, np.complex64)}, r"x must be \[..., num_slots, num_uavs\], got shape \(3,\)"),
         ({"fading": None}, r"mu_mimo needs fading: under AWGN \(fading=None\)"),
         ({"equalizer": "ml"}, "unknown equalizer 'ml'; known: paper"),
+        ({"demodulation": "perfect"}, "unknown demodulation 'perfect'; known: pilots, genie"),
+        ({"num_demodulation_pilots": 2}, "num_demodulation_pilots must be an integer >= 3, got 2"),
+        ({"block_length": 3}, r"block_length must be >= num_pilots \+ 1 = 4, got 3"),
         ({"equalizer": "none"}, "equalizer 'none' does not go with mu_mimo"),
         ({"csi": "genie"}, "unknown csi 'genie'; known: additive"),
         ({"method": "dpc"}, "unknown precoding method 'dpc'"),
@@ -379,7 +376,7 @@ def test_gradients():
         ({"constraint": "peak"}, "unknown power constraint 'peak'"),
         ({"no": -1.0}, "no must be >= 0, got -1"),
         ({"no": np.ones(2)}, r"no of shape \(2,\) does not broadcast"),
-        ({"csi_error_var": -1.0}, "csi_error_var must be >= 0, got -1"),
+        ({"tx_csi_error_var": -1.0}, "tx_csi_error_var must be >= 0, got -1"),
         ({"total_power": 0.0}, "total_power must be > 0, got 0"),
         (
             {"active": np.ones((4, 2), bool)},
@@ -392,11 +389,15 @@ def test_gradients():
         ({"h_hat_error_var": 0.1}, "h_hat_error_var was given without h_hat"),
         ({"csi": "pilots_ls", "num_pilots": 3}, "num_pilots must be >= num_tx_ant for orthogonal pilots, got 3 < 4"),
         ({"block_length": 0}, "block_length must be an integer >= 1, got 0"),
-        ({"key": None}, "key is None: give a key, or draws, or all of h, h_hat and noise"),
+        ({"key": None}, "key is None: give a key, or draws, or all of h, h_hat and noise together with demodulation="),
+        (
+            {"draws": phy.LinkDraws(np.ones((3, 1, 1, 4)), np.ones((3, 1, 1, 4)), np.ones((3, 4, 1)))},
+            "draws.demodulation is None: draw_link needs demodulation_slots=3",
+        ),
     ],
 )
 def test_errors(change, message):
-    arguments = {"key": _key(), "x": np.ones((4, 3), np.complex64), "no": 0.1, "num_tx_ant": 4} | change
+    arguments = {"key": key_of(), "x": np.ones((4, 3), np.complex64), "no": 0.1, "num_tx_ant": 4} | change
     key, x = arguments.pop("key"), jnp.asarray(arguments.pop("x"))
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(lambda: phy.mu_mimo(key, x, **arguments))

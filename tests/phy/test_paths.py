@@ -39,7 +39,7 @@ def _within(samples, expected, errors=5):
 SAMPLERS = {
     "rayleigh": rayleigh_path,
     "rician": functools.partial(rician_path, k_factor_db=3.0),
-    "exponential": functools.partial(exponential, num_taps=3, sample_duration=1e-6, delay_spread=1e-6),
+    "exponential": functools.partial(exponential, num_taps=3, sample_duration=1e-6, delay_spread=0.6e-6),
 }
 
 
@@ -83,18 +83,57 @@ def test_frequency_response_against_the_sum_over_paths():
     np.testing.assert_array_equal(frequency_response(flat, frequencies), same)
 
 
-def test_exponential_profile():
-    delays, powers = phy_paths.exponential_profile(4, 1e-6, jnp.array([0.5e-6, 2e-6]))
-    np.testing.assert_allclose(delays, np.arange(4) * 1e-6, rtol=1e-6)
-    for row, spread in zip(np.asarray(powers), (0.5, 2.0), strict=True):
-        expected = np.exp(-np.arange(4) / spread)
-        np.testing.assert_allclose(row, expected / expected.sum(), rtol=1e-5)
+def _spread(powers):
+    """RMS delay spread of taps a sample apart, in samples, in float64."""
+    powers = np.asarray(powers, np.float64)
+    places = np.arange(powers.shape[-1])
+    return np.sqrt(powers @ places**2 - (powers @ places) ** 2)
+
+
+@pytest.mark.parametrize("num_taps", [2, 4, 17, 65])
+def test_exponential_profile_has_the_spread_asked_for_and_falls_evenly(num_taps):
+    spreads = np.sqrt((num_taps**2 - 1) / 12) * np.array([1e-3, 0.03, 0.3, 0.7, 0.99, 1 - 1e-7])
+    delays, powers = phy_paths.exponential_profile(num_taps, 1e-6, 1e-6 * spreads)
+    np.testing.assert_allclose(delays, np.arange(num_taps) * 1e-6, rtol=1e-6)
+    np.testing.assert_allclose(np.sum(powers, axis=-1), 1, rtol=1e-6)
+    np.testing.assert_allclose(_spread(powers), spreads, rtol=2e-6)
+    for row in np.asarray(powers, np.float64):
+        falls = row[1:][row[1:] > 1e-30] / row[:-1][row[1:] > 1e-30]
+        np.testing.assert_allclose(falls, falls[0], rtol=1e-4)
+        assert falls[0] <= 1
+    # What is asked for is not the decay of the powers: on this grid exp(-l / spread) spreads less, or far less.
+    decay = np.exp(-np.arange(num_taps) / spreads[3])
+    assert _spread(decay / decay.sum()) < 0.97 * spreads[3]
+
+
+def test_gradient_of_the_exponential_profile():
+    with jax.enable_x64(True):
+        last = jax.jit(lambda spread: phy_paths.exponential_profile(9, 1.0, spread)[1][..., -1])
+        slope, step = jax.grad(last), 1e-5
+        for spread in (0.2, 1.0, 2.4):
+            difference = (last(spread + step) - last(spread - step)) / (2 * step)
+            np.testing.assert_allclose(slope(spread), difference, rtol=1e-5)
+
+
+def test_a_spread_that_the_taps_cannot_have():
+    # 17 taps, 521 ns apart: 2.552 us. LinkConfig's default grid, which once gave 2101 ns for 3000.
+    for call in (
+        lambda spread: phy_paths.exponential_profile(17, 521e-9, spread),
+        lambda spread: exponential(
+            jax.random.key(0), (1,), num_taps=17, sample_duration=521e-9, delay_spread=spread, **OPTIONS
+        ),
+    ):
+        call(2.55e-6)
+        with pytest.raises(ValueError, match=r"delay_spread must be at most 2.552e-06 s, .* 17 taps .* got 3e-06"):
+            call(3e-6)
+    powers = phy_paths.exponential_profile(17, 521e-9, jnp.array([2.55e-6, 3e-6], jnp.float32))[1]
+    assert np.all(np.isfinite(powers[0])) and np.all(np.isnan(powers[1]))
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_power_and_autocorrelation(name):
     gains = _gains(name)
-    powers = np.asarray(phy_paths.exponential_profile(3, 1.0, 1.0)[1]) if name == "exponential" else [1.0]
+    powers = np.asarray(phy_paths.exponential_profile(3, 1.0, 0.6)[1]) if name == "exponential" else [1.0]
     assert np.sum(powers) == pytest.approx(1)
     for p, power in enumerate(powers):
         path = gains[:, p, :, 0, 0]
@@ -150,7 +189,7 @@ def test_rician_limits_and_gradients():
         options = dict(times=np.array([0.0, 1e-3]), num_rx_ant=2, num_tx_ant=2, max_doppler=max_doppler)
         rician = rician_path(jax.random.key(0), (3,), k_factor_db=k_factor_db, **options)
         tapped = exponential(
-            jax.random.key(1), (3,), num_taps=3, sample_duration=1e-6, delay_spread=1e-6 * delay_spread, **options
+            jax.random.key(1), (3,), num_taps=3, sample_duration=1e-6, delay_spread=0.6e-6 * delay_spread, **options
         )
         return rician.gains, tapped.gains
 

@@ -24,6 +24,7 @@ from lvm_mtc.training import (
     checkpoint,
     read_log,
     train,
+    warmup_cosine,
 )
 from lvm_mtc.training.monitor import only_process
 
@@ -206,9 +207,62 @@ def test_what_does_not_change_the_numbers_may_change(finished, tmp_path):
     assert CheckpointStore(tmp_path / "copy" / "checkpoints").steps() == [44]
 
 
-def test_resume_false_refuses_a_folder_with_a_run(finished):
-    with pytest.raises(FileExistsError, match=r"already holds a run \(step 40\)"):
-        run(finished[0], resume=False)
+def rates(run_dir):
+    return {r["step"]: r["learning_rate"] for r in read_log(run_dir / "log.jsonl") if r["event"] == "train"}
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory, fast_compile):
+    """A run of 12 steps that then went on to 24."""
+    run_dir = tmp_path_factory.mktemp("longer")
+    run(run_dir, make_config(total_steps=12, log_every=2))
+    shutil.copytree(run_dir, run_dir / "of_12")
+    return run_dir, run(run_dir, make_config(total_steps=24, log_every=2))
+
+
+def test_a_finished_run_goes_on_with_a_schedule_of_its_own(longer):
+    run_dir, state = longer
+    assert int(state.step) == 24
+    schedule = [warmup_cosine(make_config().optimizer, 12)(n) for n in range(12)]
+    for step, rate in rates(run_dir).items():
+        np.testing.assert_allclose(rate, schedule[(step - 1) % 12], rtol=1e-5)
+    before, after = (read_log(folder / "log.jsonl", wall_times=False) for folder in (run_dir / "of_12", run_dir))
+    assert after[: len(before)] == before
+    assert after[len(before)] == {"step": 13, "event": "schedule", "ends": [12, 24]}
+
+
+def test_a_continued_run_survives_a_stop_and_can_go_on_once_more(longer, tmp_path, monkeypatch):
+    shutil.copytree(longer[0] / "of_12", tmp_path / "run")
+    monkeypatch.setattr("lvm_mtc.training.loop._Run.stop_signal", lambda self, step, stops: 15 * (step == 16))
+    with pytest.raises(TrainingStopped, match="step 16 of 24"):
+        run(tmp_path / "run", make_config(total_steps=24, log_every=2))
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="step_00000016 has a schedule of 24 steps.*36 would change: finish it f"):
+        run(tmp_path / "run", make_config(total_steps=36, log_every=2))
+    assert same_bits(run(tmp_path / "run", make_config(total_steps=24, log_every=2)), longer[1])
+    logs = [read_log(folder / "log.jsonl", wall_times=False) for folder in (longer[0], tmp_path / "run")]
+    assert logs[0] == logs[1]
+    assert int(run(tmp_path / "run", make_config(total_steps=36, log_every=2)).step) == 36
+    assert read_log(tmp_path / "run" / "log.jsonl")[len(logs[0])]["ends"] == [12, 24, 36]
+
+
+def test_what_changes_the_past_of_a_longer_run_is_refused(longer, tmp_path, monkeypatch):
+    run_dir, _ = longer
+    peak = dataclasses.replace(make_config().optimizer, learning_rate=0.02)
+    with pytest.raises(CheckpointError, match="optimizer.learning_rate was 0.01, now it is 0.02"):
+        run(run_dir, make_config(total_steps=36, optimizer=peak))
+    for steps in (12, 18):
+        with pytest.raises(CheckpointError, match=f"schedule of 24 steps, which optimizer.total_steps = {steps} would"):
+            run(run_dir, make_config(total_steps=steps))
+    with pytest.raises(CheckpointError, match="schedule of 24 steps, which optimizer.total_steps = 12 would"):
+        run(run_dir, make_config(optimizer=dataclasses.replace(make_config().optimizer, total_steps=12)))
+    with pytest.raises(ValueError, match="warmup_steps must be < total_steps = 28 - 24 done before, got 5"):
+        run(run_dir, make_config(total_steps=28))
+    monkeypatch.setattr("lvm_mtc.training.loop._Run.stop_signal", lambda self, step, stops: 15 * (step == 6))
+    with pytest.raises(TrainingStopped):
+        run(tmp_path, make_config(total_steps=12))
+    with pytest.raises(CheckpointError, match="step_00000006 has a schedule of 12 steps.*24 would change: finish it f"):
+        run(tmp_path, make_config(total_steps=24))
 
 
 def test_a_second_process_in_the_same_folder_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 """Optimiser: schedule and update against closed forms in float64."""
 
+import dataclasses
 import math
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from lvm_mtc.training import OptimizerConfig, make_optimizer, warmup_cosine
+from lvm_mtc.training import OptimizerConfig, TrainConfig, make_optimizer, warmup_cosine
 from lvm_mtc.training.optimizer import decay_mask
 
 
@@ -121,3 +122,67 @@ def test_config_refuses_with_full_name_and_value(field, value):
 def test_a_run_shorter_than_its_warm_up_is_refused():
     with pytest.raises(ValueError, match="warmup_steps must be < total_steps = 10, got 10"):
         make_optimizer(OptimizerConfig(warmup_steps=10), 10)
+
+
+def orthogonalised(matrix):
+    """Five Newton-Schulz steps in float64, as Jordan et al. give them."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / (np.linalg.norm(x) + 1e-8)
+    for _ in range(5):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.T if matrix.shape[0] > matrix.shape[1] else x
+
+
+def test_muon_updates_the_named_matrices_alone():
+    config = OptimizerConfig(
+        learning_rate=1e-3, warmup_steps=2, total_steps=9, clip_norm=None, muon=("block",), muon_learning_rate=1e-2
+    )
+    rng = np.random.default_rng(0)
+    params = {
+        "block": {"kernel": rng.normal(size=(2, 3, 4)), "bias": rng.normal(size=4)},
+        "head": {"kernel": rng.normal(size=(4, 2))},
+    }
+    gradients = [jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), params) for _ in range(4)]
+    plain = dataclasses.replace(config, muon=())
+
+    with jax.enable_x64(True):
+        got, without = (_after(c, params, gradients) for c in (config, plain))
+
+    for place in (("block", "bias"), ("head", "kernel")):
+        np.testing.assert_allclose(got[place[0]][place[1]], without[place[0]][place[1]], rtol=1e-9)
+    momentum, expected = np.zeros((6, 4)), params["block"]["kernel"].reshape(6, 4)
+    for step, gradient in enumerate(gradients):
+        g = gradient["block"]["kernel"].reshape(6, 4)
+        momentum = 0.95 * momentum + 0.05 * g
+        ahead = 0.95 * momentum / (1 - 0.95 ** (step + 2)) + 0.05 * g / (1 - 0.95 ** (step + 1))
+        rate = closed_form(step, peak=1e-2, warmup=2, total=9, end=0.0)
+        expected = expected - rate * 0.2 * math.sqrt(6) * orthogonalised(ahead)
+    np.testing.assert_allclose(got["block"]["kernel"].reshape(6, 4), expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(got["block"]["kernel"] - without["block"]["kernel"]).max() > 1e-3
+
+
+def _after(config, params, gradients):
+    optimizer, _ = make_optimizer(config, 9)
+    params = jax.tree.map(jnp.asarray, params)
+    state = optimizer.init(params)
+    for gradient in gradients:
+        updates, state = optimizer.update(jax.tree.map(jnp.asarray, gradient), state, params)
+        params = optax.apply_updates(params, updates)
+    return jax.tree.map(np.asarray, params)
+
+
+def test_frozen_parameters_take_no_muon_memory():
+    params = {"block": {"kernel": jnp.ones((3, 2))}, "head": {"kernel": None}}
+    optimizer, _ = make_optimizer(OptimizerConfig(muon=("block", "head"), total_steps=9), 9)
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    assert updates["head"]["kernel"] is None and np.isfinite(updates["block"]["kernel"]).all()
+
+
+def test_fingerprints_of_trainings_without_muon_stay_as_they_were():
+    config = TrainConfig(batch_size=2, total_steps=9)
+    assert not [name for name in config.fingerprint() if "muon" in name]
+    with_muon = dataclasses.replace(config, optimizer=OptimizerConfig(muon=("block",), muon_learning_rate=2e-3))
+    new = {name: value for name, value in with_muon.fingerprint().items() if name not in config.fingerprint()}
+    assert new == {"optimizer.muon": ["block"], "optimizer.muon_learning_rate": 2e-3}

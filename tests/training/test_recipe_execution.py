@@ -5,62 +5,48 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from recipes import TOKENS, make_recipe, pack
 from tiny_run import make_config
 
-from lvm_mtc import SystemConfig
-from lvm_mtc.config import from_dict, to_dict
-from lvm_mtc.system import Execution, System
-from lvm_mtc.training import OptimizerConfig, TrainConfig, recipe
-from lvm_mtc.training.objectives import STAGES, Scenario
-from lvm_mtc.training.recipe import Recipe, from_layout, to_layout
+from lvm_mtc.schemes.lvm_mtc.config import Execution
+from lvm_mtc.training import OptimizerConfig, recipe
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
 
 
-def make_recipe(execution=None, *, per_uav_params=False):
-    system = SystemConfig(
-        variant="tiny", image_size=16, patch_size=8, num_symbols=4, linear_path=False, per_uav_params=per_uav_params
-    )
-    stage = TrainConfig(batch_size=4, total_steps=2)
-    return Recipe(
-        system=system,
-        scenarios=(Scenario(num_groups=2, num_uavs=2),),
-        token=stage,
-        channel=stage,
-        end_to_end=stage,
-        execution=execution or Execution(),
-    )
+def make_plan(*, per_uav_params=False, **execution):
+    config = dict(variant="tiny", image_size=16, patch_size=8, num_symbols=4, linear_path=False)
+    fields = dict(config=config | dict(per_uav_params=per_uav_params), start={})
+    return make_recipe(TOKENS, fields=dict(execution=execution) if execution else {}, **fields)
 
 
 @pytest.mark.parametrize("per_uav_params", [False, True])
 def test_scanned_layers_train_stacked_and_are_stored_one_by_one(per_uav_params):
-    plan = make_recipe(Execution(scan=True), per_uav_params=per_uav_params)
-    num_uavs = 2 if per_uav_params else None
-    system = System(plan.system)
-    shapes = jax.eval_shape(lambda key: system.init(key, num_uavs), jax.random.key(0))
+    scheme, scanned = (
+        make_plan(per_uav_params=per_uav_params, **options).make_scheme() for options in ({}, {"scan": True})
+    )
+    shapes = jax.eval_shape(lambda key: scheme.init(key, 2), jax.random.key(0))
     params = jax.tree.map(lambda s: np.random.default_rng(s.size).normal(size=s.shape).astype(s.dtype), shapes)
-    stacked = to_layout(plan, params)
-    scanned = System(plan.system, plan.execution)
-    wanted = jax.eval_shape(lambda key: scanned.init(key, num_uavs), jax.random.key(0))
+    stacked = scanned.from_file(params)
+    wanted = jax.eval_shape(lambda key: scanned.init(key, 2), jax.random.key(0))
     assert jax.tree.map(np.shape, stacked) == jax.tree.map(np.shape, wanted)
-    back = from_layout(plan, stacked)
+    back = scanned.to_file(stacked)
     assert jax.tree.structure(back) == jax.tree.structure(params)
     jax.tree.map(np.testing.assert_array_equal, back, params)
 
 
 def test_looped_layers_stay_as_they_are():
     params = {"encoder": {"block0": np.zeros(2)}}
-    plan = make_recipe(Execution(remat=True))
-    assert to_layout(plan, params) is params and from_layout(plan, params) is params
+    scheme = make_plan(remat=True).make_scheme()
+    assert scheme.from_file(params) is params and scheme.to_file(params) is params
 
 
 def test_execution_comes_from_a_mapping():
-    plan = make_recipe()
-    assert plan.execution == Execution()
-    fields = to_dict(plan) | {"execution": {"scan": True, "dtype": "bfloat16"}}
-    assert from_dict(Recipe, fields).execution == Execution(scan=True, dtype="bfloat16")
-    with pytest.raises(ValueError, match="'float8'.*bfloat16"):
-        from_dict(Recipe, fields | {"execution": {"dtype": "float8"}})
+    assert make_plan().make_scheme().execution == Execution()
+    options = dict(scan=True, dtype="bfloat16")
+    assert make_plan(**options).make_scheme().execution == Execution(**options)
+    with pytest.raises(ValueError, match="Recipe.execution: Execution.dtype 'float8'.*bfloat16"):
+        make_plan(dtype="float8")
 
 
 @pytest.fixture
@@ -74,20 +60,20 @@ def fingerprints(monkeypatch, tmp_path):
 
     monkeypatch.setattr(recipe, "train", train)
     monkeypatch.setattr(recipe, "init_params", lambda *_: {})
-    np.savez(tmp_path / "pictures.npz", pictures=np.zeros((2, 16, 16, 3), np.uint8))
+    pictures = pack(tmp_path)
 
     def of(plan):
         with pytest.raises(InterruptedError):
-            recipe.run_stage(plan, STAGES[0], tmp_path / "pictures.npz", tmp_path)
-        return seen[-1]["execution"]
+            recipe.run_stage(plan, "token", pictures, tmp_path)
+        return seen[-1].get("execution", {})
 
     return of
 
 
 def test_only_what_changes_numbers_and_is_asked_for_is_part_of_a_run(fingerprints):
-    assert fingerprints(make_recipe()) == {}
-    assert fingerprints(make_recipe(Execution(remat=True))) == {}
-    assert fingerprints(make_recipe(Execution(scan=True, dtype="bfloat16"))) == {"scan": True, "dtype": "bfloat16"}
+    assert fingerprints(make_plan()) == {}
+    assert fingerprints(make_plan(remat=True)) == {}
+    assert fingerprints(make_plan(scan=True, dtype="bfloat16")) == {"scan": True, "dtype": "bfloat16"}
 
 
 def test_fingerprints_of_older_runs_stay():

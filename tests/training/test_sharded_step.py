@@ -1,5 +1,6 @@
 """Many devices, sharded parameters and pieces of a batch: the numbers of one device that holds and sees everything."""
 
+import dataclasses
 import functools
 
 import jax
@@ -10,15 +11,16 @@ from jax.sharding import PartitionSpec
 from tiny_run import BATCH, batch_fn, make_data, make_params
 from tiny_run import loss_fn as noisy_loss
 
-from lvm_mtc import LinkConfig, SystemConfig
-from lvm_mtc.system import Execution, System
+from lvm_mtc import LinkConfig
+from lvm_mtc.schemes.lvm_mtc.config import Execution, LvmMtcConfig
+from lvm_mtc.schemes.lvm_mtc.scheme import LvmMtc
 from lvm_mtc.training import OptimizerConfig, init_state, make_mesh, make_optimizer, make_train_step, state_shardings
+from lvm_mtc.training.examples import Ranges, Scenario, find_stage, make_batch_fn, make_loss_fn
 from lvm_mtc.training.mesh import place, replicated
-from lvm_mtc.training.objectives import ObjectiveConfig, Scenario, make_batch_fn, make_loss_fn
 from lvm_mtc.training.step import check_batch
 
 STEPS = 20
-SYSTEM = SystemConfig(
+SYSTEM = LvmMtcConfig(
     variant="tiny", image_size=16, patch_size=8, num_symbols=4, linear_path=False, receiver="shrunk",
     power_allocation=False,
 )  # fmt: skip
@@ -69,13 +71,12 @@ def tiny(loss_fn=noisy_loss, dtype=np.float32, num_devices=1, uav_devices=1, sha
 
 @functools.cache
 def system(num_devices=1, uav_devices=1, shard_params=False, per_uav_params=False, **execution):
-    config = SystemConfig(**{**vars(SYSTEM), "per_uav_params": per_uav_params})
-    execution, objective = Execution(**execution), ObjectiveConfig()
-    model = System(config, execution)
+    scheme = LvmMtc(dataclasses.replace(SYSTEM, per_uav_params=per_uav_params), Execution(**execution))
+    ranges = Ranges(knobs={"mask_prob": (0.1, 0.5), "epsilon": (0.0, 0.2)})
     return train(
-        model.init(jax.random.key(1), 2 if per_uav_params else None),
-        make_loss_fn("system", config, SCENARIOS, objective, execution),
-        make_batch_fn(config, SCENARIOS, objective),
+        scheme.init(jax.random.key(1), 2 if per_uav_params else None),
+        make_loss_fn(find_stage(scheme, "system"), scheme, SCENARIOS),
+        make_batch_fn(scheme, SCENARIOS, ranges),
         pictures(),
         mesh=make_mesh(num_devices, uav_devices),
         shard_params=shard_params,

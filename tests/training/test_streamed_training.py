@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 from tiny_run import make_config
 
-from lvm_mtc import System, SystemConfig
+from lvm_mtc import from_dict
 from lvm_mtc.models.weights import load_weights
-from lvm_mtc.training import TrainConfig, train
-from lvm_mtc.training.objectives import Scenario
+from lvm_mtc.training import train
 from lvm_mtc.training.pictures import load_training_pictures
 from lvm_mtc.training.recipe import Recipe, run_stage
 
@@ -39,8 +38,14 @@ def fit(run_dir, total_steps, data, **changes):
 
     numbers = {"total_steps": total_steps, "validate_every": None, "log_every": 1, "steps_per_call": 1}
     config = make_config(**numbers | changes)
-    return train(config, loss_fn=loss_fn, batch_fn=lambda data, key: data["pictures"], data=data,
-                 init_params={"w": jnp.zeros(1)}, run_dir=run_dir)
+    return train(
+        config,
+        loss_fn=loss_fn,
+        batch_fn=lambda data, key: data["pictures"],
+        data=data,
+        init_params={"w": jnp.zeros(1)},
+        run_dir=run_dir,
+    )
 
 
 def test_each_step_gets_its_own_data(tmp_path):
@@ -68,17 +73,19 @@ def folder(tmp_path):
 
 
 def make_recipe(steps):
-    stage = TrainConfig(batch_size=4, total_steps=steps, checkpoint_every=2, log_every=1, validate_every=None)
-    return Recipe(
-        system=SystemConfig(variant="linear", image_size=16, patch_size=8, num_symbols=4),
-        scenarios=(Scenario(num_groups=2, num_uavs=2),), token=stage, channel=stage, end_to_end=stage,
+    fields = dict(
+        scheme="lvm_mtc",
+        config=dict(variant="linear", image_size=16, patch_size=8, num_symbols=4),
+        scenarios=[dict(num_groups=2, num_uavs=2)],
+        stages=dict(token=dict(batch_size=4, total_steps=steps, checkpoint_every=2, log_every=1)),
     )
+    return from_dict(Recipe, fields)
 
 
 def test_a_folder_is_streamed_and_a_stopped_run_sees_the_same_pictures(folder, tmp_path, monkeypatch):
     # In this process: starting workers takes seconds, and that they change no pixel is a test of the stream's.
     monkeypatch.setattr("os.cpu_count", lambda: 0)
-    pictures = load_training_pictures(folder, 16, 2, 0)
+    pictures = load_training_pictures(folder, make_recipe(4).make_scheme().config, 2, 0)
     assert pictures.data.batch_size == 8 and pictures.sample.shape == (8, 27, 27, 3)
     whole = run_stage(make_recipe(4), "token", folder, tmp_path / "whole")
     monkeypatch.setattr("lvm_mtc.training.loop._Run.stop_signal", lambda self, step, stops: 15 * (step == 2))
@@ -90,11 +97,11 @@ def test_a_folder_is_streamed_and_a_stopped_run_sees_the_same_pictures(folder, t
     (first, metadata), (second, _) = (load_weights(path) for path in (whole, parts))
     jax.tree.map(np.testing.assert_array_equal, first, second)
     assert metadata["data"] == {"folder": "photos", "pictures": 5, "streamed_size": 27}
-    start = System(make_recipe(4).system).init(jax.random.key(0))
+    start = make_recipe(4).make_scheme().init(jax.random.key(0))
     assert jax.tree.structure(start) == jax.tree.structure(first)
 
 
 def test_a_folder_without_pictures_is_one_line(tmp_path):
     with pytest.raises(ValueError, match="no picture") as error:
-        load_training_pictures(tmp_path, 16, 2, 0)
+        load_training_pictures(tmp_path, make_recipe(4).make_scheme().config, 2, 0)
     assert "\n" not in str(error.value)

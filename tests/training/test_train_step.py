@@ -144,11 +144,11 @@ def test_metrics_that_cannot_be_logged_are_refused():
 
 
 def test_batch_is_checked_against_the_configuration():
-    check_batch(batch_fn, make_data(), BATCH, 8)
+    check_batch(batch_fn, make_data(), BATCH, make_mesh(8))
     with pytest.raises(ValueError, match=r"array of shape \(8, 6, 6, 3\), but batch_size is 4"):
-        check_batch(batch_fn, make_data(), 4, 1)
+        check_batch(batch_fn, make_data(), 4, make_mesh(1))
     with pytest.raises(ValueError, match=r"array of shape \(8, 6, 6, 3\), but 3 devices cannot share it"):
-        check_batch(batch_fn, make_data(), BATCH, 3)
+        check_batch(batch_fn, make_data(), BATCH, make_mesh(3))
 
 
 def test_mesh_refuses_more_devices_than_there_are():

@@ -1,7 +1,8 @@
-"""Sionna 1.2.2 as a channel, as a judge and as the source of the standard's coding chain.
+"""Sionna 1.2.2 as a channel and, in tests, as a judge.
 
 Importing this package loads neither Sionna nor TensorFlow; the first use does, and says what to install where they are
-missing (the extra ``sionna``). ``runtime`` is the only file that imports them.
+missing (the extra ``sionna``) in an error of the type ``runtime.SionnaUnavailable``. ``runtime`` is the only file that
+imports them. Every ``key`` is one typed key.
 """
 
 from typing import NamedTuple

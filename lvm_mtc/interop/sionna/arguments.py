@@ -16,9 +16,6 @@ class Draw(NamedTuple):
 
     Attributes:
         num_links: Independent channels of one key.
-        num_times: Samples in time.
-        num_rx_ant: Receive antennas.
-        num_tx_ant: Transmit antennas.
         precision: ``"single"`` or ``"double"``, Sionna's words.
     """
 
@@ -35,24 +32,19 @@ class Draw(NamedTuple):
 
 
 def precision_of(dtype: DTypeLike) -> str:
-    """Sionna's word for the precision of a complex dtype, as JAX would keep it.
-
-    Raises:
-        ValueError: if the dtype is not complex.
-    """
+    """Sionna's word for the precision of a complex dtype, as JAX would keep it."""
     if not jnp.issubdtype(dtype, jnp.complexfloating):
         raise ValueError(f"dtype of a channel must be complex, got {jnp.dtype(dtype)}")
     return "double" if jax.dtypes.canonicalize_dtype(dtype) == np.complex128 else "single"
 
 
-def describe(batch_shape: tuple[int, ...], num_times: int, num_rx_ant: int, num_tx_ant: int, dtype: DTypeLike) -> Draw:
-    """The static part of a draw, checked.
-
-    Raises:
-        ValueError: on a bad count or a real dtype.
-    """
+def describe(
+    batch_shape: tuple[int, ...], times: ArrayLike | None, num_rx_ant: int, num_tx_ant: int, dtype: DTypeLike
+) -> Draw:
+    """The static part of a draw, checked; ``times`` is None for a channel that stands still."""
     require_count("num_rx_ant", num_rx_ant)
     require_count("num_tx_ant", num_tx_ant)
+    num_times = 1 if times is None else spacing(times)[0]
     return Draw(math.prod(batch_shape), num_times, int(num_rx_ant), int(num_tx_ant), precision_of(dtype))
 
 
@@ -75,11 +67,7 @@ def spacing(times: ArrayLike) -> tuple[int, ArrayLike]:
 
 
 def turns_per_sample(max_doppler: ArrayLike, times: ArrayLike, batch_shape: tuple[int, ...], draw: Draw) -> jax.Array:
-    """Largest Doppler shift times the distance of two samples, ``[1, num_links]``.
-
-    Raises:
-        ValueError: if ``max_doppler`` does not fit the links, or is a negative Python number.
-    """
+    """Largest Doppler shift times the distance of two samples, ``[1, num_links]``."""
     require_at_least("max_doppler", max_doppler, 0.0)
     _, step = spacing(times)
     doppler = jnp.broadcast_to(align("max_doppler", max_doppler, batch_shape, 0, draw.real), batch_shape)
@@ -87,17 +75,8 @@ def turns_per_sample(max_doppler: ArrayLike, times: ArrayLike, batch_shape: tupl
 
 
 def require_carrier(carrier_frequency: float) -> float:
-    """The carrier frequency as a Python number, which these models need while they are built.
-
-    Raises:
-        ValueError: if it is traced, or not > 0.
-    """
+    """The carrier frequency as a Python number, which these models need while they are built."""
     if isinstance(carrier_frequency, jax.core.Tracer):
         raise ValueError("carrier_frequency of this model must be a Python number, got a traced array")
     require_at_least("carrier_frequency", carrier_frequency, 0.0, strict=True)
     return float(carrier_frequency)
-
-
-def split(array: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Real and imaginary part: complex numbers don't cross the border."""
-    return jnp.real(array), jnp.imag(array)

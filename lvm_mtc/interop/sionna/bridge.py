@@ -2,10 +2,9 @@
 
 A body is called as ``body(seeds, *arrays)`` and returns a tuple of real tensors; ``seeds`` are ``[num_keys, 2]`` and
 every array, taken or returned, has the leading axis ``num_keys``. It draws through ``runtime.keyed(seeds)``, so that
-slice i of what it returns depends on key i and slice i of the arrays only. ``vmap`` of the resulting function makes
-that axis longer instead of calling the body again. Only real numbers cross: TensorFlow's convention for gradients
-with respect to complex numbers is the conjugate of JAX's, and crossing with complex ones gives wrong gradients
-silently.
+slice i of what it returns depends on key i and slice i of the arrays only. What comes out is called as
+``call(bits, *arrays)`` with ``bits [num_keys, 2]`` int32; ``vmap`` makes the leading axis longer instead of calling the
+body again, and gradients end at the arrays.
 
 Compiled functions are kept by their caller (one per static configuration): each of them traces once per shape.
 """
@@ -20,13 +19,11 @@ import numpy as np
 from lvm_mtc.interop.sionna import runtime
 
 Body = Callable[..., tuple[Any, ...]]
+Call = Callable[..., tuple[jax.Array, ...]]
 
 
 def key_bits(key: jax.Array) -> jax.Array:
     """What identifies a key to TensorFlow, ``[1, 2]`` int32.
-
-    Args:
-        key: Typed key, scalar.
 
     Raises:
         ValueError: if it is not a typed key, or an array of them.
@@ -39,7 +36,7 @@ def key_bits(key: jax.Array) -> jax.Array:
     return jax.lax.bitcast_convert_type(jax.random.bits(key, (1, 2), jnp.uint32), jnp.int32)
 
 
-def _under_vmap(call: Callable[..., tuple[jax.Array, ...]]) -> Callable[..., tuple[jax.Array, ...]]:
+def _under_vmap(call: Call) -> Call:
     """Fold a mapped axis into the leading axis that all arrays of ``call`` have."""
     folding = jax.custom_batching.custom_vmap(call)
 
@@ -57,77 +54,22 @@ def _under_vmap(call: Callable[..., tuple[jax.Array, ...]]) -> Callable[..., tup
     return folding
 
 
-def _graph(body: Body) -> Callable[..., tuple[jax.Array, ...]]:
+def draw_in_graph(body: Body) -> Call:
+    """A body that runs inside compiled programs: XLA must be able to compile it."""
     sionna = runtime.load()
-    return _under_vmap(jax.jit(sionna.jax2tf.call_tf(sionna.tf.function(body, autograph=False))))
-
-
-def draw_in_graph(body: Body) -> Callable[..., tuple[jax.Array, ...]]:
-    """A body that runs inside compiled programs; gradients end at its arguments.
-
-    Args:
-        body: See the top of this module; XLA must be able to compile it.
-
-    Returns:
-        ``call(bits, *arrays)`` with bits ``[num_keys, 2]`` int32 and real arrays ``[num_keys, ...]``.
-    """
-    call = _graph(body)
+    call = _under_vmap(jax.jit(sionna.jax2tf.call_tf(sionna.tf.function(body, autograph=False))))
     return lambda *arrays: call(*jax.lax.stop_gradient(arrays))
-
-
-def differentiable(body: Body) -> Callable[..., tuple[jax.Array, ...]]:
-    """A body that runs inside compiled programs, differentiable (reverse mode, once) in all its real arrays.
-
-    Args:
-        body: See the top of this module; XLA must be able to compile it and its gradient.
-
-    Returns:
-        ``call(bits, *arrays)`` with bits ``[num_keys, 2]`` int32 and real arrays ``[num_keys, ...]``.
-    """
-    tf = runtime.load().tf
-
-    def pull_back(seeds, arrays, cotangents):
-        # Replays the draws of the forward pass: they depend on the seeds only.
-        with tf.GradientTape() as tape:
-            tape.watch(arrays)
-            results = body(seeds, *arrays)
-        return tuple(tape.gradient(results, arrays, cotangents, unconnected_gradients=tf.UnconnectedGradients.ZERO))
-
-    forward = _graph(body)
-    backward: dict[int, Callable] = {}
-
-    @jax.custom_vjp
-    def call(bits, *arrays):
-        return forward(bits, *arrays)
-
-    def call_forward(bits, *arrays):
-        return forward(bits, *arrays), (bits, arrays)
-
-    def call_backward(saved, cotangents):
-        bits, arrays = saved
-        count = len(arrays)
-        if count not in backward:
-            backward[count] = _graph(lambda seeds, *rest: pull_back(seeds, rest[:count], rest[count:]))
-        gradients = backward[count](bits, *arrays, *cotangents)
-        return (np.zeros(bits.shape, jax.dtypes.float0), *gradients)
-
-    call.defvjp(call_forward, call_backward)
-    return call
 
 
 def draw_on_host(
     body: Body, shapes: Callable[[int], tuple[jax.ShapeDtypeStruct, ...]], *, has_no_branches: bool
-) -> Callable[..., tuple[jax.Array, ...]]:
-    """A body that XLA can't compile, called on the host; gradients end at its arguments.
+) -> Call:
+    """A body that XLA can't compile, called on the host.
 
     Args:
-        body: See the top of this module.
         shapes: Shapes and dtypes of what it returns, for a number of keys.
         has_no_branches: Whether TensorFlow can trace it as it is; otherwise Python's branches are rewritten first
             (autograph), which takes several seconds.
-
-    Returns:
-        ``call(bits, *arrays)`` with bits ``[num_keys, 2]`` int32 and real arrays ``[num_keys, ...]``.
     """
     tf = runtime.load().tf
     graph = tf.function(body, autograph=not has_no_branches)

@@ -10,22 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from lvm_mtc.interop.sionna import CHANNELS
-from lvm_mtc.interop.sionna.flat import awgn, flat, flat_fading, rayleigh_block_fading
+from lvm_mtc.interop.sionna.flat import awgn, flat
 from lvm_mtc.interop.sionna.profiles import delay_profile
 from lvm_mtc.interop.sionna.scenarios import system_level
 from lvm_mtc.interop.sionna.selective import cdl, tdl
 
-__all__ = [
-    "awgn",
-    "cdl",
-    "delay_profile",
-    "flat",
-    "flat_fading",
-    "rayleigh_block_fading",
-    "sampler",
-    "system_level",
-    "tdl",
-]
+__all__ = ["awgn", "cdl", "delay_profile", "flat", "sampler", "system_level", "tdl"]
 
 # Numbers that a configuration may bring along for any channel; each model takes those that it has.
 NUMBERS = ("delay_spread", "carrier_frequency", "max_doppler", "rx_corr", "tx_corr")
@@ -35,7 +25,6 @@ def sampler(name: str, **numbers: Any) -> Callable:
     """The sampler of a channel, with its numbers bound: one changed word changes the channel.
 
     Args:
-        name: A key of ``CHANNELS``.
         **numbers: Of ``NUMBERS``. A model without one of them ignores it (a scenario has its own delay spreads), so
             that the same numbers go with every name.
 

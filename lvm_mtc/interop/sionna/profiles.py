@@ -84,16 +84,12 @@ def delay_profile(name: str, delay_spread: ArrayLike) -> tuple[jax.Array, np.nda
     """What a receiver may know beforehand of a TDL or CDL model; needs neither Sionna nor a draw.
 
     Args:
-        name: ``"sionna_tdl_a"`` ... ``"sionna_cdl_e"``. The system-level models draw their delays per link, and have no
-            such profile.
+        name: As of :func:`unit_profile`; the system-level models draw their delays per link.
         delay_spread: RMS delay spread, seconds; scalar or ``[...]``, traced.
 
     Returns:
         delays: Seconds, ``[..., num_paths]``.
-        powers: Linear, sum 1, ``[num_paths]`` float64; that of a line of sight is part of the first path's.
-
-    Raises:
-        ValueError: for another name.
+        powers: As of :func:`unit_profile`.
     """
     delays, powers = unit_profile(name)
     delay_spread = jnp.asarray(delay_spread, jnp.result_type(float))[..., None]

@@ -22,8 +22,8 @@ import numpy as np
 
 EXTRA = "pip install 'lvm-mtc[sionna]'"
 # First release that allows numpy 2, and first release that is PyTorch and not TensorFlow.
-SIONNA_FROM, SIONNA_BELOW = (1, 2, 2), (2,)
-TENSORFLOW_FROM = (2, 21)
+SIONNA_FROM, SIONNA_BELOW = "1.2.2", "2"
+TENSORFLOW_FROM = "2.21"
 
 # Sionna keeps its generators in one global object, so that only one thread at a time may exchange them.
 _LOCK = threading.RLock()
@@ -38,13 +38,7 @@ class SionnaUnavailable(ImportError, ValueError):
 
 
 class Sionna(NamedTuple):
-    """The loaded modules.
-
-    Attributes:
-        tf: ``tensorflow``.
-        phy: ``sionna.phy``.
-        jax2tf: ``jax.experimental.jax2tf``.
-    """
+    """The loaded modules: ``tensorflow``, ``sionna.phy`` and ``jax.experimental.jax2tf``."""
 
     tf: ModuleType
     phy: ModuleType
@@ -63,33 +57,30 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.match(r"[\d.]*", version)[0].strip(".").split(".") if part)
 
 
-def _text(version: tuple[int, ...]) -> str:
-    return ".".join(str(part) for part in version)
-
-
 def check() -> None:
     """Raise unless the right Sionna and TensorFlow are installed; imports neither.
 
     Raises:
         SionnaUnavailable: if one of them is missing, too old or too new.
     """
-    found = _version("sionna-no-rt", "sionna")
+    sionna = _version("sionna-no-rt", "sionna")
+    tensorflow = _version("tensorflow", "tensorflow-cpu", "tensorflow-intel", "tensorflow-macos")
     if importlib.util.find_spec("sionna") is None:
-        raise SionnaUnavailable(
-            f"this needs Sionna >= {_text(SIONNA_FROM)} and < {_text(SIONNA_BELOW)}, which is not installed: {EXTRA}"
+        problem = f"this needs Sionna >= {SIONNA_FROM} and < {SIONNA_BELOW}, which is not installed"
+    elif sionna is not None and _numbers(sionna) >= _numbers(SIONNA_BELOW):
+        problem = (
+            f"Sionna {sionna} is too new: from {SIONNA_BELOW} on it is PyTorch, and this needs the TensorFlow line, "
+            f">= {SIONNA_FROM} and < {SIONNA_BELOW}"
         )
-    if found is not None and _numbers(found) >= SIONNA_BELOW:
-        raise SionnaUnavailable(
-            f"Sionna {found} is too new: from {_text(SIONNA_BELOW)} on it is PyTorch, and this needs the TensorFlow "
-            f"line, >= {_text(SIONNA_FROM)} and < {_text(SIONNA_BELOW)}: {EXTRA}"
-        )
-    if found is not None and _numbers(found) < SIONNA_FROM:
-        raise SionnaUnavailable(f"Sionna {found} is too old, this needs >= {_text(SIONNA_FROM)}: {EXTRA}")
-    if importlib.util.find_spec("tensorflow") is None:
-        raise SionnaUnavailable(f"Sionna needs TensorFlow >= {_text(TENSORFLOW_FROM)}, which is not installed: {EXTRA}")
-    found = _version("tensorflow", "tensorflow-cpu", "tensorflow-intel", "tensorflow-macos")
-    if found is not None and _numbers(found) < TENSORFLOW_FROM:
-        raise SionnaUnavailable(f"TensorFlow {found} is too old, this needs >= {_text(TENSORFLOW_FROM)}: {EXTRA}")
+    elif sionna is not None and _numbers(sionna) < _numbers(SIONNA_FROM):
+        problem = f"Sionna {sionna} is too old, this needs >= {SIONNA_FROM}"
+    elif importlib.util.find_spec("tensorflow") is None:
+        problem = f"Sionna needs TensorFlow >= {TENSORFLOW_FROM}, which is not installed"
+    elif tensorflow is not None and _numbers(tensorflow) < _numbers(TENSORFLOW_FROM):
+        problem = f"TensorFlow {tensorflow} is too old, this needs >= {TENSORFLOW_FROM}"
+    else:
+        return
+    raise SionnaUnavailable(f"{problem}: {EXTRA}")
 
 
 def _hide_accelerators(tf: ModuleType) -> None:
@@ -149,14 +140,7 @@ def _import() -> Sionna:
 
 
 def load() -> Sionna:
-    """Import Sionna and TensorFlow, at the first call; TensorFlow sees no accelerator.
-
-    Returns:
-        The modules.
-
-    Raises:
-        SionnaUnavailable: if one of them is missing, too old or too new.
-    """
+    """Import Sionna and TensorFlow after a :func:`check`, at the first call; TensorFlow sees no accelerator."""
     with _LOCK:
         check()
         return _import()
@@ -247,11 +231,7 @@ def keyed(seeds) -> Iterator[None]:
     replaced generators.
 
     Args:
-        seeds: ``[num_keys, 2]`` integers of 32 bits, array or tensor; with more than one key, see
-            :class:`KeyedGenerator`.
-
-    Raises:
-        ValueError: if ``seeds`` has another shape.
+        seeds: ``[num_keys, 2]`` integers of 32 bits; with more than one key, see :class:`KeyedGenerator`.
     """
     config = load().phy.config
     generators = _generators(seeds)
@@ -268,11 +248,7 @@ def keyed(seeds) -> Iterator[None]:
 
 @contextlib.contextmanager
 def precision(name: str) -> Iterator[None]:
-    """While this lasts, Sionna's global precision is ``name``; some of its blocks hand no precision of their own on.
-
-    Args:
-        name: ``"single"`` or ``"double"``.
-    """
+    """Meanwhile Sionna's global precision is ``"single"`` or ``"double"``; some blocks hand none of theirs on."""
     config = load().phy.config
     with _LOCK:
         before = config.precision

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
 from lvm_mtc.interop.sionna import bridge, runtime
-from lvm_mtc.interop.sionna.arguments import Draw, describe, require_carrier, spacing, turns_per_sample
+from lvm_mtc.interop.sionna.arguments import Draw, describe, require_carrier, turns_per_sample
 from lvm_mtc.interop.sionna.selective import as_paths, line_array, ordered_parts
 from lvm_mtc.phy.paths import Paths
 
@@ -24,15 +24,8 @@ def _build_scenario(phy, scenario: str, carrier_frequency: float, draw: Draw):
     ut_array, bs_array = (
         line_array(phy, n, carrier_frequency, draw.precision) for n in (draw.num_rx_ant, draw.num_tx_ant)
     )
-    options = dict(
-        carrier_frequency=carrier_frequency,
-        ut_array=ut_array,
-        bs_array=bs_array,
-        direction="downlink",
-        enable_pathloss=False,
-        enable_shadow_fading=False,
-        precision=draw.precision,
-    )
+    ends = dict(carrier_frequency=carrier_frequency, ut_array=ut_array, bs_array=bs_array, direction="downlink")
+    options = dict(enable_pathloss=False, enable_shadow_fading=False, precision=draw.precision, **ends)
     if scenario == "rma":
         return models.RMa(**options)
     return {"umi": models.UMi, "uma": models.UMa}[scenario](o2i_model="low", **options)
@@ -41,17 +34,10 @@ def _build_scenario(phy, scenario: str, carrier_frequency: float, draw: Draw):
 def _drop(tf, phy, scenario: str, batch: int, speeds, draw: Draw):
     """One UAV per link in a sector of the scenario, outdoors, its antennas upright, as is the base station's array."""
     low, high = (tf.constant(height, draw.real) for height in UT_HEIGHTS[scenario])
-    zero, one = tf.constant(0.0, draw.real), tf.constant(1.0, draw.real)
+    zero, unit_speed = tf.constant(0.0, draw.real), tf.constant(1.0, draw.real)
+    options = dict(min_ut_height=low, max_ut_height=high, min_ut_velocity=unit_speed, max_ut_velocity=unit_speed)
     ut_loc, bs_loc, ut_turn, bs_turn, velocities, indoor = phy.channel.gen_single_sector_topology(
-        batch,
-        1,
-        scenario,
-        min_ut_height=low,
-        max_ut_height=high,
-        indoor_probability=zero,
-        min_ut_velocity=one,
-        max_ut_velocity=one,
-        precision=draw.precision,
+        batch, 1, scenario, indoor_probability=zero, precision=draw.precision, **options
     )
     # Bearing only: a tilted antenna of one polarisation would lose power to the other.
     upright = tf.constant([1.0, 0.0, 0.0], draw.real)
@@ -116,12 +102,6 @@ def system_level(
     phases for each drop. No gradients.
 
     Args:
-        key: Typed key, scalar.
-        batch_shape: Leading axes, one independent drop for each entry.
-        times: When the channel is sampled, seconds, ``[num_times]``, equally spaced; only the distance matters.
-        num_rx_ant: Receive antennas.
-        num_tx_ant: Transmit antennas.
-        dtype: Complex dtype.
         scenario: ``"umi"``, ``"uma"`` or ``"rma"``.
         carrier_frequency: Hz, > 0, a Python number.
         max_doppler: Largest Doppler shift, speed over wavelength, Hz, >= 0; scalar or broadcasting against
@@ -131,15 +111,10 @@ def system_level(
         As many paths as the richest state of the scenario has, delays ascending from 0; those that a drop does not have
         come last, with gain and delay 0. Delay spreads are log-normal and have a long tail: at 3.5 GHz, 14 % of the
         drops of UMa (UMi and RMa: below 1 %) have a path beyond 8.3 microseconds, with 0.15 % of all power.
-
-    Raises:
-        ValueError: on an unknown scenario, bad counts, unequal times, a real dtype, a traced carrier frequency, or no
-            key.
-        SionnaUnavailable: if Sionna can't be loaded.
     """
     if scenario not in UT_HEIGHTS:
         raise ValueError(f"unknown scenario {scenario!r}; known: {', '.join(UT_HEIGHTS)}")
-    draw = describe(batch_shape, spacing(times)[0], num_rx_ant, num_tx_ant, dtype)
+    draw = describe(batch_shape, times, num_rx_ant, num_tx_ant, dtype)
     turns = turns_per_sample(max_doppler, times, batch_shape, draw)
     re, im, delays = _system_level(scenario, require_carrier(carrier_frequency), draw)(bridge.key_bits(key), turns)
     paths = as_paths((re, im), delays.reshape(*batch_shape, -1), batch_shape)

@@ -3,30 +3,28 @@
 Both have unit power per antenna pair, E of the sum of abs(gain)^2 over the paths = 1: Sionna normalises their profiles.
 Antennas of CDL are single, vertically polarised and omnidirectional; arrays are horizontal lines at half a wavelength.
 
+Samplers here and in ``scenarios`` have the arguments of those of ``phy.paths``: ``times`` must be equally spaced, and
+only the distance matters. They raise ValueError for what does not fit: an unknown model, bad counts, unequal
+times, a real dtype, a traced carrier frequency, no key.
+
 Time enters Sionna only through the product of Doppler shift and time, so that a Doppler shift and a distance of samples
 may be traced: Sionna is asked for one sample per second, at the speed whose Doppler shift is that product.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
 from lvm_mtc.interop.sionna import bridge, runtime
-from lvm_mtc.interop.sionna.arguments import Draw, describe, require_carrier, spacing, turns_per_sample
+from lvm_mtc.interop.sionna.arguments import Draw, describe, require_carrier, turns_per_sample
 from lvm_mtc.interop.sionna.profiles import unit_profile
 from lvm_mtc.phy.numerics import align, require_at_least
 from lvm_mtc.phy.paths import Paths
 
 MODELS = ("A", "B", "C", "D", "E")
-_TWO_PI = 6.283185307179586
-
-
-def _require_model(model: str) -> str:
-    if model not in MODELS:
-        raise ValueError(f"unknown model {model!r}; known: {', '.join(MODELS)}")
-    return model
 
 
 def ordered_parts(tf, gains, num_keys: int, draw: Draw):
@@ -43,12 +41,14 @@ def as_paths(parts, delays, batch_shape: tuple[int, ...]) -> Paths:
     return Paths(gains.reshape(*batch_shape, *gains.shape[2:]), delays)
 
 
-def _profile_delays(name: str, delay_spread: ArrayLike, batch_shape: tuple[int, ...], draw: Draw) -> jax.Array:
+def _profile_delays(family: str, model: str, delay_spread: ArrayLike, batch_shape: tuple[int, ...], draw: Draw):
+    if model not in MODELS:
+        raise ValueError(f"unknown model {model!r}; known: {', '.join(MODELS)}")
     require_at_least("delay_spread", delay_spread, 0.0)
-    delays = jnp.asarray(unit_profile(name)[0], draw.real).reshape((1,) * len(batch_shape) + (-1,))
-    return jnp.broadcast_to(
-        align("delay_spread", delay_spread, batch_shape, 1, draw.real) * delays, (*batch_shape, delays.shape[-1])
-    )
+    delays = unit_profile(f"sionna_{family}_{model.lower()}")[0]
+    delays = jnp.asarray(delays, draw.real).reshape((1,) * len(batch_shape) + (-1,))
+    delays = align("delay_spread", delay_spread, batch_shape, 1, draw.real) * delays
+    return jnp.broadcast_to(delays, (*batch_shape, delays.shape[-1]))
 
 
 @functools.lru_cache(maxsize=64)
@@ -62,7 +62,7 @@ def _tdl(model: str, draw: Draw):
                 model, 1.0, 1.0, num_rx_ant=draw.num_rx_ant, num_tx_ant=draw.num_tx_ant, precision=draw.precision
             )
             # The constructor takes constants only; these are the two places where a speed ends up.
-            line._min_doppler = line._max_doppler = tf.reshape(_TWO_PI * turns, [-1, *[1] * 7])
+            line._min_doppler = line._max_doppler = tf.reshape(2 * math.pi * turns, [-1, *[1] * 7])
             gains, _ = line(num_keys * draw.num_links, draw.num_times, 1.0)
         return ordered_parts(tf, gains, num_keys, draw)
 
@@ -89,12 +89,6 @@ def tdl(
     ``delay_spread`` only.
 
     Args:
-        key: Typed key, scalar.
-        batch_shape: Leading axes, one independent channel for each entry.
-        times: When the channel is sampled, seconds, ``[num_times]``, equally spaced; only the distance matters.
-        num_rx_ant: Receive antennas.
-        num_tx_ant: Transmit antennas.
-        dtype: Complex dtype.
         model: ``"A"`` ... ``"E"``.
         delay_spread: RMS delay spread, seconds, >= 0; scalar or broadcasting against ``batch_shape``; traced.
         max_doppler: Largest Doppler shift, speed over wavelength, Hz, >= 0; scalar or broadcasting against
@@ -104,28 +98,18 @@ def tdl(
 
     Returns:
         23, 23, 24, 13 or 14 paths, in the order of the standard's table (delays do not ascend everywhere).
-
-    Raises:
-        ValueError: on an unknown model, bad counts, unequal times, a real dtype, or no key.
-        SionnaUnavailable: if Sionna can't be loaded.
     """
-    draw = describe(batch_shape, spacing(times)[0], num_rx_ant, num_tx_ant, dtype)
-    name = f"sionna_tdl_{_require_model(model).lower()}"
-    delays = _profile_delays(name, delay_spread, batch_shape, draw)
+    draw = describe(batch_shape, times, num_rx_ant, num_tx_ant, dtype)
+    delays = _profile_delays("tdl", model, delay_spread, batch_shape, draw)
     turns = turns_per_sample(max_doppler, times, batch_shape, draw)
     return as_paths(_tdl(model, draw)(bridge.key_bits(key), turns), delays, batch_shape)
 
 
 def line_array(phy, num_ant: int, carrier_frequency: float, precision: str):
     """A horizontal line of upright omnidirectional antennas at half a wavelength."""
+    style = {"polarization": "single", "polarization_type": "V", "antenna_pattern": "omni", "precision": precision}
     return phy.channel.tr38901.PanelArray(
-        num_rows_per_panel=1,
-        num_cols_per_panel=num_ant,
-        polarization="single",
-        polarization_type="V",
-        antenna_pattern="omni",
-        carrier_frequency=carrier_frequency,
-        precision=precision,
+        num_rows_per_panel=1, num_cols_per_panel=num_ant, carrier_frequency=carrier_frequency, **style
     )
 
 
@@ -176,12 +160,6 @@ def cdl(
     Gradients reach ``delay_spread`` only.
 
     Args:
-        key: Typed key, scalar.
-        batch_shape: Leading axes, one independent channel for each entry.
-        times: When the channel is sampled, seconds, ``[num_times]``, equally spaced; only the distance matters.
-        num_rx_ant: Receive antennas.
-        num_tx_ant: Transmit antennas.
-        dtype: Complex dtype.
         model: ``"A"`` ... ``"E"``.
         delay_spread: RMS delay spread, seconds, >= 0; scalar or broadcasting against ``batch_shape``; traced.
         carrier_frequency: Hz, > 0, a Python number.
@@ -191,14 +169,9 @@ def cdl(
     Returns:
         23, 23, 24, 13 or 14 paths, delays ascending. With D and E the line of sight has the same phase in every draw
         at the first time, so that the mean of the channel is not 0.
-
-    Raises:
-        ValueError: on an unknown model, bad counts, unequal times, a real dtype, a traced carrier frequency, or no key.
-        SionnaUnavailable: if Sionna can't be loaded.
     """
-    draw = describe(batch_shape, spacing(times)[0], num_rx_ant, num_tx_ant, dtype)
-    name = f"sionna_cdl_{_require_model(model).lower()}"
-    delays = _profile_delays(name, delay_spread, batch_shape, draw)
+    draw = describe(batch_shape, times, num_rx_ant, num_tx_ant, dtype)
+    delays = _profile_delays("cdl", model, delay_spread, batch_shape, draw)
     turns = turns_per_sample(max_doppler, times, batch_shape, draw)
     call = _cdl(model, require_carrier(carrier_frequency), draw)
     return as_paths(call(bridge.key_bits(key), turns), delays, batch_shape)

@@ -1,0 +1,44 @@
+"""How a command and its flags are declared. Imports nothing heavy."""
+
+import argparse
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lvm_mtc.cli import values
+
+_FLAG = re.compile(r"(--[\w-]+)(?: (\S+))??(?: = (\S*?))?: (.*)")
+
+
+def add_command(
+    commands, name: str, summary: str, example: str, run: Callable | None = None
+) -> argparse.ArgumentParser:
+    """Declares a command among the sub-parsers ``commands``; its namespace holds ``run`` and its own ``parser``."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        allow_abbrev=False,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(parser=parser, run=run)
+    return parser
+
+
+def add_flags(parser, flags: Mapping[str, Callable[[str], Any]], *, required: bool = False) -> None:
+    """Declares flags of a parser or of a group of it.
+
+    Args:
+        flags: ``"--name METAVAR = default: what it is"``, of which the middle may be left out, to the type of its
+            values; ``bool`` stands for a switch, and ``values.assignment`` for a flag that may be repeated.
+    """
+    for text, kind in flags.items():
+        name, metavar, default, about = _FLAG.fullmatch(text).groups()
+        if kind is bool:
+            parser.add_argument(name, action="store_true", help=about)
+        elif kind is values.assignment:
+            parser.add_argument(name, type=kind, action="append", default=[], metavar=metavar, help=about)
+        else:
+            about += f" (default: {default})" if default else ""
+            parser.add_argument(name, type=kind, default=default, required=required, metavar=metavar, help=about)

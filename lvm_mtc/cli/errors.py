@@ -1,0 +1,28 @@
+"""What is wrong with a command line, and how a user is told."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+_LONGEST_MESSAGE = 700
+
+
+class UsageError(Exception):
+    """The command line itself is wrong; the message is one line."""
+
+
+def read_json(flag: str, path: Path) -> Any:
+    """What the JSON file of a flag holds."""
+    try:
+        return json.loads(path.read_bytes())  # bytes, so that a byte-order mark is understood
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{flag} {path}: is not JSON ({error})") from None
+
+
+def one_line(error: BaseException) -> str:
+    """A user's mistake as one line: the error's message; for a file that cannot be used, it and the system's reason."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fspath(error.filename)}: {error.strerror}"
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 4] + " ..."

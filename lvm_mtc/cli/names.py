@@ -1,0 +1,13 @@
+"""Names that flags and files choose from. Imports nothing heavy; a test holds them to the library's own."""
+
+from lvm_mtc.interop.sionna import CHANNELS as SIONNA_CHANNELS
+
+CHANNELS = (
+    "awgn", "rayleigh", "rayleigh_magnitude", "rician", "nakagami", "fisher_snedecor", "exponential", *SIONNA_CHANNELS,
+)  # fmt: skip
+CONVENTIONS = ("esno", "rx_per_antenna", "received_total")
+CONTENDERS = ("object", "uniform", "sharing", "all", "pca", "pca-object")
+GOAL_FILTERS = ("score", "label", "classifier-words", "clip")
+CLIP_ACTIVATIONS = ("quick_gelu", "gelu")
+LOCS = ("knowledge-base", "centre")
+VIEWS = ("cut", "folder")

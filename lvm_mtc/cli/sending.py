@@ -1,0 +1,51 @@
+"""How a user's flags say that pictures are sent: over which links, by which contenders."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from lvm_mtc.config import replace_dotted
+from lvm_mtc.interop import sionna
+from lvm_mtc.interop.sionna import runtime
+from lvm_mtc.link import LinkConfig
+from lvm_mtc.schemes import name_of
+from lvm_mtc.schemes.loading import DEMO_WEIGHTS, load_scheme
+from lvm_mtc.schemes.scheme import Masking, Params, Scheme
+from lvm_mtc.sweep.contender import Contender
+from lvm_mtc.sweep.named import make_contenders, plain_contender
+
+
+def make_links(channels: Sequence[str], convention: str, fields: Sequence[tuple[str, Any]]) -> list[LinkConfig]:
+    """One link a channel, all with the same other fields of ``LinkConfig.of``."""
+    options: dict[str, Any] = {"convention": convention}
+    for name, value in fields:
+        if name in ("fading", "convention"):
+            raise ValueError(f"--link {name}={value}: use --{'channel' if name == 'fading' else name} for it")
+        options = replace_dotted(options, name, value)
+    links = [LinkConfig.of(**options, fading=channel) for channel in channels]
+    if any(channel in sionna.CHANNELS for channel in channels):
+        runtime.check()
+    return links
+
+
+def load_picture_scheme(weights: str | os.PathLike | None) -> tuple[Scheme, Params]:
+    """The scheme of a weights file with its parameters; None: the shipped token system."""
+    scheme, params = load_scheme(weights or DEMO_WEIGHTS)
+    if scheme.modality != "pictures":
+        raise ValueError(f"{weights}: scheme {name_of(scheme)!r} sends {scheme.modality}, and this command pictures")
+    return scheme, params
+
+
+def load_contenders(
+    weights: str | os.PathLike | None, names: Sequence[str] | None, default: Sequence[str], **options: Any
+) -> tuple[Scheme, list[Contender]]:
+    """What is compared with the weights of a file.
+
+    Args:
+        names: Of contenders; None: the default ones, and of a scheme that masks nothing that scheme as it is.
+        default: Names for a scheme that masks.
+    """
+    scheme, params = load_picture_scheme(weights)
+    if names is None and not isinstance(scheme, Masking):
+        return scheme, [plain_contender(scheme, params)]
+    return scheme, make_contenders(names or default, scheme, params, **options)

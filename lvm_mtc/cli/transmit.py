@@ -1,0 +1,94 @@
+"""Flags of ``lvm-mtc demo`` and ``lvm-mtc transmit``. Imports nothing heavy."""
+
+import argparse
+from pathlib import Path
+
+from lvm_mtc.cli import names, values
+from lvm_mtc.cli.command import add_command, add_flags
+
+_REPETITION = {
+    "--realisations R = 5: independent channel realisations, >= 2, for the intervals": values.whole(2, 100_000),
+    "--seed = 0: of masks and channels": values.whole(0, 2**32 - 1),
+    "--overwrite: replace the result of an earlier run": bool,
+}
+
+
+def add_demo_parser(commands) -> None:
+    """Declares ``lvm-mtc demo``."""
+    summary = "Send scikit-image's photographs with the shipped weights over AWGN and Rayleigh."
+    parser = add_command(commands, "demo", summary, "lvm-mtc demo --out demo_output", _run_demo)
+    out = "--out DIR = demo_output: folder for table.csv, curves.png, sheet.png and pictures"
+    add_flags(parser, {out: Path} | _REPETITION)
+
+
+def add_transmit_parser(commands) -> None:
+    """Declares ``lvm-mtc transmit``."""
+    parser = add_command(
+        commands,
+        "transmit",
+        "Send your own pictures to K UAVs and measure what arrives.",
+        "lvm-mtc transmit --images photos --out result --snr-db 0,5,10 --csi-error 0,0.1 --channel awgn,rayleigh "
+        "--uavs 4 --views cut\n  lvm-mtc transmit --images photos --out dogs --task 'a dog' --classifier "
+        "efficientnet_lite0.npz --words glove50.npz",
+        _run_transmit,
+    )
+    needed = {
+        "--images DIR: folder of pictures, or one picture": Path,
+        "--out DIR: new folder for table.csv, curves.png, sheet.png and pictures": Path,
+    }
+    add_flags(parser, needed, required=True)
+    flags = {
+        "--views = cut: cut: K overlapping views of each picture; folder: each K pictures, in the order of their names "
+        "with numbers by value, are what K UAVs are to see": values.choice(*names.VIEWS),
+        "--uavs K = 4: UAVs": values.whole(1, 64),
+        "--overlap = 0.5: shared fraction of neighbouring views with --views cut, in [0, 1)": values.number("overlap"),
+        '--boxes FILE: JSON, {"picture.jpg": [x, y, w, h]}: the object, centre and size, pixels of the picture; where '
+        "there is none, see --loc": Path,
+        "--limit N: take the first N pictures only": values.whole(1),
+        "--snr-db LIST = 0,5,10,15,20: SNRs in dB": values.numbers("snr_db"),
+        "--csi-error LIST = 0: variances of the CSI error, linear, in [0, 1e6]": values.numbers("csi_error_var"),
+        f"--channel LIST = awgn,rayleigh: of {', '.join(names.CHANNELS)}; those of Sionna need the extra "
+        "'sionna'": values.choices(*names.CHANNELS),
+        f"--convention = rx_per_antenna: what the SNR means: {', '.join(names.CONVENTIONS)}": values.choice(
+            *names.CONVENTIONS
+        ),
+        "--link FIELD=VALUE: another field of LinkConfig, such as num_rx_ant=8, equalizer=paper, k_factor_db=5 or "
+        "ofdm.fft_size=128; may be repeated": values.assignment,
+        f"--schemes LIST: of {', '.join(names.CONTENDERS)}; the first one is on the sheet (default: "
+        "object,uniform,all,pca; with weights of another scheme that one, as it is)": values.choices(*names.CONTENDERS),
+        "--keep = 0.5: share of the patches that is kept, in (0, 1]": values.number("keep"),
+        "--mask-prob = 0.25: P_r, probability of masking a patch of the object, in (0, 1)": values.number("mask_prob"),
+        "--scale-aware: P_r follows the object's size: from 2/3 of --mask-prob for a small one to 4/3 for one that "
+        "fills the view": bool,
+        "--epsilon = 0.1: threshold of the scheme 'sharing', linear, >= 0": values.number("epsilon"),
+        "--weights FILE: weights file (default: the shipped one)": Path,
+    }
+    knowledge = {
+        "--task TEXT = : what the task is about, such as 'a dog'": str,
+        "--loc = knowledge-base: knowledge-base: detector finds objects, filter picks one; centre: a box of a quarter "
+        "of the area in the middle of each view": values.choice(*names.LOCS),
+        "--detector FILE: detector's weights (default: the shipped ones)": Path,
+        f"--goal-filter NAME: of {', '.join(names.GOAL_FILTERS)} (default: the best one for which weights are given; "
+        "without any the detector's score and the box's size, which do not read the text)": values.choice(
+            *names.GOAL_FILTERS
+        ),
+        "--clip PATH: CLIP's weights: safetensors, PyTorch file or folder": Path,
+        "--clip-activation NAME: quick_gelu (OpenAI's weights) or gelu (most of OpenCLIP's), where no config.json "
+        "beside the weights says it": values.choice(*names.CLIP_ACTIVATIONS),
+        "--classifier FILE: EfficientNet-Lite0, for classifier-words": Path,
+        "--words FILE: word vectors, for classifier-words": Path,
+    }
+    add_flags(parser, flags | _REPETITION)
+    add_flags(parser.add_argument_group("knowledge base", "Which object is kept."), knowledge)
+
+
+def _run_demo(options: argparse.Namespace) -> None:
+    from lvm_mtc.cli.study import run_demo
+
+    run_demo(options)
+
+
+def _run_transmit(options: argparse.Namespace) -> None:
+    from lvm_mtc.cli.study import run_transmit
+
+    run_transmit(options)

@@ -1,0 +1,109 @@
+"""A resource grid of OFDM symbols: frequency-selective, moving channels, with pilots and a prefix of its own."""
+
+import dataclasses
+
+import jax
+
+from lvm_mtc import phy
+from lvm_mtc.config import require_number, require_one_of
+from lvm_mtc.interop.sionna.profiles import unit_profile
+from lvm_mtc.link.carrier import ChannelDraws, Link, Slots, draw_each, per_link, send_options
+from lvm_mtc.link.fading import FLAT_ON_GRID, grid_statistics, has_profile, path_sampler
+from lvm_mtc.link.ledger import Ledger, book_grid
+from lvm_mtc.link.signal import OperatingPoint
+from lvm_mtc.link.single_carrier import check_antennas
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ofdm:
+    """Slots are the resource elements of a grid.
+
+    Attributes:
+        topology: ``"broadcast"`` or ``"joint"``, as ``Carrier`` has it.
+        grid: The resource grid.
+        interpolation: Of least-squares pilots: ``"linear"``, ``"nearest"`` or ``"hold"``, which ages.
+        carrier_frequency: Hz; with ``speed`` it gives the Doppler shift.
+        speed: Of the UAVs, m/s.
+    """
+
+    topology: str = "broadcast"
+    grid: phy.ResourceGrid = phy.ResourceGrid()
+    interpolation: str = "linear"
+    carrier_frequency: float = 3.5e9
+    speed: float = 0.0
+
+    @property
+    def max_doppler(self) -> float:
+        """Largest Doppler shift, Hz."""
+        return self.speed * self.carrier_frequency / phy.SPEED_OF_LIGHT
+
+    def check(self, link: Link) -> None:
+        """As ``Carrier.check``."""
+        require_one_of("Ofdm", "topology", self.topology, ("broadcast", "joint"))
+        require_one_of("Ofdm", "interpolation", self.interpolation, phy.INTERPOLATIONS)
+        require_number("Ofdm", "speed", self.speed, 0.0, most=phy.SPEED_OF_LIGHT)
+        require_number("Ofdm", "carrier_frequency", self.carrier_frequency, 0.0, most=1e12, strict=True)
+        check_antennas(link)
+        if not (link.is_selective or link.fading in FLAT_ON_GRID or callable(link.fading)):
+            raise ValueError(
+                f"Ofdm carries frequency-selective fading, {' and '.join(FLAT_ON_GRID)}, not {link.fading!r}"
+            )
+        if link.num_tx_ant > self.grid.num_carriers:
+            raise ValueError(
+                f"LinkConfig.num_tx_ant {link.num_tx_ant} antennas can't have pilots on {self.grid.num_carriers} "
+                "subcarriers"
+            )
+        if link.rx_corr or link.tx_corr:
+            raise ValueError("LinkConfig.rx_corr and tx_corr act on flat fading, not on a resource grid")
+        if link.fading == "exponential":
+            largest = phy.largest_delay_spread(self.grid.cyclic_prefix_length + 1, self.grid.sample_duration)
+            if link.delay_spread > largest:
+                raise ValueError(
+                    f"LinkConfig.delay_spread must be at most {largest:.4g} s, which is all that the taps within the "
+                    f"cyclic prefix can have, got {link.delay_spread!r}"
+                )
+        elif has_profile(link.fading):
+            longest = float(unit_profile(link.fading)[0].max()) * link.delay_spread
+            name = f"LinkConfig.delay_spread {link.delay_spread!r}: the longest delay of {link.fading!r}"
+            self.grid.require_within_prefix(longest, name)
+
+    def draw(
+        self, link: Link, keys: jax.Array, batch: int, num_slots: int, total_slots: int, point: OperatingPoint
+    ) -> ChannelDraws:
+        """As ``Carrier.draw``; of the point ``k_factor_db`` and ``max_doppler`` are used."""
+        num_streams = keys.shape[0] if self.topology == "joint" else link.num_tx_ant
+
+        def draw_one(key, numbers):
+            numbers = {"max_doppler": self.max_doppler, "carrier_frequency": self.carrier_frequency} | numbers
+            return phy.draw_ofdm(
+                key,
+                (batch,),
+                num_slots,
+                grid=self.grid,
+                paths=path_sampler(link, self.grid, **numbers),
+                total_slots=total_slots,
+                num_rx_ant=link.num_rx_ant,
+                num_tx_ant=num_streams,
+            )
+
+        numbers = {name: getattr(point, name) for name in ("k_factor_db", "max_doppler")}
+        return draw_each(draw_one, self.topology, keys, batch, numbers)
+
+    def send(self, link: Link, slots: Slots, draws: ChannelDraws, point: OperatingPoint) -> phy.LinkOutput:
+        """As ``Carrier.send``."""
+        lead = slots.x.shape[:-2]
+        max_doppler = self.max_doppler if point.max_doppler is None else per_link(point.max_doppler, lead)
+        return phy.ofdm_link(
+            None,
+            slots.x,
+            grid=self.grid,
+            statistics=grid_statistics(link, self.grid, slots.x.shape[-1], max_doppler),
+            num_rx_ant=link.num_rx_ant,
+            interpolation=self.interpolation,
+            joint=self.topology == "joint",
+            **send_options(link, slots, draws, point, lead),
+        )
+
+    def book(self, link: Link, ledger: Ledger, num_uavs: int) -> Ledger:
+        """As ``Carrier.book``: whole grids, which the symbols begin."""
+        return book_grid(ledger, self.grid, link.num_tx_ant)

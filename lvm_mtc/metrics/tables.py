@@ -1,0 +1,73 @@
+"""Names of metrics, by modality."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from lvm_mtc.metrics import pictures
+from lvm_mtc.metrics.multi_scale import ms_ssim
+from lvm_mtc.metrics.points import chamfer_distance
+from lvm_mtc.metrics.text import word_accuracy
+from lvm_mtc.schemes.scheme import Source
+from lvm_mtc.schemes.simulate import Outcome
+
+Metric = Callable[[Source, Outcome], jax.Array]
+
+
+def shown(outcome: Outcome) -> jax.Array:
+    """Received pictures, clipped to [0, 1], as everywhere in the evaluation."""
+    return jnp.clip(outcome.estimate.data, 0.0, 1.0)
+
+
+def inside(source: Source) -> jax.Array:
+    """Pixels of the box that "inside" and "background" are measured by, ``[batch, num_uavs, height, width]`` bool."""
+    box = source.hints["metric_loc"] if "metric_loc" in source.hints else source.hints["loc"]
+    return pictures.box_mask(box, *source.data.shape[2:4])
+
+
+def _of_pictures(measure: Callable, where: str = "") -> Metric:
+    """A function of two pictures, and a mask unless it looks at the whole, as a metric."""
+
+    def metric(source: Source, outcome: Outcome) -> jax.Array:
+        if not where:
+            return measure(source.data, shown(outcome))
+        pixels = inside(source)
+        return measure(source.data, shown(outcome), pixels if where == "inside" else ~pixels)
+
+    return metric
+
+
+def _nmse_tokens(source: Source, outcome: Outcome) -> jax.Array:
+    """Of tokens against those that were sent; NaN for schemes that estimate none."""
+    if "tokens" not in outcome.estimate.tells:
+        return jnp.full(source.lead(), jnp.nan)
+    valid = outcome.sent.tells["valid"][..., None]
+    sent, received = outcome.sent.tells["tokens_sent"], outcome.estimate.tells["tokens"]
+    return pictures.nmse(*(jnp.where(valid, a, 0.0) for a in (sent, received)), axis=(-2, -1))
+
+
+_OF_SYMBOLS: Mapping[str, Metric] = {
+    "nmse_tokens": _nmse_tokens,
+    "nmse_symbols": lambda source, outcome: outcome.through.nmse_symbols,
+    "evm": lambda source, outcome: jnp.sqrt(outcome.through.nmse_symbols),
+}
+"""Whatever is sent; symbols under the broadcast topology only, elsewhere NaN."""
+
+METRICS: Mapping[str, Mapping[str, Metric]] = {
+    "pictures": {
+        "psnr_db": _of_pictures(pictures.psnr),
+        "psnr_inside_db": _of_pictures(pictures.psnr, "inside"),
+        "psnr_background_db": _of_pictures(pictures.psnr, "background"),
+        "ssim": _of_pictures(pictures.ssim),
+        "ssim_inside": _of_pictures(pictures.ssim, "inside"),
+        "mse": _of_pictures(pictures.mse),
+        "ssim_background": _of_pictures(pictures.ssim, "background"),
+        "ms_ssim": _of_pictures(ms_ssim),
+        "ms_ssim_inside": _of_pictures(ms_ssim, "inside"),
+        "ms_ssim_background": _of_pictures(ms_ssim, "background"),
+        **_OF_SYMBOLS,
+    },
+    "text": {"word_accuracy": lambda source, outcome: word_accuracy(source.data, outcome.estimate.data), **_OF_SYMBOLS},
+    "points": {"chamfer": lambda source, outcome: chamfer_distance(source.data, outcome.estimate.data), **_OF_SYMBOLS},
+}

@@ -1,0 +1,28 @@
+"""5G's channel coding: CRC, segmentation, LDPC code, rate matching, belief propagation. Needs jax and numpy only."""
+
+from lvm_mtc.phy.coding.base_graphs import LIFTING_SIZES, parity_check_matrix
+from lvm_mtc.phy.coding.belief_propagation import ENGINES, SCHEDULES, ldpc_decode
+from lvm_mtc.phy.coding.blocks import CodeBlocks, Decoded, code_blocks, decode_payload, encode_payload
+from lvm_mtc.phy.coding.crc import CRC_POLYNOMIALS, crc_attach, crc_bits, crc_holds, crc_length
+from lvm_mtc.phy.coding.ldpc import LdpcCode, interleaver, ldpc_encode
+
+__all__ = [
+    "CRC_POLYNOMIALS",
+    "ENGINES",
+    "LIFTING_SIZES",
+    "SCHEDULES",
+    "CodeBlocks",
+    "Decoded",
+    "LdpcCode",
+    "code_blocks",
+    "crc_attach",
+    "crc_bits",
+    "crc_holds",
+    "crc_length",
+    "decode_payload",
+    "encode_payload",
+    "interleaver",
+    "ldpc_decode",
+    "ldpc_encode",
+    "parity_check_matrix",
+]

@@ -1,0 +1,1 @@
+"""Figures, tables, HTML report and viewer."""

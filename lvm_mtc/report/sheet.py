@@ -1,0 +1,55 @@
+"""Pictures of a study: rows of a sheet, and picture files."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lvm_mtc.report.figures import Picture
+from lvm_mtc.report.shown import Shown
+
+
+def sheet_rows(
+    shown: Shown, loc: np.ndarray, labels: Sequence[str], *, max_rows: int = 8
+) -> tuple[list[list[Picture]], list[str]]:
+    """Original, kept patches and received pictures at every SNR, at the smallest CSI error, a row a view and channel.
+
+    Args:
+        loc: The objects' boxes, ``[B, K, 4]``, (x, y, w, h), centre, pixels.
+        labels: Name of each group, ``[B]``.
+        max_rows: Rows at most; the first view of each group comes first.
+    """
+    num_groups, num_uavs = shown.originals.shape[:2]
+    channels = list(dict.fromkeys(at["channel"] for at in shown.points))
+    error = min(at["csi_error_var"] for at in shown.points)
+    numbered = sorted(enumerate(shown.points), key=lambda pair: pair[1]["snr_db"])
+    views = [(group, uav) for uav in range(num_uavs) for group in range(num_groups)]
+    rows, names = [], []
+    for view in sorted(views[: max(1, max_rows // len(channels))]):
+        for channel in channels:
+            row = [
+                Picture(image=shown.originals[view], caption="original", box=loc[view]),
+                Picture(image=shown.kept[view], caption="kept patches"),
+            ]
+            for number, at in numbered:
+                if at["channel"] == channel and at["csi_error_var"] == error:
+                    caption = f"{at['snr_db']:g} dB: PSNR {shown.psnr_db[number][view]:.1f}"
+                    row.append(Picture(image=shown.received[number][view] / 255.0, caption=caption))
+            rows.append(row)
+            names.append(f"{labels[view[0]]}, UAV {view[1]}\n{channel}")
+    return rows, names
+
+
+def write_pictures(folder: str | os.PathLike, shown: Shown, labels: Sequence[str]) -> None:
+    """Writes original and received pictures as PNG files into a new folder."""
+    folder = Path(folder)
+    folder.mkdir()
+    originals = np.round(np.clip(shown.originals, 0, 1) * 255).astype(np.uint8)
+    for group, uav in np.ndindex(originals.shape[:2]):
+        stem = f"{labels[group]}-uav{uav}"
+        Image.fromarray(originals[group, uav]).save(folder / f"{stem}-original.png")
+        for at, received in zip(shown.points, shown.received, strict=True):
+            name = f"{stem}-{at['channel']}-{at['snr_db']:g}dB-csi{at['csi_error_var']:g}.png"
+            Image.fromarray(received[group, uav]).save(folder / name)

@@ -1,0 +1,86 @@
+"""Pictures of a sweep for the report's viewer: what was there, what was kept, what arrived and where it is wrong."""
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lvm_mtc.report.shown import show
+from lvm_mtc.results.points import StoredPicture, canonical_json
+from lvm_mtc.results.store import ResultStore
+from lvm_mtc.sweep.plan import SweepSpec
+
+ERROR_GAIN = 4.0
+"""What the difference of two pictures is multiplied by, to be seen."""
+_QUALITY = 90  # as JPEG; every pixel keeps its own colour
+
+
+def viewer_pictures(spec: SweepSpec, store: ResultStore, *, most_snrs: int = 7, most_errors: int = 3) -> int:
+    """Computes and stores the pictures of a sweep's first group, as JPEG for looking at; skips what is there.
+
+    Of the smallest K, the first seed and each scheme's first value of every knob, over every channel. They are of the
+    first channel realisation of the sweep. ``"original"`` has the coordinate ``num_uavs``, ``"kept"`` those that the
+    encoder depends on, ``"received"`` and ``"error"`` all of a point; the error is |received - original| times
+    ``ERROR_GAIN``, clipped to 1.
+
+    Of more SNRs or CSI errors than ``most_snrs`` or ``most_errors`` as many are taken, evenly spread. Returns how many
+    pictures were new; none where the schemes send no pictures.
+    """
+    if spec.schemes[0].scheme.modality != "pictures":
+        return 0
+    key = store.register(spec.config())
+    there = {(canonical_json(picture.coordinates), picture.name) for picture in store.pictures(key)}
+    new = 0
+    for contender in spec.schemes:
+        points = list(_points(spec, contender.name, most_snrs, most_errors))
+        if any((canonical_json(at), "error") not in there for at in points):
+            new += store.add_pictures(_pictures_of(spec, key, points))
+    return new
+
+
+def _points(spec: SweepSpec, scheme: str, most_snrs: int, most_errors: int) -> Iterator[dict[str, Any]]:
+    """Coordinates of the points that are shown."""
+    wanted = {
+        "snr_db": _spread(spec.snr_db, most_snrs),
+        "csi_error_var": _spread(spec.csi_error_var, most_errors),
+        "num_uavs": [min(spec.sources)],
+        "seed": spec.seeds[:1],
+        "scheme": [scheme],
+    }
+    first: dict[str, Any] = {}
+    for at in spec.coordinates():
+        if all(at[name] in values for name, values in wanted.items()):
+            first = first or at
+            if all(at[name] == first[name] for name in spec.contender(scheme).knobs):
+                yield at
+
+
+def _spread(values: Sequence[float], most: int) -> list[float]:
+    """At most so many of the values, the smallest and the largest among them."""
+    ascending = sorted(values)
+    take = np.unique(np.round(np.linspace(0, len(ascending) - 1, min(most, len(ascending)))).astype(int))
+    return [ascending[i] for i in take]
+
+
+def _pictures_of(spec: SweepSpec, key: str, points: list[dict[str, Any]]) -> Iterator[StoredPicture]:
+    shown, first = show(spec, points, first_group=True), points[0]
+    early = spec.contender(first["scheme"]).early_knobs()
+    of_encoder = {name: first[name] for name in ("num_uavs", "seed", "scheme", *early)}
+    for uav in range(first["num_uavs"]):
+        original, kept = shown.originals[0, uav], shown.kept[0, uav]
+        yield StoredPicture(key, {"num_uavs": first["num_uavs"]}, "original", uav, _encode(original))
+        yield StoredPicture(key, of_encoder, "kept", uav, _encode(kept))
+        for at, pictures in zip(points, shown.received, strict=True):
+            received = pictures[0, uav] / np.float32(255)
+            error = ERROR_GAIN * np.abs(received - original)
+            yield StoredPicture(key, at, "received", uav, _encode(received))
+            yield StoredPicture(key, at, "error", uav, _encode(error))
+
+
+def _encode(image: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    pixels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    Image.fromarray(pixels).save(stream, "JPEG", quality=_QUALITY, subsampling=0)
+    return stream.getvalue()

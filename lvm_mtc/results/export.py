@@ -1,0 +1,83 @@
+"""A result store's points as a file for other programs: CSV, JSON or Parquet."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from lvm_mtc.config import unknown_name_message
+from lvm_mtc.results.files import atomic_file
+from lvm_mtc.results.points import Point, Sweep, flatten
+from lvm_mtc.results.store import ResultStore
+from lvm_mtc.results.table import write_table
+
+FORMATS = ("csv", "json", "parquet")
+
+
+def export_store(
+    store: ResultStore, path: str | os.PathLike, file_format: str, *, config_hash: str | None = None
+) -> int:
+    """Writes the points of a store, in full precision, and returns how many; the file appears only when it is complete.
+
+    CSV and Parquet have a row a point and a column an entry, named by its dotted path: ``config_hash``,
+    ``coordinates.snr_db``, ``metrics.psnr_db.mean``, ``config.link.fading``. What a point lacks is empty; a list, or an
+    entry that is a number in one row and a text in another, is written as JSON. JSON holds the sweeps, each with its
+    configuration, and the points as ``Point.as_dict`` gives them. Pictures stay in the store.
+
+    Args:
+        path: The file; an older one is replaced.
+        file_format: One of ``FORMATS``; "parquet" needs the package pyarrow.
+        config_hash: Of this sweep only; None for all.
+    """
+    if file_format not in FORMATS:
+        raise ValueError(unknown_name_message(f"format {file_format!r}", file_format, FORMATS))
+    if file_format == "parquet":
+        _pyarrow()
+    sweeps = [sweep for sweep in store.sweeps() if config_hash in (None, sweep.config_hash)]
+    known = {sweep.config_hash for sweep in sweeps}
+    # A sweep that another process began between the two reads waits for the next export.
+    points = [point for point in store.read(config_hash) if point.config_hash in known]
+    if not points:
+        raise ValueError(f"{store.path}: holds no points to export")
+    with atomic_file(path) as temporary:
+        if file_format == "json":
+            content = {"sweeps": [sweep._asdict() for sweep in sweeps], "points": [point.as_dict() for point in points]}
+            temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        elif file_format == "csv":
+            write_table(temporary, _columns(sweeps, points), _cell)
+        else:
+            pyarrow, parquet = _pyarrow()
+            parquet.write_table(pyarrow.table(_columns(sweeps, points)), temporary)
+    return len(points)
+
+
+def _pyarrow():
+    try:
+        return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        advice = "pip install 'lvm-mtc[parquet]'; csv and json need nothing"
+        raise ValueError(f"format 'parquet' needs the package pyarrow: {advice}") from error
+
+
+def _columns(sweeps: Sequence[Sweep], points: Sequence[Point]) -> dict[str, list[Any]]:
+    """Dotted name to one value a point; every column holds values of one kind and None."""
+    configs = {sweep.config_hash: flatten(sweep.config, "config.") for sweep in sweeps}
+    rows = [flatten(point.as_dict()) | configs[point.config_hash] for point in points]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: _of_one_kind([row.get(name) for row in rows]) for name in names}
+
+
+def _of_one_kind(values: list[Any]) -> list[Any]:
+    kinds = {"number" if type(value) in (int, float) else type(value) for value in values if value is not None}
+    if kinds == {"number"} and any(type(value) is float for value in values):
+        return [None if value is None else float(value) for value in values]
+    if len(kinds) > 1 or kinds & {list}:
+        return [None if value is None else json.dumps(value) for value in values]
+    return values
+
+
+def _cell(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value

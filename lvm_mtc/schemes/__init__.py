@@ -1,0 +1,49 @@
+"""Systems of the literature, one room each, behind one interface (``schemes.scheme.Scheme``).
+
+``SCHEMES`` is the register: a new scheme is a folder here and a line there. Importing this package loads none of them.
+"""
+
+import importlib
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from lvm_mtc.config import from_dict, unknown_name_message
+
+SCHEMES = {
+    "lvm_mtc": "lvm_mtc.schemes.lvm_mtc.scheme:LvmMtc",
+    "deepjscc": "lvm_mtc.schemes.deepjscc.scheme:DeepJscc",
+    "menu": "lvm_mtc.schemes.menu.scheme:Menu",
+    "token2": "lvm_mtc.schemes.token2.scheme:Token2",
+    "witt": "lvm_mtc.schemes.witt.scheme:Witt",
+    "linear": "lvm_mtc.schemes.linear.scheme:Linear",
+}
+"""Name to ``"module:class"``."""
+
+
+def scheme_class(name: str) -> type:
+    """The class of a scheme: a name in ``SCHEMES``, or ``"module:class"`` for one of your own."""
+    place = SCHEMES.get(name, name)
+    module, _, kind = place.partition(":")
+    if not kind:
+        raise ValueError(unknown_name_message(f"scheme {name!r}", name, SCHEMES) + "; or module:class")
+    try:
+        return getattr(importlib.import_module(module), kind)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ValueError(f"scheme {name!r}: {error}") from error
+
+
+def make_scheme(name: str, config: Mapping[str, Any], *, where: str = "config", **fields: Any) -> Any:
+    """A scheme of a configuration given as plain values, which stand in ``where``; ``fields`` are its further ones.
+
+    Raises:
+        ValueError: for an unknown name or field, or a value that the configuration refuses.
+    """
+    kind = scheme_class(name)
+    return kind(from_dict(typing.get_type_hints(kind)["config"], config, where=where), **fields)
+
+
+def name_of(scheme: Any) -> str:
+    """Under which name :func:`scheme_class` finds a scheme's class."""
+    place = f"{type(scheme).__module__}:{type(scheme).__qualname__}"
+    return next((name for name, line in SCHEMES.items() if line == place), place)

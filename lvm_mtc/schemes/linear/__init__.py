@@ -1,0 +1,1 @@
+"""The linear patch-wise codec."""

@@ -1,0 +1,1 @@
+"""A codec of twisted modulations that needs no training."""

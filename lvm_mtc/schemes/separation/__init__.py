@@ -1,0 +1,1 @@
+"""Source codec, CRC, LDPC and QAM."""

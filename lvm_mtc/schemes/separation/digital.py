@@ -1,0 +1,127 @@
+"""Coded bits over the channel that a ``LinkConfig`` names: symbols, interleaving, slots, and back to LLRs.
+
+Both ends know two fixed pseudo-random sequences. Bits are scrambled, so that symbols have average power 1 whatever the
+payload (a padded one has long runs of zeros). Symbols are interleaved over all slots and streams of the picture: every
+code block sees all of its channel.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lvm_mtc import phy
+from lvm_mtc.link import Ledger, LinkConfig, OperatingPoint, Slots, uav_keys
+from lvm_mtc.phy.modulation import qam_llr, qam_map
+
+UNBIASED = ("robust", "unbiased", "zf", "mf")
+_SEED = 5
+
+
+def require_digital(link: LinkConfig) -> None:
+    """Raises ``ValueError`` unless the link serves each UAV apart and its equaliser is one that a demapper follows."""
+    if link.topology != "broadcast":
+        raise ValueError(f"the digital system needs LinkConfig.topology 'broadcast', got {link.topology!r}")
+    if link.equalizer not in UNBIASED:
+        raise ValueError(
+            f"LinkConfig.equalizer {link.equalizer!r} is biased, and the soft demapper expects x_hat = x + error; "
+            f"use one of {', '.join(UNBIASED)}"
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def scrambling(num_bits: int) -> np.ndarray:
+    """The bits that coded bits are added to, modulo 2, ``[num_bits]`` uint8."""
+    return np.random.default_rng((_SEED, 0)).integers(0, 2, num_bits, np.uint8)
+
+
+@functools.lru_cache(maxsize=64)
+def symbol_order(num_symbols: int) -> np.ndarray:
+    """Which symbol each place on air carries, slot after slot and stream after stream, ``[num_symbols]``."""
+    return np.random.default_rng((_SEED, 1)).permutation(num_symbols)
+
+
+def frame_payload(payload: bytes, num_bits: int) -> np.ndarray:
+    """Fills a payload up, ``[num_bits]`` uint8: its bits, of each byte the most significant first, a 1, zeros.
+
+    The receiver so learns the length at the price of one bit.
+    """
+    bits = np.unpackbits(np.frombuffer(payload, np.uint8))
+    if bits.size + 1 > num_bits:
+        raise ValueError(f"payload of {bits.size} bits and the bit that ends it do not fit into num_bits {num_bits}")
+    return np.concatenate([bits, np.ones(1, np.uint8), np.zeros(num_bits - bits.size - 1, np.uint8)])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def draw_pictures(link: LinkConfig, batch: int, num_uavs: int, num_slots: int, key: jax.Array):
+    """Unit-variance draws for pictures of ``num_slots`` slots each, UAV after UAV on the time axis.
+
+    Equal to the token system's for the same key, where its pictures take as many slots.
+    """
+    keys = uav_keys(key, num_uavs)
+    return link.carrier.draw(link, keys, batch, num_slots, num_uavs * num_slots, OperatingPoint())
+
+
+def picture_slots(num_uavs: int, num_slots: int) -> np.ndarray:
+    """Places of each UAV's slots on the time axis, ``[num_uavs, num_slots]`` int32."""
+    return np.arange(num_uavs * num_slots, dtype=np.int32).reshape(num_uavs, num_slots)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def send_bits(link: LinkConfig, bits_per_symbol: int, bits, draws, snr_db, csi_error_var):
+    """Sends scrambled coded bits ``[batch, num_uavs, num_slots * num_tx_ant * bits_per_symbol]`` through a channel.
+
+    Args:
+        link: As :func:`require_digital` wants it.
+        bits_per_symbol: 2, 4, 6 or 8.
+        bits: Of each picture.
+        draws: Of :func:`draw_pictures`.
+        snr_db: dB under ``link.convention``; traced.
+        csi_error_var: Linear; traced.
+
+    Returns:
+        llr: ``log P(bit = 1) - log P(bit = 0)``, shape of ``bits``.
+        snr: Measured on the signals, linear under ``link.convention``; NaN with several fading blocks.
+    """
+    batch, num_uavs, num_bits = bits.shape
+    num_symbols = num_bits // bits_per_symbol
+    order = symbol_order(num_symbols)
+    symbols = qam_map(bits, bits_per_symbol)
+    x = symbols[..., order].reshape(batch, num_uavs, -1, link.num_tx_ant)
+    index = picture_slots(num_uavs, x.shape[2])
+    slots = Slots(x, index=jnp.broadcast_to(index, (batch, *index.shape)), total=index.size)
+    out = link.carrier.send(link, slots, draws, OperatingPoint(snr_db=snr_db, csi_error_var=csi_error_var))
+    back = np.argsort(order)
+    x_hat, no_eff = (a.reshape(batch, num_uavs, num_symbols)[..., back] for a in (out.x_hat, out.no_eff))
+    return qam_llr(x_hat, no_eff, bits_per_symbol), _realised_snr(x, out, link)
+
+
+def _realised_snr(x: jax.Array, out: phy.LinkOutput, link: LinkConfig) -> jax.Array:
+    if link.block_length is not None:
+        return jnp.full((), jnp.nan)
+    received = x * out.h if link.is_awgn else jnp.sum(out.h * x[..., None, :], axis=-1)
+    return phy.db_to_linear(phy.measure_snr_db(x, received, out.y, convention=link.convention))
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def mutual_information(llr: jax.Array, bits: jax.Array, num_blocks: int, n: int) -> jax.Array:
+    """Bits that LLRs tell about the coded bits of each block; a code with more than these fails, whatever it is.
+
+    The realised information density of the channel that the decoder sees, ``sum 1 - log2(1 + exp(-s l))`` with l the
+    LLR toward the bit that was sent. A receiver that is wrong about its noise has LLRs of a wrong scale: the best of a
+    few s counts. For ``num_blocks`` blocks of ``n`` coded bits, one after the other, ``[..., num_blocks]`` from LLRs
+    and scrambled bits ``[..., num_bits]``; it can be negative.
+    """
+    toward = jnp.where(bits == 1, llr, -llr)[..., : num_blocks * n]
+    toward = toward.reshape(*llr.shape[:-1], num_blocks, n)
+    told = [n - jnp.sum(jax.nn.softplus(-scale * toward), axis=-1) / jnp.log(2.0) for scale in (1.0, 0.5, 0.25, 0.125)]
+    return functools.reduce(jnp.maximum, told)
+
+
+def picture_ledger(link: LinkConfig, batch: int, num_uavs: int, num_slots: int) -> Ledger:
+    """What groups of K pictures cost: symbols, and the pilots and prefix that the token system pays too."""
+    slots = jnp.full(batch, float(num_uavs * num_slots))
+    ledger = Ledger(**dict.fromkeys(Ledger._fields, jnp.zeros(batch)))
+    ledger = ledger._replace(private_uses=slots * link.num_tx_ant, slots=slots)
+    return jax.tree.map(np.asarray, link.carrier.book(link, ledger, num_uavs))

@@ -1,0 +1,1 @@
+"""Grids of operating points as a few compiled programs."""

@@ -1,0 +1,54 @@
+"""The codecs that the package brings score what the table says of them, and the page shows the table."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.queue.measure import load_holdout
+from experiments.queue.objectives import make_psnr
+from experiments.queue.page import tables
+from lvm_mtc import zoo
+from lvm_mtc.models.weights import WeightsError
+from lvm_mtc.report.pages import fill_page
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+RESULTS = json.loads((DOCS / "zoo" / "results.json").read_text())
+
+
+@pytest.mark.parametrize("name", zoo.list_codecs())
+def test_every_codec_scores_what_the_table_says(name, shared_data):
+    scheme, params = zoo.load_codec(name)
+    psnr = make_psnr(scheme, load_holdout(shared_data))(params, "awgn", 7.0)
+    assert psnr.shape == (500,)
+    assert np.mean(psnr, dtype=float) == pytest.approx(zoo.list_codecs()[name].psnr_db["awgn"]["7"], abs=0.003)
+
+
+def test_scores_rise_with_the_snr():
+    for card in zoo.list_codecs().values():
+        for scores in card.psnr_db.values():
+            assert list(scores) == ["1", "4", "7", "10", "13"]
+            assert np.all(np.diff(list(scores.values())) > 0.2)
+
+
+def test_page_results_and_table_agree():
+    page = (DOCS / "zoo.md").read_text()
+    assert fill_page(page, tables(RESULTS)) == page, "run experiments/queue/measure.py --page-only"
+    assert list(RESULTS["levels"]) == list(zoo.list_codecs())
+    for name, card in zoo.list_codecs().items():
+        for channel, scores in card.psnr_db.items():
+            assert list(scores.values()) == [mean for mean, _ in RESULTS["levels"][name][channel]]
+
+
+def test_unknown_names_and_other_files_are_refused(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="codec 'token2_cifar10_cbr_1_4' is not known .did you mean"):
+        zoo.load_codec("token2_cifar10_cbr_1_4")
+    file = zoo.list_codecs()["deepjscc_cifar10_cbr_1_3"].file
+    shutil.copy(zoo.SHIPPED / file, tmp_path)
+    with open(tmp_path / file, "ab") as damaged:
+        damaged.write(b"0")
+    monkeypatch.setattr(zoo, "SHIPPED", tmp_path)
+    with pytest.raises(WeightsError, match=r"cbr_1_3\.npz is not the file whose scores the table of codecs holds"):
+        zoo.load_codec("deepjscc_cifar10_cbr_1_3")
