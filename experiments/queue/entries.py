@@ -126,3 +126,8 @@ ENTRIES: Mapping[str, Entry] = {
     **_longer("deepjscc", "1_12"),
 }
 """Name, which is also that of the run's folder, to what is trained there."""
+
+SHIPPED_ENTRIES = {
+    f"{codec}_cifar10_cbr_{ratio}": f"{codec}_{ratio}" for ratio in RATIOS for codec in ("token2", "deepjscc")
+}
+"""Name in the zoo to the entry whose weights ship there, once it is through."""

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.queue.entries import ENTRIES
+from experiments.queue.entries import ENTRIES, RATIOS, SHIPPED_ENTRIES
 from experiments.queue.objectives import CONVENTION, LINKS, SNR_DB, make_psnr
 from experiments.queue.page import draw, tables
 from experiments.queue.serve import HOME
@@ -31,8 +31,6 @@ from lvm_mtc.results.intervals import student_interval
 from lvm_mtc.schemes import make_scheme
 from lvm_mtc.training import read_log
 
-SHIPPED_ENTRIES = {"token2_cifar10_cbr_1_3": "token2_1_3", "deepjscc_cifar10_cbr_1_3": "deepjscc_1_3"}
-"""Name in the zoo to the entry of the queue."""
 MENUS = {f"menu_cbr_{ratio}": dict(image_size=32, num_symbols=symbols)
          for ratio, symbols in (("1_3", 256), ("1_6", 128), ("1_12", 64))}  # fmt: skip
 """Name in the zoo to the configuration of the menu codec, whose table ships."""
@@ -90,8 +88,14 @@ def write_table(cards: Mapping[str, Mapping[str, Any]]) -> None:
         temporary.write_text(json.dumps({"convention": CONVENTION, "codecs": cards}, indent=1) + "\n")
 
 
-def measure_all(queue: Path, data: Path) -> dict[str, Any]:
-    """Ships, measures, and gives what ``results.json`` holds."""
+def measure_all(queue: Path, data: Path, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Ships, measures, and gives what ``results.json`` holds.
+
+    Args:
+        queue: Folder of the queue's runs.
+        data: Folder of pictures.
+        before: What it held, for the learning curves of weights that were trained in another folder.
+    """
     cards = ship(queue)
     write_table(cards)
     pictures, psnr = load_holdout(data), {}
@@ -105,17 +109,27 @@ def measure_all(queue: Path, data: Path) -> dict[str, Any]:
             cards[name]["psnr_db"][channel] = told
             print(name, channel, told, flush=True)
     write_table(cards)
-    best, *others = (name for name in cards if name.endswith("_1_3"))
+    rivals = {
+        name: f"token2_cifar10_cbr_{ratio}"
+        for ratio in RATIOS
+        for name in cards
+        if name.endswith(f"_{ratio}") and not name.startswith("token2")
+    }
+    curves = {
+        name: learning_curve(queue / entry, ENTRIES[entry].training.batch_size)
+        for name, entry in SHIPPED_ENTRIES.items()
+        if (queue / entry / "log.jsonl").exists()
+    }
 
     def over_snr(value: Callable[[str, float], np.ndarray]) -> dict[str, Any]:
         return {channel: [_pair(value(channel, snr_db)) for snr_db in SNR_DB] for channel in LINKS}
 
     return {
         "convention": CONVENTION, "holdout": HOLDOUT, "snr_db": list(SNR_DB), "channels": list(LINKS),
-        "curves": {name: learning_curve(queue / entry, ENTRIES[entry].training.batch_size)
-                   for name, entry in SHIPPED_ENTRIES.items() if (queue / entry / "log.jsonl").exists()},
+        "curves": {name: curve for name, curve in (before.get("curves", {}) | curves).items() if name in cards},
         "levels": {name: over_snr(lambda *at, name=name: psnr[name, *at]) for name in cards},
-        "gains": {name: over_snr(lambda *at, name=name: psnr[best, *at] - psnr[name, *at]) for name in others},
+        "gains": {name: over_snr(lambda *at, pair=(best, name): psnr[pair[0], *at] - psnr[pair[1], *at])
+                  for name, best in rivals.items() if best in cards},
     }  # fmt: skip
 
 
@@ -128,7 +142,9 @@ def _pair(samples: np.ndarray) -> list[float]:
         page_only=PAGE_ONLY)  # fmt: skip
 def main(out: Path = Path("docs/zoo"), queue: Path = HOME, data: Path = DATA, page_only: bool = False) -> None:
     """Ship and measure the codecs of the zoo."""
-    study(out, page_only, lambda: measure_all(queue, data), tables, draw)
+    results = out / "results.json"
+    before = json.loads(results.read_text()) if results.exists() else {}
+    study(out, page_only, lambda: measure_all(queue, data, before), tables, draw)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments.queue.entries import RATIOS
 from lvm_mtc import zoo
 from lvm_mtc.report.figures import Curve, Panel, save_curves
 from lvm_mtc.report.pages import channel_name, table, with_interval
+
+COLORS = {"token2": "C0", "deepjscc": "C1", "menu": "C2"}
 
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
@@ -44,15 +47,18 @@ def _rows(results: Mapping[str, Any], what: str) -> str:
 
 
 def draw(results: Mapping[str, Any], out: Path) -> None:
-    """Writes ``psnr.png``: PSNR over SNR at bandwidth ratio 1/3."""
-    shown = [name for name in results["levels"] if name.endswith("_1_3")]
-    panels = [
-        Panel(title=channel_name(channel), y_label="PSNR (dB)", curves=[
-            Curve(label=name, convention=results["convention"], snr_db=results["snr_db"], color=f"C{number}",
-                  mean=[mean for mean, _ in results["levels"][name][channel]],
-                  half_width=[half for _, half in results["levels"][name][channel]])
-            for number, name in enumerate(shown)])
-        for channel in results["channels"]
+    """Writes ``psnr.png``: PSNR over SNR, a row of panels for each bandwidth ratio."""
+    rows = [[_panel(results, ratio, channel) for channel in results["channels"]] for ratio in RATIOS]
+    title = f"CIFAR-10, {results['holdout']} pictures held out"
+    save_curves(out / "psnr.png", rows, title=title, footnote="bands: 95 %, over pictures")
+
+
+def _panel(results: Mapping[str, Any], ratio: str, channel: str) -> Panel:
+    curves = [
+        Curve(label=name.removesuffix(f"_cbr_{ratio}").removesuffix("_cifar10"), convention=results["convention"],
+              snr_db=results["snr_db"], color=COLORS[name.split("_")[0]],
+              mean=[mean for mean, _ in levels[channel]], half_width=[half for _, half in levels[channel]])
+        for name, levels in results["levels"].items() if name.endswith(f"_{ratio}")
     ]  # fmt: skip
-    title = f"CIFAR-10, {results['holdout']} pictures held out, bandwidth ratio 1/3"
-    save_curves(out / "psnr.png", [panels], title=title, footnote="bands: 95 %, over pictures")
+    title = f"{channel_name(channel)}, bandwidth ratio {ratio.replace('_', '/')}"
+    return Panel(title=title, y_label="PSNR (dB)", curves=curves)

@@ -15,18 +15,20 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from experiments.queue.entries import ENTRIES
+from experiments.queue.entries import ENTRIES, SHIPPED_ENTRIES
 from experiments.queue.mixture import FILE as MIXTURE
 from experiments.queue.mixture import pack_mixture
 from experiments.script import DATA, parser_of
 from lvm_mtc.cli.huge_pages import restart_with_huge_pages
+from lvm_mtc.models.weights import SHIPPED
 
 HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lvm_mtc" / "queue"
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,7 +103,7 @@ def held(path: Path) -> Iterator[bool]:
         yield True
 
 
-def serve(names: list[str], home: Path, command: list[str]) -> int:
+def serve(names: list[str], home: Path, command: list[str], prepare: Callable[[], None] = lambda: None) -> int:
     """Trains what is not trained, each in a process of its own, until nothing is left.
 
     An entry that fails is tried again when the others are through, three times in a row at most.
@@ -110,6 +112,7 @@ def serve(names: list[str], home: Path, command: list[str]) -> int:
         names: Entries, in order.
         home: Folder of the run folders.
         command: What trains an entry; its name is appended.
+        prepare: Called first, once no other service runs.
 
     Returns:
         0, 1 if an entry keeps failing or another service runs, or 128 + the signal that ended the service.
@@ -118,6 +121,7 @@ def serve(names: list[str], home: Path, command: list[str]) -> int:
         if not free:
             print(f"another service holds {home / 'service.lock'}", file=sys.stderr)
             return 1
+        prepare()
         child, stops = None, []
 
         def stop(signum, frame):
@@ -146,6 +150,17 @@ def serve(names: list[str], home: Path, command: list[str]) -> int:
         if stops:
             return 128 + stops[0]
         return int(any(count == MOST_FAILURES for count in failures.values()))
+
+
+def prepare_home(home: Path, data: Path) -> None:
+    """Packs the pictures, and takes for trained what the package brings: the second round then goes on from there."""
+    if not (home / MIXTURE).exists():
+        pack_mixture(data, home / MIXTURE)
+    for name, entry in SHIPPED_ENTRIES.items():
+        shipped, target = SHIPPED / f"{name}.npz", weights_of(home, entry)
+        if shipped.exists() and not target.parent.exists():
+            target.parent.mkdir()
+            shutil.copyfile(shipped, target)
 
 
 def weights_of(home: Path, name: str) -> Path:
@@ -233,9 +248,7 @@ def main(arguments: list[str] | None = None) -> int:
         train_entry(options.train, home)
     elif options.foreground:
         become_idle()
-        if not (home / MIXTURE).exists():
-            pack_mixture(options.data, home / MIXTURE)
-        return serve(options.only, home, module("serve", home) + ["--train"])
+        return serve(options.only, home, module("serve", home) + ["--train"], lambda: prepare_home(home, options.data))
     else:
         print(f"service {start_service(home, options.data, options.only)}, log {home / 'service.log'}")
     return 0

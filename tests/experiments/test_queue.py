@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from experiments.queue import entries, mixture, serve, training
-from lvm_mtc.models.weights import load_weights
+from lvm_mtc.models.weights import SHIPPED, load_weights
 from lvm_mtc.schemes.loading import load_scheme
 from lvm_mtc.training.checkpoint import CheckpointError
 from lvm_mtc.training.log import read_log
@@ -179,6 +179,16 @@ def test_service_trains_in_order_tries_again_and_leaves_what_is_done(tmp_path, m
     assert (tmp_path / "order").read_text().split()[4:] == []
     assert serve.serve(["broken", "third"], tmp_path, stand_in(tmp_path)) == 1
     assert (tmp_path / "order").read_text().split()[4:] == ["broken", "third", "broken", "broken"]
+
+
+def test_service_takes_for_trained_what_the_package_brings(tmp_path):
+    (tmp_path / mixture.FILE).touch()
+    begun = tmp_path / "deepjscc_1_3"
+    begun.mkdir()
+    serve.prepare_home(tmp_path, tmp_path)
+    taken = serve.weights_of(tmp_path, "token2_1_3").read_bytes()
+    assert taken == (SHIPPED / "token2_cifar10_cbr_1_3.npz").read_bytes()
+    assert not list(begun.iterdir()), "a training that was begun goes on"
 
 
 def wait_for(path, seconds=60.0):
