@@ -62,6 +62,17 @@ SHARED_DATA = Path(os.environ.get("LVM_MTC_DATA", Path(__file__).resolve().paren
 
 _MOST_BYTES = 2 * 2**30
 
+# Files of half a minute and more: workers begin with them, lest one is left with the last.
+_LONGEST = (
+    "schemes/lvm_mtc/test_chain.py",
+    "sweep/test_sweep_engine.py",
+    "training/test_recipe.py",
+    "phy/test_link.py",
+    "link/test_links.py",
+    "link/test_standing_checks.py",
+    "experiments/test_queue.py",
+)
+
 # What a test may lack: an extra that is not in `test`, a browser, or an accelerator.
 _MAY_SKIP = re.compile(
     r"sionna|tensorflow|torch|GPU|TPU|accelerator|Python 3\.12|may not mount a tmpfs|no zsh on",
@@ -134,6 +145,12 @@ def pytest_addoption(parser):
         action="store_true",
         help="fail when a test is skipped for anything but a missing extra or accelerator",
     )
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    place = {str(here / name): place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: place.get(str(item.path), len(place)))
 
 
 def pytest_collection_finish(session):
