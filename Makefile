@@ -54,10 +54,10 @@ demo: $(DEMO) ## Send the demo photographs; table, curves and pictures in demo_o
 	"$(BIN)/lvm-mtc" demo --out "$(OUT)" --overwrite
 
 test: $(DEV) ## Run the tests (PYTEST_ARGS="tests/phy -x" for some of them)
-	"$(BIN)/python" -m pytest -q -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	"$(BIN)/python" -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-test-slow: $(DEV) ## Run the tests that take minutes
-	"$(BIN)/python" -m pytest -q -m slow $(PYTEST_ARGS)
+test-slow: $(DEV) ## Run the tests that take minutes: long statistics, killed and resumed runs
+	"$(BIN)/python" -m pytest -q -m slow -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 $(SIONNA_VENV)/.installed: setup.cfg pyproject.toml
 	[ -x "$(SIONNA_VENV)/bin/python" ] || "$(PYTHON)" -m venv "$(SIONNA_VENV)"

@@ -42,6 +42,7 @@ def test_the_codec_with_its_training_and_sweep_takes_less_than_80_lines():
     assert sum(len(FILES[name].splitlines()) for name in ("my_codec.py", "study.py")) < 80
 
 
+@pytest.mark.slow
 def test_the_page_runs_and_its_sweep_holds_the_codec_beside_the_shipped_one_on_both_channels(folder):
     lines = run(folder, "study.py")
     with ResultStore(folder / "sweep.sqlite") as store:
@@ -64,6 +65,7 @@ def test_the_page_runs_and_its_sweep_holds_the_codec_beside_the_shipped_one_on_b
     assert [about["code"] for about in described] == ["my_fading:shadowed", "my_codec:MyCodec"]
 
 
+@pytest.mark.slow
 def test_started_again_it_computes_nothing(folder):
     store = folder / "sweep.sqlite"
     assert store.exists(), "the test before this one makes it"

@@ -10,6 +10,7 @@ A scheme takes these functions for its methods. Its ``codec`` is a Flax module w
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -62,6 +63,7 @@ def codec(self) -> Any:
     return self.config.codecs[self.config.codec](num_features=2 * self.config.num_symbols)
 
 
+@functools.partial(jax.jit, static_argnames=("self", "num_uavs"))
 def init(self, key: jax.Array, num_uavs: int | None = None) -> dict:
     """Draws parameters, which all UAVs share: ``encoder``, ``decoder`` and, for ``"wiener"``, ``receiver``."""
     config, codec = self.config, self.codec

@@ -106,6 +106,7 @@ class Killed(BaseException):
     """Ends a training between two steps."""
 
 
+@pytest.mark.slow
 def test_killed_entry_goes_on_bit_for_bit(home, fast_compile, monkeypatch):
     training.train_to_weights("other", home)
     real = training.make_validation

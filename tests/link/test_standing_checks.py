@@ -186,13 +186,15 @@ def test_who_is_told_books_nothing_and_who_measures_books_its_pilots():
     ("fields", "exponent"),
     [
         (dict(num_rx_ant=1, num_tx_ant=1), 1),
-        (dict(num_rx_ant=1, num_tx_ant=3, equalizer="unbiased"), 1),
         (dict(num_rx_ant=2, num_tx_ant=2, equalizer="zf"), 1),
-        (dict(num_rx_ant=2, num_tx_ant=4), 2),
         (dict(num_rx_ant=2, num_tx_ant=2, equalizer="mf"), 2),
-        (dict(num_rx_ant=4, num_tx_ant=2, equalizer="zf"), 3),
-        (dict(num_rx_ant=1, num_tx_ant=1, fading="nakagami", nakagami_m=0.5), 0.5),
-        (dict(num_rx_ant=1, num_tx_ant=1, fading="fisher_snedecor", m_f=0.75), 0.75),
+        pytest.param(dict(num_rx_ant=1, num_tx_ant=3, equalizer="unbiased"), 1, marks=pytest.mark.slow),
+        pytest.param(dict(num_rx_ant=2, num_tx_ant=4), 2, marks=pytest.mark.slow),
+        pytest.param(dict(num_rx_ant=4, num_tx_ant=2, equalizer="zf"), 3, marks=pytest.mark.slow),
+        pytest.param(dict(num_rx_ant=1, num_tx_ant=1, fading="nakagami", nakagami_m=0.5), 0.5, marks=pytest.mark.slow),
+        pytest.param(
+            dict(num_rx_ant=1, num_tx_ant=1, fading="fisher_snedecor", m_f=0.75), 0.75, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_the_error_of_who_divides_has_the_tail_that_is_claimed(fields, exponent):

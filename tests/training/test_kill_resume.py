@@ -12,6 +12,8 @@ from lvm_mtc.training import read_log
 PROGRAM = Path(__file__).with_name("tiny_run.py")
 FAST_COMPILE = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
+pytestmark = pytest.mark.slow
+
 
 def command(run_dir, *flags):
     return [sys.executable, str(PROGRAM), str(run_dir), "--total-steps", "120", "--pause", "0.1", *flags]

@@ -12,6 +12,7 @@ from kill_resume import differing_arrays, run_killed_and_resumed
 from recipes import CODEC, LINK, TOKENS, make_recipe, numbers, pack, smooth_pictures, two_scenarios
 
 from lvm_mtc import LinkConfig, from_dict, load_scheme, to_dict
+from lvm_mtc.cli import main
 from lvm_mtc.cli.train import read_config
 from lvm_mtc.models.pca import fit_patches
 from lvm_mtc.models.weights import load_weights
@@ -54,7 +55,7 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(pictures, tmp_path_factory):
+def undisturbed(pictures, tmp_path_factory, fast_compile):
     """Runs of all stages that nobody killed, and the command that made them."""
     folder = tmp_path_factory.mktemp("recipe")
     config = folder / "recipe.json"
@@ -67,7 +68,7 @@ def undisturbed(pictures, tmp_path_factory):
             word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))
         ]
 
-    run_killed_and_resumed(command("all", folder), folder, kills=0, environment=FAST_COMPILE, timeout=TIMEOUT)
+    assert main(command("all", folder)[3:]) == 0
     return folder, command
 
 
@@ -78,7 +79,8 @@ def codec(pictures, tmp_path_factory, fast_compile):
     return folder, load_weights(run_stage(make_recipe(CODEC), "system", pictures, folder))
 
 
-@pytest.mark.parametrize("stage", [*(pytest.param(s, marks=pytest.mark.slow) for s in STAGES[:-1]), STAGES[-1]])
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_killed_training_step_ends_with_the_same_bits(stage, undisturbed, tmp_path):
     whole, command = undisturbed
     before = STAGES[: STAGES.index(stage)][-1:]
@@ -120,8 +122,6 @@ def test_each_step_learns_and_leaves_the_rest_alone(undisturbed, pictures):
 
 
 def test_a_stage_without_the_one_before_says_which_to_run(undisturbed, tmp_path, capsys):
-    from lvm_mtc.cli import main
-
     _, command = undisturbed
     assert main(command("channel", tmp_path)[3:]) == 2
     assert "run stage 'token' first" in capsys.readouterr().err

@@ -80,6 +80,7 @@ class LvmMtc:
         config = dataclasses.replace(self.config, masking="budget", num_kept=num_kept)
         return dataclasses.replace(self, config=config, scale_aware=scale_aware)
 
+    @functools.partial(jax.jit, static_argnames=("self", "num_uavs"))
     def init(self, key: jax.Array, num_uavs: int | None = None) -> dict:
         """Draws the parameters of :attr:`networks`, of ``allocation`` and ``comparator`` where they are learned.
 

@@ -5,6 +5,7 @@ shares a slot of four antennas is the same feature of neighbouring tokens. All f
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -63,6 +64,7 @@ class Token2:
         sizes = VARIANTS[self.config.variant]
         return Encoder(self.config.num_symbols, sizes), Decoder(sizes)
 
+    @functools.partial(jax.jit, static_argnames=("self", "num_uavs"))
     def init(self, key: jax.Array, num_uavs: int | None = None) -> dict:
         """Draws parameters, ``{"encoder": ..., "decoder": ...}``."""
         encoder, decoder = self._networks

@@ -252,12 +252,18 @@ def test_shared_draws_are_the_draws_of_the_key():
     images, loc = pictures(2)
     scheme, keys = LvmMtc(CONFIG), uav_keys(jax.random.key(9), 2)
     source = Source(images, {"loc": loc})
-    encoded = encode(scheme, params_of(CONFIG), source, jax.random.clone(keys), point().knobs)
-    draws = draw(LINK, jax.random.clone(keys), B, *scheme.frames())
-    given = transmit(scheme, params_of(CONFIG), encoded, (LINK,), (draws,), point())
+
+    @jax.jit
+    def by_parts(params, source, keys, point):
+        encoded = encode(scheme, params, source, jax.random.clone(keys), point.knobs)
+        draws = draw(LINK, jax.random.clone(keys), B, *scheme.frames())
+        return transmit(scheme, params, encoded, (LINK,), (draws,), point)
+
+    given = by_parts(params_of(CONFIG), source, jax.random.clone(keys), point())
     seen = forward()(params_of(CONFIG), images, loc, jax.random.clone(keys), point())
     np.testing.assert_allclose(given.estimate.data, seen.images_hat, atol=2e-5)
-    whole = simulate.forward(scheme, params_of(CONFIG), source, jax.random.clone(keys), LINK, point())
+    in_one = jax.jit(functools.partial(simulate.forward, scheme, link=LINK))
+    whole = in_one(params_of(CONFIG), source, jax.random.clone(keys), point=point())
     np.testing.assert_allclose(whole.estimate.data, seen.images_hat, atol=2e-5)
     jax.tree.map(np.testing.assert_array_equal, whole.ledger, seen.ledger)
 
