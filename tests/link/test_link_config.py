@@ -135,7 +135,7 @@ def test_a_carrier_is_named_or_given(carrier, flat):
     ("fields", "message"),
     [
         (dict(precoding="zf"), "LinkConfig.precoding 'zf' goes with carrier 'mu_mimo', not with 'single_carrier'"),
-        (dict(speed=3.0), "LinkConfig.speed 3.0 goes with carrier 'ofdm', not with 'single_carrier'"),
+        (dict(speed=3.0), "LinkConfig.speed 3.0 goes with carrier 'ofdm' or 'ofdm_ici' or 'otfs', not with"),
         (dict(fading="exponential", block_length=4), "block_length 4 goes with carrier 'single_carrier' or 'mu_mimo'"),
         (dict(block_lenght=4), r"LinkConfig.block_lenght is not known \(did you mean 'block_length'\?\)"),
         (dict(waveform="ofdm", ofdm=dict(fft_siz=4)), r"LinkConfig.ofdm.fft_siz is not known \(did you mean 'fft_size"),
