@@ -10,7 +10,9 @@ import pytest
 from lvm_mtc import link as links_room
 from lvm_mtc import phy
 from lvm_mtc.link import Frames, LinkConfig, OfdmIci, OperatingPoint, Otfs, Signal
+from lvm_mtc.report.references import picture_capacities
 from lvm_mtc.results.store import ResultStore
+from lvm_mtc.schemes.separation import digital
 from lvm_mtc.sweep.plan import SweepSpec, picture_source
 from lvm_mtc.sweep.run import run_sweep
 from lvm_mtc.sweep.stopping import StoppingRule
@@ -80,6 +82,16 @@ def test_a_scheme_goes_over_them_unchanged_in_one_sweep(tmp_path, small_scheme, 
     assert len({str(point.ledger) for point in points.values()}) == 1  # one cost for all three
     per_grid = 2 * GRID.num_ofdm_symbols * (GRID.fft_size + GRID.cyclic_prefix_length)
     assert points["otfs"].ledger["channel_uses"] * 2 % per_grid == 0 < points["otfs"].ledger["prefix_uses"]
+
+
+def test_coded_bits_go_over_cells_and_no_snr_is_measured():
+    link = LinkConfig(carrier=Otfs(grid=GRID, speed=250.0), **FAST)
+    bits = jax.random.bernoulli(jax.random.key(4), shape=(8, 1, 24 * 2 * 2)).astype(jnp.int32)
+    draws = digital.draw_pictures(link, 8, 1, 24, jax.random.key(5))
+    llr, snr = digital.send_bits(link, 2, bits, draws, jnp.float32(30.0), jnp.float32(0.0))
+    assert np.mean((llr > 0) != (bits == 1)) < 0.01 and np.isnan(snr)
+    with pytest.raises(ValueError, match="references need a channel for each slot, which Otfs does not tell"):
+        picture_capacities(link, jax.random.key(6), snr_db=(10.0,), num_slots=24, num_draws=2)
 
 
 @pytest.mark.parametrize(
