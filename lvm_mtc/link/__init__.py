@@ -12,13 +12,14 @@ from lvm_mtc.link.fading import error_exponent
 from lvm_mtc.link.ledger import Ledger
 from lvm_mtc.link.mu_mimo import MuMimo
 from lvm_mtc.link.ofdm import Ofdm
+from lvm_mtc.link.sampled import OfdmIci, Otfs
 from lvm_mtc.link.signal import Frames, OperatingPoint, Received, Signal
 from lvm_mtc.link.single_carrier import SingleCarrier
 from lvm_mtc.link.transmission import Through, book, draw, measure, send
 from lvm_mtc.phy.keys import uav_keys
 
 __all__ = [
-    "Carrier", "Frames", "Ledger", "LinkConfig", "MuMimo", "Ofdm", "OperatingPoint", "Received", "Signal",
-    "SingleCarrier", "Slots", "Through", "book", "code_of", "draw", "error_exponent", "measure", "noise_variance",
-    "per_link", "send", "uav_keys",
+    "Carrier", "Frames", "Ledger", "LinkConfig", "MuMimo", "Ofdm", "OfdmIci", "OperatingPoint", "Otfs", "Received",
+    "Signal", "SingleCarrier", "Slots", "Through", "book", "code_of", "draw", "error_exponent", "measure",
+    "noise_variance", "per_link", "send", "uav_keys",
 ]  # fmt: skip

@@ -12,9 +12,10 @@ from lvm_mtc.interop.sionna import CHANNELS as SIONNA_CHANNELS
 from lvm_mtc.link.fading import FADINGS, SELECTIVE
 from lvm_mtc.link.mu_mimo import MuMimo
 from lvm_mtc.link.ofdm import Ofdm
+from lvm_mtc.link.sampled import OfdmIci, Otfs
 from lvm_mtc.link.single_carrier import SingleCarrier
 
-CARRIERS = {"single_carrier": SingleCarrier, "ofdm": Ofdm, "mu_mimo": MuMimo}
+CARRIERS = {"single_carrier": SingleCarrier, "ofdm": Ofdm, "ofdm_ici": OfdmIci, "otfs": Otfs, "mu_mimo": MuMimo}
 """Name to class, for flags and files; in Python a link takes any object that is a ``Carrier``."""
 CONVENTIONS = ("esno", "rx_per_antenna", "received_total")
 _ALIASES = {"grid": "ofdm"}  # field of a carrier -> name in flags, files and stores
@@ -34,8 +35,8 @@ class LinkConfig:
             ``"sionna_umi"``, ``"sionna_uma"``, ``"sionna_rma"``. Or a function of your own with the signature of
             ``phy.rayleigh`` (of ``phy.rayleigh_path`` on a resource grid), E abs(h)^2 = 1.
         num_tx_ant: Under ``"joint"`` the number of UAVs.
-        carrier: What carries the symbols: ``SingleCarrier``, ``Ofdm``, ``MuMimo`` or another ``Carrier``; None:
-            ``Ofdm`` where the fading is frequency-selective, else ``SingleCarrier``.
+        carrier: What carries the symbols: ``SingleCarrier``, ``Ofdm``, ``OfdmIci``, ``Otfs``, ``MuMimo`` or another
+            ``Carrier``; None: ``Ofdm`` where the fading is frequency-selective, else ``SingleCarrier``.
         csi: ``"additive"``, ``"mmse"``, ``"pilots_ls"`` or ``"pilots_lmmse"``.
         equalizer: A name in ``phy.EQUALIZERS``; ``"none"`` gives what arrived to the decoder as it is.
         convention: What ``snr_db`` means: ``"esno"``, ``"rx_per_antenna"`` or ``"received_total"``.
@@ -119,7 +120,7 @@ class LinkConfig:
         if waveform == "auto":
             waveform = "ofdm" if _is_selective(fading) else "single_carrier"
         if topology == "mu_mimo":
-            if waveform == "ofdm":
+            if waveform not in ("single_carrier", "mu_mimo"):
                 raise ValueError(
                     f"LinkConfig.topology 'mu_mimo' needs a single carrier, got fading {fading!r} on a resource grid"
                 )
@@ -165,7 +166,8 @@ class LinkConfig:
         name = next((name for name, kind in CARRIERS.items() if type(self.carrier) is kind), None)
         if name is None:
             return own | {"carrier": code_of(type(self.carrier)) | to_dict(self.carrier)}
-        waveform = "ofdm" if name == "ofdm" and not self.is_selective else "auto"
+        chosen = name in ("otfs", "ofdm_ici") or (name == "ofdm" and not self.is_selective)
+        waveform = name if chosen else "auto"
         shared = {name: value for name, value in _FLAT.items() if name not in _LATER}
         return shared | own | _flat(self.carrier) | {"topology": self.carrier.topology, "waveform": waveform}
 
@@ -230,7 +232,9 @@ def _flat(carrier: Any) -> dict[str, Any]:
 
 _DEFAULTS = {name: _flat(kind()) for name, kind in CARRIERS.items()}
 _ANY = {"topology": "broadcast", "waveform": "auto"}
-_FLAT: Mapping[str, Any] = _DEFAULTS["mu_mimo"] | _DEFAULTS["ofdm"] | _DEFAULTS["single_carrier"] | _ANY
+_FLAT: Mapping[str, Any] = (
+    _DEFAULTS["ofdm_ici"] | _DEFAULTS["mu_mimo"] | _DEFAULTS["ofdm"] | _DEFAULTS["single_carrier"] | _ANY
+)
 """Fields of all carriers at one level, at their defaults: what stores hold of links."""
-_LATER = ("demodulation",)
+_LATER = ("demodulation", "receiver")
 """Fields that the first stores do not have: only links whose carrier has them hold them."""

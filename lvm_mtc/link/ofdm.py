@@ -14,6 +14,11 @@ from lvm_mtc.link.signal import OperatingPoint
 from lvm_mtc.link.single_carrier import check_antennas
 
 
+def max_doppler_of(carrier) -> float:
+    """Largest Doppler shift of a carrier's speed, Hz."""
+    return carrier.speed * carrier.carrier_frequency / phy.SPEED_OF_LIGHT
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ofdm:
     """Slots are the resource elements of a grid.
@@ -32,40 +37,12 @@ class Ofdm:
     carrier_frequency: float = 3.5e9
     speed: float = 0.0
 
-    @property
-    def max_doppler(self) -> float:
-        """Largest Doppler shift, Hz."""
-        return self.speed * self.carrier_frequency / phy.SPEED_OF_LIGHT
+    max_doppler = property(max_doppler_of)
 
     def check(self, link: Link) -> None:
         """As ``Carrier.check``."""
-        require_one_of("Ofdm", "topology", self.topology, ("broadcast", "joint"))
         require_one_of("Ofdm", "interpolation", self.interpolation, phy.INTERPOLATIONS)
-        require_number("Ofdm", "speed", self.speed, 0.0, most=phy.SPEED_OF_LIGHT)
-        require_number("Ofdm", "carrier_frequency", self.carrier_frequency, 0.0, most=1e12, strict=True)
-        check_antennas(link)
-        if not (link.is_selective or link.fading in FLAT_ON_GRID or callable(link.fading)):
-            raise ValueError(
-                f"Ofdm carries frequency-selective fading, {' and '.join(FLAT_ON_GRID)}, not {link.fading!r}"
-            )
-        if link.num_tx_ant > self.grid.num_carriers:
-            raise ValueError(
-                f"LinkConfig.num_tx_ant {link.num_tx_ant} antennas can't have pilots on {self.grid.num_carriers} "
-                "subcarriers"
-            )
-        if link.rx_corr or link.tx_corr:
-            raise ValueError("LinkConfig.rx_corr and tx_corr act on flat fading, not on a resource grid")
-        if link.fading == "exponential":
-            largest = phy.largest_delay_spread(self.grid.cyclic_prefix_length + 1, self.grid.sample_duration)
-            if link.delay_spread > largest:
-                raise ValueError(
-                    f"LinkConfig.delay_spread must be at most {largest:.4g} s, which is all that the taps within the "
-                    f"cyclic prefix can have, got {link.delay_spread!r}"
-                )
-        elif has_profile(link.fading):
-            longest = float(unit_profile(link.fading)[0].max()) * link.delay_spread
-            name = f"LinkConfig.delay_spread {link.delay_spread!r}: the longest delay of {link.fading!r}"
-            self.grid.require_within_prefix(longest, name)
+        check_grid(link, self)
 
     def draw(
         self, link: Link, keys: jax.Array, batch: int, num_slots: int, total_slots: int, point: OperatingPoint
@@ -107,3 +84,34 @@ class Ofdm:
     def book(self, link: Link, ledger: Ledger, num_uavs: int) -> Ledger:
         """As ``Carrier.book``: whole grids, which the symbols begin."""
         return book_grid(ledger, self.grid, link.num_tx_ant)
+
+
+def check_grid(link: Link, carrier) -> None:
+    """Raises for what a carrier with a resource grid and a speed cannot serve."""
+    name = type(carrier).__name__
+    require_one_of(name, "topology", carrier.topology, ("broadcast", "joint"))
+    require_number(name, "speed", carrier.speed, 0.0, most=phy.SPEED_OF_LIGHT)
+    require_number(name, "carrier_frequency", carrier.carrier_frequency, 0.0, most=1e12, strict=True)
+    check_antennas(link)
+    if not (link.is_selective or link.fading in FLAT_ON_GRID or callable(link.fading)):
+        raise ValueError(
+            f"{name} carries frequency-selective fading, {' and '.join(FLAT_ON_GRID)}, not {link.fading!r}"
+        )
+    if link.num_tx_ant > carrier.grid.num_carriers:
+        raise ValueError(
+            f"LinkConfig.num_tx_ant {link.num_tx_ant} antennas can't have pilots on {carrier.grid.num_carriers} "
+            "subcarriers"
+        )
+    if link.rx_corr or link.tx_corr:
+        raise ValueError("LinkConfig.rx_corr and tx_corr act on flat fading, not on a resource grid")
+    if link.fading == "exponential":
+        largest = phy.largest_delay_spread(carrier.grid.cyclic_prefix_length + 1, carrier.grid.sample_duration)
+        if link.delay_spread > largest:
+            raise ValueError(
+                f"LinkConfig.delay_spread must be at most {largest:.4g} s, which is all that the taps within the "
+                f"cyclic prefix can have, got {link.delay_spread!r}"
+            )
+    elif has_profile(link.fading):
+        longest = float(unit_profile(link.fading)[0].max()) * link.delay_spread
+        what = f"LinkConfig.delay_spread {link.delay_spread!r}: the longest delay of {link.fading!r}"
+        carrier.grid.require_within_prefix(longest, what)

@@ -107,6 +107,8 @@ def _capacities(link: LinkConfig, batch: int, num_uavs: int, num_slots: int, key
     x = jnp.zeros((batch, *index.shape, link.num_tx_ant), jnp.complex64)
     place = jnp.broadcast_to(index, (batch, *index.shape))
     h = link.carrier.send(link, Slots(x, index=place, total=index.size), draws, OperatingPoint()).h
+    if h is None:
+        raise ValueError(f"references need a channel for each slot, which {type(link.carrier).__name__} does not tell")
     no = noise_variance(link, OperatingPoint(snr_db=snr_db))
     if link.is_awgn:
         bits = (num_slots * link.num_tx_ant * jnp.log2(1 + 1 / no))[:, None, None]

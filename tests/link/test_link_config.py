@@ -22,7 +22,9 @@ from lvm_mtc.link import (
     LinkConfig,
     MuMimo,
     Ofdm,
+    OfdmIci,
     OperatingPoint,
+    Otfs,
     Signal,
     SingleCarrier,
     draw,
@@ -69,11 +71,11 @@ def numbers(low, high):
 @st.composite
 def flat_fields(draw):
     """Valid fields of a link of any carrier, at one level."""
-    carrier = draw(st.sampled_from(["single_carrier", "ofdm", "mu_mimo"]))
+    carrier = draw(st.sampled_from(["single_carrier", "ofdm", "ofdm_ici", "otfs", "mu_mimo"]))
     flat = ["rayleigh", "rician", "nakagami", "fisher_snedecor", "sionna_rayleigh"]
     selective = ["exponential", "sionna_tdl_a", "sionna_cdl_c", "sionna_umi"]
     fading = draw(
-        st.sampled_from({"single_carrier": [*flat, "awgn"], "mu_mimo": flat, "ofdm": [*selective, *flat[:2]]}[carrier])
+        st.sampled_from({"single_carrier": [*flat, "awgn"], "mu_mimo": flat}.get(carrier, [*selective, *flat[:2]]))
     )
     fields = {"fading": fading, "num_tx_ant": draw(st.integers(1, 6))}
     fields["num_rx_ant"] = 1 if carrier == "mu_mimo" else fields["num_tx_ant"]
@@ -88,13 +90,15 @@ def flat_fields(draw):
     else:
         fields["topology"] = draw(st.sampled_from(["broadcast", "joint"]))
         fields["convention"] = draw(st.sampled_from(["esno", "rx_per_antenna", "received_total"]))
-    if carrier == "ofdm":
-        fields |= {"waveform": "auto" if fading in selective else "ofdm", "ofdm": draw(grids())}
+    if carrier in ("ofdm", "ofdm_ici", "otfs"):
+        fields |= {"waveform": "auto" if carrier == "ofdm" and fading in selective else carrier, "ofdm": draw(grids())}
         fields |= {"speed": draw(numbers(0, 50)), "carrier_frequency": draw(numbers(1e9, 6e9))}
-        fields |= {
-            "interpolation": draw(st.sampled_from(phy.INTERPOLATIONS)),
-            "delay_spread": draw(numbers(2**-25, 2**-24)),
-        }
+        fields["delay_spread"] = draw(numbers(2**-25, 2**-24))
+        if carrier == "ofdm":
+            return fields | {"interpolation": draw(st.sampled_from(phy.INTERPOLATIONS))}
+        fields |= {"csi": draw(st.sampled_from(phy.TOLD)), "equalizer": draw(st.sampled_from(phy.LMMSE_VARIANTS))}
+        if carrier == "ofdm_ici":
+            fields["receiver"] = draw(st.sampled_from(phy.RECEIVERS))
         return fields
     pilots = fields["num_tx_ant"] + draw(st.integers(0, 3)) if fields["csi"].startswith("pilots") else None
     fields |= {"num_pilots": pilots, "block_length": draw(st.none() | st.integers((pilots or 0) + 1, 20))}
@@ -121,6 +125,8 @@ def test_a_description_is_the_link_and_holds_every_field(fields):
     [
         (SingleCarrier(topology="joint", block_length=9), dict(topology="joint", block_length=9)),
         (Ofdm(speed=3.0), dict(waveform="ofdm", speed=3.0)),
+        (Otfs(speed=3.0), dict(waveform="otfs", speed=3.0)),
+        (OfdmIci(receiver="one_tap"), dict(waveform="ofdm_ici", receiver="one_tap")),
         (MuMimo(precoding="zf"), dict(topology="mu_mimo", precoding="zf")),
     ],
 )
@@ -135,7 +141,7 @@ def test_a_carrier_is_named_or_given(carrier, flat):
     ("fields", "message"),
     [
         (dict(precoding="zf"), "LinkConfig.precoding 'zf' goes with carrier 'mu_mimo', not with 'single_carrier'"),
-        (dict(speed=3.0), "LinkConfig.speed 3.0 goes with carrier 'ofdm', not with 'single_carrier'"),
+        (dict(speed=3.0), "LinkConfig.speed 3.0 goes with carrier 'ofdm' or 'ofdm_ici' or 'otfs', not with"),
         (dict(fading="exponential", block_length=4), "block_length 4 goes with carrier 'single_carrier' or 'mu_mimo'"),
         (dict(block_lenght=4), r"LinkConfig.block_lenght is not known \(did you mean 'block_length'\?\)"),
         (dict(waveform="ofdm", ofdm=dict(fft_siz=4)), r"LinkConfig.ofdm.fft_siz is not known \(did you mean 'fft_size"),

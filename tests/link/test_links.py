@@ -240,7 +240,7 @@ def test_gradients_through_the_link(link):
         (dict(precoding="dpc"), "LinkConfig.precoding 'dpc' goes with carrier 'mu_mimo', not with 'single_carrier'"),
         (dict(topology="mu_mimo", num_rx_ant=1, precoding="dpc"), "precoding 'dpc' is unknown; known: rzf, zf, mf"),
         (dict(topology="mu_mimo", num_rx_ant=1, power_constraint="per_user"), "power_constraint 'per_user' is unknown"),
-        (dict(waveform="otfs"), "LinkConfig.waveform 'otfs' is unknown"),
+        (dict(waveform="fbmc"), "LinkConfig.waveform 'fbmc' is unknown"),
         (dict(fading="exponential", waveform="single_carrier"), "'exponential' is frequency-selective and needs"),
         (dict(fading="sionna_tdl_e", delay_spread=1e-6), "LinkConfig.delay_spread 1e-06: the longest delay of"),
         (
@@ -255,7 +255,7 @@ def test_gradients_through_the_link(link):
             dict(fading="exponential", num_pilots=4),
             "num_pilots 4 goes with carrier 'single_carrier' or 'mu_mimo', not with 'ofdm'",
         ),
-        (dict(speed=3.0), "LinkConfig.speed 3.0 goes with carrier 'ofdm', not with 'single_carrier'"),
+        (dict(speed=3.0), "LinkConfig.speed 3.0 goes with carrier 'ofdm' or 'ofdm_ici' or 'otfs', not with"),
         (dict(speed=-3.0), "LinkConfig.speed"),
         (dict(delay_spread=0.0, fading="exponential"), "LinkConfig.delay_spread must be a finite number > 0, got 0.0"),
         (

@@ -13,6 +13,7 @@ from lvm_mtc import phy
 from lvm_mtc.link import Frames, LinkConfig, OperatingPoint, Signal, Slots, error_exponent
 
 B, K, NO, T = 400, 3, 0.2, 12
+TOLD_ERROR = 0.1  # of the CSI, where it is not from pilots
 GRID = phy.ResourceGrid(fft_size=16, num_ofdm_symbols=6, cyclic_prefix_length=7, pilot_symbols=(0, 3))
 FIELDS = {
     "broadcast": dict(num_tx_ant=2, num_rx_ant=2, num_pilots=T),
@@ -26,7 +27,16 @@ FIELDS = {
     "grid, own fading": dict(fading=phy.rayleigh_path, waveform="ofdm", ofdm=GRID, num_tx_ant=4, num_rx_ant=4),
     "grid, taps": dict(fading="exponential", delay_spread=4e-6, ofdm=GRID, num_tx_ant=2, num_rx_ant=2),
 }
+SMALL = phy.ResourceGrid(fft_size=8, num_ofdm_symbols=4, cyclic_prefix_length=3, pilot_symbols=(2,))
+FAST = dict(fading="exponential", delay_spread=4e-6, ofdm=SMALL, num_tx_ant=2, num_rx_ant=2, speed=250.0)  # m/s
+SAMPLED = {
+    "otfs": dict(waveform="otfs"),
+    "ofdm_ici": dict(waveform="ofdm_ici", csi="mmse"),
+    "ofdm_ici, one tap": dict(waveform="ofdm_ici", receiver="one_tap"),
+    "otfs, joint": dict(waveform="otfs", topology="joint", fading="rayleigh", num_tx_ant=K, num_rx_ant=K),
+}
 LINKS = {name: LinkConfig.of(csi="pilots_lmmse", **fields) for name, fields in FIELDS.items()}
+LINKS |= {name: LinkConfig.of(**(FAST | fields)) for name, fields in SAMPLED.items()}
 SLOT_POWER = {name: K if link.topology == "mu_mimo" else link.num_tx_ant for name, link in LINKS.items()}
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
@@ -38,7 +48,7 @@ def sent(link, num_slots=2):
     """Random symbols of power 1 through a link: them, and what came of them."""
     shape = (B, K, num_slots, link.num_tx_ant) if link.topology == "broadcast" else (B, num_slots, K)
     x = jax.random.normal(jax.random.key(1), shape, jnp.complex64)
-    at = OperatingPoint(snr_db=jnp.float32(-10 * np.log10(NO)))
+    at = OperatingPoint(snr_db=jnp.float32(-10 * np.log10(NO)), csi_error_var=jnp.float32(TOLD_ERROR))
 
     @jax.jit
     def run(keys, x):
@@ -80,7 +90,7 @@ def test_an_element_of_pilots_has_the_power_of_an_element_of_data(num_tx_ant):
     assert standard_errors(np.abs(error) ** 2, NO / num_tx_ant) < 5
 
 
-@pytest.mark.parametrize("name", ["broadcast", "joint", "mu_mimo"])
+@pytest.mark.parametrize("name", ["broadcast", "joint", "mu_mimo", *SAMPLED])
 def test_uses_slots_and_energy_agree(name):
     topology, num_symbols, frames = LINKS[name].topology, 6, 5
     streams = 1 if topology == "mu_mimo" else LINKS[name].num_tx_ant
@@ -93,7 +103,13 @@ def test_uses_slots_and_energy_agree(name):
     links_room.send(link, signal, (), OperatingPoint())
     active, time = np.asarray(carrier.seen["active"]), np.asarray(carrier.seen["time"])
     ledger = links_room.book(LINKS[name], signal)
-    pilot_slots = T + (2 * K if topology == "mu_mimo" else 0)
+    if LINKS[name].grid is None:
+        pilot_slots = T + (2 * K if topology == "mu_mimo" else 0)
+    else:
+        grids = np.ceil(np.asarray(ledger.slots) / SMALL.slots_per_grid)
+        pilot_slots = grids * SMALL.fft_size
+        samples = SMALL.num_ofdm_symbols * (SMALL.fft_size + SMALL.cyclic_prefix_length)
+        np.testing.assert_array_equal(ledger.channel_uses(), grids * samples * SLOT_POWER[name])
     np.testing.assert_array_equal(ledger.pilot_uses, pilot_slots * SLOT_POWER[name])
     for b in range(0, B, 40):
         heard = active[b].reshape(-1, active.shape[-1])
@@ -105,7 +121,8 @@ def test_uses_slots_and_energy_agree(name):
 
 @pytest.mark.parametrize("name", LINKS)
 def test_believed_and_true_error_agree(name):
-    x, out = sent(LINKS[name])
+    # What is not on air of a grid makes receivers that hear all of it too careful.
+    x, out = sent(LINKS[name], SMALL.slots_per_grid if name in SAMPLED else 2)
     weight = 1 / np.asarray(out.no_eff)
     if LINKS[name].topology == "mu_mimo":  # what is believed is the variance of y - g_hat x, which is exact on average
         weight = np.abs(np.diagonal(out.gain_hat[:, 0], axis1=-2, axis2=-1)[:, None]) ** 2
@@ -167,6 +184,28 @@ def test_a_receiver_on_a_grid_knows_its_pilots_and_what_it_hears():
         np.testing.assert_allclose(first.x_hat, second.x_hat, rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(first.no_eff, second.no_eff, rtol=1e-4)
         assert not np.allclose(first.x_hat, different.x_hat, rtol=0.1)
+
+
+@pytest.mark.parametrize("name", ["otfs", "ofdm_ici, one tap"])
+def test_a_receiver_of_samples_knows_what_it_is_told_and_what_it_hears(name):
+    link, slots = LINKS[name], SMALL.slots_per_grid
+    x = jax.random.normal(jax.random.key(13), (1, 1, slots, 2), jnp.complex64)
+    at = OperatingPoint(snr_db=jnp.float32(-10 * np.log10(NO)), csi_error_var=jnp.float32(TOLD_ERROR))
+    draws = link.carrier.draw(link, jax.random.split(jax.random.key(14), 1), 1, slots, slots, at)
+    # Another channel, of another first path, that is told and heard as the first one is.
+    change = jax.random.normal(jax.random.key(15), (1, 1, 2, 2), jnp.complex64)
+    gains = draws.gains.at[:, :, 0].add(change[:, :, None, None])
+    on_air = phy.isfft(x.reshape(-1, 8, 2)) if name == "otfs" else x.reshape(-1, 8, 2)
+    samples = np.fft.ifft(np.fft.ifftshift(on_air, axes=-2), axis=-2, norm="ortho")
+    heard = jnp.zeros(draws.noise.shape, jnp.complex64)
+    heard = heard.at[:, :, SMALL.data_symbols].set(np.einsum("ij,nmj->nmi", change[0, 0], samples))
+    told = draws.csi - change[:, :, None, None] / np.sqrt(TOLD_ERROR)
+    same = draws._replace(gains=gains, csi=told, noise=draws.noise - heard / np.sqrt(NO))
+    send = jax.jit(lambda draws: link.carrier.send(link, Slots(x), draws, at))
+    first, second, different = send(draws), send(same), send(draws._replace(gains=gains))
+    np.testing.assert_allclose(first.x_hat, second.x_hat, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(first.no_eff, second.no_eff, rtol=1e-3)
+    assert not np.allclose(first.x_hat, different.x_hat, rtol=0.1)
 
 
 def test_who_is_told_books_nothing_and_who_measures_books_its_pilots():

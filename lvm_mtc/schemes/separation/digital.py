@@ -82,7 +82,8 @@ def send_bits(link: LinkConfig, bits_per_symbol: int, bits, draws, snr_db, csi_e
 
     Returns:
         llr: ``log P(bit = 1) - log P(bit = 0)``, shape of ``bits``.
-        snr: Measured on the signals, linear under ``link.convention``; NaN with several fading blocks.
+        snr: Measured on the signals, linear under ``link.convention``; NaN with several fading blocks, or where the
+            carrier tells no ``h``.
     """
     batch, num_uavs, num_bits = bits.shape
     num_symbols = num_bits // bits_per_symbol
@@ -98,7 +99,7 @@ def send_bits(link: LinkConfig, bits_per_symbol: int, bits, draws, snr_db, csi_e
 
 
 def _realised_snr(x: jax.Array, out: phy.LinkOutput, link: LinkConfig) -> jax.Array:
-    if link.block_length is not None:
+    if link.block_length is not None or out.h is None:
         return jnp.full((), jnp.nan)
     received = x * out.h if link.is_awgn else jnp.sum(out.h * x[..., None, :], axis=-1)
     return phy.db_to_linear(phy.measure_snr_db(x, received, out.y, convention=link.convention))

@@ -1,0 +1,146 @@
+"""OTFS and OFDM over a channel that is sampled in time, so that Doppler turns it inside a symbol."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from lvm_mtc import phy
+from lvm_mtc.config import require_one_of
+from lvm_mtc.link.carrier import ChannelDraws, Link, Slots, draw_each, noise_variance, per_link
+from lvm_mtc.link.fading import grid_statistics, path_sampler
+from lvm_mtc.link.ledger import Ledger, book_grid
+from lvm_mtc.link.ofdm import check_grid, max_doppler_of
+from lvm_mtc.link.signal import OperatingPoint
+
+
+def _check(carrier, link: Link) -> None:
+    check_grid(link, carrier)
+    name = type(carrier).__name__
+    if link.csi not in phy.TOLD:
+        raise ValueError(f"{name}: the receiver is told the channel: LinkConfig.csi {' or '.join(phy.TOLD)}, "
+                         f"got {link.csi!r}")  # fmt: skip
+    known = phy.SAMPLED_EQUALIZERS[carrier.receiver]
+    if link.equalizer not in known:
+        raise ValueError(
+            f"{name} with receiver {carrier.receiver!r} needs LinkConfig.equalizer {', '.join(known)}, "
+            f"got {link.equalizer!r}"
+        )
+
+
+def _draw(
+    carrier, link: Link, keys: jax.Array, batch: int, num_slots: int, total_slots: int, point: OperatingPoint
+) -> ChannelDraws:
+    """As ``Carrier.draw``; of the point ``k_factor_db`` and ``max_doppler`` are used."""
+    num_streams = keys.shape[0] if carrier.topology == "joint" else link.num_tx_ant
+
+    def draw_one(key, numbers):
+        numbers = {"max_doppler": carrier.max_doppler, "carrier_frequency": carrier.carrier_frequency} | numbers
+        return phy.draw_sampled(
+            key,
+            (batch,),
+            total_slots,
+            grid=carrier.grid,
+            paths=path_sampler(link, carrier.grid, **numbers),
+            statistics=grid_statistics(link, carrier.grid, num_streams, 0.0),
+            num_rx_ant=link.num_rx_ant,
+            num_tx_ant=num_streams,
+        )
+
+    numbers = {name: getattr(point, name) for name in ("k_factor_db", "max_doppler")}
+    return draw_each(draw_one, carrier.topology, keys, batch, numbers)
+
+
+def _send(carrier, link: Link, slots: Slots, draws: ChannelDraws, point: OperatingPoint) -> phy.LinkOutput:
+    """As ``Carrier.send``: each receiver hears the grids with all that is on air in them.
+
+    Without ``slots.index`` each has a time axis of its own. Tells neither ``h`` nor ``y``.
+    """
+    lead = slots.x.shape[:-2]
+    doppler = carrier.max_doppler if point.max_doppler is None else point.max_doppler
+    x = slots.x if slots.active is None else jnp.where(slots.active, slots.x, 0)
+    received = phy.sampled_link(
+        x if slots.index is None else _on_air(x, slots, len(lead)),
+        draws,
+        no=per_link(noise_variance(link, point), lead),
+        csi_error_var=per_link(point.csi_error_var, lead),
+        max_doppler=per_link(doppler, lead),
+        grid=carrier.grid,
+        waveform=carrier.waveform,
+        receiver=carrier.receiver,
+        csi=link.csi,
+        equalizer=link.equalizer,
+    )
+    if slots.index is not None:
+        received = (jnp.take_along_axis(a, slots.index[..., None], axis=-2, mode="fill") for a in received)
+    x_hat, no_eff = received
+    if slots.active is not None:
+        x_hat, no_eff = jnp.where(slots.active, x_hat, 0), jnp.where(slots.active, no_eff, 1)
+    return phy.LinkOutput(x_hat, no_eff, None, None, None)
+
+
+def _on_air(x: jax.Array, slots: Slots, num_lead: int) -> jax.Array:
+    """What the time axis carries, ``[batch, total, streams]``, under broadcast ``[batch, 1, total, streams]``.
+
+    A slot that several UAVs hear has the mean of their copies, which are the same but for gradients.
+    """
+    batch, num_streams = x.shape[0], x.shape[-1]
+    active = jnp.ones(x.shape, bool) if slots.active is None else slots.active
+    places = jnp.arange(batch)[:, None], slots.index.reshape(batch, -1)
+    air = jnp.zeros((batch, slots.total, num_streams), x.dtype)
+    copies = air.real.at[places].add(active.reshape(batch, -1, num_streams).astype(air.real.dtype))
+    air = air.at[places].add(x.reshape(batch, -1, num_streams))
+    return (air / jnp.maximum(copies, 1)).reshape(batch, *(1,) * (num_lead - 1), slots.total, num_streams)
+
+
+def _book(carrier, link: Link, ledger: Ledger, num_uavs: int) -> Ledger:
+    """As ``Carrier.book``: whole grids, which the symbols begin."""
+    return book_grid(ledger, carrier.grid, link.num_tx_ant)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Otfs:
+    """Slots are the delay-Doppler cells of a grid, a prefix for each symbol; L-MMSE over all of them.
+
+    Attributes:
+        topology: ``"broadcast"`` or ``"joint"``, as ``Carrier`` has it.
+        grid: The resource grid: its used subcarriers are delays, its symbols of data Dopplers.
+        carrier_frequency: Hz; with ``speed`` it gives the Doppler shift.
+        speed: Of the UAVs, m/s.
+    """
+
+    waveform: ClassVar[str] = "otfs"
+    receiver: ClassVar[str] = "block"
+    topology: str = "broadcast"
+    grid: phy.ResourceGrid = phy.ResourceGrid()
+    carrier_frequency: float = 3.5e9
+    speed: float = 0.0
+
+    max_doppler = property(max_doppler_of)
+    check, draw, send, book = _check, _draw, _send, _book
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OfdmIci:
+    """Slots are the resource elements of a grid, with interference between subcarriers by Doppler.
+
+    Attributes:
+        topology: As in ``Otfs``, like ``grid``, ``carrier_frequency`` and ``speed``.
+        receiver: ``"block"``: L-MMSE over all subcarriers of a symbol; ``"one_tap"``: each by itself.
+    """
+
+    waveform: ClassVar[str] = "ofdm"
+    topology: str = "broadcast"
+    grid: phy.ResourceGrid = phy.ResourceGrid()
+    receiver: str = "block"
+    carrier_frequency: float = 3.5e9
+    speed: float = 0.0
+
+    max_doppler = property(max_doppler_of)
+    draw, send, book = _draw, _send, _book
+
+    def check(self, link: Link) -> None:
+        """As ``Carrier.check``."""
+        require_one_of("OfdmIci", "receiver", self.receiver, phy.RECEIVERS)
+        _check(self, link)
