@@ -16,7 +16,7 @@ from lvm_mtc.link import LinkConfig, OperatingPoint, uav_keys
 from lvm_mtc.metrics import pictures as metrics
 from lvm_mtc.results.intervals import Interval, student_interval
 from lvm_mtc.schemes import simulate
-from lvm_mtc.schemes.lvm_mtc.masking import patches_in_box
+from lvm_mtc.models.patches import patches_in_box
 from lvm_mtc.schemes.lvm_mtc.scheme import LvmMtc
 from lvm_mtc.schemes.scheme import Scheme, Source
 from lvm_mtc.sweep import programs
