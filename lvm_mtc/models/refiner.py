@@ -14,6 +14,7 @@ _LEAST_DEVIATION = 1e-3
 
 REFINERS = {
     "tiny": Sizes(16, ("convolution", "attention"), window=4, condition=8),
+    "narrow": Sizes(96, ("convolution", "attention")),
     "small": Sizes(128, ("convolution", "attention")),
     "base": Sizes(128, ("convolution", "attention", "convolution", "attention")),
 }

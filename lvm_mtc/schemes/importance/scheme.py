@@ -25,7 +25,7 @@ from lvm_mtc.models.pca import PatchPca, fit_patches
 from lvm_mtc.models.receivers import GAIN_BITS, as_sent, unit_power
 from lvm_mtc.models.refiner import REFINERS, TOKEN_SIZE, Refiner
 from lvm_mtc.schemes.importance.allocation import fill_with_water, most_important
-from lvm_mtc.schemes.losses import IMAGE_LOSSES, picture_loss
+from lvm_mtc.schemes.importance.losses import weighted_loss
 from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage
 
 FRAME = 4
@@ -188,7 +188,7 @@ class Importance:
         """As ``Scheme.stages``: the networks', end to end, if there are any."""
         if self.config.network is None:
             return ()
-        return (Stage("system", picture_loss, _of_network, weights={"image_loss": IMAGE_LOSSES}),)
+        return (Stage("system", weighted_loss, _of_network),)
 
     @property
     def _uses(self) -> int:
