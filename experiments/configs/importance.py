@@ -1,8 +1,9 @@
-"""The networks before and behind the importance codec, on 96-pixel views of aerial, VOC and ImageNet photographs.
+r"""The networks before and behind the importance codec, on 96-pixel views of aerial, VOC and ImageNet photographs.
 
 python -m experiments.demo.pack_pictures --data ../shared/data --out build/pictures_160.npz
-lvm-mtc train --config experiments/configs/importance.py --stage all --data build/pictures_160.npz --run-dir runs/importance
-python -m experiments.demo.export --config importance --run-dir runs/importance
+lvm-mtc train --config experiments/configs/importance.py --stage all --data build/pictures_160.npz \
+    --run-dir runs/importance
+python -m experiments.demo.export_importance --run-dir runs/importance
 """
 
 from ml_collections import ConfigDict

@@ -25,5 +25,6 @@ def weighted_loss(
     inside = patches_in_box(source.hints["loc"], images.shape[2:4], 1).reshape(images.shape[:-1])
     weight = jnp.where(inside, weight[..., None, None], 1.0)
     weight = weight / weight.mean((-2, -1), keepdims=True)
-    loss, _ = image_loss(jnp.sqrt(weight)[..., None] * (outcome.estimate.data - images), jnp.zeros(1), "log_mse")
+    error = jnp.sqrt(weight)[..., None] * (outcome.estimate.data - images)
+    loss, _ = image_loss(error, jnp.zeros_like(error), "log_mse")
     return loss, {"psnr": image_loss(outcome.estimate.data, images, "mse")[1]}

@@ -82,7 +82,7 @@ class Encoded(NamedTuple):
 
 
 class Side(NamedTuple):
-    """What the receivers know besides: ``chosen``, which follows from the object's patches, and gains ``[batch, K]``."""
+    """What receivers know besides: ``chosen``, which follows from the object's patches, and gains ``[batch, K]``."""
 
     chosen: Chosen
     gain: jax.Array
@@ -104,8 +104,9 @@ class Importance:
         params = self.from_pca(PatchPca(np.full(size, 0.5), np.eye(size), np.ones(size)))
         if self.config.network is not None:
             images = jnp.zeros((1, self.config.image_size, self.config.image_size, 3))
-            for name, key in zip(("before", "behind"), jax.random.split(phy.stream_key(key, phy.Stream.INIT))):
-                params[name] = self._network.init(key, images, images, jnp.zeros(1))["params"]
+            keys = jax.random.split(phy.stream_key(key, phy.Stream.INIT))
+            for name, its_key in zip(("before", "behind"), keys, strict=True):
+                params[name] = self._network.init(its_key, images, images, jnp.zeros(1))["params"]
         return params
 
     def from_pca(self, pca: PatchPca) -> dict:

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 
-
 class KeptPatches(NamedTuple):
     """The patches that are encoded and sent, per picture.
 
