@@ -22,7 +22,7 @@ MASKINGS = {
     "pca-object": "linear patch-wise PCA, object first",
     "importance": "importance, object first",
     "importance-uniform": "importance, uniform",
-    "importance-pca": "importance, object first, linear PCA alone",
+    "importance-pca": "importance, linear PCA alone",
 }
 
 

@@ -163,7 +163,10 @@ class Importance:
         gain = as_sent(gain)
         signal = Signal(Frames(symbols, jnp.ones(symbols.shape[:-1], bool)))
         bits = jnp.full(lead[:1], float(self.side_bits() * lead[1]))
-        return Sent(signal, Side(chosen, gain), bits, {"share_inside": share_inside})
+        depth = self._put(jnp.ones_like(power), chosen.places).sum(-2)
+        removed = 1 - depth / depth.max(-1, keepdims=True)
+        removed = unpatchify(jnp.repeat(removed[..., None], self.config.patch_size**2, -1), *self._tiling)[..., 0]
+        return Sent(signal, Side(chosen, gain), bits, {"share_inside": share_inside, "removed": removed})
 
     def decode(self, params: dict, received: Received, side: Side, point: OperatingPoint) -> Estimate:
         """Pictures from the symbols and their variances.
@@ -178,7 +181,7 @@ class Importance:
         features = phy.symbols_to_features(symbols) * jnp.sqrt(power) / (power + noise) / gain
         components = self._put(features, chosen.places) * linear["deviation"].reshape(1, 1, -1, 1)
         patches = jnp.swapaxes(components, -1, -2) @ linear["basis"].T + linear["mean"].reshape(1, 1, 1, -1)
-        images = unpatchify(patches, self.config.patch_size, (self.config.image_size,) * 2)
+        images = unpatchify(patches, *self._tiling)
         if self.config.network is not None:
             heard = self._put(power / (power + noise), chosen.places)
             deviation = self._deviation(linear, 1 - heard) / gain[..., None, None]
@@ -194,6 +197,11 @@ class Importance:
     @property
     def _uses(self) -> int:
         return self.config.num_uses
+
+    @property
+    def _tiling(self) -> tuple[int, tuple[int, int]]:
+        """What ``unpatchify`` takes besides patches."""
+        return self.config.patch_size, (self.config.image_size,) * 2
 
     @property
     def _network(self) -> Refiner:
@@ -215,7 +223,7 @@ class Importance:
         """Standard deviation of each pixel, from the variance of each component over that of the training pictures."""
         square = (linear["basis"] * linear["deviation"].reshape(1, -1)) ** 2
         patches = jnp.swapaxes(variance, -1, -2) @ square.T
-        return jnp.sqrt(unpatchify(patches, self.config.patch_size, (self.config.image_size,) * 2) + _LEAST_VARIANCE)
+        return jnp.sqrt(unpatchify(patches, *self._tiling) + _LEAST_VARIANCE)
 
     def _apply(self, name: str, params: dict, images: jax.Array, deviation: jax.Array, point: OperatingPoint):
         lead = images.shape[:2]
