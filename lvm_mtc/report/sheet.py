@@ -14,7 +14,7 @@ from lvm_mtc.report.shown import Shown
 def sheet_rows(
     shown: Shown, loc: np.ndarray, labels: Sequence[str], *, max_rows: int = 8
 ) -> tuple[list[list[Picture]], list[str]]:
-    """Original, what is sent of it and received pictures at every SNR, at the smallest CSI error, a row a view and channel.
+    """Original, what is sent and received pictures at every SNR, at the smallest CSI error, a row a view and channel.
 
     Args:
         loc: The objects' boxes, ``[B, K, 4]``, (x, y, w, h), centre, pixels.
