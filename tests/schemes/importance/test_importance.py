@@ -85,6 +85,9 @@ def test_it_is_weighted_water_filling_and_what_the_receiver_is_told_suffices(snr
         sent = out.sent.signal.private.symbols[b, k]
         np.testing.assert_allclose(sent, pairs.reshape(FRAME, -1).T, rtol=2e-3, atol=2e-3)
         np.testing.assert_allclose(np.mean(np.abs(sent) ** 2), 1, rtol=1e-5)
+        depth = np.bincount(order % 16, minlength=16).reshape(4, 4)
+        lacks = np.kron(1 - depth / depth.max(), np.ones((PATCH, PATCH)))
+        np.testing.assert_allclose(out.sent.tells["removed"][b, k], lacks, atol=1e-6)
 
         got = np.complex128(out.received.symbols[b, k]).T.reshape(-1)
         noise = np.repeat(np.float64(out.received.no_eff[b, k]).T.reshape(-1), 2) / 2
