@@ -146,9 +146,10 @@ def check_weights() -> Iterator[Check]:
     """Whether the weights that come with the library can be read and fit their models."""
     from lvm_mtc.data.clip_tokenizer import read_merges
     from lvm_mtc.knowledge.loading import DETECTOR_WEIGHTS, load_knowledge_base
-    from lvm_mtc.schemes.loading import DEMO_WEIGHTS, PCA_WEIGHTS, load_scheme
+    from lvm_mtc.schemes.loading import DEMO_WEIGHTS, IMPORTANCE_WEIGHTS, PCA_WEIGHTS, load_scheme
 
-    loaders = {path.name: functools.partial(load_scheme, path) for path in (DEMO_WEIGHTS, PCA_WEIGHTS)}
+    files = (DEMO_WEIGHTS, IMPORTANCE_WEIGHTS, PCA_WEIGHTS)
+    loaders = {path.name: functools.partial(load_scheme, path) for path in files}
     loaders |= {DETECTOR_WEIGHTS.name: load_knowledge_base, "clip_bpe_merges.npz": read_merges}
     for name, load in loaders.items():
         try:

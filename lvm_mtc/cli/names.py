@@ -6,7 +6,9 @@ CHANNELS = (
     "awgn", "rayleigh", "rayleigh_magnitude", "rician", "nakagami", "fisher_snedecor", "exponential", *SIONNA_CHANNELS,
 )  # fmt: skip
 CONVENTIONS = ("esno", "rx_per_antenna", "received_total")
-CONTENDERS = ("object", "uniform", "sharing", "all", "pca", "pca-object")
+CONTENDERS = (
+    "object", "uniform", "sharing", "all", "pca", "pca-object", "importance", "importance-uniform", "importance-pca",
+)  # fmt: skip
 GOAL_FILTERS = ("score", "label", "classifier-words", "clip")
 CLIP_ACTIVATIONS = ("quick_gelu", "gelu")
 LOCS = ("knowledge-base", "centre")

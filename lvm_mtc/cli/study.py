@@ -33,15 +33,15 @@ from lvm_mtc.sweep.rows import versions
 from lvm_mtc.sweep.stopping import StoppingRule
 
 DEMO_UAVS = 4
-DEMO_CONTENDERS = ("object", "uniform", "sharing", "all", "pca")
+DEMO_CONTENDERS = ("importance", "importance-uniform", "importance-pca", "object", "uniform", "all", "pca")
 DEMO_SNR_DB = (0.0, 5.0, 10.0, 15.0, 20.0)
 DEMO_CSI_ERROR = (0.0, 0.05)
 # With scale_aware 0.2 for a small object and 0.4 for one that fills the view, as the paper proposes.
 DEMO_MASK_PROB = 0.3
-_TRANSMITTED = ("object", "uniform", "all", "pca")
+_TRANSMITTED = ("importance", "object", "uniform", "all", "pca")
 _PICTURES_PER_STEP = 32
 _ITEMS_AT_ONCE = 32
-_GAIN = f"{MASKINGS['object']} minus {MASKINGS['uniform']}"
+_COMPARED = (("importance", "importance-uniform"), ("object", "uniform"))
 
 
 def run_demo(options: argparse.Namespace) -> None:
@@ -65,7 +65,7 @@ def run_transmit(options: argparse.Namespace) -> None:
         raise ValueError(
             f"--link num_tx_ant={links[0].num_tx_ant}: under topology=joint it must equal --uavs, {options.uavs}"
         )
-    rule = {name: getattr(options, name) for name in ("keep", "mask_prob", "scale_aware", "epsilon")}
+    rule = {name: getattr(options, name) for name in ("keep", "mask_prob", "scale_aware", "epsilon", "importance_db")}
     scheme, contenders = load_contenders(options.weights, options.schemes, _TRANSMITTED, **rule)
     knowledge_base = _knowledge_base(options)
     cut = {name: getattr(options, name) for name in ("views", "overlap", "boxes", "limit")}
@@ -139,8 +139,8 @@ def measure_study(sweeps: Sequence[NamedSweep]) -> tuple[list[Point], list[Point
     """Runs sweeps of one study into a temporary store.
 
     Returns:
-        All points in the order of the sweeps; and, where both are compared, what object-first masking gains over
-        uniform masking at the best operating point of each channel.
+        All points in the order of the sweeps; and, where both are there, what object first gains over uniform, by
+        importance and by masking, at the best operating point of each channel.
     """
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(max_workers=2) as pool:
         path = Path(folder) / "study.sqlite"
@@ -172,13 +172,14 @@ def _pairs(spec: NamedSweep) -> Iterable[Pair]:
     best = {"snr_db": max(spec.snr_db), "csi_error_var": min(spec.csi_error_var)}
     places = {(at["scheme"], at["channel"]): at for at in spec.coordinates() if best.items() <= at.items()}
     for link in spec.links:
-        pair = [places.get((MASKINGS[name], link.label)) for name in ("object", "uniform")]
-        if None not in pair:
-            yield Pair(_GAIN, *pair)
+        for names in _COMPARED:
+            pair = [places.get((MASKINGS[name], link.label)) for name in names]
+            if None not in pair:
+                yield Pair(" minus ".join(at["scheme"] for at in pair), *pair)
 
 
 def summary(points: Sequence[Point], gains: Sequence[Point]) -> str:
-    """PSNR over SNR at the smallest CSI error, and what object-first masking gains, as text."""
+    """PSNR over SNR at the smallest CSI error, and what object first gains, as text."""
     error = min(point.coordinates["csi_error_var"] for point in points)
     rows: dict[str, list[Point]] = {}
     for point in points:
@@ -197,8 +198,8 @@ def summary(points: Sequence[Point], gains: Sequence[Point]) -> str:
         gain = point.metrics.get(f"{PREFIX}psnr_inside_db")
         if gain is not None:
             lines.append(
-                f"{MASKINGS['object']} against {MASKINGS['uniform']}, inside the box, {point.coordinates['channel']}, "
-                f"{point.snr_db:g} dB: {gain.mean:+.1f} +- {gain.half_width:.1f} dB"
+                f"{point.coordinates['scheme']}, inside the box, {point.coordinates['channel']}, {point.snr_db:g} dB: "
+                f"{gain.mean:+.1f} +- {gain.half_width:.1f} dB"
             )
     return "\n".join(lines)
 

@@ -55,11 +55,15 @@ def add_transmit_parser(commands) -> None:
         "--link FIELD=VALUE: another field of LinkConfig, such as num_rx_ant=8, equalizer=paper, k_factor_db=5 or "
         "ofdm.fft_size=128; may be repeated": values.assignment,
         f"--schemes LIST: of {', '.join(names.CONTENDERS)}; the first one is on the sheet (default: "
-        "object,uniform,all,pca; with weights of another scheme that one, as it is)": values.choices(*names.CONTENDERS),
+        "importance,object,uniform,all,pca; with weights of another scheme that one, as it is)": values.choices(
+            *names.CONTENDERS
+        ),
         "--keep = 0.5: share of the patches that is kept, in (0, 1]": values.number("keep"),
         "--mask-prob = 0.25: P_r, probability of masking a patch of the object, in (0, 1)": values.number("mask_prob"),
         "--scale-aware: P_r follows the object's size: from 2/3 of --mask-prob for a small one to 4/3 for one that "
         "fills the view": bool,
+        "--importance-db = 10: weight of errors in the object's patches with the schemes that send every patch by its "
+        "importance, dB, >= 0": values.number("importance_db"),
         "--epsilon = 0.1: threshold of the scheme 'sharing', linear, >= 0": values.number("epsilon"),
         "--weights FILE: weights file (default: the shipped one)": Path,
     }

@@ -57,6 +57,7 @@ RANGES = {
     "mask_prob": Range(0, 1, low_open=True, high_open=True),
     "epsilon": Range(0),
     "keep": Range(0, 1, low_open=True),
+    "importance_db": Range(0, 60),
     "overlap": Range(0, 1, high_open=True),
     "above_zero": Range(0, low_open=True),
 }

@@ -53,3 +53,26 @@ def unpatchify(patches: jax.Array, patch_size: int, image_size: tuple[int, int])
     x = patches.reshape(*lead, rows, columns, patch_size, patch_size, channels)
     x = jnp.moveaxis(x, -4, -3)
     return x.reshape(*lead, *image_size, channels)
+
+
+def patches_in_box(loc: jax.Array, image_size: tuple[int, int], patch_size: int) -> jax.Array:
+    """Which patches belong to the object: those whose centre lies in the box, or else the one nearest to its centre.
+
+    Args:
+        loc: Box ``(x, y, w, h)``, centre, in pixels, ``[..., 4]``.
+        image_size: ``(height, width)`` in pixels.
+        patch_size: In pixels.
+
+    Returns:
+        ``[..., num_patches]`` bool.
+    """
+    rows, columns = grid_shape(image_size, patch_size)
+    centre_y, centre_x = jnp.meshgrid(
+        (jnp.arange(rows) + 0.5) * patch_size, (jnp.arange(columns) + 0.5) * patch_size, indexing="ij"
+    )
+    lead = (1,) * (loc.ndim - 1)
+    dx = jnp.abs(centre_x.reshape(*lead, -1) - loc[..., 0:1])
+    dy = jnp.abs(centre_y.reshape(*lead, -1) - loc[..., 1:2])
+    inside = (dx <= loc[..., 2:3] / 2) & (dy <= loc[..., 3:4] / 2)
+    nearest = jax.nn.one_hot(jnp.argmin(dx**2 + dy**2, axis=-1), rows * columns, dtype=bool)
+    return jnp.where(inside.any(axis=-1, keepdims=True), inside, nearest)

@@ -14,7 +14,7 @@ from lvm_mtc.report.shown import Shown
 def sheet_rows(
     shown: Shown, loc: np.ndarray, labels: Sequence[str], *, max_rows: int = 8
 ) -> tuple[list[list[Picture]], list[str]]:
-    """Original, kept patches and received pictures at every SNR, at the smallest CSI error, a row a view and channel.
+    """Original, what is sent and received pictures at every SNR, at the smallest CSI error, a row a view and channel.
 
     Args:
         loc: The objects' boxes, ``[B, K, 4]``, (x, y, w, h), centre, pixels.
@@ -31,7 +31,7 @@ def sheet_rows(
         for channel in channels:
             row = [
                 Picture(image=shown.originals[view], caption="original", box=loc[view]),
-                Picture(image=shown.kept[view], caption="kept patches"),
+                Picture(image=shown.kept[view], caption="what is sent"),
             ]
             for number, at in numbered:
                 if at["channel"] == channel and at["csi_error_var"] == error:

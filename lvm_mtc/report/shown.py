@@ -20,7 +20,7 @@ class Shown(NamedTuple):
     Attributes:
         points: Coordinates, ``[P]``.
         originals: ``[B, K, height, width, 3]`` float in [0, 1].
-        kept: Likewise, with the pixels that are not sent in grey.
+        kept: Likewise, with the pixels that are not sent in grey, and those of fewer symbols greyer.
         received: ``[P, B, K, height, width, 3]`` uint8.
         psnr_db: Of the received pictures, ``[P, B, K]``.
     """
@@ -57,5 +57,6 @@ def show(spec: SweepSpec, points: Sequence[Coordinates], *, first_group: bool = 
             psnr_db.append(samples.metrics["psnr_db"][0, :num_groups])
     kept = originals
     if samples.removed is not None:
-        kept = np.where(samples.removed[:num_groups, ..., None], np.float32(0.5), originals)
+        removed = np.float32(samples.removed[:num_groups, ..., None])
+        kept = originals * (1 - removed) + np.float32(0.5) * removed
     return Shown(points, originals, kept, np.stack(received), np.stack(psnr_db))

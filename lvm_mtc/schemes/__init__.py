@@ -16,6 +16,7 @@ SCHEMES = {
     "menu": "lvm_mtc.schemes.menu.scheme:Menu",
     "token2": "lvm_mtc.schemes.token2.scheme:Token2",
     "witt": "lvm_mtc.schemes.witt.scheme:Witt",
+    "importance": "lvm_mtc.schemes.importance.scheme:Importance",
     "linear": "lvm_mtc.schemes.linear.scheme:Linear",
 }
 """Name to ``"module:class"``."""

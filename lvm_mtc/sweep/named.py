@@ -1,12 +1,13 @@
 """Contenders by name: the ways of sending pictures that the demo, ``transmit`` and sweeps compare."""
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from lvm_mtc.config import unknown_name_message
 from lvm_mtc.schemes import name_of
-from lvm_mtc.schemes.loading import PCA_WEIGHTS, load_scheme
+from lvm_mtc.schemes.loading import IMPORTANCE_WEIGHTS, PCA_WEIGHTS, load_scheme
 from lvm_mtc.schemes.lvm_mtc.scheme import HIGH
 from lvm_mtc.schemes.scheme import Masking, Params, Scheme
 from lvm_mtc.sweep.contender import Contender
@@ -19,6 +20,9 @@ MASKINGS = {
     "all": "every patch kept",
     "pca": "linear patch-wise PCA, every patch kept",
     "pca-object": "linear patch-wise PCA, object first",
+    "importance": "importance, object first",
+    "importance-uniform": "importance, uniform",
+    "importance-pca": "importance, linear PCA alone",
 }
 
 
@@ -36,9 +40,11 @@ def make_contenders(
     mask_prob: float = 0.25,
     scale_aware: bool = False,
     epsilon: float = 0.1,
+    importance_db: float = 10.0,
     pca_path: str | os.PathLike = PCA_WEIGHTS,
+    importance_path: str | os.PathLike = IMPORTANCE_WEIGHTS,
 ) -> list[Contender]:
-    """Builds contenders by name; those that drop patches all have the same token budget.
+    """Builds contenders by name; those that drop patches, or send by importance, have the same channel uses.
 
     Args:
         names: Keys of ``MASKINGS``.
@@ -47,7 +53,9 @@ def make_contenders(
         mask_prob: P_r of the object-first schemes, in (0, 1).
         scale_aware: Their P_r follows the object's size, from 2/3 to 4/3 of ``mask_prob`` (``LvmMtc.scale_aware``).
         epsilon: Threshold of the sharing scheme, linear, >= 0.
+        importance_db: Weight of errors in the object's patches where symbols go by importance, dB, >= 0.
         pca_path: Weights file of the linear codec; it must be of the scheme's geometry.
+        importance_path: Weights file of the importance codec, for pictures of the scheme's size.
     """
     if not isinstance(scheme, Masking):
         raise ValueError(
@@ -76,13 +84,37 @@ def make_contenders(
     }
     swept = {"object": ("mask_prob",), "sharing": ("mask_prob", "epsilon"), "pca-object": ("mask_prob",)}
 
+    weighted = None
+    if any(name.startswith("importance") for name in names):
+        weighted = _load_importance(importance_path, scheme.config.image_size, few * scheme.frames()[1])
+
     def build(name: str) -> Contender:
+        if name.startswith("importance"):
+            return _by_importance(name, *weighted, importance_db)
         (of, params), num_kept, probability, threshold = sent[name]
         scheme = of.with_budget(num_kept, scale_aware=scale_aware and name in swept)
         knobs = {"mask_prob": probability, "epsilon": threshold}
         return Contender(name=MASKINGS[name], scheme=scheme, params=params, knobs=knobs, swept=swept.get(name, ()))
 
     return [build(name) for name in names]
+
+
+def _by_importance(name: str, scheme: Scheme, params: Params, importance_db: float) -> Contender:
+    if name == "importance-pca":
+        scheme = dataclasses.replace(scheme, config=dataclasses.replace(scheme.config, network=None))
+        params = {"linear": params["linear"]}
+    uniform = name == "importance-uniform"
+    knobs = {"importance_db": 0.0 if uniform else importance_db}
+    swept = () if uniform else ("importance_db",)
+    return Contender(name=MASKINGS[name], scheme=scheme, params=params, knobs=knobs, swept=swept)
+
+
+def _load_importance(path: str | os.PathLike, image_size: int, num_uses: int) -> tuple[Scheme, Params]:
+    scheme, params = load_scheme(path)
+    if scheme.config.image_size != image_size:
+        differs = f"is for {scheme.config.image_size} pixels, the weights for {image_size}"
+        raise ValueError(f"the importance codec in {path} {differs}: leave the importance schemes out")
+    return dataclasses.replace(scheme, config=dataclasses.replace(scheme.config, num_uses=num_uses)), params
 
 
 def _load_pca(path: str | os.PathLike, config: Any) -> tuple[Scheme, Params]:

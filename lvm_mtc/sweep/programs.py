@@ -46,8 +46,8 @@ class Arrived(NamedTuple):
         public_share: ``[num_items, batch]``, share of the frames that are public.
         reports: What the scheme reports, name to ``[num_items, batch, num_uavs]``.
         pictures: ``[U, batch, num_uavs, height, width, 3]`` uint8, or None.
-        removed: Pixels that were not sent, ``[num_items, batch, num_uavs, height, width]`` bool, with ``pictures``;
-            None where the scheme leaves none out.
+        removed: Pixels that were not sent, ``[num_items, batch, num_uavs, height, width]``, bool or the share that each
+            lacks, with ``pictures``; None where the scheme treats all alike.
     """
 
     metrics: dict[str, Any]

@@ -14,9 +14,9 @@ from lvm_mtc import link as links_room
 from lvm_mtc.config import unknown_name_message
 from lvm_mtc.link import LinkConfig, OperatingPoint, uav_keys
 from lvm_mtc.metrics import pictures as metrics
+from lvm_mtc.models.patches import patches_in_box
 from lvm_mtc.results.intervals import Interval, student_interval
 from lvm_mtc.schemes import simulate
-from lvm_mtc.schemes.lvm_mtc.masking import patches_in_box
 from lvm_mtc.schemes.lvm_mtc.scheme import LvmMtc
 from lvm_mtc.schemes.scheme import Scheme, Source
 from lvm_mtc.sweep import programs

@@ -27,6 +27,7 @@ REALS = {
     ("transmit", "--overlap"): "[0, 1)",
     ("transmit", "--keep"): "(0, 1]",
     ("transmit", "--mask-prob"): "(0, 1)",
+    ("transmit", "--importance-db"): "[0, 60]",
     ("transmit", "--epsilon"): "[0, 3.4028235e38]",
     ("sweep", "--snr-db"): "[-50, 100]",
     ("sweep", "--csi-error"): "[0, 1e6]",

@@ -160,7 +160,7 @@ def test_sheet_has_every_snr_at_the_smallest_csi_error(shown, small_pictures):
     _, loc = small_pictures
     rows, labels = sheet_rows(shown, loc, ["a", "b", "c"], max_rows=4)
     assert labels == ["a, UAV 0\nawgn", "a, UAV 0\nrayleigh", "b, UAV 0\nawgn", "b, UAV 0\nrayleigh"]
-    assert [cell.caption.split(":")[0] for cell in rows[1]] == ["original", "kept patches", "0 dB", "10 dB", "20 dB"]
+    assert [cell.caption.split(":")[0] for cell in rows[1]] == ["original", "what is sent", "0 dB", "10 dB", "20 dB"]
     number = place(shown, 0.0)
     np.testing.assert_array_equal(rows[1][4].image, shown.received[number, 0, 0] / 255.0)
     assert rows[1][4].caption == f"20 dB: PSNR {shown.psnr_db[number, 0, 0]:.1f}"

@@ -6,8 +6,6 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from lvm_mtc.models.patches import grid_shape
-
 
 class KeptPatches(NamedTuple):
     """The patches that are encoded and sent, per picture.
@@ -25,35 +23,12 @@ class KeptPatches(NamedTuple):
     overflow: jax.Array
 
 
-def patches_in_box(loc: jax.Array, image_size: tuple[int, int], patch_size: int) -> jax.Array:
-    """Which patches belong to the object: those whose centre lies in the box, or else the one nearest to its centre.
-
-    Args:
-        loc: Box ``(x, y, w, h)``, centre, in pixels, ``[..., 4]``.
-        image_size: ``(height, width)`` in pixels.
-        patch_size: In pixels.
-
-    Returns:
-        ``[..., num_patches]`` bool.
-    """
-    rows, columns = grid_shape(image_size, patch_size)
-    centre_y, centre_x = jnp.meshgrid(
-        (jnp.arange(rows) + 0.5) * patch_size, (jnp.arange(columns) + 0.5) * patch_size, indexing="ij"
-    )
-    lead = (1,) * (loc.ndim - 1)
-    dx = jnp.abs(centre_x.reshape(*lead, -1) - loc[..., 0:1])
-    dy = jnp.abs(centre_y.reshape(*lead, -1) - loc[..., 1:2])
-    inside = (dx <= loc[..., 2:3] / 2) & (dy <= loc[..., 3:4] / 2)
-    nearest = jax.nn.one_hot(jnp.argmin(dx**2 + dy**2, axis=-1), rows * columns, dtype=bool)
-    return jnp.where(inside.any(axis=-1, keepdims=True), inside, nearest)
-
-
 def scale_aware_mask_prob(
     loc: jax.Array, image_size: tuple[int, int], low: float = 0.2, high: float = 0.4
 ) -> jax.Array:
     """P_r from the object's size, linear in its share of the area: ``low`` at 0, ``high`` at 1; ``[...]``.
 
-    Box and picture are given as in :func:`patches_in_box`.
+    Box and picture are given as in :func:`models.patches.patches_in_box`.
     """
     ratio = jnp.clip(loc[..., 2] * loc[..., 3] / (image_size[0] * image_size[1]), 0.0, 1.0)
     return low + (high - low) * ratio

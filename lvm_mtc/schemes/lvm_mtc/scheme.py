@@ -13,7 +13,7 @@ import numpy as np
 from lvm_mtc import phy
 from lvm_mtc.link import Frames, OperatingPoint, Received, Signal, per_link
 from lvm_mtc.link.signal import heard_by
-from lvm_mtc.models.patches import patchify, unpatchify
+from lvm_mtc.models.patches import patches_in_box, patchify, unpatchify
 from lvm_mtc.models.pca import fit_patches
 from lvm_mtc.models.receivers import as_sent, unit_power
 from lvm_mtc.models.transformer import stack_layers, unstack_layers
@@ -141,7 +141,7 @@ class LvmMtc:
         if loc.shape != (batch, num_uavs, 4):
             raise ValueError(f"loc must be [batch, num_uavs, 4] for images {images.shape}, got {loc.shape}")
         keys = jax.vmap(lambda k: phy.stream_key(k, phy.Stream.MASK))(key)
-        inside = masking.patches_in_box(loc, (side, side), c.patch_size)
+        inside = patches_in_box(loc, (side, side), c.patch_size)
         mask_prob = knobs["mask_prob"]
         if self.scale_aware:
             mask_prob = masking.scale_aware_mask_prob(loc, (side, side), LOW * mask_prob, HIGH * mask_prob)

@@ -18,10 +18,10 @@ from lvm_mtc.link import Frames, OperatingPoint, Received, Signal, per_link
 from lvm_mtc.models.conditioned import require_windows
 from lvm_mtc.models.patches import patchify, unpatchify
 from lvm_mtc.models.receivers import GAIN_BITS, as_sent, unit_power
+from lvm_mtc.models.refiner import REFINERS, TOKEN_SIZE, Refiner
 from lvm_mtc.models.weights import SHIPPED
 from lvm_mtc.schemes.losses import IMAGE_LOSSES, picture_loss
 from lvm_mtc.schemes.menu.codes import Codes, posterior, symbols_of
-from lvm_mtc.schemes.menu.network import REFINERS, TOKEN_SIZE, Refiner
 from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage
 
 TABLE = SHIPPED / "menu.npz"

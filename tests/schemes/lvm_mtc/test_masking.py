@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lvm_mtc.models.patches import patches_in_box
 from lvm_mtc.schemes.lvm_mtc.masking import (
     keep_bernoulli,
     keep_budget,
     keep_rates,
     keep_scores,
-    patches_in_box,
     restore,
     scale_aware_mask_prob,
 )

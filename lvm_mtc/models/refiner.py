@@ -1,4 +1,4 @@
-"""The refiner behind the menu codec's receiver: what its posterior of each component by itself leaves to be known."""
+"""A refiner of pictures: what the mean and deviation of each pixel by itself leave to be known of it."""
 
 import flax.linen as nn
 import jax
@@ -14,6 +14,7 @@ _LEAST_DEVIATION = 1e-3
 
 REFINERS = {
     "tiny": Sizes(16, ("convolution", "attention"), window=4, condition=8),
+    "narrow": Sizes(96, ("convolution", "attention")),
     "small": Sizes(128, ("convolution", "attention")),
     "base": Sizes(128, ("convolution", "attention", "convolution", "attention")),
 }
@@ -34,8 +35,8 @@ class Refiner(nn.Module):
         """Refines pictures.
 
         Args:
-            images: ``[batch, height, width, 3]``, the posterior's mean.
-            deviation: Its standard deviation, same shape.
+            images: ``[batch, height, width, 3]``: a receiver's posterior mean, or what a transmitter is to send.
+            deviation: Standard deviation of what is, or will be, wrong with it, same shape.
             snr_db: Nominal SNR, ``[batch]``, dB.
 
         Returns:
