@@ -1,14 +1,20 @@
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
+from lvm_mtc.link import LinkConfig
 from lvm_mtc.models.pca import PatchPca
 from lvm_mtc.schemes.lvm_mtc.config import LvmMtcConfig
 from lvm_mtc.schemes.lvm_mtc.pca import init_from_pca
 from lvm_mtc.schemes.lvm_mtc.scheme import LvmMtc
 from lvm_mtc.sweep import programs
 from lvm_mtc.sweep.contender import Contender
+from lvm_mtc.sweep.plan import SweepSpec, picture_source
+from lvm_mtc.sweep.stopping import StoppingRule
 
+LINKS = tuple(LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh"))
 SMALL = LvmMtcConfig(variant="linear", image_size=32, patch_size=8, num_symbols=8, power_allocation=False)
 
 
@@ -44,6 +50,22 @@ def small_scheme():
 def small_pictures():
     loc = np.tile(np.float32([12, 16, 16, 12]), (3, 2, 1))
     return smooth_pictures(3, 2), loc
+
+
+@pytest.fixture(scope="module")
+def small_spec(fast_compile, small_scheme, small_pictures):
+    """Two schemes on two channels at six points."""
+    uniform = dataclasses.replace(small_scheme, name="uniform masking", knobs={"mask_prob": 0.5}, swept=())
+    return SweepSpec(
+        schemes=(small_scheme, uniform),
+        links=LINKS,
+        sources={2: picture_source(*small_pictures)},
+        snr_db=(0.0, 10.0, 20.0),
+        csi_error_var=(0.0, 0.05),
+        stopping=StoppingRule(target_half_width=None, max_units=6),
+        metrics=("psnr_db", "psnr_inside_db", "mse", "nmse_symbols"),
+        pictures_per_step=4,
+    )
 
 
 @pytest.fixture(scope="module")
