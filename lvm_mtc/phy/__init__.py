@@ -5,6 +5,7 @@ Every function is pure and works under ``jit``, ``vmap``, ``grad`` and on sharde
 
 from lvm_mtc.phy.aerial_link import AirToGround, air_to_ground, budget_noise_variance, thermal_noise_dbm
 from lvm_mtc.phy.aerial_tables import SCENARIOS
+from lvm_mtc.phy.block_lmmse import block_lmmse
 from lvm_mtc.phy.blocks import block_layout
 from lvm_mtc.phy.capacity import (
     awgn_capacity,
@@ -74,7 +75,6 @@ from lvm_mtc.phy.sampled_link import (
     SAMPLED_EQUALIZERS,
     TOLD,
     SampledDraws,
-    block_lmmse,
     draw_sampled,
     interference_power,
     isfft,

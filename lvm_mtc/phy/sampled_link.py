@@ -24,13 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
+from lvm_mtc.phy.block_lmmse import block_lmmse
 from lvm_mtc.phy.csi import csi_posterior, estimate_csi
 from lvm_mtc.phy.keys import Stream, stream_key
 from lvm_mtc.phy.mimo import EQUALIZERS, LMMSE_VARIANTS, unbias
 from lvm_mtc.phy.numerics import (
-    abs2,
     align,
-    ceil_div,
     real_dtype,
     require_at_least,
     require_complex,
@@ -154,66 +153,46 @@ def draw_sampled(
     )
 
 
-def _lower_inverse(factor: jax.Array) -> jax.Array:
-    """Inverse of lower triangles ``[..., n, n]``: of small ones on the diagonal, then of twice the size by products."""
-    size, halvings = factor.shape[-1], 0
-    while ceil_div(size, 2**halvings) > 16:
-        halvings += 1
-    count, small = 2**halvings, ceil_div(size, 2**halvings)
-    lead, missing = factor.shape[:-2], count * small - size
-    factor = jnp.pad(factor, [(0, 0)] * len(lead) + [(0, missing)] * 2)
-    ends = np.diag(np.arange(count * small) >= size).reshape((1,) * len(lead) + factor.shape[-2:])
-    factor = factor + ends.astype(factor.dtype)
-
-    def blocks(row: int, column: int, parts: int) -> jax.Array:
-        """Of the ``count`` blocks on the diagonal, in ``parts`` each way, one part."""
-        split = factor.reshape(*lead, count, parts, -1, count, parts, small)[..., row, :, :, column, :]
-        return jnp.moveaxis(jnp.diagonal(split, axis1=-4, axis2=-2), -1, -3)
-
-    diagonal = blocks(0, 0, 1)
-    eye = jnp.broadcast_to(jnp.eye(small, dtype=factor.dtype), diagonal.shape)
-    inverse = jax.lax.linalg.triangular_solve(diagonal, eye, left_side=True, lower=True)
-    while count > 1:
-        count //= 2
-        first, second = inverse[..., ::2, :, :], inverse[..., 1::2, :, :]
-        below = jnp.matmul(second, jnp.matmul(blocks(1, 0, 2), first, precision="highest"), precision="highest")
-        rows = jnp.concatenate([first, jnp.zeros_like(first)], -1), jnp.concatenate([-below, second], -1)
-        inverse, small = jnp.concatenate(rows, axis=-2), 2 * small
-    return inverse[..., 0, :size, :size]
-
-
-def block_lmmse(y: jax.Array, h: jax.Array, no: ArrayLike) -> tuple[jax.Array, jax.Array]:
-    """Biased L-MMSE estimate ``(H^H H + no I)^-1 H^H y`` by Cholesky, for E[x x^H] = I and any number of streams.
-
-    Args:
-        y: ``[..., observations]`` complex.
-        h: ``[..., observations, unknowns]`` complex.
-        no: Noise variance per complex dimension, linear, > 0; scalar or broadcasting against ``[...]``.
-
-    Returns:
-        x_hat: ``[..., unknowns]``.
-        mse: Its mean squared error, bias included, ``no [(H^H H + no I)^-1]_ii``, shape of ``x_hat``; the gain of an
-            estimate is ``1 - mse``.
-    """
-    no = align("no", no, h.shape[:-2], 1, real_dtype(h))
-    hermitian = jnp.conj(jnp.swapaxes(h, -2, -1))
-    eye = jnp.eye(h.shape[-1], dtype=h.dtype).reshape((1,) * (h.ndim - 2) + (h.shape[-1],) * 2)
-    gram = jnp.matmul(hermitian, h, precision="highest") + weighted_sum((no if no.ndim == 0 else no[..., None], eye))
-    factor = jnp.linalg.cholesky(gram)
-    inverse = _lower_inverse(factor)
-    matched = jnp.einsum("...ij,...j->...i", hermitian, y, precision="highest")
-    half = jnp.einsum("...ij,...j->...i", inverse, matched, precision="highest")
-    x_hat = jnp.einsum("...ji,...j->...i", jnp.conj(inverse), half, precision="highest")
-    return x_hat, no * jnp.sum(abs2(inverse), axis=-2)
-
-
-def _tones(grid: ResourceGrid, dtype: jnp.dtype) -> jax.Array:
-    """What a subcarrier puts on the samples of a symbol, ``[fft_size, num_carriers, 1, 1]``."""
+def _tones(grid: ResourceGrid, h: jax.Array) -> jax.Array:
+    """What a subcarrier puts on the samples of a symbol, ``[fft_size, num_carriers, 1, 1]`` behind axes for links."""
     cycles = np.outer(np.arange(grid.fft_size), grid.carriers - grid.fft_size // 2) / grid.fft_size
-    return jnp.asarray(np.exp(2j * np.pi * cycles) / np.sqrt(grid.fft_size), dtype)[..., None, None]
+    tones = jnp.asarray(np.exp(2j * np.pi * cycles) / np.sqrt(grid.fft_size), h.dtype)
+    return tones.reshape((1,) * (h.ndim - 4) + (*cycles.shape, 1, 1))
 
 
-class _Heard(NamedTuple):
+def _lifted(number: jax.Array, axes: int) -> jax.Array:
+    """A number, or one of each link, with more axes behind."""
+    return number if number.ndim == 0 else number.reshape(*number.shape, *(1,) * axes)
+
+
+def _told(h: jax.Array, draw: jax.Array, s: jax.Array, csi: str, *, robust: bool) -> tuple[jax.Array, jax.Array]:
+    """What is used of the estimate of ``h``, ``[..., fft_size, num_carriers, rx, tx]``, and its variance, ``[...]``.
+
+    ``robust`` has the posterior mean and variance, the others the estimate, which they trust: a variance of 0.
+    """
+    h_hat = estimate_csi(h, jnp.broadcast_to(draw[..., None, :, :, :], h.shape), s, model=csi)
+    if not robust:
+        return h_hat, jnp.zeros((), s.dtype)
+    h_hat, error_var = csi_posterior(h_hat, s) if csi == "additive" else (h_hat, s)
+    return h_hat, error_var if error_var.ndim == 0 else error_var[..., 0, 0]
+
+
+def _block(y: jax.Array, h_hat: jax.Array, level: jax.Array, *, on_delays: bool) -> tuple[jax.Array, jax.Array]:
+    """Biased estimates of a symbol's subcarriers or delays from its samples ``[..., m, rx]``, and their errors."""
+    if on_delays:
+        h_hat = jnp.fft.fft(jnp.fft.ifftshift(h_hat, axes=-3), axis=-3, norm="ortho")
+    *lead, m, c, rx, tx = h_hat.shape
+    matrix = jnp.moveaxis(h_hat, -2, -3).reshape(*lead, m * rx, c * tx)
+    return tuple(a.reshape(*lead, c, tx) for a in block_lmmse(y.reshape(*lead, m * rx), matrix, level))
+
+
+def _one_tap(y, h_hat, tones, level, error_var, equalizer) -> tuple[jax.Array, jax.Array]:
+    """Each subcarrier by itself, with the mean of its channel over the symbol."""
+    y = jnp.einsum("...mc,...mi->...ci", jnp.conj(tones[..., 0, 0]), y, precision="highest")
+    return EQUALIZERS[equalizer](y, jnp.mean(h_hat, axis=-4), _lifted(level, 1), _lifted(error_var, 1))
+
+
+class _Symbol(NamedTuple):
     """What one symbol of data meets, as in the draws, and what it carries on its subcarriers."""
 
     gains: jax.Array
@@ -222,11 +201,11 @@ class _Heard(NamedTuple):
     x: jax.Array
 
 
-def _of_data(draws: SampledDraws, grid: ResourceGrid, num_grids: int, x: jax.Array) -> _Heard:
+def _of_data(draws: SampledDraws, grid: ResourceGrid, num_grids: int, x: jax.Array) -> _Symbol:
     """The symbols of data first of all axes, ``x`` as ``[..., num_symbols, num_carriers, num_streams]``."""
     chosen = (np.arange(num_grids)[:, None] * grid.num_ofdm_symbols + grid.data_symbols).reshape(-1)
     drawn = ((draws.gains, -4), (draws.csi, -4), (draws.noise, -3))
-    return _Heard(*(jnp.moveaxis(jnp.take(a, chosen, axis), axis, 0) for a, axis in drawn), jnp.moveaxis(x, -3, 0))
+    return _Symbol(*(jnp.moveaxis(jnp.take(a, chosen, axis), axis, 0) for a, axis in drawn), jnp.moveaxis(x, -3, 0))
 
 
 def _require(waveform: str, receiver: str, csi: str, equalizer: str) -> None:
@@ -298,40 +277,25 @@ def sampled_link(
     cells = cells.reshape(*x.shape[:-2], num_grids, -1, grid.num_carriers, num_streams)
     on_air = isfft(cells) if waveform == "otfs" else cells
     on_air = on_air.reshape(*x.shape[:-2], -1, grid.num_carriers, num_streams)
-    tones, robust = _tones(grid, x.dtype), equalizer == "robust"
-    tones = tones.reshape((1,) * len(lead) + tones.shape)
     level = align("no", no, lead, 0, real)
     s = align("csi_error_var", csi_error_var, lead, 2, real)
+    interference = jnp.zeros((), real)
+    if receiver == "one_tap" and equalizer == "robust":
+        interference = align("max_doppler", interference_power(max_doppler, grid), lead, 0, real)
 
-    def through(symbol: _Heard) -> tuple[jax.Array, jax.Array]:
+    def through(symbol: _Symbol) -> tuple[jax.Array, jax.Array]:
         h = frequency_response(Paths(symbol.gains, draws.delays), grid.frequencies)
+        tones = _tones(grid, h)
         clean = jnp.einsum("...mcij,...cj->...mi", h * tones, symbol.x, precision="highest")
-        deviation = standard_deviation(level if level.ndim == 0 else level[..., None, None])
-        y = weighted_sum((1, clean), (deviation, symbol.noise))
-        h_hat = estimate_csi(h, jnp.broadcast_to(symbol.csi[..., None, :, :, :], h.shape), s, model=csi)
-        error_var = s if robust else jnp.zeros((), real)
-        if robust and csi == "additive":
-            h_hat, error_var = csi_posterior(h_hat, s)
-        error_var = error_var if error_var.ndim == 0 else error_var[..., 0, 0]
-        if receiver == "block":
-            return _block(y, h_hat * tones, level + error_var * (num_streams * grid.num_carriers / grid.fft_size))
-        if robust:
-            error_var = error_var + align("max_doppler", interference_power(max_doppler, grid), lead, 0, real)
-        of_carrier = jnp.conj(tones[..., 0, 0])
-        y = jnp.einsum("...mc,...mi->...ci", of_carrier, y, precision="highest")
-        deepest = tuple(a if a.ndim == 0 else a[..., None] for a in (level, error_var))
-        return EQUALIZERS[equalizer](y, jnp.mean(h_hat, axis=-4), *deepest)
+        y = weighted_sum((1, clean), (standard_deviation(_lifted(level, 2)), symbol.noise))
+        h_hat, error_var = _told(h, symbol.csi, s, csi, robust=equalizer == "robust")
+        if receiver == "one_tap":
+            return _one_tap(y, h_hat, tones, level, error_var + interference, equalizer)
+        level_of_block = level + error_var * (num_streams * grid.num_carriers / grid.fft_size)
+        return _block(y, h_hat * tones, level_of_block, on_delays=waveform == "otfs")
 
-    def _block(y, h_hat, level):
-        if waveform == "otfs":  # columns of subcarriers become those of delays
-            h_hat = jnp.fft.fft(jnp.fft.ifftshift(h_hat, axes=-3), axis=-3, norm="ortho")
-        m, c, rx, tx = h_hat.shape[-4:]
-        matrix = jnp.moveaxis(h_hat, -2, -3).reshape(*lead, m * rx, c * tx)
-        both = block_lmmse(y.reshape(*lead, m * rx), matrix, level)
-        return tuple(a.reshape(*lead, c, tx) for a in both)
-
-    heard = _of_data(draws, grid, num_grids, on_air)
-    x_hat, no_eff = (jnp.moveaxis(a, 0, -3) for a in jax.lax.map(jax.checkpoint(through), heard))
+    symbols = _of_data(draws, grid, num_grids, on_air)
+    x_hat, no_eff = (jnp.moveaxis(a, 0, -3) for a in jax.lax.map(jax.checkpoint(through), symbols))
     if waveform == "otfs":
         x_hat, no_eff = (a.reshape(*lead, num_grids, -1, *a.shape[-2:]) for a in (x_hat, no_eff))
         x_hat = jnp.fft.fft(x_hat, axis=-3, norm="ortho")
