@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from lvm_mtc import phy
 from lvm_mtc.config import require_one_of
 from lvm_mtc.link.carrier import ChannelDraws, Link, Slots, draw_each, noise_variance, per_link
-from lvm_mtc.link.fading import grid_statistics, path_sampler
+from lvm_mtc.link.fading import FLAT_ON_GRID, grid_statistics, path_sampler
 from lvm_mtc.link.ledger import Ledger, book_grid
 from lvm_mtc.link.ofdm import check_grid, max_doppler_of
 from lvm_mtc.link.signal import OperatingPoint
@@ -18,9 +18,15 @@ from lvm_mtc.link.signal import OperatingPoint
 def _check(carrier, link: Link) -> None:
     check_grid(link, carrier)
     name = type(carrier).__name__
-    if link.csi not in phy.TOLD:
-        raise ValueError(f"{name}: the receiver is told the channel: LinkConfig.csi {' or '.join(phy.TOLD)}, "
-                         f"got {link.csi!r}")  # fmt: skip
+    require_one_of("LinkConfig", f"csi of {name}", link.csi, phy.SAMPLED_CSI)
+    if link.csi == "pilots_lmmse":
+        if carrier.receiver != "block" or link.fading not in ("exponential", *FLAT_ON_GRID):
+            raise ValueError(
+                f"{name}: LinkConfig.csi 'pilots_lmmse' needs receiver 'block' and fading exponential, "
+                f"{' or '.join(FLAT_ON_GRID)}, got {carrier.receiver!r} and {link.fading!r}"
+            )
+        num_taps = carrier.grid.cyclic_prefix_length + 1 if link.fading == "exponential" else 1
+        phy.impulse_rows(carrier.grid, num_taps, link.num_tx_ant)
     known = phy.SAMPLED_EQUALIZERS[carrier.receiver]
     if link.equalizer not in known:
         raise ValueError(
@@ -65,7 +71,7 @@ def _send(carrier, link: Link, slots: Slots, draws: ChannelDraws, point: Operati
         draws,
         no=per_link(noise_variance(link, point), lead),
         csi_error_var=per_link(point.csi_error_var, lead),
-        max_doppler=per_link(doppler, lead),
+        statistics=grid_statistics(link, carrier.grid, slots.x.shape[-1], per_link(doppler, lead)),
         grid=carrier.grid,
         waveform=carrier.waveform,
         receiver=carrier.receiver,

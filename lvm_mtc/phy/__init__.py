@@ -5,6 +5,7 @@ Every function is pure and works under ``jit``, ``vmap``, ``grad`` and on sharde
 
 from lvm_mtc.phy.aerial_link import AirToGround, air_to_ground, budget_noise_variance, thermal_noise_dbm
 from lvm_mtc.phy.aerial_tables import SCENARIOS
+from lvm_mtc.phy.block_lmmse import block_lmmse
 from lvm_mtc.phy.blocks import block_layout
 from lvm_mtc.phy.capacity import (
     awgn_capacity,
@@ -26,6 +27,7 @@ from lvm_mtc.phy.csi import (
     pilot_matrix,
     pilot_uses,
 )
+from lvm_mtc.phy.delay_doppler import interference_power, isfft, sfft
 from lvm_mtc.phy.draws import LinkDraws, draw_link
 from lvm_mtc.phy.fading import (
     correlate,
@@ -39,6 +41,7 @@ from lvm_mtc.phy.fading import (
     rician,
     rician_weights,
 )
+from lvm_mtc.phy.impulse_pilots import impulse_rows
 from lvm_mtc.phy.k_factor import RICIAN_MODELS, elevation_k_factor_db, rician_k_factor_db
 from lvm_mtc.phy.keys import Stream, stream_key
 from lvm_mtc.phy.link import LinkOutput, broadcast, joint
@@ -71,15 +74,11 @@ from lvm_mtc.phy.receiver_matrix import lmmse_matrix, post_detection_mse
 from lvm_mtc.phy.resource_grid import ResourceGrid
 from lvm_mtc.phy.sampled_link import (
     RECEIVERS,
+    SAMPLED_CSI,
     SAMPLED_EQUALIZERS,
-    TOLD,
     SampledDraws,
-    block_lmmse,
     draw_sampled,
-    interference_power,
-    isfft,
     sampled_link,
-    sfft,
 )
 from lvm_mtc.phy.sweep import sweep_lmmse
 from lvm_mtc.phy.symbols import (
@@ -114,11 +113,11 @@ __all__ = [
     "PRECODINGS",
     "RECEIVERS",
     "RICIAN_MODELS",
+    "SAMPLED_CSI",
     "SAMPLED_EQUALIZERS",
     "SCENARIOS",
     "SNR_CONVENTIONS",
     "SPEED_OF_LIGHT",
-    "TOLD",
     "AirToGround",
     "ChannelPrior",
     "GridStatistics",
@@ -158,6 +157,7 @@ __all__ = [
     "features_to_symbols",
     "fisher_snedecor",
     "frequency_response",
+    "impulse_rows",
     "interference_power",
     "interpolate",
     "isfft",

@@ -13,8 +13,10 @@ for M = ``fft_size`` samples: exact, interference between subcarriers included. 
 estimate in the delay-Doppler domain is that of each symbol by itself, transformed (:func:`block_lmmse`), and the mean
 biased error of the two waveforms is the same. All cells of a delay and stream have one error variance in OTFS.
 
-CSI. The receiver is told H(t, f) of every symbol of data with an error of variance ``csi_error_var``, which stays the
-same during a symbol and has the delay profile of the channel; pilots take their place in the grid all the same.
+CSI. Under ``additive`` and ``mmse`` the receiver is told H(t, f) of every symbol of data with an error of variance
+``csi_error_var``, which stays the same during a symbol and has the delay profile of the channel; pilots take their
+place in the grid all the same. ``pilots_lmmse`` estimates every tap from impulses in the pilot symbols
+(``impulse_pilots``).
 """
 
 from typing import NamedTuple
@@ -24,13 +26,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
+from lvm_mtc.phy.block_lmmse import block_lmmse
 from lvm_mtc.phy.csi import csi_posterior, estimate_csi
+from lvm_mtc.phy.delay_doppler import interference_power, isfft
+from lvm_mtc.phy.impulse_pilots import TapFilter, estimate_taps, impulse_spectrum, tap_filter
 from lvm_mtc.phy.keys import Stream, stream_key
 from lvm_mtc.phy.mimo import EQUALIZERS, LMMSE_VARIANTS, unbias
 from lvm_mtc.phy.numerics import (
-    abs2,
     align,
-    ceil_div,
     real_dtype,
     require_at_least,
     require_complex,
@@ -40,46 +43,15 @@ from lvm_mtc.phy.numerics import (
 )
 from lvm_mtc.phy.ofdm import PathSampler
 from lvm_mtc.phy.ofdm_estimate import GridStatistics
-from lvm_mtc.phy.paths import Paths, bessel_j0, frequency_response
+from lvm_mtc.phy.paths import Paths, frequency_response
 from lvm_mtc.phy.resource_grid import ResourceGrid
 
 WAVEFORMS = ("ofdm", "otfs")
 RECEIVERS = ("block", "one_tap")
 SAMPLED_EQUALIZERS = {"block": LMMSE_VARIANTS, "one_tap": tuple(name for name in EQUALIZERS if name != "none")}
 """Names of ``EQUALIZERS`` that a receiver knows."""
-TOLD = ("additive", "mmse")
-"""CSI models of this link."""
-
-
-def isfft(x: jax.Array) -> jax.Array:
-    """Delay-Doppler to time-frequency, ``X_tf = F_M X_dd F_N^H``, unitary; subcarriers ascend, as in ``ofdm_modulate``.
-
-    Args:
-        x: ``[..., N Dopplers, M delays, num_streams]`` complex.
-
-    Returns:
-        ``[..., N symbols, M subcarriers, num_streams]``.
-    """
-    return jnp.fft.fftshift(jnp.fft.fft(jnp.fft.ifft(x, axis=-3, norm="ortho"), axis=-2, norm="ortho"), axes=-2)
-
-
-def sfft(x: jax.Array) -> jax.Array:
-    """Inverse of :func:`isfft`."""
-    return jnp.fft.fft(jnp.fft.ifft(jnp.fft.ifftshift(x, axes=-2), axis=-2, norm="ortho"), axis=-3, norm="ortho")
-
-
-def interference_power(max_doppler: ArrayLike, grid: ResourceGrid) -> jax.Array:
-    """Power, of 1, that Doppler moves from a subcarrier to the others: ``1 - E|mean over a symbol of h(t)|^2``.
-
-    For the classical spectrum, all M subcarriers in use; near 0 it is ``(pi max_doppler M T_s)^2 / 6`` (Li & Cimini
-    2001). ``max_doppler`` is in Hz, of any shape; the result has that shape.
-    """
-    m = grid.fft_size
-    lags = np.arange(m)
-    weights = np.where(lags == 0, m, 2.0 * (m - lags)) / m**2
-    angular = 2 * jnp.pi * jnp.asarray(max_doppler, jnp.result_type(float)) * grid.sample_duration
-    gone = 1 - bessel_j0(angular[..., None] * jnp.asarray(lags, angular.dtype).reshape((1,) * angular.ndim + (m,)))
-    return jnp.sum(gone * jnp.asarray(weights, angular.dtype).reshape((1,) * angular.ndim + (m,)), axis=-1)
+SAMPLED_CSI = ("additive", "mmse", "pilots_lmmse")
+"""CSI models of this link; the last one with receiver ``"block"``."""
 
 
 class SampledDraws(NamedTuple):
@@ -154,92 +126,109 @@ def draw_sampled(
     )
 
 
-def _lower_inverse(factor: jax.Array) -> jax.Array:
-    """Inverse of lower triangles ``[..., n, n]``: of small ones on the diagonal, then of twice the size by products."""
-    size, halvings = factor.shape[-1], 0
-    while ceil_div(size, 2**halvings) > 16:
-        halvings += 1
-    count, small = 2**halvings, ceil_div(size, 2**halvings)
-    lead, missing = factor.shape[:-2], count * small - size
-    factor = jnp.pad(factor, [(0, 0)] * len(lead) + [(0, missing)] * 2)
-    ends = np.diag(np.arange(count * small) >= size).reshape((1,) * len(lead) + factor.shape[-2:])
-    factor = factor + ends.astype(factor.dtype)
-
-    def blocks(row: int, column: int, parts: int) -> jax.Array:
-        """Of the ``count`` blocks on the diagonal, in ``parts`` each way, one part."""
-        split = factor.reshape(*lead, count, parts, -1, count, parts, small)[..., row, :, :, column, :]
-        return jnp.moveaxis(jnp.diagonal(split, axis1=-4, axis2=-2), -1, -3)
-
-    diagonal = blocks(0, 0, 1)
-    eye = jnp.broadcast_to(jnp.eye(small, dtype=factor.dtype), diagonal.shape)
-    inverse = jax.lax.linalg.triangular_solve(diagonal, eye, left_side=True, lower=True)
-    while count > 1:
-        count //= 2
-        first, second = inverse[..., ::2, :, :], inverse[..., 1::2, :, :]
-        below = jnp.matmul(second, jnp.matmul(blocks(1, 0, 2), first, precision="highest"), precision="highest")
-        rows = jnp.concatenate([first, jnp.zeros_like(first)], -1), jnp.concatenate([-below, second], -1)
-        inverse, small = jnp.concatenate(rows, axis=-2), 2 * small
-    return inverse[..., 0, :size, :size]
-
-
-def block_lmmse(y: jax.Array, h: jax.Array, no: ArrayLike) -> tuple[jax.Array, jax.Array]:
-    """Biased L-MMSE estimate ``(H^H H + no I)^-1 H^H y`` by Cholesky, for E[x x^H] = I and any number of streams.
-
-    Args:
-        y: ``[..., observations]`` complex.
-        h: ``[..., observations, unknowns]`` complex.
-        no: Noise variance per complex dimension, linear, > 0; scalar or broadcasting against ``[...]``.
-
-    Returns:
-        x_hat: ``[..., unknowns]``.
-        mse: Its mean squared error, bias included, ``no [(H^H H + no I)^-1]_ii``, shape of ``x_hat``; the gain of an
-            estimate is ``1 - mse``.
-    """
-    no = align("no", no, h.shape[:-2], 1, real_dtype(h))
-    hermitian = jnp.conj(jnp.swapaxes(h, -2, -1))
-    eye = jnp.eye(h.shape[-1], dtype=h.dtype).reshape((1,) * (h.ndim - 2) + (h.shape[-1],) * 2)
-    gram = jnp.matmul(hermitian, h, precision="highest") + weighted_sum((no if no.ndim == 0 else no[..., None], eye))
-    factor = jnp.linalg.cholesky(gram)
-    inverse = _lower_inverse(factor)
-    matched = jnp.einsum("...ij,...j->...i", hermitian, y, precision="highest")
-    half = jnp.einsum("...ij,...j->...i", inverse, matched, precision="highest")
-    x_hat = jnp.einsum("...ji,...j->...i", jnp.conj(inverse), half, precision="highest")
-    return x_hat, no * jnp.sum(abs2(inverse), axis=-2)
-
-
-def _tones(grid: ResourceGrid, dtype: jnp.dtype) -> jax.Array:
-    """What a subcarrier puts on the samples of a symbol, ``[fft_size, num_carriers, 1, 1]``."""
+def _tones(grid: ResourceGrid, h: jax.Array) -> jax.Array:
+    """What a subcarrier puts on the samples of a symbol, ``[fft_size, num_carriers, 1, 1]`` behind axes for links."""
     cycles = np.outer(np.arange(grid.fft_size), grid.carriers - grid.fft_size // 2) / grid.fft_size
-    return jnp.asarray(np.exp(2j * np.pi * cycles) / np.sqrt(grid.fft_size), dtype)[..., None, None]
+    tones = jnp.asarray(np.exp(2j * np.pi * cycles) / np.sqrt(grid.fft_size), h.dtype)
+    return tones.reshape((1,) * (h.ndim - 4) + (*cycles.shape, 1, 1))
 
 
-class _Heard(NamedTuple):
-    """What one symbol of data meets, as in the draws, and what it carries on its subcarriers."""
+def _lifted(number: jax.Array, axes: int) -> jax.Array:
+    """A number, or one of each link, with more axes behind."""
+    return number if number.ndim == 0 else number.reshape(*number.shape, *(1,) * axes)
+
+
+def _told(h: jax.Array, draw: jax.Array, s: jax.Array, csi: str, *, robust: bool) -> tuple[jax.Array, jax.Array]:
+    """What is used of the estimate of ``h``, ``[..., fft_size, num_carriers, rx, tx]``, and its variance, ``[...]``.
+
+    ``robust`` has the posterior mean and variance, the others the estimate, which they trust: a variance of 0.
+    """
+    h_hat = estimate_csi(h, jnp.broadcast_to(draw[..., None, :, :, :], h.shape), s, model=csi)
+    if not robust:
+        return h_hat, jnp.zeros((), s.dtype)
+    h_hat, error_var = csi_posterior(h_hat, s) if csi == "additive" else (h_hat, s)
+    return h_hat, error_var if error_var.ndim == 0 else error_var[..., 0, 0]
+
+
+def _block(y: jax.Array, h_hat: jax.Array, level: jax.Array, *, on_delays: bool) -> tuple[jax.Array, jax.Array]:
+    """Biased estimates of a symbol's subcarriers or delays from its samples ``[..., m, rx]``, and their errors.
+
+    ``level`` is the variance of what is added to each sample, ``[..., m]``, or to all of them.
+    """
+    *lead, m, c, rx, tx = h_hat.shape
+    if level.ndim > len(lead):
+        white = 1 / jnp.sqrt(level)
+        y, h_hat = weighted_sum((_lifted(white, 1), y)), weighted_sum((_lifted(white, 3), h_hat))
+        level = jnp.ones((), level.dtype)
+    if on_delays:
+        h_hat = jnp.fft.fft(jnp.fft.ifftshift(h_hat, axes=-3), axis=-3, norm="ortho")
+    matrix = jnp.moveaxis(h_hat, -2, -3).reshape(*lead, m * rx, c * tx)
+    return tuple(a.reshape(*lead, c, tx) for a in block_lmmse(y.reshape(*lead, m * rx), matrix, level))
+
+
+def _one_tap(y, h_hat, tones, level, error_var, equalizer) -> tuple[jax.Array, jax.Array]:
+    """Each subcarrier by itself, with the mean of its channel over the symbol."""
+    y = jnp.einsum("...mc,...mi->...ci", jnp.conj(tones[..., 0, 0]), y, precision="highest")
+    return EQUALIZERS[equalizer](y, jnp.mean(h_hat, axis=-4), _lifted(level, 1), _lifted(error_var, 1))
+
+
+class _Symbol(NamedTuple):
+    """What a symbol meets, as in the draws, what it carries on its subcarriers, and what the pilots say of it."""
 
     gains: jax.Array
     csi: jax.Array
     noise: jax.Array
     x: jax.Array
+    pilots: tuple[jax.Array, jax.Array] | None = None
 
 
-def _of_data(draws: SampledDraws, grid: ResourceGrid, num_grids: int, x: jax.Array) -> _Heard:
-    """The symbols of data first of all axes, ``x`` as ``[..., num_symbols, num_carriers, num_streams]``."""
-    chosen = (np.arange(num_grids)[:, None] * grid.num_ofdm_symbols + grid.data_symbols).reshape(-1)
+def _symbols(draws: SampledDraws, places: np.ndarray, x: jax.Array) -> _Symbol:
+    """Symbols of all grids at these places, first of axes; they carry ``x [..., num_symbols, num_carriers, tx]``."""
     drawn = ((draws.gains, -4), (draws.csi, -4), (draws.noise, -3))
-    return _Heard(*(jnp.moveaxis(jnp.take(a, chosen, axis), axis, 0) for a, axis in drawn), jnp.moveaxis(x, -3, 0))
+    return _Symbol(*(jnp.moveaxis(jnp.take(a, places, axis), axis, 0) for a, axis in drawn), jnp.moveaxis(x, -3, 0))
+
+
+def _hear(symbol: _Symbol, delays: jax.Array, level: jax.Array, grid: ResourceGrid) -> tuple[jax.Array, jax.Array]:
+    """The transfer function of a symbol, and its samples."""
+    h = frequency_response(Paths(symbol.gains, delays), grid.frequencies)
+    clean = jnp.einsum("...mcij,...cj->...mi", h * _tones(grid, h), symbol.x, precision="highest")
+    return h, weighted_sum((1, clean), (standard_deviation(_lifted(level, 2)), symbol.noise))
+
+
+def _from_pilots(draws, grid, num_grids, level, statistics) -> tuple[TapFilter, tuple[jax.Array, jax.Array]]:
+    """The filter, and what each symbol of data has of it: observations of its grid, correlation with its pilots."""
+    *lead, num_tx_ant = draws.noise.shape[:-3] + draws.gains.shape[-1:]
+    powers = jnp.asarray(statistics.powers, level.dtype)
+    doppler = align("max_doppler", statistics.max_doppler, tuple(lead), 0, level.dtype)
+    taps = tap_filter(grid, powers, *(jnp.broadcast_to(a, lead) for a in (doppler, level)), num_tx_ant)
+    places = (np.arange(num_grids)[:, None] * grid.num_ofdm_symbols + grid.pilot_symbols).reshape(-1)
+    x = jnp.asarray(impulse_spectrum(grid, num_tx_ant), draws.gains.dtype).reshape(
+        (1,) * (len(lead) + 1) + (-1, num_tx_ant)
+    )
+    pilots = _symbols(draws, places, jnp.broadcast_to(x, (*(1,) * len(lead), places.size, *x.shape[-2:])))
+    y = jax.lax.map(lambda symbol: _hear(symbol, draws.delays, level, grid)[1], pilots)
+    observed = weighted_sum((grid.fft_size**-0.5, y[..., taps.rows, :]))
+    observed = jnp.moveaxis(observed.reshape(num_grids, -1, *observed.shape[1:]), 1, 1 + len(lead))
+    num_data = len(grid.data_symbols)
+    return taps, (
+        jnp.repeat(observed, num_data, axis=0),
+        jnp.tile(taps.correlation, (num_grids, *(1,) * (len(lead) + 2))),
+    )
 
 
 def _require(waveform: str, receiver: str, csi: str, equalizer: str) -> None:
     for name, value, names in (
         ("waveform", waveform, WAVEFORMS),
         ("receiver", receiver, RECEIVERS),
-        ("csi", csi, TOLD),
+        ("csi", csi, SAMPLED_CSI),
         ("equalizer", equalizer, SAMPLED_EQUALIZERS.get(receiver, ())),
     ):
         if value not in names:
             raise ValueError(f"unknown {name} {value!r}; known: {', '.join(names)}")
     if waveform == "otfs" and receiver == "one_tap":
         raise ValueError("receiver 'one_tap' is for waveform 'ofdm', got 'otfs'")
+    if csi == "pilots_lmmse" and receiver == "one_tap":
+        raise ValueError("csi 'pilots_lmmse' is for receiver 'block', got 'one_tap'")
 
 
 def sampled_link(
@@ -253,7 +242,7 @@ def sampled_link(
     receiver: str = "block",
     csi: str = "additive",
     equalizer: str = "robust",
-    max_doppler: ArrayLike = 0.0,
+    statistics: GridStatistics | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Send whole grids over a sampled channel and equalise them.
 
@@ -273,9 +262,10 @@ def sampled_link(
         waveform: ``"otfs"`` or ``"ofdm"``.
         receiver: ``"block"``: L-MMSE of a whole symbol; ``"one_tap"``, with ``"ofdm"``: each subcarrier by itself, with
             the mean of its channel over the symbol.
-        csi: ``"additive"`` or ``"mmse"``.
+        csi: ``"additive"``, ``"mmse"`` or, with ``"block"``, ``"pilots_lmmse"``.
         equalizer: ``"paper"``, ``"unbiased"`` or ``"robust"``; with ``"one_tap"`` also ``"zf"`` or ``"mf"``.
-        max_doppler: Largest Doppler shift, Hz, for ``robust`` with ``one_tap``; like ``no``.
+        statistics: What the receiver knows of the channel: with pilots powers of delays of 0, 1, ... samples, and the
+            largest Doppler shift, as with ``one_tap``. None: one tap that stands still.
 
     Returns:
         ``x_hat`` and ``no_eff``, ``[..., num_slots, num_streams]``, as in ``phy.LinkOutput``.
@@ -285,6 +275,7 @@ def sampled_link(
     """
     require_complex("x", x)
     _require(waveform, receiver, csi, equalizer)
+    statistics = GridStatistics((0.0,), (1.0,)) if statistics is None else statistics
     require_at_least("no", no, 0.0, strict=True)
     require_at_least("csi_error_var", csi_error_var, 0.0)
     lead, num_streams, real = draws.noise.shape[:-3], x.shape[-1], real_dtype(x)
@@ -298,40 +289,32 @@ def sampled_link(
     cells = cells.reshape(*x.shape[:-2], num_grids, -1, grid.num_carriers, num_streams)
     on_air = isfft(cells) if waveform == "otfs" else cells
     on_air = on_air.reshape(*x.shape[:-2], -1, grid.num_carriers, num_streams)
-    tones, robust = _tones(grid, x.dtype), equalizer == "robust"
-    tones = tones.reshape((1,) * len(lead) + tones.shape)
     level = align("no", no, lead, 0, real)
     s = align("csi_error_var", csi_error_var, lead, 2, real)
+    interference, taps, pilots = jnp.zeros((), real), None, None
+    if receiver == "one_tap" and equalizer == "robust":
+        interference = align("max_doppler", interference_power(statistics.max_doppler, grid), lead, 0, real)
+    if csi == "pilots_lmmse":
+        taps, pilots = _from_pilots(draws, grid, num_grids, level, statistics)
+        used_delays = jnp.broadcast_to(np.arange(len(taps.rows)) * grid.sample_duration, (*lead, len(taps.rows)))
 
-    def through(symbol: _Heard) -> tuple[jax.Array, jax.Array]:
-        h = frequency_response(Paths(symbol.gains, draws.delays), grid.frequencies)
-        clean = jnp.einsum("...mcij,...cj->...mi", h * tones, symbol.x, precision="highest")
-        deviation = standard_deviation(level if level.ndim == 0 else level[..., None, None])
-        y = weighted_sum((1, clean), (deviation, symbol.noise))
-        h_hat = estimate_csi(h, jnp.broadcast_to(symbol.csi[..., None, :, :, :], h.shape), s, model=csi)
-        error_var = s if robust else jnp.zeros((), real)
-        if robust and csi == "additive":
-            h_hat, error_var = csi_posterior(h_hat, s)
-        error_var = error_var if error_var.ndim == 0 else error_var[..., 0, 0]
-        if receiver == "block":
-            return _block(y, h_hat * tones, level + error_var * (num_streams * grid.num_carriers / grid.fft_size))
-        if robust:
-            error_var = error_var + align("max_doppler", interference_power(max_doppler, grid), lead, 0, real)
-        of_carrier = jnp.conj(tones[..., 0, 0])
-        y = jnp.einsum("...mc,...mi->...ci", of_carrier, y, precision="highest")
-        deepest = tuple(a if a.ndim == 0 else a[..., None] for a in (level, error_var))
-        return EQUALIZERS[equalizer](y, jnp.mean(h_hat, axis=-4), *deepest)
+    def through(symbol: _Symbol) -> tuple[jax.Array, jax.Array]:
+        h, y = _hear(symbol, draws.delays, level, grid)
+        tones = _tones(grid, h)
+        if taps is not None:
+            used, error_var = estimate_taps(*symbol.pilots, taps)
+            h_hat = frequency_response(Paths(used, used_delays), grid.frequencies)
+            believed = _lifted(level, 1) + error_var if equalizer == "robust" else level
+            return _block(y, h_hat * tones, believed, on_delays=waveform == "otfs")
+        h_hat, error_var = _told(h, symbol.csi, s, csi, robust=equalizer == "robust")
+        if receiver == "one_tap":
+            return _one_tap(y, h_hat, tones, level, error_var + interference, equalizer)
+        level_of_block = level + error_var * (num_streams * grid.num_carriers / grid.fft_size)
+        return _block(y, h_hat * tones, level_of_block, on_delays=waveform == "otfs")
 
-    def _block(y, h_hat, level):
-        if waveform == "otfs":  # columns of subcarriers become those of delays
-            h_hat = jnp.fft.fft(jnp.fft.ifftshift(h_hat, axes=-3), axis=-3, norm="ortho")
-        m, c, rx, tx = h_hat.shape[-4:]
-        matrix = jnp.moveaxis(h_hat, -2, -3).reshape(*lead, m * rx, c * tx)
-        both = block_lmmse(y.reshape(*lead, m * rx), matrix, level)
-        return tuple(a.reshape(*lead, c, tx) for a in both)
-
-    heard = _of_data(draws, grid, num_grids, on_air)
-    x_hat, no_eff = (jnp.moveaxis(a, 0, -3) for a in jax.lax.map(jax.checkpoint(through), heard))
+    places = (np.arange(num_grids)[:, None] * grid.num_ofdm_symbols + grid.data_symbols).reshape(-1)
+    symbols = _symbols(draws, places, on_air)._replace(pilots=pilots)
+    x_hat, no_eff = (jnp.moveaxis(a, 0, -3) for a in jax.lax.map(jax.checkpoint(through), symbols))
     if waveform == "otfs":
         x_hat, no_eff = (a.reshape(*lead, num_grids, -1, *a.shape[-2:]) for a in (x_hat, no_eff))
         x_hat = jnp.fft.fft(x_hat, axis=-3, norm="ortho")

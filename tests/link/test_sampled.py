@@ -98,7 +98,15 @@ def test_coded_bits_go_over_cells_and_no_snr_is_measured():
     ("fields", "message"),
     [
         (dict(waveform="otfs", csi="pilots_ls", num_pilots=4), "num_pilots 4 goes with carrier"),
-        (dict(waveform="otfs", csi="pilots_lmmse"), "Otfs: the receiver is told the channel: LinkConfig.csi additive"),
+        (dict(waveform="otfs", csi="pilots_ls"), "csi of Otfs 'pilots_ls' is unknown; known: additive, mmse, pil"),
+        (
+            dict(waveform="otfs", csi="pilots_lmmse", fading="exponential"),
+            "impulses of 4 antennas over 17 taps need 68 samples and all subcarriers, got fft_size 64 with 64 used",
+        ),
+        (
+            dict(waveform="ofdm_ici", receiver="one_tap", csi="pilots_lmmse"),
+            "OfdmIci: LinkConfig.csi 'pilots_lmmse' needs receiver 'block' and fading exponential, rayleigh or rician",
+        ),
         (dict(waveform="otfs", equalizer="zf"), "Otfs with receiver 'block' needs LinkConfig.equalizer paper, unb"),
         (dict(waveform="otfs", receiver="one_tap"), "LinkConfig.receiver 'one_tap' goes with carrier 'ofdm_ici', not"),
         (dict(waveform="ofdm_ici", receiver="sic"), "OfdmIci.receiver 'sic' is unknown; known: block, one_tap"),

@@ -33,6 +33,7 @@ SAMPLED = {
     "otfs": dict(waveform="otfs"),
     "ofdm_ici": dict(waveform="ofdm_ici", csi="mmse"),
     "ofdm_ici, one tap": dict(waveform="ofdm_ici", receiver="one_tap"),
+    "otfs, pilots": dict(waveform="otfs", csi="pilots_lmmse"),
     "otfs, joint": dict(waveform="otfs", topology="joint", fading="rayleigh", num_tx_ant=K, num_rx_ant=K),
 }
 LINKS = {name: LinkConfig.of(csi="pilots_lmmse", **fields) for name, fields in FIELDS.items()}
@@ -186,7 +187,7 @@ def test_a_receiver_on_a_grid_knows_its_pilots_and_what_it_hears():
         assert not np.allclose(first.x_hat, different.x_hat, rtol=0.1)
 
 
-@pytest.mark.parametrize("name", ["otfs", "ofdm_ici, one tap"])
+@pytest.mark.parametrize("name", ["otfs", "ofdm_ici, one tap", "otfs, pilots"])
 def test_a_receiver_of_samples_knows_what_it_is_told_and_what_it_hears(name):
     link, slots = LINKS[name], SMALL.slots_per_grid
     x = jax.random.normal(jax.random.key(13), (1, 1, slots, 2), jnp.complex64)
@@ -195,10 +196,12 @@ def test_a_receiver_of_samples_knows_what_it_is_told_and_what_it_hears(name):
     # Another channel, of another first path, that is told and heard as the first one is.
     change = jax.random.normal(jax.random.key(15), (1, 1, 2, 2), jnp.complex64)
     gains = draws.gains.at[:, :, 0].add(change[:, :, None, None])
-    on_air = phy.isfft(x.reshape(-1, 8, 2)) if name == "otfs" else x.reshape(-1, 8, 2)
+    on_air = phy.isfft(x.reshape(-1, 8, 2)) if link.carrier.waveform == "otfs" else x.reshape(-1, 8, 2)
     samples = np.fft.ifft(np.fft.ifftshift(on_air, axes=-2), axis=-2, norm="ortho")
     heard = jnp.zeros(draws.noise.shape, jnp.complex64)
     heard = heard.at[:, :, SMALL.data_symbols].set(np.einsum("ij,nmj->nmi", change[0, 0], samples))
+    impulses = np.sqrt(8) * np.eye(8)[[0, 4]].T  # of both antennas, in a symbol of pilots
+    heard = heard.at[:, :, SMALL.pilot_symbols[0]].set(np.einsum("ij,mj->mi", change[0, 0], impulses))
     told = draws.csi - change[:, :, None, None] / np.sqrt(TOLD_ERROR)
     same = draws._replace(gains=gains, csi=told, noise=draws.noise - heard / np.sqrt(NO))
     send = jax.jit(lambda draws: link.carrier.send(link, Slots(x), draws, at))

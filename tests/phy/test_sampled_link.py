@@ -9,6 +9,7 @@ import pytest
 
 from lvm_mtc import phy
 from lvm_mtc.phy import ResourceGrid, SampledDraws
+from lvm_mtc.phy.impulse_pilots import estimate_taps, tap_filter
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
 
@@ -175,6 +176,30 @@ def test_interference_of_subcarriers_has_the_power_of_theory():
     np.testing.assert_allclose(many, (np.pi * np.array([0.0, 0.02, 0.05])) ** 2 / 6, rtol=0.02, atol=1e-6)
 
 
+def test_taps_from_impulses_are_the_conditional_mean():
+    grid = ResourceGrid(fft_size=8, num_ofdm_symbols=5, cyclic_prefix_length=3, pilot_symbols=(0, 3))
+    powers, no, doppler, links = np.array([0.7, 0.3]), 0.2, 4000.0, (2,)
+    observed = normal(7, *links, 2, 2, ANT, 3)
+    with jax.enable_x64(True):
+        taps = tap_filter(grid, jnp.asarray(powers), jnp.full(links, doppler), jnp.full(links, no), ANT)
+        mean, variance = estimate_taps(jnp.asarray(observed), taps.correlation[1], taps)  # of symbol 2
+
+    def j0(x):
+        return np.mean(np.cos(np.multiply.outer(x, np.cos(np.linspace(0, np.pi, 2000, endpoint=False)))), axis=-1)
+
+    left = np.zeros(8)
+    for tap, power in enumerate(powers):
+        for antenna in range(ANT):
+            heard = np.array([0, 3]) * grid.symbol_duration + (tap + 4 * antenna) * grid.sample_duration
+            at = 2 * grid.symbol_duration + np.arange(8) * grid.sample_duration
+            among, across = (j0(2 * np.pi * doppler * np.subtract.outer(a, heard)) for a in (heard, at))
+            weights = power * across @ np.linalg.inv(power * among + no / 8 * np.eye(2))
+            want = np.einsum("mq,bqr->bmr", weights, observed[:, :, tap, antenna])
+            np.testing.assert_allclose(mean[:, tap, :, :, antenna], want, atol=1e-9)
+            left += power - np.sum(weights * power * across, axis=-1)
+    np.testing.assert_allclose(variance, np.broadcast_to(left, (2, 8)), atol=1e-9)
+
+
 def test_gradients_are_those_of_differences():
     taps, noise = taps_of(FULL), normal(3, FULL.num_ofdm_symbols, FULL.fft_size, ANT)
     with jax.enable_x64(True):
@@ -200,9 +225,13 @@ def test_gradients_are_those_of_differences():
     [
         (dict(waveform="fbmc"), "unknown waveform 'fbmc'; known: ofdm, otfs"),
         (dict(receiver="sic"), "unknown receiver 'sic'; known: block, one_tap"),
-        (dict(csi="pilots_ls"), "unknown csi 'pilots_ls'; known: additive, mmse"),
+        (dict(csi="pilots_ls"), "unknown csi 'pilots_ls'; known: additive, mmse, pilots_lmmse"),
         (dict(equalizer="zf"), "unknown equalizer 'zf'; known: paper, unbiased, robust"),
         (dict(receiver="one_tap"), "receiver 'one_tap' is for waveform 'ofdm', got 'otfs'"),
+        (
+            dict(csi="pilots_lmmse", waveform="ofdm", receiver="one_tap"),
+            "'pilots_lmmse' is for receiver 'block'",
+        ),
         (dict(no=0.0), "no must be > 0, got 0.0"),
         (dict(csi_error_var=-1.0), "csi_error_var must be >= 0, got -1.0"),
         (dict(x=jnp.ones((4, 3), jnp.complex64)), r"x \(4, 3\) must be \[..., num_slots, num_streams\] for gains"),
