@@ -184,21 +184,28 @@ class SweepSpec:
     def config(self) -> dict[str, Any]:
         """All that decides a point's numbers besides its coordinates, for the store.
 
-        Values of the traced axes and seeds may be added to a sweep later; other schemes, channels, pictures or metrics
-        make another sweep.
+        A row needs its own scheme, link and sources alone: ``results.parts`` cuts these out.
         """
+        sizes = {contender.scheme.frames() for contender in self.schemes}
+        # Once the largest scheme decided the draws of all.
+        drawn = {"draws": "of each size"} if len(sizes) > 1 else {}
         judges = {judge.name: params_hash(judge.params) for judge in self.judges}
-        return {
-            "schemes": {contender.name: contender.described() for contender in self.schemes},
-            "links": {link.label: link.described() for link in self.links},
-            "pictures": {
-                str(k): {"groups": source.lead()[0], "hash": _source_hash(source)} for k, source in self.sources.items()
-            },
-            "stopping": to_dict(self.stopping) | {"metric": self.stop_metric},
-            "random_pictures": self.random_pictures,
-            "metrics": list(self.metrics),
-            "pictures_per_step": self.pictures_per_step,
-        } | ({"judges": judges} if judges else {})
+        return (
+            {
+                "schemes": {contender.name: contender.described() for contender in self.schemes},
+                "links": {link.label: link.described() for link in self.links},
+                "pictures": {
+                    str(k): {"groups": source.lead()[0], "hash": _source_hash(source)}
+                    for k, source in self.sources.items()
+                },
+                "stopping": to_dict(self.stopping) | {"metric": self.stop_metric},
+                "random_pictures": self.random_pictures,
+                "metrics": list(self.metrics),
+                "pictures_per_step": self.pictures_per_step,
+            }
+            | ({"judges": judges} if judges else {})
+            | drawn
+        )
 
     def key(self) -> str:
         """Key of the sweep in a store."""
@@ -208,10 +215,10 @@ class SweepSpec:
         """Start, stop and padded size of the groups of pictures that go together."""
         return chunks_of(self.sources[num_uavs].lead()[0], max(1, self.pictures_per_step // num_uavs))
 
-    def draw_shape(self, num_uavs: int) -> DrawShape:
-        """What the draws of K UAVs are for: all channels and all schemes."""
-        sizes = {contender.scheme.frames(): None for contender in self.schemes}
-        return DrawShape(self.links, self.steps(num_uavs)[0][2], num_uavs, tuple(sizes))
+    def draw_shape(self, num_uavs: int, scheme: str) -> DrawShape:
+        """What the draws of K UAVs are for: all channels, and all schemes of this one's size."""
+        size = self.contender(scheme).scheme.frames()
+        return DrawShape(self.links, self.steps(num_uavs)[0][2], num_uavs, (size,))
 
 
 def _require_numbers(name: str, values: Sequence[float], low: float, high: float) -> None:

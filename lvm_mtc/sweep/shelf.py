@@ -1,0 +1,162 @@
+"""Which rows of a sweep a store has already, whoever asked for them, and where new ones go."""
+
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lvm_mtc.link import Ledger
+from lvm_mtc.results.parts import is_part, part_of, values_of
+from lvm_mtc.results.points import Measurement, Sweep, canonical_json
+from lvm_mtc.results.store import ResultStore
+from lvm_mtc.sweep.plan import SweepSpec
+from lvm_mtc.sweep.programs import Arrived
+from lvm_mtc.sweep.rows import make_point
+
+Coordinates = Mapping[str, Any]
+
+
+class Place(NamedTuple):
+    """Where the rows of one K, scheme and link stand.
+
+    Attributes:
+        key: Of the part, under which new rows go.
+        others: Sweeps that have such rows under keys of their own, from before there were parts, or named studies.
+        alike: Keys of parts that differ in the number of units and the intervals alone.
+    """
+
+    key: str
+    others: tuple[Sweep, ...]
+    alike: tuple[str, ...]
+
+
+class Shelf:
+    """A sweep's rows in a store, found by what decides each of them.
+
+    Args:
+        command: What computes the sweep, in plain values, for the store.
+        keep: Keep what is measured in every unit, so that more units can be added and values be exported.
+    """
+
+    def __init__(self, spec: SweepSpec, store: ResultStore, *, command: Mapping[str, Any] | None = None, keep=True):
+        self._spec, self._store, self._keep = spec, store, keep
+        self._config = spec.config()
+        self.key = store.choose(self._config, command)
+        self._stored = store.sweeps(parts=True)
+        self._places: dict[tuple, Place] = {}
+
+    def lacking(self, points: Sequence[Coordinates]) -> list[tuple[Coordinates, tuple[str, ...]]]:
+        """The points of which something is not measured yet, each with the names of that, in the order given."""
+        measured: dict[str, dict[str, set[str]]] = {}
+        found = []
+        for at in points:
+            place = self._place(at)
+            if place.key not in measured:
+                measured[place.key] = self._measured(place)
+            there = measured[place.key].get(canonical_json(at), set())
+            if names := tuple(name for name in self._spec.measured if name not in there):
+                found.append((at, names))
+        return found
+
+    def adopt(self, points: Sequence[Coordinates]) -> None:
+        """Copies rows that stand under other sweeps' own keys to where this sweep finds them."""
+        wished: dict[str, set[str]] = {}
+        for at in points:
+            wished.setdefault(self._place(at).key, set()).add(canonical_json(at))
+        for place in self._places.values():
+            wanted = wished[place.key] - self._measured(place).keys()
+            for other in place.others:
+                if other.config_hash == self.key or not wanted:
+                    continue
+                names = (*other.config["metrics"], *other.config.get("judges", ()))
+                rows = [row for row in self._store.read(other.config_hash) if canonical_json(row.coordinates) in wanted]
+                copies = [dataclasses.replace(row, config_hash=place.key) for row in rows]
+                beside = [Measurement(place.key, row.coordinates, names, None) for row in rows]
+                self._store.add(copies, beside)
+                wanted -= {canonical_json(row.coordinates) for row in rows}
+
+    def kept(self, at: Coordinates, names: Sequence[str]) -> Arrived | None:
+        """What is kept of a point, the largest number of units, where all of these metrics are; else None."""
+        best = None
+        for key in self._place(at).alike:
+            for one in self._store.measurements(key, at):
+                if one.data is not None and {*names, self._spec.stop_metric} <= {*one.names}:
+                    arrived = unpack(one.data)
+                    if best is None or len(arrived.realised_snr) > len(best.realised_snr):
+                        best = arrived
+        return best
+
+    def put(self, at: Coordinates, samples: Arrived, names: Sequence[str]) -> None:
+        """Stores what was measured of a point: a new row, or these metrics of one that is there."""
+        key = self._place(at).key
+        samples = samples._replace(metrics={name: samples.metrics[name] for name in names})
+        point, data = make_point(self._spec, key, at, samples), samples
+        for before in self._store.measurements(key, at):
+            names = (*before.names, *(name for name in names if name not in before.names))
+            data = None if before.data is None else _both(unpack(before.data), samples)
+        packed = pack(data) if self._keep and data is not None else None
+        self._store.add([point], [Measurement(key, at, tuple(names), packed)])
+
+    def _place(self, at: Coordinates) -> Place:
+        where = at["num_uavs"], at["scheme"], at["channel"]
+        if where not in self._places:
+            part = part_of(self._config, at)
+            key, values = self._store.register(part), canonical_json(values_of(part))
+            others, alike = [], [key]
+            for sweep in self._stored:
+                theirs = part_of(sweep.config, at)
+                if theirs is None or sweep.config_hash == key:
+                    continue
+                if is_part(sweep.config):
+                    if canonical_json(values_of(theirs)) == values:
+                        alike.append(sweep.config_hash)
+                elif canonical_json(theirs) == canonical_json(part) and self._has_draws_of(sweep):
+                    others.append(sweep)
+            self._places[where] = Place(key, tuple(others), tuple(alike))
+        return self._places[where]
+
+    def _has_draws_of(self, sweep: Sweep) -> bool:
+        """Whether a sweep with rows of its own drew for schemes of one size: once the largest one decided the draws."""
+        known = self._config["schemes"]
+        sizes = {self._spec.contender(name).scheme.frames() for name in sweep.config["schemes"] if name in known}
+        same = all(known.get(name) == entry for name, entry in sweep.config["schemes"].items())
+        return "draws" in sweep.config or len(sweep.config["schemes"]) == 1 or (same and len(sizes) == 1)
+
+    def _measured(self, place: Place) -> dict[str, set[str]]:
+        """Coordinates of the rows of a place, with the names of what was measured."""
+        found = {
+            canonical_json(one.coordinates): {*one.names} for one in self._store.measurements(place.key, data=False)
+        }
+        if any(other.config_hash == self.key for other in place.others):
+            own = {canonical_json(point.coordinates) for point in self._store.read(self.key)}
+            found |= dict.fromkeys(own - found.keys(), {*self._spec.measured})
+        return found
+
+
+def pack(arrived: Arrived) -> bytes:
+    """What was measured of a point as bytes, without pictures."""
+    stream = io.BytesIO()
+    groups = {"metrics": arrived.metrics, "ledger": arrived.ledger._asdict(), "reports": arrived.reports}
+    flat = {f"{group}.{name}": values for group, of in groups.items() for name, values in of.items()}
+    np.savez_compressed(stream, realised_snr=arrived.realised_snr, public_share=arrived.public_share, **flat)
+    return stream.getvalue()
+
+
+def unpack(data: bytes) -> Arrived:
+    """The inverse of :func:`pack`."""
+    groups: dict[str, dict[str, np.ndarray]] = {"metrics": {}, "ledger": {}, "reports": {}}
+    alone = {}
+    with np.load(io.BytesIO(data)) as arrays:
+        for name in arrays.files:
+            group, _, own = name.partition(".")
+            groups.get(group, alone)[own or name] = arrays[name]
+    return Arrived(groups["metrics"], ledger=Ledger(**groups["ledger"]), reports=groups["reports"], **alone)
+
+
+def _both(before: Arrived, new: Arrived) -> Arrived | None:
+    """Two measurements of one point's units, joined; None where they are not of the same number."""
+    if len(before.realised_snr) != len(new.realised_snr):
+        return None
+    return before._replace(metrics=before.metrics | new.metrics)
