@@ -81,7 +81,7 @@ def _planes(samples: Sequence[Sample]) -> list[Series]:
     for group in planes:
         at = group[0].at
         parts = [channel_title(group[0].panel), *(str(at[name]) for name in ("scheme", "knowledge_base") if name in at)]
-        series.append(Series(", ".join([*parts, describe("sweep", at["sweep"])] if several else parts), group))
+        series.append(Series(", ".join(filter(None, [*parts, at["sweep"]]) if several else parts), group))
     return sorted(series, key=lambda plane: (*plane.samples[0].panel, plane.label))
 
 

@@ -24,8 +24,9 @@ def export_store(
 
     CSV and Parquet have a row a point and a column an entry, named by its dotted path: ``config_hash``,
     ``coordinates.snr_db``, ``metrics.psnr_db.mean``, ``config.link.fading``. What a point lacks is empty; a list, or an
-    entry that is a number in one row and a text in another, is written as JSON. JSON holds the sweeps, each with its
-    configuration, and the points as ``Point.as_dict`` gives them. Pictures stay in the store.
+    entry that is a number in one row and a text in another, is written as JSON. JSON holds the sweeps, or
+    of all points the parts of sweeps under which they stand, each with its configuration, and the points as
+    ``Point.as_dict`` gives them. Pictures stay in the store.
 
     Args:
         path: The file; an older one is replaced.
@@ -36,7 +37,8 @@ def export_store(
         raise ValueError(unknown_name_message(f"format {file_format!r}", file_format, FORMATS))
     if file_format == "parquet":
         _pyarrow()
-    sweeps = [sweep for sweep in store.sweeps() if config_hash in (None, sweep.config_hash)]
+    sweeps = store.sweeps(parts=True) if config_hash is None else store.sweeps()
+    sweeps = [sweep for sweep in sweeps if config_hash in (None, sweep.config_hash)]
     known = {sweep.config_hash for sweep in sweeps}
     # A sweep that another process began between the two reads waits for the next export.
     points = [point for point in store.read(config_hash) if point.config_hash in known]

@@ -185,18 +185,21 @@ class ResultStore:
             stored = {text for (text,) in rows}
         return [at for text, at in wanted.items() if text not in stored]
 
-    def read(self, config_hash: str | None = None, at: Mapping[str, Any] | None = None) -> list[Point]:
+    def read(
+        self, config_hash: str | None = None, at: Mapping[str, Any] | None = None, *, parts: bool = True
+    ) -> list[Point]:
         """Points that are stored, sweep after sweep, coordinates ascending, axes in alphabetical order.
 
         Args:
             config_hash: Of this sweep only, with the rows of its parts, each under the sweep's key; None for every row
                 once, under the key by which it is stored.
             at: Coordinates that the points must have, such as ``{"snr_db": 10}``; others are free.
+            parts: False: only what stands under the sweep's own key.
         """
         with self._transaction("DEFERRED") as connection:
-            keys = None if config_hash is None else keys_of(connection, config_hash)
+            keys = None if config_hash is None else keys_of(connection, config_hash) if parts else [config_hash]
             points = select(connection, *among(keys))
-        if config_hash is not None and len(keys) > 1:
+        if keys is not None and len(keys) > 1:
             own_last = sorted(points, key=lambda point: point.config_hash == config_hash)
             once = {canonical_json(point.coordinates): point for point in own_last}
             points = [dataclasses.replace(point, config_hash=config_hash) for point in once.values()]

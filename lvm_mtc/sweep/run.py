@@ -17,7 +17,7 @@ from lvm_mtc.sweep.plan import SweepSpec
 from lvm_mtc.sweep.programs import Arrived
 from lvm_mtc.sweep.shelf import Shelf
 
-_POINTS_AT_ONCE = 128
+_FIRST_POINTS, _POINTS_AT_ONCE = 8, 128
 _ALL_THERE_IS = Resources()
 
 
@@ -42,6 +42,7 @@ def run_sweep(
     progress: Callable[[Progress], None] = lambda _: None,
     command: Mapping[str, Any] | None = None,
     keep: bool = True,
+    again: Mapping[str, Any] | None = None,
 ) -> str:
     """Computes what a store lacks of a sweep.
 
@@ -52,14 +53,15 @@ def run_sweep(
     Args:
         command: What computes the sweep, in plain values, kept beside it.
         keep: Keep what is measured in every unit, so that more units can be added later.
+        again: Coordinates, such as ``{"snr_db": 10}``, of points that are deleted and computed anew.
 
     Returns:
         The sweep's key in the store.
     """
     check_memory(spec, resources)
-    shelf = Shelf(spec, store, command=command, keep=keep)
+    shelf = Shelf(spec, store, keep=keep)
+    shelf.claim(command, again)
     wanted = list(spec.coordinates())
-    shelf.adopt(wanted)
     missing = shelf.lacking(wanted)
     most = spec.stopping.max_units
     start, now = time.monotonic(), Progress(len(wanted) - len(missing), len(wanted), 0, len(missing) * most, None)
@@ -132,6 +134,8 @@ def sample_points(
 
 
 def _batched(points: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-    points = iter(points)
-    while batch := tuple(itertools.islice(points, _POINTS_AT_ONCE)):
+    """Few points at first, so that some are stored soon, and then more."""
+    points, count = iter(points), _FIRST_POINTS
+    while batch := tuple(itertools.islice(points, count)):
         yield batch
+        count = min(2 * count, _POINTS_AT_ONCE)

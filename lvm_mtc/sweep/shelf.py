@@ -9,7 +9,8 @@ import numpy as np
 
 from lvm_mtc.link import Ledger
 from lvm_mtc.results.parts import is_part, part_of, values_of
-from lvm_mtc.results.points import Measurement, Sweep, canonical_json
+from lvm_mtc.results.points import Measurement, Point, Sweep, canonical_json, config_hash
+from lvm_mtc.results.queries import lies
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.sweep.plan import SweepSpec
 from lvm_mtc.sweep.programs import Arrived
@@ -23,12 +24,13 @@ class Place(NamedTuple):
 
     Attributes:
         key: Of the part, under which new rows go.
-        others: Sweeps that have such rows under keys of their own, from before there were parts, or named studies.
+        others: Such rows that stand under keys of whole sweeps, from before there were parts or of named studies: their
+            coordinates, as JSON, to the row and the names of what was measured.
         alike: Keys of parts that differ in the number of units and the intervals alone.
     """
 
     key: str
-    others: tuple[Sweep, ...]
+    others: dict[str, tuple[Point, tuple[str, ...]]]
     alike: tuple[str, ...]
 
 
@@ -36,16 +38,40 @@ class Shelf:
     """A sweep's rows in a store, found by what decides each of them.
 
     Args:
-        command: What computes the sweep, in plain values, for the store.
         keep: Keep what is measured in every unit, so that more units can be added and values be exported.
     """
 
-    def __init__(self, spec: SweepSpec, store: ResultStore, *, command: Mapping[str, Any] | None = None, keep=True):
+    def __init__(self, spec: SweepSpec, store: ResultStore, *, keep: bool = True):
         self._spec, self._store, self._keep = spec, store, keep
-        self._config = spec.config()
-        self.key = store.choose(self._config, command)
+        self._config, self.key = spec.config(), spec.key()
         self._stored = store.sweeps(parts=True)
         self._places: dict[tuple, Place] = {}
+        self._anew: set[str] = set()
+
+    def claim(self, command: Mapping[str, Any] | None = None, again: Mapping[str, Any] | None = None) -> None:
+        """Makes the sweep known to the store, with copies of rows that stand under other sweeps' own keys.
+
+        Args:
+            command: What computes the sweep, in plain values.
+            again: Coordinates of points that are deleted first; nothing that is kept of them is used.
+        """
+        self._store.choose(self._config, command)
+        wanted: dict[str, set[str]] = {}
+        for at in self._spec.coordinates():
+            place = self._place(at)
+            if place.key not in wanted:
+                wanted[self._store.register(part_of(self._config, at))] = set()
+            if again is not None and lies(at, again):
+                self._anew.add(canonical_json(at))
+                self._store.delete(self.key, at)
+            else:
+                wanted[place.key].add(canonical_json(at))
+        for place in self._places.values():
+            there = {canonical_json(one.coordinates) for one in self._store.measurements(place.key, data=False)}
+            for at, (row, names) in place.others.items():
+                if at in wanted[place.key] - there and row.config_hash != self.key:
+                    beside = Measurement(place.key, row.coordinates, names, None)
+                    self._store.add([dataclasses.replace(row, config_hash=place.key)], [beside])
 
     def lacking(self, points: Sequence[Coordinates]) -> list[tuple[Coordinates, tuple[str, ...]]]:
         """The points of which something is not measured yet, each with the names of that, in the order given."""
@@ -60,26 +86,11 @@ class Shelf:
                 found.append((at, names))
         return found
 
-    def adopt(self, points: Sequence[Coordinates]) -> None:
-        """Copies rows that stand under other sweeps' own keys to where this sweep finds them."""
-        wished: dict[str, set[str]] = {}
-        for at in points:
-            wished.setdefault(self._place(at).key, set()).add(canonical_json(at))
-        for place in self._places.values():
-            wanted = wished[place.key] - self._measured(place).keys()
-            for other in place.others:
-                if other.config_hash == self.key or not wanted:
-                    continue
-                names = (*other.config["metrics"], *other.config.get("judges", ()))
-                rows = [row for row in self._store.read(other.config_hash) if canonical_json(row.coordinates) in wanted]
-                copies = [dataclasses.replace(row, config_hash=place.key) for row in rows]
-                beside = [Measurement(place.key, row.coordinates, names, None) for row in rows]
-                self._store.add(copies, beside)
-                wanted -= {canonical_json(row.coordinates) for row in rows}
-
     def kept(self, at: Coordinates, names: Sequence[str]) -> Arrived | None:
         """What is kept of a point, the largest number of units, where all of these metrics are; else None."""
         best = None
+        if canonical_json(at) in self._anew:
+            return None
         for key in self._place(at).alike:
             for one in self._store.measurements(key, at):
                 if one.data is not None and {*names, self._spec.stop_metric} <= {*one.names}:
@@ -103,8 +114,8 @@ class Shelf:
         where = at["num_uavs"], at["scheme"], at["channel"]
         if where not in self._places:
             part = part_of(self._config, at)
-            key, values = self._store.register(part), canonical_json(values_of(part))
-            others, alike = [], [key]
+            key, values = config_hash(part), canonical_json(values_of(part))
+            others, alike = {}, [key]
             for sweep in self._stored:
                 theirs = part_of(sweep.config, at)
                 if theirs is None or sweep.config_hash == key:
@@ -113,8 +124,10 @@ class Shelf:
                     if canonical_json(values_of(theirs)) == values:
                         alike.append(sweep.config_hash)
                 elif canonical_json(theirs) == canonical_json(part) and self._has_draws_of(sweep):
-                    others.append(sweep)
-            self._places[where] = Place(key, tuple(others), tuple(alike))
+                    names = (*sweep.config["metrics"], *sweep.config.get("judges", ()))
+                    rows = self._store.read(sweep.config_hash, parts=False)
+                    others |= {canonical_json(row.coordinates): (row, names) for row in rows if _in(row, where)}
+            self._places[where] = Place(key, others, tuple(alike))
         return self._places[where]
 
     def _has_draws_of(self, sweep: Sweep) -> bool:
@@ -126,13 +139,16 @@ class Shelf:
 
     def _measured(self, place: Place) -> dict[str, set[str]]:
         """Coordinates of the rows of a place, with the names of what was measured."""
-        found = {
-            canonical_json(one.coordinates): {*one.names} for one in self._store.measurements(place.key, data=False)
-        }
-        if any(other.config_hash == self.key for other in place.others):
-            own = {canonical_json(point.coordinates) for point in self._store.read(self.key)}
-            found |= dict.fromkeys(own - found.keys(), {*self._spec.measured})
+        kept = self._store.measurements(place.key, data=False)
+        found = {canonical_json(one.coordinates): {*one.names} for one in kept}
+        for at, (_, names) in place.others.items():
+            if at not in self._anew:
+                found.setdefault(at, {*names})
         return found
+
+
+def _in(row: Point, where: tuple) -> bool:
+    return tuple(row.coordinates[axis] for axis in ("num_uavs", "scheme", "channel")) == where
 
 
 def pack(arrived: Arrived) -> bytes:

@@ -120,7 +120,8 @@ def old(tmp_path):
     with ResultStore(path) as store:
         store.register({"a": 1})
     with sqlite3.connect(path) as connection:
-        connection.execute("DROP TABLE picture")
+        for table in ("picture", "measurement", "command"):
+            connection.execute(f"DROP TABLE {table}")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     return path
@@ -139,7 +140,7 @@ def test_the_first_picture_migrates_an_old_store(old):
         assert store.pictures(sweep.config_hash) == [] and version(old) == 1
         one = StoredPicture(sweep.config_hash, {"num_uavs": 2}, "original", 0, b"\x89PNG")
         assert store.add_pictures([one, one._replace(uav=1), one]) == 2
-        assert version(old) == 2
+        assert version(old) == 3
         assert store.pictures(sweep.config_hash) == [one, one._replace(uav=1)]
         assert store.pictures("other") == [] and store.sweeps() == [sweep]
         assert store.add_pictures([one._replace(data=b"other")]) == 0
