@@ -11,9 +11,12 @@ _FLAG = re.compile(r"(--[\w-]+)(?: (\S+))??(?: = (\S*?))?: (.*)")
 
 
 def add_command(
-    commands, name: str, summary: str, example: str, run: Callable | None = None
+    commands, name: str, summary: str, example: str, run: Callable | None = None, *, own_signals: bool = False
 ) -> argparse.ArgumentParser:
-    """Declares a command among the sub-parsers ``commands``; its namespace holds ``run`` and its own ``parser``."""
+    """Declares a command among the sub-parsers ``commands``.
+
+    Its namespace holds ``run``, its own ``parser`` and whether it handles signals itself, ``own_signals``.
+    """
     parser = commands.add_parser(
         name,
         help=summary,
@@ -22,7 +25,7 @@ def add_command(
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(parser=parser, run=run)
+    parser.set_defaults(parser=parser, run=run, own_signals=own_signals)
     return parser
 
 
