@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lvm_mtc import link as links_room
 from lvm_mtc.link import Ledger, LinkConfig, OperatingPoint, Received, Through, uav_keys
-from lvm_mtc.schemes.scheme import Estimate, Params, Scheme, Sent, Source
+from lvm_mtc.link.signal import check_point
+from lvm_mtc.schemes.scheme import Estimate, Params, Scheme, Sent, Source, check_pictures
 
 
 class Outcome(NamedTuple):
@@ -30,16 +32,25 @@ class Outcome(NamedTuple):
 
 
 def all_knobs(scheme: Scheme, knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """A scheme's knobs, those that are not given at their defaults; ``ValueError`` for one that it does not have."""
+    """A scheme's knobs, those that are not given at their defaults.
+
+    ``ValueError`` for one that it does not have, and for a value out of its range that is known while tracing.
+    """
     unknown = set(knobs) - set(scheme.knobs)
     if unknown:
         known = ", ".join(scheme.knobs) or "none"
         raise ValueError(f"{type(scheme).__name__} has no knob {', '.join(sorted(unknown))}; it has: {known}")
+    for name, value in knobs.items():
+        if not isinstance(value, jax.Array):
+            for number in np.ravel(value):
+                scheme.knobs[name].check(f"knob {name!r}", float(number))
     return {name: knobs.get(name, knob.default) for name, knob in scheme.knobs.items()}
 
 
 def encode(scheme: Scheme, params: Params, source: Source, key: jax.Array, knobs: Mapping[str, Any]) -> Any:
     """``Scheme.encode`` with one key or one per UAV, and knobs at their defaults where they are left out."""
+    if scheme.modality == "pictures":
+        check_pictures("Source.data", source.data)
     return scheme.encode(params, source, uav_keys(key, source.lead()[1]), all_knobs(scheme, knobs))
 
 
@@ -57,6 +68,7 @@ def transmit(
     Only what a link does stands in a program once a link; what comes before and behind is compiled once for all. Of
     ``links``, each with its ``draws``, the one of the traced ``number`` is taken.
     """
+    check_point(point)
     point = point._replace(knobs=all_knobs(scheme, point.knobs))
     sent = scheme.modulate(params, encoded, point)
 
