@@ -20,12 +20,17 @@ from lvm_mtc.sweep.stopping import StoppingRule
 SNR_DB, CSI_ERROR = (0.0, 20.0), (0.0, 0.1)
 
 
+def never(params, source, outcome):
+    """A measure that is not asked for."""
+    raise ZeroDivisionError
+
+
 @pytest.fixture(scope="module")
 def spec(small_scheme, small_pictures):
     images, loc = small_pictures
     links = tuple(LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh"))
     uniform = dataclasses.replace(small_scheme, name="uniform", knobs={"mask_prob": 0.5}, swept=())
-    unasked = Judge(name="unasked", measure=lambda params, source, outcome: 1 / 0, params={})
+    unasked = Judge(name="unasked", measure=never, params={})
     return SweepSpec(
         schemes=(small_scheme, uniform),
         links=links,
