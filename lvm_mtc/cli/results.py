@@ -10,7 +10,7 @@ from lvm_mtc.cli import values
 from lvm_mtc.cli.command import add_command, add_flags
 from lvm_mtc.cli.outputs import check_new_file
 from lvm_mtc.cli.stores import SHORT, SWEEP_FLAG, find_sweep
-from lvm_mtc.results.export import FORMATS, export_store
+from lvm_mtc.results.export import FORMATS, export_each, export_store
 from lvm_mtc.results.points import Point, Sweep, flatten
 from lvm_mtc.results.store import ResultStore
 
@@ -52,6 +52,7 @@ def add_results_parser(commands) -> None:
     add_flags(export, store | {"--out FILE: the file": Path}, required=True)
     formats = f"--format: one of {', '.join(FORMATS)}; parquet needs pyarrow (default: by the name of --out)"
     flags = {SWEEP_FLAG + "for all": str, formats: values.choice(*FORMATS), "--overwrite: replace the file": bool}
+    flags["--each: a row for every channel realisation, group of pictures and UAV instead of a row a point"] = bool
     add_flags(export, flags)
 
 
@@ -138,8 +139,9 @@ def run_export(options: argparse.Namespace) -> None:
     check_new_file(options.out, overwrite=options.overwrite, store=options.store)
     with ResultStore(options.store, create=False) as store:
         key = find_sweep(store, options.sweep).config_hash if options.sweep else None
-        count = export_store(store, options.out, file_format, config_hash=key)
-    print(f"{options.out}: {count} points")
+        write, rows = (export_each, "values") if options.each else (export_store, "points")
+        count = write(store, options.out, file_format, config_hash=key)
+    print(f"{options.out}: {count} {rows}")
 
 
 def _metrics(text: str, known: Sequence[str]) -> tuple[str, ...]:

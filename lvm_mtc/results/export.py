@@ -13,6 +13,7 @@ from lvm_mtc.results.files import atomic_file
 from lvm_mtc.results.points import Point, Sweep, flatten
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import write_table
+from lvm_mtc.results.units import each_value
 
 FORMATS = ("csv", "json", "parquet")
 
@@ -54,6 +55,27 @@ def export_store(
             pyarrow, parquet = _pyarrow()
             parquet.write_table(pyarrow.table(_columns(sweeps, points)), temporary)
     return len(points)
+
+
+def export_each(
+    store: ResultStore, path: str | os.PathLike, file_format: str, *, config_hash: str | None = None
+) -> int:
+    """Writes what was measured in every unit, picture group and UAV of every point, a row each; returns how many.
+
+    Arguments as of :func:`export_store`; JSON holds the columns by name.
+    """
+    if file_format not in FORMATS:
+        raise ValueError(unknown_name_message(f"format {file_format!r}", file_format, FORMATS))
+    writer = _pyarrow() if file_format == "parquet" else None
+    columns = each_value(store, config_hash)
+    with atomic_file(path) as temporary:
+        if file_format == "json":
+            temporary.write_text(json.dumps(columns, allow_nan=False) + "\n", encoding="utf-8")
+        elif writer is None:
+            write_table(temporary, columns, _cell)
+        else:
+            writer[1].write_table(writer[0].table(columns), temporary)
+    return len(next(iter(columns.values())))
 
 
 def _pyarrow():

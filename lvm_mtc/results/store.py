@@ -261,6 +261,11 @@ class ResultStore:
             found = [with_parts(sweep, known) for sweep in known.values() if not is_part(sweep.config)]
         return sorted(found, key=lambda sweep: (sweep.first or "", sweep.config_hash))
 
+    def keys_of(self, config_hash: str) -> list[str]:
+        """Under which keys the rows of a sweep stand: its own and those of its parts."""
+        with self._transaction("DEFERRED") as connection:
+            return keys_of(connection, config_hash)
+
     def _holds_rows(self, key: str) -> bool:
         with self._transaction("DEFERRED") as connection:
             return (

@@ -32,26 +32,28 @@ class Outcome(NamedTuple):
 
 
 def all_knobs(scheme: Scheme, knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """A scheme's knobs, those that are not given at their defaults.
-
-    ``ValueError`` for one that it does not have, and for a value out of its range that is known while tracing.
-    """
+    """A scheme's knobs, those that are not given at their defaults; ``ValueError`` for one that it does not have."""
     unknown = set(knobs) - set(scheme.knobs)
     if unknown:
         known = ", ".join(scheme.knobs) or "none"
         raise ValueError(f"{type(scheme).__name__} has no knob {', '.join(sorted(unknown))}; it has: {known}")
-    for name, value in knobs.items():
-        if not isinstance(value, jax.Array):
-            for number in np.ravel(value):
-                scheme.knobs[name].check(f"knob {name!r}", float(number))
     return {name: knobs.get(name, knob.default) for name, knob in scheme.knobs.items()}
+
+
+def _checked(scheme: Scheme, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """All knobs; ``ValueError`` for values out of their range too, as far as they are known while tracing."""
+    knobs = all_knobs(scheme, knobs)
+    for name, value in knobs.items():
+        for number in () if isinstance(value, jax.Array) else np.ravel(value):
+            scheme.knobs[name].check(f"knob {name!r}", float(number))
+    return knobs
 
 
 def encode(scheme: Scheme, params: Params, source: Source, key: jax.Array, knobs: Mapping[str, Any]) -> Any:
     """``Scheme.encode`` with one key or one per UAV, and knobs at their defaults where they are left out."""
     if scheme.modality == "pictures":
         check_pictures("Source.data", source.data)
-    return scheme.encode(params, source, uav_keys(key, source.lead()[1]), all_knobs(scheme, knobs))
+    return scheme.encode(params, source, uav_keys(key, source.lead()[1]), _checked(scheme, knobs))
 
 
 def transmit(
@@ -69,7 +71,7 @@ def transmit(
     ``links``, each with its ``draws``, the one of the traced ``number`` is taken.
     """
     check_point(point)
-    point = point._replace(knobs=all_knobs(scheme, point.knobs))
+    point = point._replace(knobs=_checked(scheme, point.knobs))
     sent = scheme.modulate(params, encoded, point)
 
     def over(link: LinkConfig, its_draws: Any) -> tuple[Received, Through, Ledger]:

@@ -1,13 +1,13 @@
 """Which rows of a sweep a store has already, whoever asked for them, and where new ones go."""
 
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lvm_mtc.link import Ledger
+from lvm_mtc.results import units
 from lvm_mtc.results.parts import is_part, part_of, values_of
 from lvm_mtc.results.points import Measurement, Point, Sweep, canonical_json, config_hash
 from lvm_mtc.results.queries import lies
@@ -94,7 +94,7 @@ class Shelf:
         for key in self._place(at).alike:
             for one in self._store.measurements(key, at):
                 if one.data is not None and {*names, self._spec.stop_metric} <= {*one.names}:
-                    arrived = unpack(one.data)
+                    arrived = _unpacked(one.data)
                     if best is None or len(arrived.realised_snr) > len(best.realised_snr):
                         best = arrived
         return best
@@ -106,8 +106,8 @@ class Shelf:
         point, data = make_point(self._spec, key, at, samples), samples
         for before in self._store.measurements(key, at):
             names = (*before.names, *(name for name in names if name not in before.names))
-            data = None if before.data is None else _both(unpack(before.data), samples)
-        packed = pack(data) if self._keep and data is not None else None
+            data = None if before.data is None else _both(_unpacked(before.data), samples)
+        packed = _packed(data) if self._keep and data is not None else None
         self._store.add([point], [Measurement(key, at, tuple(names), packed)])
 
     def _place(self, at: Coordinates) -> Place:
@@ -151,23 +151,20 @@ def _in(row: Point, where: tuple) -> bool:
     return tuple(row.coordinates[axis] for axis in ("num_uavs", "scheme", "channel")) == where
 
 
-def pack(arrived: Arrived) -> bytes:
-    """What was measured of a point as bytes, without pictures."""
-    stream = io.BytesIO()
+def _packed(arrived: Arrived) -> bytes:
+    """What was measured of a point, without pictures."""
     groups = {"metrics": arrived.metrics, "ledger": arrived.ledger._asdict(), "reports": arrived.reports}
     flat = {f"{group}.{name}": values for group, of in groups.items() for name, values in of.items()}
-    np.savez_compressed(stream, realised_snr=arrived.realised_snr, public_share=arrived.public_share, **flat)
-    return stream.getvalue()
+    return units.pack(flat | {"realised_snr": arrived.realised_snr, "public_share": arrived.public_share})
 
 
-def unpack(data: bytes) -> Arrived:
-    """The inverse of :func:`pack`."""
+def _unpacked(data: bytes) -> Arrived:
+    """The inverse of :func:`_packed`."""
     groups: dict[str, dict[str, np.ndarray]] = {"metrics": {}, "ledger": {}, "reports": {}}
     alone = {}
-    with np.load(io.BytesIO(data)) as arrays:
-        for name in arrays.files:
-            group, _, own = name.partition(".")
-            groups.get(group, alone)[own or name] = arrays[name]
+    for name, array in units.unpack(data).items():
+        group, _, own = name.partition(".")
+        groups.get(group, alone)[own or name] = array
     return Arrived(groups["metrics"], ledger=Ledger(**groups["ledger"]), reports=groups["reports"], **alone)
 
 

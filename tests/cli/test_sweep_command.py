@@ -1,5 +1,6 @@
 """``lvm-mtc sweep``: from a file and flags into a store; wrong input in one line."""
 
+import csv
 import json
 import shlex
 
@@ -182,6 +183,16 @@ def test_a_named_sweep_grows_and_points_are_computed_again(folder, capsys):
         (sweep,) = store.sweeps()
         first = store.read(sweep.config_hash)
         assert sweep.config["name"] == "flight" and len(first) == 4
+    assert results("export --sweep flight --each --out each.csv") == 0
+    with open(folder / "each.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 2 * 3 * 3 * (2 + 3)  # SNRs, channel realisations, groups, UAVs
+    for point in first:
+        at = {name: str(value) for name, value in point.coordinates.items()}
+        values = [float(row["psnr_db"]) for row in rows if at.items() <= row.items()]
+        assert len(values) == 3 * 3 * point.coordinates["num_uavs"]
+        np.testing.assert_allclose(np.mean(values), point.metrics["psnr_db"].mean, rtol=1e-6)
+    capsys.readouterr()
     assert results("delete --sweep flight --at snr_db=10 --at num_uavs=3") == 0
     assert "1 points deleted" in capsys.readouterr().out
     assert results("redo --sweep flight --at num_uavs=2") == 0
