@@ -94,7 +94,7 @@ class ResultStore:
         Raises:
             StoreError: if a sweep of its name has rows under its own key, so that it is of other settings.
         """
-        key, parts, name = self.register(config), set(map(key_of, parts_of(config))), config.get("name")
+        key, parts, name = key_of(config), set(map(key_of, parts_of(config))), config.get("name")
         replaced = []
         for other in self.sweeps():
             covered = set(map(key_of, parts_of(other.config)))
@@ -106,6 +106,7 @@ class ResultStore:
                     raise StoreError(f"{self.path}: {says}")
             elif name is not None or (covered <= parts and wishes(other.config) <= wishes(config)):
                 replaced.append((other.config_hash,))
+        self.register(config)
         with self._transaction("IMMEDIATE") as connection:
             make_tables(connection)
             for table in ("picture", "command", "sweep"):

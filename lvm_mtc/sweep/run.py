@@ -88,8 +88,7 @@ def run_sweep(
             for points, kept in _by_units(left, [shelf.kept(at, names) for at in left]):
                 units = 0 if kept is None else len(kept[0].realised_snr)
                 for done in runner.measure(points, lambda items: tell(items_done=items), kept):
-                    for at, samples in done:
-                        shelf.put(at, samples, names)
+                    shelf.put(done, names)
                     new = sum(max(len(samples.realised_snr) - units, 0) - most for _, samples in done)
                     tell(points=len(done), items=new)
     return shelf.key

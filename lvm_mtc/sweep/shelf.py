@@ -99,16 +99,20 @@ class Shelf:
                         best = arrived
         return best
 
-    def put(self, at: Coordinates, samples: Arrived, names: Sequence[str]) -> None:
-        """Stores what was measured of a point: a new row, or these metrics of one that is there."""
-        key = self._place(at).key
-        samples = samples._replace(metrics={name: samples.metrics[name] for name in names})
-        point, data = make_point(self._spec, key, at, samples), samples
-        for before in self._store.measurements(key, at):
-            names = (*before.names, *(name for name in names if name not in before.names))
-            data = None if before.data is None else _both(_unpacked(before.data), samples)
-        packed = _packed(data) if self._keep and data is not None else None
-        self._store.add([point], [Measurement(key, at, tuple(names), packed)])
+    def put(self, done: Sequence[tuple[Coordinates, Arrived]], names: Sequence[str]) -> None:
+        """Stores what was measured of points: new rows, or these metrics of rows that are there."""
+        points, beside = [], []
+        for at, samples in done:
+            key = self._place(at).key
+            samples = samples._replace(metrics={name: samples.metrics[name] for name in names})
+            points.append(make_point(self._spec, key, at, samples))
+            known, data = tuple(names), samples
+            for before in self._store.measurements(key, at):
+                known = (*before.names, *(name for name in names if name not in before.names))
+                data = None if before.data is None else _both(_unpacked(before.data), samples)
+            packed = _packed(data) if self._keep and data is not None else None
+            beside.append(Measurement(key, at, known, packed))
+        self._store.add(points, beside)
 
     def _place(self, at: Coordinates) -> Place:
         where = at["num_uavs"], at["scheme"], at["channel"]

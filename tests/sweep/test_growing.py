@@ -150,6 +150,7 @@ def test_names(spec, store, sent):
     store.add(dataclasses.replace(point, config_hash=key) for point in store.read(other))
     with pytest.raises(StoreError, match="holds a sweep 'study' with other settings"):
         sent(named("study", 2), store)
+    assert len(store.sweeps()) == 3
 
 
 def test_rows_of_an_older_store_are_found(spec, store, sent):
