@@ -48,7 +48,7 @@ def test_the_page_runs(folder, capsys, monkeypatch):
     for channel in ("rayleigh", "shadowed"):
         mine = [
             one for one in sweeps["mine"] if one.coordinates["scheme"] == "mine"
-        ]  # the other one is not trained here
+        ]
         low, high = (one.metrics["psnr_db"].mean for one in mine if one.coordinates["channel"] == channel)
         assert high > low + 1
     with open("values.csv", newline="") as stream:
