@@ -216,7 +216,7 @@ def main(argv: list[str] | None = None) -> int:
     alone = by_itself(spec, views, knowledge_base, options.repeats)
     small = make_spec(argparse.Namespace(**vars(options) | {"snrs": 8, "csi_errors": 2}), views_loc, views.images)
     few = len(list(small.coordinates()))
-    one_draw = programs.draw_bytes(spec.draw_shape(NUM_UAVS))
+    one_draw = programs.draw_bytes(spec.draw_shape(NUM_UAVS, spec.schemes[0].name))
     result = {
         "sweep": {
             "points": points,

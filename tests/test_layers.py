@@ -19,6 +19,7 @@ _NETWORKS = {"phy", "data", "models", "config"}
 _SCHEMES = _NETWORKS | {"link", "schemes", "interop"}
 _SWEEPS = _SCHEMES | {"metrics", "results", "sweep"}
 ALLOWED = {
+    "__main__": {"cli"},
     "__init__": set(),
     "config": set(),
     "phy": set(),

@@ -19,7 +19,7 @@ TEXT = "\n".join(page.read_text() for page in PAGES)
 PYTHON = {
     f"{page.stem} {number}": code
     for page in PAGES
-    if page.stem != "add_a_scheme"  # its snippets are files of one study, and have a test of their own
+    if page.stem not in ("add_a_scheme", "first_hour")  # their snippets are files, and have tests of their own
     for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
 }
 CONSOLE = "\n".join(re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL))

@@ -11,9 +11,12 @@ _FLAG = re.compile(r"(--[\w-]+)(?: (\S+))??(?: = (\S*?))?: (.*)")
 
 
 def add_command(
-    commands, name: str, summary: str, example: str, run: Callable | None = None
+    commands, name: str, summary: str, example: str, run: Callable | None = None, *, own_signals: bool = False
 ) -> argparse.ArgumentParser:
-    """Declares a command among the sub-parsers ``commands``; its namespace holds ``run`` and its own ``parser``."""
+    """Declares a command among the sub-parsers ``commands``.
+
+    Its namespace holds ``run``, its own ``parser`` and whether it handles signals itself, ``own_signals``.
+    """
     parser = commands.add_parser(
         name,
         help=summary,
@@ -22,7 +25,7 @@ def add_command(
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(parser=parser, run=run)
+    parser.set_defaults(parser=parser, run=run, own_signals=own_signals)
     return parser
 
 
@@ -38,7 +41,18 @@ def add_flags(parser, flags: Mapping[str, Callable[[str], Any]], *, required: bo
         if kind is bool:
             parser.add_argument(name, action="store_true", help=about)
         elif kind is values.assignment:
-            parser.add_argument(name, type=kind, action="append", default=[], metavar=metavar, help=about)
+            parser.add_argument(name, type=kind, action=_EachOnce, default=[], metavar=metavar, help=about)
         else:
             about += f" (default: {default})" if default else ""
             parser.add_argument(name, type=kind, default=default, required=required, metavar=metavar, help=about)
+
+
+class _EachOnce(argparse.Action):
+    """Collects assignments of different names."""
+
+    def __call__(self, parser, namespace, value, option_string=None):
+        given = getattr(namespace, self.dest)
+        if value[0] in dict(given):
+            twice = f"{value[0]!r} is given twice, as {dict(given)[value[0]]!r} and as {value[1]!r}"
+            raise argparse.ArgumentError(self, twice)
+        setattr(namespace, self.dest, [*given, value])

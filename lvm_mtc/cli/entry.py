@@ -1,5 +1,6 @@
 """Entry point: runs a command and turns the library's errors into one line and an exit code."""
 
+import argparse
 import contextlib
 import os
 import re
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from lvm_mtc.cli.errors import UsageError, one_line
 from lvm_mtc.cli.huge_pages import restart_with_huge_pages
 from lvm_mtc.cli.parser import build_parser
+from lvm_mtc.results.files import remove_unfinished
 
 WRONG_INPUT = 2
 INTERRUPTED = 130
@@ -19,26 +21,64 @@ INTERRUPTED = 130
 def run_process() -> int:
     """What the command ``lvm-mtc`` runs: :func:`main`, in a process with huge pages."""
     restart_with_huge_pages()
-    return main()
+    return main(end_at_once=True)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit code: 0; 2 for wrong input; 130 where the user interrupted."""
+def main(argv: Sequence[str] | None = None, *, end_at_once: bool = False) -> int:
+    """Runs one command; returns its exit code: 0; 2 for wrong input; 130 where the user interrupted.
+
+    Args:
+        end_at_once: An interruption ends the process, without waiting for what is being compiled or computed.
+    """
     try:
         options = build_parser().parse_args(_join_negative_numbers(sys.argv[1:] if argv is None else argv))
         with _termination_unwinds():
-            options.run(options)
+            if end_at_once and not options.own_signals:
+                _run_beside(options)
+            else:
+                options.run(options)
+        sys.stdout.flush()
     except SystemExit as leaving:  # --help and --version
         return leaving.code if isinstance(leaving.code, int) else 0
     except KeyboardInterrupt:
         print("lvm-mtc: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has had enough; the interpreter would complain of the rest when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print("lvm-mtc: error: standard output was closed by its reader", file=sys.stderr)
+        return WRONG_INPUT
     except (UsageError, ValueError, OSError) as error:
         if os.environ.get("LVM_MTC_TRACEBACK"):
             raise
         print(f"lvm-mtc: error: {one_line(error)}", file=sys.stderr)
         return WRONG_INPUT
     return 0
+
+
+def _run_beside(options: argparse.Namespace) -> None:
+    """Runs a command in a second thread: an interruption reaches the first one while XLA compiles, and ends all.
+
+    Stores hold whole points at any moment; of results whose time had not come nothing is left.
+    """
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            options.run(options)
+        except BaseException as error:
+            errors.append(error)
+
+    worker = threading.Thread(target=run, daemon=True)
+    worker.start()
+    try:
+        worker.join()
+    except KeyboardInterrupt:
+        remove_unfinished()
+        print("lvm-mtc: interrupted", file=sys.stderr, flush=True)
+        os._exit(INTERRUPTED)
+    if errors:
+        raise errors[0]
 
 
 def _join_negative_numbers(argv: Sequence[str]) -> list[str]:

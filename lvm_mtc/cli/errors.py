@@ -1,5 +1,6 @@
 """What is wrong with a command line, and how a user is told."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -24,5 +25,7 @@ def one_line(error: BaseException) -> str:
     """A user's mistake as one line: the error's message; for a file that cannot be used, it and the system's reason."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fspath(error.filename)}: {error.strerror}"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"standard output: {error.strerror}"  # what is written elsewhere names its file
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 4] + " ..."

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import lvm_mtc
 from lvm_mtc.cli.command import add_command, add_flags
+from lvm_mtc.cli.stores import SWEEP_FLAG, find_sweep
 from lvm_mtc.results.files import RECORD, atomic_directory, check_output_directory
 from lvm_mtc.results.store import ResultStore
 
@@ -17,7 +18,8 @@ def add_figures_parser(commands) -> None:
     parser = add_command(commands, "figures", summary, example, run_figures)
     needed = {"--store FILE: the result store": Path, "--out DIR: new folder for the figures": Path}
     add_flags(parser, needed, required=True)
-    add_flags(parser, {"--overwrite: replace the figures of an earlier run": bool})
+    flags = {SWEEP_FLAG + "for all": str, "--overwrite: replace the figures of an earlier run": bool}
+    add_flags(parser, flags)
 
 
 def run_figures(options: argparse.Namespace) -> None:
@@ -27,11 +29,12 @@ def run_figures(options: argparse.Namespace) -> None:
         from lvm_mtc.report.store_figures import draw_figures
 
         with atomic_directory(options.out, overwrite=options.overwrite) as folder:
-            figures = draw_figures(store, folder)
+            key = find_sweep(store, options.sweep).config_hash if options.sweep else None
+            figures = draw_figures(store, folder, key)
             record = {
                 "program": f"lvm-mtc {lvm_mtc.__version__} figures",
                 "store": str(options.store),
-                "sweeps": [sweep.config_hash for sweep in store.sweeps()],
+                "sweeps": [sweep.config_hash for sweep in store.sweeps() if key in (None, sweep.config_hash)],
                 "captions": {drawing.name: drawing.caption for drawing in figures.drawn},
                 "skipped": figures.skipped,
             }

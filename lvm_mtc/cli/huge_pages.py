@@ -10,6 +10,7 @@ and without.
 Source: The GNU C Library manual, Memory Allocation Tunables (glibc 2.35 or newer; older ones ignore ``hugetlb``).
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping
@@ -33,7 +34,8 @@ def restart_with_huge_pages() -> None:
     except OSError:  # not Linux, or a kernel without them
         return
     if value := missing_tunables(os.environ, policy):
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, VARIABLE: value})
+        with contextlib.suppress(OSError):  # refused: everything works without huge pages too
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, VARIABLE: value})
 
 
 def missing_tunables(environment: Mapping[str, str], policy: str) -> str | None:

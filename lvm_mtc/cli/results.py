@@ -9,21 +9,19 @@ from typing import Any
 from lvm_mtc.cli import values
 from lvm_mtc.cli.command import add_command, add_flags
 from lvm_mtc.cli.outputs import check_new_file
-from lvm_mtc.results.export import FORMATS, export_store
+from lvm_mtc.cli.stores import SHORT, SWEEP_FLAG, find_sweep
+from lvm_mtc.results.export import FORMATS, export_each, export_store
 from lvm_mtc.results.points import Point, Sweep, flatten
 from lvm_mtc.results.store import ResultStore
-
-_SHORT = 12
 
 
 def add_results_parser(commands) -> None:
     """Declares the command and its three actions."""
-    summary = "List, show or export what a result store of sweeps holds."
+    summary = "List, show, delete, compute again or export what a result store of sweeps holds."
     parser = add_command(commands, "results", summary, "lvm-mtc results list --store sweeps.sqlite")
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
     store = {"--store FILE: the result store": Path}
-    sweep = "--sweep HASH: the sweep, by the first digits of its hash; may be left out "
-
+    at = "--at AXIS=VALUE: only points with this coordinate; may be repeated"
     summary = "The sweeps of a store, and the settings in which they differ."
     listing = add_command(actions, "list", summary, "lvm-mtc results list --store sweeps.sqlite", run_list)
     add_flags(listing, store, required=True)
@@ -32,17 +30,29 @@ def add_results_parser(commands) -> None:
     show = add_command(actions, "show", "Settings and points of a sweep.", example, run_show)
     add_flags(show, store, required=True)
     flags = {
-        sweep + "where the store holds only one": str,
-        "--at AXIS=VALUE: only points with this coordinate; may be repeated": values.assignment,
+        SWEEP_FLAG + "where the store holds only one": str,
+        at: values.assignment,
         "--metrics LIST: only these metrics, commas between (default: all)": str,
     }
     add_flags(show, flags)
+
+    example = "lvm-mtc results delete --store sweeps.sqlite --at snr_db=10"
+    delete = add_command(actions, "delete", "Delete points of a sweep.", example, run_delete)
+    add_flags(delete, store, required=True)
+    add_flags(delete, {SWEEP_FLAG + "where the store holds only one": str, at + "; one or more": values.assignment})
+
+    example = "lvm-mtc results redo --store sweeps.sqlite --sweep flight --at snr_db=10"
+    summary = "Compute points of a sweep again, as the command says that computed it."
+    redo = add_command(actions, "redo", summary, example, run_redo)
+    add_flags(redo, store, required=True)
+    add_flags(redo, {SWEEP_FLAG + "where the store holds only one": str, at + "; one or more": values.assignment})
 
     example = "lvm-mtc results export --store sweeps.sqlite --out points.csv"
     export = add_command(actions, "export", "Write a store's points as CSV, JSON or Parquet.", example, run_export)
     add_flags(export, store | {"--out FILE: the file": Path}, required=True)
     formats = f"--format: one of {', '.join(FORMATS)}; parquet needs pyarrow (default: by the name of --out)"
-    flags = {sweep + "for all": str, formats: values.choice(*FORMATS), "--overwrite: replace the file": bool}
+    flags = {SWEEP_FLAG + "for all": str, formats: values.choice(*FORMATS), "--overwrite: replace the file": bool}
+    flags["--each: a row for every channel realisation, group of pictures and UAV instead of a row a point"] = bool
     add_flags(export, flags)
 
 
@@ -56,25 +66,69 @@ def run_list(options: argparse.Namespace) -> None:
     rows = [["sweep", "points", "first", "last", "differs in"]]
     for sweep, differences in zip(sweeps, _differences(sweeps), strict=True):
         times = sweep.first or "-", sweep.last or "-"
-        rows.append([sweep.config_hash[:_SHORT], str(sweep.num_points), *times, " ".join(differences) or "-"])
+        rows.append([sweep.config_hash[:SHORT], str(sweep.num_points), *times, " ".join(differences) or "-"])
     print(_aligned(rows))
 
 
 def run_show(options: argparse.Namespace) -> None:
     """Prints the settings of a sweep and a line a point."""
     with ResultStore(options.store, create=False) as store:
-        sweep = _sweep(store, options.sweep)
+        sweep = find_sweep(store, options.sweep)
         points = store.read(sweep.config_hash, dict(options.at))
     if not points:
-        wanted = " ".join(f"{name}={json.dumps(value)}" for name, value in options.at)
-        at = f" with --at {wanted}" if wanted else ""
-        raise ValueError(f"--store {options.store}: sweep {sweep.config_hash[:_SHORT]} has no point{at}")
+        raise ValueError(_no_point(options, sweep))
     known = list(dict.fromkeys(name for point in points for name in point.metrics))
     names = known if options.metrics is None else list(_metrics(options.metrics, known))
     print(f"sweep {sweep.config_hash}")
     for name, value in flatten(sweep.config).items():
         print(f"  {name} = {_text(value)}")
     print(_aligned(_point_rows(points, names)))
+
+
+def run_delete(options: argparse.Namespace) -> None:
+    """Deletes points."""
+    _require_at(options)
+    with ResultStore(options.store, create=False) as store:
+        sweep = find_sweep(store, options.sweep)
+        count = store.delete(sweep.config_hash, dict(options.at))
+    if not count:
+        raise ValueError(_no_point(options, sweep))
+    print(f"{options.store}: {count} points deleted; the command that computed them computes what is missing")
+
+
+def run_redo(options: argparse.Namespace) -> None:
+    """Computes points again."""
+    _require_at(options)
+    with ResultStore(options.store, create=False) as store:
+        sweep = find_sweep(store, options.sweep)
+        command, points = store.command(sweep.config_hash), store.read(sweep.config_hash, dict(options.at))
+        if not points:
+            raise ValueError(_no_point(options, sweep))
+        if command is None:
+            missing = "was not computed by 'lvm-mtc sweep': delete the points and run again what computed them"
+            raise ValueError(f"--store {options.store}: sweep {sweep.config_hash[:SHORT]} {missing}")
+
+        from lvm_mtc.cli.sweep_config import SweepConfig, make_spec
+        from lvm_mtc.config import from_dict
+        from lvm_mtc.sweep.run import run_sweep
+
+        spec = make_spec(from_dict(SweepConfig, command))
+        if spec.key() != sweep.config_hash:
+            differs = "pictures, weights or code are not what they were: run 'lvm-mtc sweep' anew"
+            raise ValueError(f"--store {options.store}: sweep {sweep.config_hash[:SHORT]}: its {differs}")
+        run_sweep(spec, store, command=command, again=dict(options.at))
+    print(f"{options.store}: {len(points)} points computed again")
+
+
+def _require_at(options: argparse.Namespace) -> None:
+    if not options.at:
+        raise ValueError("--at is missing: say which points, such as --at snr_db=10")
+
+
+def _no_point(options: argparse.Namespace, sweep: Sweep) -> str:
+    wanted = " ".join(f"{name}={json.dumps(value)}" for name, value in options.at)
+    at = f" with --at {wanted}" if wanted else ""
+    return f"--store {options.store}: sweep {sweep.config_hash[:SHORT]} has no point{at}"
 
 
 def run_export(options: argparse.Namespace) -> None:
@@ -84,23 +138,10 @@ def run_export(options: argparse.Namespace) -> None:
         raise ValueError(f"--out {options.out}: its name does not end in {', '.join(FORMATS)}: give --format")
     check_new_file(options.out, overwrite=options.overwrite, store=options.store)
     with ResultStore(options.store, create=False) as store:
-        key = _sweep(store, options.sweep).config_hash if options.sweep else None
-        count = export_store(store, options.out, file_format, config_hash=key)
-    print(f"{options.out}: {count} points")
-
-
-def _sweep(store: ResultStore, prefix: str | None) -> Sweep:
-    """The one sweep whose hash begins like this."""
-    sweeps = store.sweeps()
-    known = ", ".join(sweep.config_hash[:_SHORT] for sweep in sweeps[:8]) + (", ..." if len(sweeps) > 8 else "")
-    if not sweeps:
-        raise ValueError(f"--store {store.path}: holds no sweeps")
-    if prefix is None and len(sweeps) > 1:
-        raise ValueError(f"--sweep: {store.path} holds {len(sweeps)} sweeps, name one: {known}")
-    matches = [sweep for sweep in sweeps if sweep.config_hash.startswith((prefix or "").lower())]
-    if len(matches) != 1:
-        raise ValueError(f"--sweep {prefix}: {len(matches)} sweeps of {store.path} begin like this; it holds {known}")
-    return matches[0]
+        key = find_sweep(store, options.sweep).config_hash if options.sweep else None
+        write, rows = (export_each, "values") if options.each else (export_store, "points")
+        count = write(store, options.out, file_format, config_hash=key)
+    print(f"{options.out}: {count} {rows}")
 
 
 def _metrics(text: str, known: Sequence[str]) -> tuple[str, ...]:
@@ -114,7 +155,7 @@ def _differences(sweeps: Sequence[Sweep]) -> list[list[str]]:
     """For each sweep, the settings that not all of them share."""
     configs = [flatten(sweep.config) for sweep in sweeps]
     names = dict.fromkeys(name for config in configs for name in config)
-    differ = [name for name in names if len({_text(config.get(name)) for config in configs}) > 1]
+    differ = [name for name in names if name == "name" or len({_text(config.get(name)) for config in configs}) > 1]
     return [[f"{name}={_text(config[name])}" for name in differ if name in config] for config in configs]
 
 

@@ -8,6 +8,7 @@ from lvm_mtc.config import replace_dotted
 from lvm_mtc.interop import sionna
 from lvm_mtc.interop.sionna import runtime
 from lvm_mtc.link import LinkConfig
+from lvm_mtc.link.fading import acts
 from lvm_mtc.schemes import name_of
 from lvm_mtc.schemes.loading import DEMO_WEIGHTS, load_scheme
 from lvm_mtc.schemes.scheme import Masking, Params, Scheme
@@ -16,13 +17,17 @@ from lvm_mtc.sweep.named import make_contenders, plain_contender
 
 
 def make_links(channels: Sequence[str], convention: str, fields: Sequence[tuple[str, Any]]) -> list[LinkConfig]:
-    """One link a channel, all with the same other fields of ``LinkConfig.of``."""
+    """One link a channel, all with the same other fields of ``LinkConfig.of``; those of one fading go to it alone."""
     options: dict[str, Any] = {"convention": convention}
     for name, value in fields:
         if name in ("fading", "convention"):
             raise ValueError(f"--link {name}={value}: use --{'channel' if name == 'fading' else name} for it")
         options = replace_dotted(options, name, value)
-    links = [LinkConfig.of(**options, fading=channel) for channel in channels]
+    for name in options:
+        if not any(acts(name, channel) for channel in channels):
+            raise ValueError(f"--link {name}={options[name]}: it has no effect under --channel {','.join(channels)}")
+    acting = ({name: value for name, value in options.items() if acts(name, channel)} for channel in channels)
+    links = [LinkConfig.of(**own, fading=channel) for own, channel in zip(acting, channels, strict=True)]
     if any(channel in sionna.CHANNELS for channel in channels):
         runtime.check()
     return links

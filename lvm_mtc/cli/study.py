@@ -21,7 +21,7 @@ from lvm_mtc.knowledge import KnowledgeBase
 from lvm_mtc.knowledge.loading import DETECTOR_WEIGHTS, load_knowledge_base
 from lvm_mtc.report.shown import show
 from lvm_mtc.report.study import METRICS, describe, write_report
-from lvm_mtc.results.files import RECORD, atomic_directory, check_output_directory
+from lvm_mtc.results.files import RECORD, UNFINISHED, atomic_directory, check_output_directory
 from lvm_mtc.results.points import Point, canonical_json
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.sweep.contender import Contender
@@ -143,6 +143,7 @@ def measure_study(sweeps: Sequence[NamedSweep]) -> tuple[list[Point], list[Point
         importance and by masking, at the best operating point of each channel.
     """
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(max_workers=2) as pool:
+        UNFINISHED.add(Path(folder))
         path = Path(folder) / "study.sqlite"
         total, quiet = sum(len(spec.links) for spec in sweeps), not sys.stderr.isatty()
         bar = tqdm(total=total, desc="sweeps x channels", disable=quiet, leave=False)

@@ -1,17 +1,23 @@
 """``lvm-mtc sweep``: a grid of operating points, from a file and flags, into a result store."""
 
 import argparse
+import contextlib
 import dataclasses
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvm_mtc.cli import names, values
 from lvm_mtc.cli.command import add_command, add_flags
+from lvm_mtc.cli.stores import SHORT
 
 if TYPE_CHECKING:
     from lvm_mtc.cli.sweep_config import SweepConfig
     from lvm_mtc.sweep.run import Progress
+
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 def add_sweep_parser(commands) -> None:
@@ -40,6 +46,7 @@ def add_sweep_parser(commands) -> None:
     flags = {
         "--config FILE: the sweep: JSON, or a Python file with get_config() (which is run), FILE.py:NAME for "
         "get_config('NAME'); flags change it": Path,
+        "--name NAME: of the sweep in the store; a later one of this name takes its place, rows stay": str,
         f"--convention: what the SNR means: {', '.join(names.CONVENTIONS)}": values.choice(*names.CONVENTIONS),
         "--images DIR: folder of pictures, or one picture": str,
         "--units N: channel realisations of a point, at most where there is a target": values.whole(2, 1_000_000),
@@ -49,6 +56,8 @@ def add_sweep_parser(commands) -> None:
         "repeated": values.assignment,
         "--memory GIB = 1: for the channels that are drawn together": values.number("above_zero"),
         "--devices N: devices to use (default: all)": values.whole(1),
+        "--no-units: keep no values of single channel realisations; more --units are then measured from the first one "
+        "on": bool,
         "--no-pictures: leave out the pictures through which the report's sliders move": bool,
         "--dry-run: compile and time the programs; print grid, memory and expected time; store nothing": bool,
     }
@@ -59,22 +68,26 @@ def run_sweep_command(options: argparse.Namespace) -> None:
     """Runs ``lvm-mtc sweep``."""
     config = sweep_config(options)
 
-    from lvm_mtc.cli.sweep_config import make_spec
+    from lvm_mtc.cli.sweep_config import command_of, make_spec
     from lvm_mtc.report.viewer_pictures import viewer_pictures
     from lvm_mtc.results.store import ResultStore
+    from lvm_mtc.sweep.group import check_memory
     from lvm_mtc.sweep.run import Resources, run_sweep
 
     resources = Resources(memory_budget=max(int(options.memory * 2**30), 1), num_devices=options.devices)
     spec = make_spec(config)
+    check_memory(spec, resources)
     if options.dry_run:
         _dry_run(options, spec, resources)
         return
     with ResultStore(options.store) as store:
-        with _bar() as bar:
-            key = run_sweep(spec, store, resources=resources, progress=lambda progress: _show(bar, progress))
+        with _bar() as tell:
+            kept = dict(command=command_of(config), keep=not options.no_units)
+            key = run_sweep(spec, store, resources=resources, progress=tell, **kept)
         if not options.no_pictures:
             viewer_pictures(spec, store)
-        print(f"{options.store}: sweep {key[:12]}, {len(store.read(key))} points")
+        called = f"{config.name!r} ({key[:SHORT]})" if config.name else key[:SHORT]
+        print(f"{options.store}: sweep {called}, {len(store.read(key))} points")
 
 
 def sweep_config(options: argparse.Namespace) -> "SweepConfig":
@@ -102,11 +115,12 @@ def sweep_config(options: argparse.Namespace) -> "SweepConfig":
 def _dry_run(options: argparse.Namespace, spec, resources) -> None:
     from lvm_mtc.results.store import ResultStore
     from lvm_mtc.sweep.estimate import estimate_sweep
+    from lvm_mtc.sweep.shelf import Shelf
 
     wanted = missing = list(spec.coordinates())
     if options.store.exists():
         with ResultStore(options.store, create=False) as store:
-            missing = store.missing(spec.key(), wanted)
+            missing = [at for at, _ in Shelf(spec, store).lacking(wanted)]
     estimate = estimate_sweep(spec, missing, resources)
     print(f"grid: {len(wanted)} points, {len(wanted) - len(missing)} of them in {options.store}")
     for axis in dict.fromkeys(axis for at in wanted for axis in at):
@@ -131,15 +145,23 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{minutes} min" if minutes < 100 else f"{seconds / 3600:.1f} h"
 
 
-def _bar():
-    """A progress bar with the time left."""
+@contextlib.contextmanager
+def _bar() -> Iterator[Callable[["Progress"], None]]:
+    """Shows progress on stderr: a bar with the time left on a terminal, else a line now and then."""
     from tqdm import tqdm
 
     shape = "{desc} {percentage:3.0f}%|{bar}| {postfix}"
-    return tqdm(desc="sweep", unit="point", disable=not sys.stderr.isatty(), leave=False, bar_format=shape)
+    last = time.monotonic()
+    with tqdm(desc="sweep", disable=not sys.stderr.isatty(), leave=False, bar_format=shape) as bar:
 
+        def tell(progress: "Progress") -> None:
+            nonlocal last
+            left = "" if progress.seconds_left is None else f", {_duration(progress.seconds_left)} left"
+            text = f"{progress.points_done} of {progress.points} points{left}"
+            bar.total, bar.n = progress.items, progress.items_done
+            bar.set_postfix_str(text)
+            if bar.disable and time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
+                last = time.monotonic()
+                print(f"sweep: {text}", file=sys.stderr, flush=True)
 
-def _show(bar, progress: "Progress") -> None:
-    bar.total, bar.n = progress.items, progress.items_done
-    left = "" if progress.seconds_left is None else f", {_duration(progress.seconds_left)} left"
-    bar.set_postfix_str(f"{progress.points_done} of {progress.points} points{left}")
+        yield tell

@@ -12,13 +12,14 @@ from lvm_mtc.cli.errors import UsageError
 from lvm_mtc.cli.pictures import Views, demo_photographs, find_objects, load_views
 from lvm_mtc.cli.sending import load_contenders, make_links
 from lvm_mtc.cli.values import RANGES
-from lvm_mtc.config import unknown_name_message
+from lvm_mtc.config import to_dict, unknown_name_message
 from lvm_mtc.interop.perceptual_weights import load_perceptual
 from lvm_mtc.knowledge.loading import load_knowledge_base
 from lvm_mtc.metrics.judges import perceptual_judges
 from lvm_mtc.report import study
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.sweep.named import MASKINGS
+from lvm_mtc.sweep.paired import NamedSweep
 from lvm_mtc.sweep.plan import SweepSpec, picture_source
 from lvm_mtc.sweep.stopping import StoppingRule
 
@@ -30,6 +31,7 @@ class SweepConfig:
     """A sweep in plain values, numbers in the ranges of ``values.RANGES``.
 
     Attributes:
+        name: By which a store finds the sweep; None: none.
         snr_db: dB under ``convention``.
         csi_error_var: Linear.
         channel: Kinds of fading.
@@ -57,6 +59,7 @@ class SweepConfig:
         pictures_per_step: Pictures that go through the networks together.
     """
 
+    name: str | None = None
     snr_db: tuple[float, ...] = (0.0, 5.0, 10.0, 15.0, 20.0)
     csi_error_var: tuple[float, ...] = (0.0,)
     channel: tuple[str, ...] = ("awgn", "rayleigh")
@@ -133,14 +136,24 @@ def make_spec(config: SweepConfig) -> SweepSpec:
         views = _views(config, num_uavs, scheme.config.image_size)
         return picture_source(np.asarray(views.images), find_objects(views, knowledge_base, config.task).loc)
 
-    return SweepSpec(
+    kind, named = (SweepSpec, {}) if config.name is None else (NamedSweep, {"name": config.name})
+    return kind(
         schemes=tuple(contenders),
         links=tuple(links),
         judges=judges,
         sources={count: source(count) for count in config.num_uavs},
         knobs=knobs | dict(config.knobs),
+        **named,
         **{name: getattr(config, name) for name in _fields(SweepSpec) & _fields(SweepConfig) - {"schemes", "knobs"}},
     )
+
+
+def command_of(config: SweepConfig) -> dict[str, Any]:
+    """A sweep's plain values, as a store keeps them; files by absolute paths."""
+    files = {
+        name: getattr(config, name) for name in ("weights", "images", "boxes", "classifier", "words", "perceptual")
+    }
+    return to_dict(config) | {name: str(Path(path).absolute()) for name, path in files.items() if path is not None}
 
 
 def _views(config: SweepConfig, num_uavs: int, size: int) -> Views:

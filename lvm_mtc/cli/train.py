@@ -36,6 +36,7 @@ def add_train_parser(commands) -> None:
         "  lvm-mtc train --config experiments/configs/flashsam.py --stage detector --data detection_256.npz "
         "--guide efficientnet_lite0.npz --run-dir runs/flashsam",
         run_train,
+        own_signals=True,
     )
     needed = {
         "--config FILE: the recipe: JSON, or a Python file with get_config() (which is run), FILE.py:NAME for "

@@ -7,7 +7,8 @@ ledger = book(config, signal)
 """
 
 from lvm_mtc.link.carrier import Carrier, Slots, noise_variance, per_link
-from lvm_mtc.link.config import LinkConfig, code_of
+from lvm_mtc.link.code import code_of, describe
+from lvm_mtc.link.config import LinkConfig
 from lvm_mtc.link.fading import error_exponent
 from lvm_mtc.link.ledger import Ledger
 from lvm_mtc.link.mu_mimo import MuMimo
@@ -20,6 +21,6 @@ from lvm_mtc.phy.keys import uav_keys
 
 __all__ = [
     "Carrier", "Frames", "Ledger", "LinkConfig", "MuMimo", "Ofdm", "OfdmIci", "OperatingPoint", "Otfs", "Received",
-    "Signal", "SingleCarrier", "Slots", "Through", "book", "code_of", "draw", "error_exponent", "measure",
+    "Signal", "SingleCarrier", "Slots", "Through", "book", "code_of", "describe", "draw", "error_exponent", "measure",
     "noise_variance", "per_link", "send", "uav_keys",
 ]  # fmt: skip

@@ -1,15 +1,14 @@
 """What is fixed about the link between the base station and the UAVs before a program is compiled."""
 
 import dataclasses
-import hashlib
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from lvm_mtc import phy
 from lvm_mtc.config import from_dict, require_count, require_number, require_one_of, to_dict, unknown_name_message
 from lvm_mtc.interop.sionna import CHANNELS as SIONNA_CHANNELS
-from lvm_mtc.link.fading import FADINGS, SELECTIVE
+from lvm_mtc.link.code import code_of, describe
+from lvm_mtc.link.fading import FADINGS, SELECTIVE, acts
 from lvm_mtc.link.mu_mimo import MuMimo
 from lvm_mtc.link.ofdm import Ofdm
 from lvm_mtc.link.sampled import OfdmIci, Otfs
@@ -84,6 +83,10 @@ class LinkConfig:
         require_number("LinkConfig", "nakagami_m", self.nakagami_m, 0.5)
         for field, low in (("m_f", 0.0), ("m_s", 1.0), ("delay_spread", 0.0)):
             require_number("LinkConfig", field, getattr(self, field), low, strict=True)
+        for field in dataclasses.fields(self):
+            if getattr(self, field.name) != field.default and not acts(field.name, self.fading):
+                value = getattr(self, field.name)
+                raise ValueError(f"LinkConfig.{field.name} {value!r} has no effect under fading {self.fading!r}")
         if self.fading == "rayleigh_magnitude" and self.csi == "mmse":
             raise ValueError(
                 "LinkConfig.csi 'mmse' is defined for fading of mean 0, not for 'rayleigh_magnitude'; use 'additive' "
@@ -165,7 +168,7 @@ class LinkConfig:
             own["fading"] = code_of(self.fading)
         name = next((name for name, kind in CARRIERS.items() if type(self.carrier) is kind), None)
         if name is None:
-            return own | {"carrier": code_of(type(self.carrier)) | to_dict(self.carrier)}
+            return own | {"carrier": describe(self.carrier, "LinkConfig.carrier")}
         chosen = name in ("otfs", "ofdm_ici") or (name == "ofdm" and not self.is_selective)
         waveform = name if chosen else "auto"
         shared = {name: value for name, value in _FLAT.items() if name not in _LATER}
@@ -205,18 +208,6 @@ class LinkConfig:
     def grid(self) -> phy.ResourceGrid | None:
         """The resource grid; None on a single carrier."""
         return getattr(self.carrier, "grid", None)
-
-
-def code_of(function: Callable) -> dict[str, str]:
-    """What a function or class outside the library is, for a sweep's key: its name, and a digest of its file."""
-    try:
-        source = inspect.getsource(inspect.getmodule(function) or function)
-    except (OSError, TypeError) as error:
-        raise ValueError(
-            f"{function!r}: its source cannot be read, so a sweep could not see it change; put it into a file"
-        ) from error
-    digest = hashlib.sha256(source.encode()).hexdigest()
-    return {"code": f"{function.__module__}:{function.__qualname__}", "source": digest}
 
 
 def _is_selective(fading: str | Callable) -> bool:

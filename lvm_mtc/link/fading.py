@@ -15,6 +15,13 @@ from lvm_mtc.link.carrier import Link
 FLAT = ("awgn", "rayleigh", "rician", "nakagami", "fisher_snedecor", "rayleigh_magnitude")
 SELECTIVE = ("exponential",)
 FADINGS = (*FLAT, *SELECTIVE, *SIONNA_CHANNELS)
+_ACTS_ON = {
+    "k_factor_db": ("rician",),
+    "nakagami_m": ("nakagami",),
+    "m_f": ("fisher_snedecor",),
+    "m_s": ("fisher_snedecor",),
+}
+"""Fields of ``LinkConfig`` and the fading that they belong to."""
 # Flat fading that a resource grid can carry: one path, whose Doppler is that of the speed.
 FLAT_ON_GRID = ("rayleigh", "rician")
 
@@ -22,6 +29,13 @@ FLAT_ON_GRID = ("rayleigh", "rician")
 def has_profile(fading: str | Callable) -> bool:
     """Whether fading is a model with a fixed power-delay profile, stretched by the link's ``delay_spread``."""
     return not callable(fading) and (fading in SELECTIVE or "_tdl_" in fading or "_cdl_" in fading)
+
+
+def acts(field: str, fading: str | Callable) -> bool:
+    """Whether a field of ``LinkConfig`` that belongs to some fading acts on this one; any other field does."""
+    if field == "delay_spread":
+        return fading in SELECTIVE or has_profile(fading)
+    return fading in _ACTS_ON.get(field, (fading,))
 
 
 def error_exponent(link: Link) -> float:

@@ -1,10 +1,13 @@
 """What goes over a link, at which point, and what comes out of it."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from lvm_mtc.phy.numerics import require_at_least
 
 
 class OperatingPoint(NamedTuple):
@@ -25,6 +28,14 @@ class OperatingPoint(NamedTuple):
     knobs: Mapping[str, Any] = {}
     k_factor_db: Any = None
     max_doppler: Any = None
+
+
+def check_point(point: OperatingPoint) -> None:
+    """Raises ``ValueError`` for numbers of a point that no link can have, as far as they are known while tracing."""
+    lows = {"snr_db": -math.inf, "csi_error_var": 0.0, "k_factor_db": -math.inf, "max_doppler": 0.0}
+    for name, low in lows.items():
+        if (value := getattr(point, name)) is not None:
+            require_at_least(f"OperatingPoint.{name}", value, low)
 
 
 class Frames(NamedTuple):

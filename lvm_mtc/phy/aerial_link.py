@@ -164,11 +164,14 @@ def _geometry(positions: ArrayLike, bs_position: ArrayLike | None, velocity: Arr
     if not isinstance(positions, jax.Array):
         positions = np.asarray(positions)
         require_height("positions[..., 2]", positions[..., 2])
-    positions = floating(positions)
+    positions_given, positions = positions, floating(positions)
     dtype = positions.dtype
     base = (0.0, 0.0, find_scenario(scenario).bs_height) if bs_position is None else bs_position
     if not isinstance(base, jax.Array):
         require_at_least("bs_position[..., 2]", np.asarray(base)[..., 2], 1.0, strict=True)
+    if not isinstance(positions_given, jax.Array) and not isinstance(base, jax.Array):
+        if np.any(np.all(np.isclose(positions_given, np.asarray(base)), axis=-1)):
+            raise ValueError(f"positions: a UAV stands where the base station is, at {np.asarray(base).tolist()} m")
     base = fit("bs_position", base, shape, dtype)
     velocity = fit("velocity", 0.0 if velocity is None else velocity, shape, dtype)
     towards = base - positions

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
-from lvm_mtc.phy.numerics import fit, real_dtype, require_complex
+from lvm_mtc.phy.numerics import fit, real_dtype, require_bits, require_complex
 
 BITS_PER_SYMBOL = (2, 4, 6, 8)
 DEMAPPERS = ("app", "maxlog")
@@ -68,9 +68,10 @@ def qam_map(bits: ArrayLike, bits_per_symbol: int, dtype: DTypeLike = jnp.comple
         Symbols of average power 1 over equally likely bits, ``[..., num_symbols]``.
 
     Raises:
-        ValueError: on another number of bits, or a last axis that it does not divide.
+        ValueError: on another number of bits, a last axis that it does not divide, or static bits of other values.
     """
     count = _bits_per_dimension(bits_per_symbol)
+    require_bits("bits", bits)
     bits = jnp.asarray(bits)
     if bits.ndim == 0 or bits.shape[-1] % bits_per_symbol:
         raise ValueError(f"bits {bits.shape}: the last axis must be a multiple of bits_per_symbol {bits_per_symbol}")

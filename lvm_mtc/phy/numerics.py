@@ -63,6 +63,24 @@ def require_at_least(
         raise ValueError(f"{name} must be {'>' if strict else '>='} {low:g}{kind}, got {value}")
 
 
+def require_bits(name: str, value: ArrayLike) -> None:
+    """Raise ``ValueError`` if bits that are known while tracing are anything but zeros and ones.
+
+    JAX arrays pass unchecked, as in :func:`require_at_least`.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: A number or array.
+
+    Raises:
+        ValueError: with the first value that is no bit.
+    """
+    if not isinstance(value, jax.Array):
+        array = np.asarray(value)
+        if np.any(wrong := (array != 0) & (array != 1)):
+            raise ValueError(f"{name} must be zeros and ones, got {array[wrong][0]}")
+
+
 def require_count(name: str, value: int, low: int = 1) -> None:
     """Raise ``ValueError`` unless ``value`` is an integer of at least ``low``.
 

@@ -70,8 +70,8 @@ def _bits_per_use(bits_per_symbol: ArrayLike | None, code_rate: ArrayLike | None
 def reference_power(
     convention: str,
     *,
-    num_rx_ant: int = 1,
-    num_tx_ant: int = 1,
+    num_rx_ant: int | None = None,
+    num_tx_ant: int | None = None,
     fading: bool = True,
     bits_per_symbol: ArrayLike | None = None,
     code_rate: ArrayLike | None = None,
@@ -80,8 +80,9 @@ def reference_power(
 
     Args:
         convention: One of ``SNR_CONVENTIONS``.
-        num_rx_ant: Receive antennas M.
-        num_tx_ant: Transmit antennas N (streams of a slot).
+        num_rx_ant: Receive antennas M; needed by ``received_total`` under fading.
+        num_tx_ant: Transmit antennas N (streams of a slot); needed by ``received_total``, and by ``rx_per_antenna``
+            under fading.
         fading: True for fading with E|h|^2 = 1 (E||H||_F^2 = M N); False for AWGN, N parallel links with h = 1
             (E||H||_F^2 = N).
         bits_per_symbol: Bits per modulation symbol; only for ``ebno``.
@@ -91,28 +92,35 @@ def reference_power(
         g, linear.
 
     Raises:
-        ValueError: on an unknown convention, a bad antenna count, AWGN with num_rx_ant != num_tx_ant where the
-            convention looks at the receiver, or ``ebno`` without its two numbers.
+        ValueError: on an unknown convention, a bad antenna count or none where the convention needs it, AWGN with
+            num_rx_ant != num_tx_ant where the convention looks at the receiver, or ``ebno`` without its two numbers.
     """
     _check_convention(convention)
-    require_count("num_rx_ant", num_rx_ant)
-    require_count("num_tx_ant", num_tx_ant)
+    antennas = {"num_rx_ant": num_rx_ant, "num_tx_ant": num_tx_ant}
+    needed = {"rx_per_antenna": ("num_tx_ant",) if fading else (), "received_total": tuple(antennas)[not fading :]}
+    for name, count in antennas.items():
+        if count is not None:
+            require_count(name, count)
+        elif name in needed.get(convention, ()):
+            raise ValueError(f"convention {convention!r} compares what all antennas bring: it needs {name}")
     if convention == "esno":
         return 1.0
     if convention == "ebno":
         return 1.0 / _bits_per_use(bits_per_symbol, code_rate)
-    if not fading and num_rx_ant != num_tx_ant:
-        raise ValueError(f"AWGN needs num_rx_ant == num_tx_ant, got num_rx_ant={num_rx_ant}, num_tx_ant={num_tx_ant}")
-    total = float(num_rx_ant * num_tx_ant if fading else num_tx_ant)
-    return total if convention == "received_total" else total / num_rx_ant
+    if not fading:
+        if None not in antennas.values() and num_rx_ant != num_tx_ant:
+            counts = f"num_rx_ant={num_rx_ant}, num_tx_ant={num_tx_ant}"
+            raise ValueError(f"AWGN needs num_rx_ant == num_tx_ant, got {counts}")
+        return 1.0 if convention == "rx_per_antenna" else float(num_tx_ant)
+    return float(num_tx_ant) if convention == "rx_per_antenna" else float(num_rx_ant * num_tx_ant)
 
 
 def noise_variance(
     snr_db: ArrayLike,
     *,
     convention: str = "esno",
-    num_rx_ant: int = 1,
-    num_tx_ant: int = 1,
+    num_rx_ant: int | None = None,
+    num_tx_ant: int | None = None,
     fading: bool = True,
     bits_per_symbol: ArrayLike | None = None,
     code_rate: ArrayLike | None = None,
@@ -122,8 +130,8 @@ def noise_variance(
     Args:
         snr_db: Signal-to-noise ratio in the named convention, dB, any shape.
         convention: One of ``SNR_CONVENTIONS``; see the table at the top of this module.
-        num_rx_ant: Receive antennas.
-        num_tx_ant: Transmit antennas (streams of a slot).
+        num_rx_ant: Receive antennas, for conventions that count them; see :func:`reference_power`.
+        num_tx_ant: Transmit antennas (streams of a slot), likewise.
         fading: False for AWGN.
         bits_per_symbol: Bits per modulation symbol; only for ``ebno``.
         code_rate: Code rate; only for ``ebno``.
@@ -149,8 +157,8 @@ def snr_db_from_noise_variance(
     no: ArrayLike,
     *,
     convention: str = "esno",
-    num_rx_ant: int = 1,
-    num_tx_ant: int = 1,
+    num_rx_ant: int | None = None,
+    num_tx_ant: int | None = None,
     fading: bool = True,
     bits_per_symbol: ArrayLike | None = None,
     code_rate: ArrayLike | None = None,
@@ -160,8 +168,8 @@ def snr_db_from_noise_variance(
     Args:
         no: Noise variance per complex dimension, linear, > 0, any shape.
         convention: One of ``SNR_CONVENTIONS``.
-        num_rx_ant: Receive antennas.
-        num_tx_ant: Transmit antennas (streams of a slot).
+        num_rx_ant: Receive antennas, for conventions that count them; see :func:`reference_power`.
+        num_tx_ant: Transmit antennas (streams of a slot), likewise.
         fading: False for AWGN.
         bits_per_symbol: Bits per modulation symbol; only for ``ebno``.
         code_rate: Code rate; only for ``ebno``.

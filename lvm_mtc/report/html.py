@@ -31,7 +31,7 @@ def write_html_report(store: ResultStore, path: str | os.PathLike, *, title: str
     """
     figures, digest = make_figures(store), hashlib.sha256(store.path.read_bytes()).hexdigest()
     points = store.read()
-    sweeps = [(sweep, [at for at in points if at.config_hash == sweep.config_hash]) for sweep in store.sweeps()]
+    sweeps = [(sweep, store.read(sweep.config_hash)) for sweep in store.sweeps()]
     title, program = title or f"Results of {store.path.name}", f"lvm-mtc {lvm_mtc.__version__}"
     parts = [
         f"<h1>{_text(title)}</h1>",
@@ -95,7 +95,7 @@ def _points(sweep: Sweep, points: Sequence[Point]) -> str:
         cells += [_measured(point.metrics.get(name)) for name in names]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return (
-        f"<details><summary>Sweep {sweep.config_hash[:12]}: {len(points)} points; mean ± half width of the "
+        f"<details><summary>Sweep {_name(sweep)}: {len(points)} points; mean ± half width of the "
         f'interval (independent units)</summary><div class="scroll"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div></details>"
     )
@@ -118,10 +118,14 @@ def _provenance(sweep: Sweep, points: Sequence[Point]) -> str:
         known = {point.versions[name] for point in points if name in point.versions}
         facts[f"version of {name}"] = ", ".join(sorted(known))
     return (
-        f"<details open><summary>Sweep {sweep.config_hash[:12]}</summary>{_rows(facts)}"
+        f"<details open><summary>Sweep {_name(sweep)}</summary>{_rows(facts)}"
         f"<details><summary>Configuration, what the hash is of</summary>{_rows(flatten(sweep.config))}</details>"
         "</details>"
     )
+
+
+def _name(sweep: Sweep) -> str:
+    return _text(sweep.config.get("name") or sweep.config_hash[:12])
 
 
 def _rows(facts: Mapping[str, Any]) -> str:

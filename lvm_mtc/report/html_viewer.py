@@ -25,11 +25,12 @@ def viewer_sets(store: ResultStore) -> list[dict[str, Any]]:
         pictures = store.pictures(sweep.config_hash)
         if any(picture.name == "received" for picture in pictures):
             points = {canonical_json(point.coordinates): point for point in store.read(sweep.config_hash)}
-            sets.append(_set(sweep.config_hash, pictures, points))
+            name = sweep.config.get("name") or f"sweep {sweep.config_hash[:8]}"
+            sets.append(_set(name, pictures, points))
     return sets
 
 
-def _set(key: str, pictures: Sequence[StoredPicture], points: dict[str, Point]) -> dict[str, Any]:
+def _set(name: str, pictures: Sequence[StoredPicture], points: dict[str, Point]) -> dict[str, Any]:
     arrived = [picture for picture in pictures if picture.name in ("received", "error")]
 
     def values(axis):
@@ -40,7 +41,7 @@ def _set(key: str, pictures: Sequence[StoredPicture], points: dict[str, Point]) 
     schemes = _schemes(arrived)
     conventions = sorted({point.snr_convention for point in points.values()})
     shown = {
-        "name": f"sweep {key[:8]}",
+        "name": name,
         "uavs": sorted({picture.uav for picture in arrived}),
         "snr_db": snr_db,
         "csi_error_var": errors,

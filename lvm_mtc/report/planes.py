@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lvm_mtc.link import LinkConfig
+from lvm_mtc.link.fading import acts
 from lvm_mtc.report.figures import Panel, add_legend, snr_label
 from lvm_mtc.report.parts import (
     LABELS,
@@ -81,7 +82,7 @@ def _planes(samples: Sequence[Sample]) -> list[Series]:
     for group in planes:
         at = group[0].at
         parts = [channel_title(group[0].panel), *(str(at[name]) for name in ("scheme", "knowledge_base") if name in at)]
-        series.append(Series(", ".join([*parts, describe("sweep", at["sweep"])] if several else parts), group))
+        series.append(Series(", ".join(filter(None, [*parts, at["sweep"]]) if several else parts), group))
     return sorted(series, key=lambda plane: (*plane.samples[0].panel, plane.label))
 
 
@@ -207,7 +208,9 @@ def _link(sample: Sample) -> LinkConfig:
         raise ValueError("its sweep's configuration does not hold the link")
     if "carrier" in sample.link or not isinstance(sample.link.get("fading", ""), str):
         raise ValueError("its fading or its carrier is of the user's own code")
-    return LinkConfig.of(**sample.link)
+    # Older stores hold fields that had no effect.
+    fading = sample.link.get("fading", "")
+    return LinkConfig.of(**{name: value for name, value in sample.link.items() if acts(name, fading)})
 
 
 def _analytic(series: Series, link: LinkConfig) -> Series:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from lvm_mtc.config import unknown_name_message
 from lvm_mtc.report.figures import CONVENTION_LABELS
+from lvm_mtc.report.settings import Settings
 from lvm_mtc.results.points import Measured
 from lvm_mtc.results.store import ResultStore
 
@@ -20,7 +21,6 @@ _NAMES = {
     "csi_error_var": "CSI error {}",
     "snr_db": "SNR {} dB",
     "seed": "seed {}",
-    "sweep": "sweep {}",
 }
 
 
@@ -38,7 +38,7 @@ class Sample(NamedTuple):
     """A stored point.
 
     Attributes:
-        at: Its coordinates, and ``sweep``, the first digits of its sweep's hash.
+        at: Its coordinates, and ``sweep``, the settings in which it differs from others of its scheme and channel.
         convention: What its SNR means.
         config: Configuration of its sweep.
     """
@@ -80,23 +80,24 @@ class Series(NamedTuple):
         return [math.nan if value is None else value for value in widths]
 
 
-def read_samples(store: ResultStore) -> list[Sample]:
-    """All points of a store."""
-    configs = {sweep.config_hash: sweep.config for sweep in store.sweeps()}
+def read_samples(store: ResultStore, config_hash: str | None = None) -> list[Sample]:
+    """All points of a store, or of a sweep; of those that differ in the number of units alone the one with the most."""
+    # A sweep that another process began between the two reads waits for the next figure.
+    configs = {sweep.config_hash: sweep.config for sweep in (*store.sweeps(), *store.sweeps(parts=True))}
+    settings = Settings(configs)
+    points = settings.once([point for point in store.read(config_hash) if point.config_hash in configs])
     samples = []
-    for point in store.read():
+    for point, label in zip(points, settings.labels(points), strict=True):
         if (name := point.snr_convention) not in CONVENTION_LABELS:
             message = unknown_name_message(f"SNR convention {name!r}", name, CONVENTION_LABELS)
             raise ValueError(f"{store.path}: {message}")
-        # A sweep that another process began between the two reads waits for the next figure.
-        if point.config_hash in configs:
-            own = {
-                name: value
-                for name, value in point.coordinates.items()
-                if value is not None and not (name in HELD and isinstance(value, str))
-            }
-            at = {"snr_db": point.snr_db, "seed": point.seed} | own | {"sweep": point.config_hash[:8]}
-            samples.append(Sample(at, point.snr_convention, point.metrics, configs[point.config_hash]))
+        own = {
+            name: value
+            for name, value in point.coordinates.items()
+            if value is not None and not (name in HELD and isinstance(value, str))
+        }
+        at = {"snr_db": point.snr_db, "seed": point.seed} | own | {"sweep": label}
+        samples.append(Sample(at, point.snr_convention, point.metrics, configs[point.config_hash]))
     return samples
 
 
@@ -209,7 +210,8 @@ def series_of(samples: Sequence[Sample], axis: str, *, at_least: int = 2) -> lis
     series = []
     for group in long_enough:
         at = group[0].at
-        label = ", ".join(describe(name, at[name]) for name in differing if name in at) or str(at.get("scheme", ""))
+        named = (describe(name, at[name]) for name in differing if name in at)
+        label = ", ".join(filter(None, named)) or str(at.get("scheme", ""))
         series.append(Series(label, sorted(group, key=lambda sample: sample.at[axis])))
     return series
 

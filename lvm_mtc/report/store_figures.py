@@ -40,9 +40,9 @@ class Figures(NamedTuple):
     skipped: list[str]
 
 
-def make_figures(store: ResultStore) -> Figures:
-    """Draws what a store has the points for."""
-    samples = read_samples(store)
+def make_figures(store: ResultStore, config_hash: str | None = None) -> Figures:
+    """Draws what a store, or this sweep of it, has the points for."""
+    samples = read_samples(store, config_hash)
     if not samples:
         raise ValueError(f"{store.path}: holds no points to draw")
     drawn, skipped = [], []
@@ -54,9 +54,9 @@ def make_figures(store: ResultStore) -> Figures:
     return Figures(drawn, skipped)
 
 
-def draw_figures(store: ResultStore, folder: str | os.PathLike) -> Figures:
-    """Draws what a store has the points for into a folder, each figure as PNG, SVG and the data drawn as CSV."""
-    figures = make_figures(store)
+def draw_figures(store: ResultStore, folder: str | os.PathLike, config_hash: str | None = None) -> Figures:
+    """As :func:`make_figures`, into a folder, each figure as PNG, SVG and the data drawn as CSV."""
+    figures = make_figures(store, config_hash)
     if not figures.drawn:
         raise ValueError(f"{store.path}: no figure can be drawn: {'; '.join(figures.skipped)}")
     for drawing in figures.drawn:

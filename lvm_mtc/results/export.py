@@ -13,6 +13,7 @@ from lvm_mtc.results.files import atomic_file
 from lvm_mtc.results.points import Point, Sweep, flatten
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import write_table
+from lvm_mtc.results.units import each_value
 
 FORMATS = ("csv", "json", "parquet")
 
@@ -24,8 +25,9 @@ def export_store(
 
     CSV and Parquet have a row a point and a column an entry, named by its dotted path: ``config_hash``,
     ``coordinates.snr_db``, ``metrics.psnr_db.mean``, ``config.link.fading``. What a point lacks is empty; a list, or an
-    entry that is a number in one row and a text in another, is written as JSON. JSON holds the sweeps, each with its
-    configuration, and the points as ``Point.as_dict`` gives them. Pictures stay in the store.
+    entry that is a number in one row and a text in another, is written as JSON. JSON holds the sweeps, or
+    of all points the parts of sweeps under which they stand, each with its configuration, and the points as
+    ``Point.as_dict`` gives them. Pictures stay in the store.
 
     Args:
         path: The file; an older one is replaced.
@@ -36,7 +38,8 @@ def export_store(
         raise ValueError(unknown_name_message(f"format {file_format!r}", file_format, FORMATS))
     if file_format == "parquet":
         _pyarrow()
-    sweeps = [sweep for sweep in store.sweeps() if config_hash in (None, sweep.config_hash)]
+    sweeps = store.sweeps(parts=True) if config_hash is None else store.sweeps()
+    sweeps = [sweep for sweep in sweeps if config_hash in (None, sweep.config_hash)]
     known = {sweep.config_hash for sweep in sweeps}
     # A sweep that another process began between the two reads waits for the next export.
     points = [point for point in store.read(config_hash) if point.config_hash in known]
@@ -52,6 +55,27 @@ def export_store(
             pyarrow, parquet = _pyarrow()
             parquet.write_table(pyarrow.table(_columns(sweeps, points)), temporary)
     return len(points)
+
+
+def export_each(
+    store: ResultStore, path: str | os.PathLike, file_format: str, *, config_hash: str | None = None
+) -> int:
+    """Writes what was measured in every unit, picture group and UAV of every point, a row each; returns how many.
+
+    Arguments as of :func:`export_store`; JSON holds the columns by name.
+    """
+    if file_format not in FORMATS:
+        raise ValueError(unknown_name_message(f"format {file_format!r}", file_format, FORMATS))
+    writer = _pyarrow() if file_format == "parquet" else None
+    columns = each_value(store, config_hash)
+    with atomic_file(path) as temporary:
+        if file_format == "json":
+            temporary.write_text(json.dumps(columns, allow_nan=False) + "\n", encoding="utf-8")
+        elif writer is None:
+            write_table(temporary, columns, _cell)
+        else:
+            writer[1].write_table(writer[0].table(columns), temporary)
+    return len(next(iter(columns.values())))
 
 
 def _pyarrow():

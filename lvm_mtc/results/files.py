@@ -1,6 +1,7 @@
 """Results that appear under their name only when they are complete."""
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -9,6 +10,9 @@ from pathlib import Path
 
 RECORD = "lvm-mtc-result.json"
 """The file that every result folder holds, and by which it is known to be one."""
+
+UNFINISHED: set[Path] = set()
+"""Temporary files and folders of results that are being written now."""
 
 
 class OutputError(ValueError):
@@ -31,12 +35,15 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
     os.close(handle)
     temporary = Path(name)
+    UNFINISHED.add(temporary)
     try:
-        yield temporary
+        with _full_disk_named(path):
+            yield temporary
         temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+        UNFINISHED.discard(temporary)
 
 
 def check_output_directory(path: str | os.PathLike, *, overwrite: bool = False, owner: str = RECORD) -> Path:
@@ -73,24 +80,56 @@ def check_output_directory(path: str | os.PathLike, *, overwrite: bool = False, 
 def atomic_directory(path: str | os.PathLike, *, overwrite: bool = False, owner: str = RECORD) -> Iterator[Path]:
     """Gives a temporary folder beside ``path`` that takes its name when the block ends without an error.
 
-    Refuses what ``check_output_directory`` refuses.
+    Refuses what ``check_output_directory`` refuses, and at the end a result that another run put there meanwhile: of
+    two runs into one folder the first to end stays.
     """
     # Where a link leads, the folder is replaced and not the link.
     path = check_output_directory(path, overwrite=overwrite, owner=owner).resolve()
+    before = _identity(path)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    UNFINISHED.add(temporary)
     try:
-        yield temporary
+        with _full_disk_named(path):
+            yield temporary
         temporary.chmod(0o777 & ~_umask())
-        if path.exists():
+        if _identity(path) != before:
+            raise OutputError(f"{path}: another run has written it meanwhile; its result stays, name a new folder")
+        if path.exists() and overwrite:
             # A folder cannot be replaced in one step: the old one goes under a temporary name and then away.
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
             os.replace(path, old)
             os.replace(temporary, path)
             shutil.rmtree(old)
         else:
-            os.replace(temporary, path)
+            try:
+                os.rename(temporary, path)  # onto an empty folder, or none
+            except OSError as error:
+                raise OutputError(f"{path}: another run has written it meanwhile; its result stays") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        UNFINISHED.discard(temporary)
+
+
+def remove_unfinished() -> None:
+    """Removes the temporary files and folders of results that are being written, for a process that ends at once."""
+    for temporary in list(UNFINISHED):
+        with contextlib.suppress(OSError):
+            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
+
+
+@contextlib.contextmanager
+def _full_disk_named(path: Path) -> Iterator[None]:
+    """Names the result where the disk is full: a system's error of a write does not say which file it was."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+        raise
+
+
+def _identity(path: Path) -> int | None:
+    return path.stat().st_ino if path.exists() else None
 
 
 def _umask() -> int:

@@ -115,6 +115,20 @@ class StoredPicture(NamedTuple):
     data: bytes
 
 
+class Measurement(NamedTuple):
+    """What was measured of a point, beside its row.
+
+    Attributes:
+        names: All metrics that were measured, those without a finite value too.
+        data: Their values unit by unit, packed; None where they are not kept.
+    """
+
+    config_hash: str
+    coordinates: Mapping[str, Any]
+    names: tuple[str, ...]
+    data: bytes | None
+
+
 def canonical_json(value: Any, name: str = "value") -> str:
     """One text for equal values: keys sorted, no blanks, 10.0 as 10, tuples as lists.
 

@@ -1,13 +1,14 @@
 """Tables of the result store, version by version, and what SQLite's errors mean there.
 
-Version 1 holds sweeps, points and metrics. Version 2 adds pictures; a file of version 1 becomes one when the first
-picture is stored, and is read as it is until then.
+Version 1 holds sweeps, points and metrics. Version 2 adds pictures; version 3 what was measured of a point, unit by
+unit, and the command behind a sweep. An older file becomes one when the first of these is stored, and is read as it is
+until then.
 """
 
 import sqlite3
 from typing import NamedTuple
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = int.from_bytes(b"lvmt")
 
 _POINTS = (
@@ -31,6 +32,15 @@ _PICTURES = (
         PRIMARY KEY (config_hash, coordinates, name, uav)) WITHOUT ROWID""",
     "PRAGMA user_version = 2",
 )
+_UNITS = (
+    """CREATE TABLE measurement (
+        config_hash TEXT NOT NULL, coordinates TEXT NOT NULL, names TEXT NOT NULL, data BLOB,
+        PRIMARY KEY (config_hash, coordinates),
+        FOREIGN KEY (config_hash, coordinates) REFERENCES point) WITHOUT ROWID""",
+    """CREATE TABLE command (
+        config_hash TEXT NOT NULL PRIMARY KEY REFERENCES sweep, command TEXT NOT NULL) WITHOUT ROWID""",
+    "PRAGMA user_version = 3",
+)
 
 
 class Identity(NamedTuple):
@@ -51,8 +61,8 @@ def identify(connection: sqlite3.Connection) -> Identity:
 
 
 def make_tables(connection: sqlite3.Connection) -> None:
-    """Makes what an empty file, or a store of version 1, lacks of version 2, within a transaction."""
-    lacking = {0: (*_POINTS, *_PICTURES), 1: _PICTURES}
+    """Makes what an empty file, or a store of an older version, lacks of version 3, within a transaction."""
+    lacking = {0: (*_POINTS, *_PICTURES, *_UNITS), 1: (*_PICTURES, *_UNITS), 2: _UNITS}
     for statement in lacking.get(identify(connection).version, ()):
         connection.execute(statement)
 

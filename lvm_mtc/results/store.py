@@ -9,6 +9,7 @@ rolls the unfinished transaction back. A log would only save milliseconds a poin
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import json
 import os
@@ -17,23 +18,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lvm_mtc.results.points import (
-    Measured,
-    Point,
-    StoredPicture,
-    StoreError,
-    Sweep,
-    canonical_json,
-    config_hash,
-    flatten,
+from lvm_mtc.results.parts import is_part, parts_of
+from lvm_mtc.results.points import Measurement, Point, StoredPicture, StoreError, Sweep, canonical_json
+from lvm_mtc.results.points import config_hash as key_of
+from lvm_mtc.results.queries import (
+    AS_JSON,
+    COLUMNS,
+    among,
+    difference,
+    keys_of,
+    lies,
+    order,
+    select,
+    wishes,
+    with_parts,
 )
 from lvm_mtc.results.schema import APPLICATION_ID, SCHEMA_VERSION, Identity, explain, identify, make_tables
-
-_COLUMNS = (
-    "config_hash", "coordinates", "seed", "snr_convention", "snr_db", "realised_snr_db", "device", "versions", "ledger",
-    "created",
-)  # fmt: skip
-_AS_JSON = ("coordinates", "versions", "ledger")
 
 
 class ResultStore:
@@ -77,62 +77,145 @@ class ResultStore:
 
     def register(self, config: Mapping[str, Any]) -> str:
         """Makes a sweep known, before its first point, and returns its key; harmless where it is."""
-        row = (config_hash(config), canonical_json(config, "config"))
+        row = (key_of(config), canonical_json(config, "config"))
         with self._transaction("IMMEDIATE") as connection:
             connection.execute("INSERT INTO sweep VALUES (?, ?) ON CONFLICT DO NOTHING", row)
         return row[0]
 
-    def add(self, points: Iterable[Point]) -> int:
+    def choose(self, config: Mapping[str, Any], command: Mapping[str, Any] | None = None) -> str:
+        """Registers a sweep of rows that stand under the keys of its parts; returns its key.
+
+        Sweeps whose place it takes are forgotten, and none of their rows: the one that had its name, and those without
+        a name of which it has all parts.
+
+        Args:
+            command: What computes it, in plain values.
+
+        Raises:
+            StoreError: if a sweep of its name has rows under its own key, so that it is of other settings.
+        """
+        key, parts, name = key_of(config), set(map(key_of, parts_of(config))), config.get("name")
+        replaced = []
+        for other in self.sweeps():
+            covered = set(map(key_of, parts_of(other.config)))
+            if other.config_hash == key or not covered or other.config.get("name") != name:
+                continue
+            if self._holds_rows(other.config_hash):
+                if name is not None:
+                    says = f"holds a sweep {name!r} with other settings; take another store or name"
+                    raise StoreError(f"{self.path}: {says}")
+            elif name is not None or (covered <= parts and wishes(other.config) <= wishes(config)):
+                replaced.append((other.config_hash,))
+        self.register(config)
+        with self._transaction("IMMEDIATE") as connection:
+            make_tables(connection)
+            for table in ("picture", "command", "sweep"):
+                connection.executemany(f"DELETE FROM {table} WHERE config_hash = ?", replaced)
+            if command is not None:
+                row = (key, canonical_json(command, "command"))
+                connection.execute("INSERT OR REPLACE INTO command VALUES (?, ?)", row)
+        return key
+
+    def command(self, config_hash: str) -> dict[str, Any] | None:
+        """What computes a sweep, as :meth:`choose` was given it; None where it was not."""
+        with self._transaction("DEFERRED") as connection:
+            if identify(connection).version < 3:
+                return None
+            row = connection.execute("SELECT command FROM command WHERE config_hash = ?", (config_hash,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def add(self, points: Iterable[Point], measurements: Iterable[Measurement] = ()) -> int:
         """Stores points, all of them or none; returns how many were new.
 
-        One that is stored already, with the same numbers, is left as it is.
+        One that is stored already, with the same numbers, is left as it is. To one that comes with a measurement the
+        metrics are added that it lacks.
 
         Raises:
             StoreError: if a point is stored with other numbers, or its sweep is not registered.
         """
         points, new = list(points), 0
+        beside = {(one.config_hash, canonical_json(one.coordinates)): one for one in measurements}
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         with self._transaction("IMMEDIATE") as connection:
             for point in points:
-                row = {name: getattr(point, name) for name in _COLUMNS} | {"created": point.created or now}
-                row |= {name: canonical_json(row[name]) for name in _AS_JSON}
+                row = {name: getattr(point, name) for name in COLUMNS} | {"created": point.created or now}
+                row |= {name: canonical_json(row[name]) for name in AS_JSON}
                 key = (row["config_hash"], row["coordinates"])
                 insert = f"INSERT INTO point VALUES ({', '.join('?' * len(row))}) ON CONFLICT DO NOTHING"
-                if connection.execute(insert, tuple(row.values())).rowcount:
-                    new += 1
+                is_new = connection.execute(insert, tuple(row.values())).rowcount
+                new += is_new
+                if is_new or key in beside:
                     metrics = [(*key, name, *value) for name, value in point.metrics.items()]
-                    connection.executemany("INSERT INTO metric VALUES (?, ?, ?, ?, ?, ?)", metrics)
+                    insert = "INSERT INTO metric VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+                    connection.executemany(insert, metrics)
                     continue
-                (stored,) = _select(connection, "WHERE config_hash = ? AND coordinates = ?", key)
+                (stored,) = select(connection, "WHERE config_hash = ? AND coordinates = ?", key)
                 if stored != point:
                     which = f"point {key[1]} of sweep {key[0][:12]}"
-                    raise StoreError(f"{self.path}: {which} is stored with other numbers: {_difference(stored, point)}")
+                    raise StoreError(f"{self.path}: {which} is stored with other numbers: {difference(stored, point)}")
+            if beside:
+                make_tables(connection)
+                rows = [(*key, json.dumps(one.names), one.data) for key, one in beside.items()]
+                connection.executemany("INSERT OR REPLACE INTO measurement VALUES (?, ?, ?, ?)", rows)
         return new
 
+    def measurements(
+        self, config_hash: str, at: Mapping[str, Any] | None = None, *, data: bool = True
+    ) -> list[Measurement]:
+        """What was measured of the points under a key, or of one of them; none from a store of version 1 or 2.
+
+        Args:
+            config_hash: Of a part, or of a sweep whose rows stand under its own key.
+            data: False leaves the values out, which may be large.
+        """
+        where, values = "WHERE config_hash = ?", [config_hash]
+        if at is not None:
+            where, values = f"{where} AND coordinates = ?", [*values, canonical_json(at, "coordinates")]
+        columns = f"config_hash, coordinates, names, {'data' if data else 'NULL'}"
+        with self._transaction("DEFERRED") as connection:
+            if identify(connection).version < 3:
+                return []
+            rows = connection.execute(f"SELECT {columns} FROM measurement {where}", values).fetchall()
+        return [Measurement(key, json.loads(at), tuple(json.loads(names)), of) for key, at, names, of in rows]
+
     def missing(self, config_hash: str, coordinates: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Which of a sweep's points are not stored, in the order given, each once."""
+        """Which points are not stored under a key, in the order given, each once."""
         wanted = {canonical_json(at, "coordinates"): at for at in coordinates}
         with self._transaction("DEFERRED") as connection:
             rows = connection.execute("SELECT coordinates FROM point WHERE config_hash = ?", (config_hash,))
             stored = {text for (text,) in rows}
         return [at for text, at in wanted.items() if text not in stored]
 
-    def read(self, config_hash: str | None = None, at: Mapping[str, Any] | None = None) -> list[Point]:
+    def read(
+        self, config_hash: str | None = None, at: Mapping[str, Any] | None = None, *, parts: bool = True
+    ) -> list[Point]:
         """Points that are stored, sweep after sweep, coordinates ascending, axes in alphabetical order.
 
         Args:
-            config_hash: Of this sweep only; None for all.
+            config_hash: Of this sweep only, with the rows of its parts, each under the sweep's key; None for every row
+                once, under the key by which it is stored.
             at: Coordinates that the points must have, such as ``{"snr_db": 10}``; others are free.
+            parts: False: only what stands under the sweep's own key.
         """
-        where, values = ("", ()) if config_hash is None else ("WHERE config_hash = ?", (config_hash,))
         with self._transaction("DEFERRED") as connection:
-            points = _select(connection, where, values)
-        wanted = {(name, canonical_json(value, name)) for name, value in (at or {}).items()}
+            keys = None if config_hash is None else keys_of(connection, config_hash) if parts else [config_hash]
+            points = select(connection, *among(keys))
+        if keys is not None and len(keys) > 1:
+            own_last = sorted(points, key=lambda point: point.config_hash == config_hash)
+            once = {canonical_json(point.coordinates): point for point in own_last}
+            points = [dataclasses.replace(point, config_hash=config_hash) for point in once.values()]
+        return sorted((point for point in points if lies(point.coordinates, at)), key=order)
 
-        def has(point: Point) -> bool:
-            return wanted <= {(name, canonical_json(value)) for name, value in point.coordinates.items()}
-
-        return sorted(filter(has, points), key=_order)
+    def delete(self, config_hash: str | None = None, at: Mapping[str, Any] | None = None) -> int:
+        """Deletes points, and what was measured of them, chosen as by :meth:`read`; returns how many there were."""
+        with self._transaction("IMMEDIATE") as connection:
+            where, values = among(None if config_hash is None else keys_of(connection, config_hash))
+            rows = connection.execute(f"SELECT config_hash, coordinates FROM point {where}", values).fetchall()
+            rows = [row for row in rows if lies(json.loads(row[1]), at)]
+            tables = ("metric", "point") if identify(connection).version < 3 else ("measurement", "metric", "point")
+            for table in tables:
+                connection.executemany(f"DELETE FROM {table} WHERE config_hash = ? AND coordinates = ?", rows)
+        return len(rows)
 
     def add_pictures(self, pictures: Iterable[StoredPicture]) -> int:
         """Stores pictures, all of them or none; returns how many were new.
@@ -161,14 +244,34 @@ class ResultStore:
             rows = connection.execute(query, (config_hash,)).fetchall()
         return [StoredPicture(key, json.loads(at), *rest) for key, at, *rest in rows]
 
-    def sweeps(self) -> list[Sweep]:
-        """The sweeps, with or without points, the one that began first in front."""
+    def sweeps(self, *, parts: bool = False) -> list[Sweep]:
+        """The sweeps, with or without points, the one that began first in front; or what rows stand under.
+
+        Args:
+            parts: False: sweeps, each with the points of its parts. True: every key under which rows stand, once.
+        """
         with self._transaction("DEFERRED") as connection:
             rows = connection.execute(
                 "SELECT config_hash, config, count(coordinates), min(created), max(created) FROM sweep "
-                "LEFT JOIN point USING (config_hash) GROUP BY config_hash ORDER BY min(created), config_hash"
+                "LEFT JOIN point USING (config_hash) GROUP BY config_hash"
             ).fetchall()
-        return [Sweep(key, json.loads(config), *rest) for key, config, *rest in rows]
+        known = {key: Sweep(key, json.loads(config), *rest) for key, config, *rest in rows}
+        if parts:
+            found = [sweep for sweep in known.values() if sweep.num_points]
+        else:
+            found = [with_parts(sweep, known) for sweep in known.values() if not is_part(sweep.config)]
+        return sorted(found, key=lambda sweep: (sweep.first or "", sweep.config_hash))
+
+    def keys_of(self, config_hash: str) -> list[str]:
+        """Under which keys the rows of a sweep stand: its own and those of its parts."""
+        with self._transaction("DEFERRED") as connection:
+            return keys_of(connection, config_hash)
+
+    def _holds_rows(self, key: str) -> bool:
+        with self._transaction("DEFERRED") as connection:
+            return (
+                connection.execute("SELECT 1 FROM point WHERE config_hash = ? LIMIT 1", (key,)).fetchone() is not None
+            )
 
     @contextlib.contextmanager
     def _transaction(self, kind: str) -> Iterator[sqlite3.Connection]:
@@ -208,32 +311,3 @@ class ResultStore:
             yield
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {explain(error, self._busy_timeout)}") from error
-
-
-def _select(connection: sqlite3.Connection, where: str, values: tuple) -> list[Point]:
-    metrics: dict[tuple[str, str], dict[str, Measured]] = {}
-    for config, at, name, *value in connection.execute(f"SELECT * FROM metric {where}", values):
-        metrics.setdefault((config, at), {})[name] = Measured(*value)
-    points = []
-    for row in connection.execute(f"SELECT * FROM point {where}", values):
-        fields = dict(zip(_COLUMNS, row, strict=True))
-        fields |= {name: json.loads(fields[name]) for name in _AS_JSON}
-        points.append(Point(metrics=metrics[row[:2]], **fields))
-    return points
-
-
-def _order(point: Point) -> tuple:
-    """Numbers before texts, each among themselves."""
-    at = [
-        (name, *((0, value, "") if isinstance(value, (int, float)) else (1, 0, canonical_json(value))))
-        for name, value in point.coordinates.items()
-    ]
-    return point.config_hash, at
-
-
-def _difference(stored: Point, point: Point) -> str:
-    """The first entry in which two points differ."""
-    before, now = flatten(stored.as_dict()), flatten(point.as_dict())
-    ignored = {"created", "device"} | {name for name in before | now if name.startswith("versions.")}
-    name = next(name for name in before | now if name not in ignored and before.get(name) != now.get(name))
-    return f"{name} is {before.get(name)!r} there, {now.get(name)!r} here"

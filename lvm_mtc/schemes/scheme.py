@@ -4,10 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from lvm_mtc.link import OperatingPoint, Received, Signal
 
 Params = Any
+_SLACK = 1e-3  # what resizing may leave beyond [0, 1]
 
 
 class Source(NamedTuple):
@@ -26,6 +29,17 @@ class Source(NamedTuple):
     def lead(self) -> tuple[int, int]:
         """``(batch, num_uavs)``."""
         return jax.tree.leaves(self.data)[0].shape[:2]
+
+
+def check_pictures(name: str, data: Any) -> None:
+    """Raises ``ValueError`` for pictures that are not floating numbers in [0, 1]; values of JAX arrays are not read."""
+    for leaf in jax.tree.leaves(data):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise ValueError(f"{name} must be pictures of floating numbers in [0, 1], got {leaf.dtype}: divide by 255")
+        if isinstance(leaf, np.ndarray) and leaf.size:
+            low, high = float(leaf.min()), float(leaf.max())
+            if not (low >= -_SLACK and high <= 1 + _SLACK):
+                raise ValueError(f"{name} must be pictures of numbers in [0, 1], got {low:g} ... {high:g}")
 
 
 class Sent(NamedTuple):

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lvm_mtc import link as links_room
 from lvm_mtc.link import Ledger, LinkConfig, OperatingPoint, Received, Through, uav_keys
-from lvm_mtc.schemes.scheme import Estimate, Params, Scheme, Sent, Source
+from lvm_mtc.link.signal import check_point
+from lvm_mtc.schemes.scheme import Estimate, Params, Scheme, Sent, Source, check_pictures
 
 
 class Outcome(NamedTuple):
@@ -38,9 +40,20 @@ def all_knobs(scheme: Scheme, knobs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: knobs.get(name, knob.default) for name, knob in scheme.knobs.items()}
 
 
+def _checked(scheme: Scheme, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """All knobs; ``ValueError`` for values out of their range too, as far as they are known while tracing."""
+    knobs = all_knobs(scheme, knobs)
+    for name, value in knobs.items():
+        for number in () if isinstance(value, jax.Array) else np.ravel(value):
+            scheme.knobs[name].check(f"knob {name!r}", float(number))
+    return knobs
+
+
 def encode(scheme: Scheme, params: Params, source: Source, key: jax.Array, knobs: Mapping[str, Any]) -> Any:
     """``Scheme.encode`` with one key or one per UAV, and knobs at their defaults where they are left out."""
-    return scheme.encode(params, source, uav_keys(key, source.lead()[1]), all_knobs(scheme, knobs))
+    if scheme.modality == "pictures":
+        check_pictures("Source.data", source.data)
+    return scheme.encode(params, source, uav_keys(key, source.lead()[1]), _checked(scheme, knobs))
 
 
 def transmit(
@@ -57,7 +70,8 @@ def transmit(
     Only what a link does stands in a program once a link; what comes before and behind is compiled once for all. Of
     ``links``, each with its ``draws``, the one of the traced ``number`` is taken.
     """
-    point = point._replace(knobs=all_knobs(scheme, point.knobs))
+    check_point(point)
+    point = point._replace(knobs=_checked(scheme, point.knobs))
     sent = scheme.modulate(params, encoded, point)
 
     def over(link: LinkConfig, its_draws: Any) -> tuple[Received, Through, Ledger]:

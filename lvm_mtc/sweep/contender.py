@@ -4,8 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from lvm_mtc.config import to_dict
-from lvm_mtc.link import code_of
+from lvm_mtc.link import code_of, describe
 from lvm_mtc.results.hashing import params_hash
 from lvm_mtc.schemes import name_of
 from lvm_mtc.schemes.scheme import Params, Scheme
@@ -49,7 +48,7 @@ class Contender:
     def described(self) -> dict[str, Any]:
         """What decides its numbers besides coordinates, as a sweep's key has it."""
         scheme = self.scheme
-        about = {"system": to_dict(scheme.config), "weights": params_hash(self.params)}
+        about = {"system": describe(scheme.config, "config"), "weights": params_hash(self.params)}
         name = name_of(scheme)
         if ":" in name:
             about |= code_of(type(scheme))
@@ -58,5 +57,5 @@ class Contender:
         for field in dataclasses.fields(scheme):
             value = getattr(scheme, field.name)
             if field.name == "execution" or (field.name != "config" and value != field.default):
-                about[field.name] = to_dict(value) if dataclasses.is_dataclass(value) else value
+                about[field.name] = describe(value, f"{name}.{field.name}")
         return about

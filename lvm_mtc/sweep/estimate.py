@@ -56,7 +56,7 @@ def estimate_sweep(spec: SweepSpec, points: Iterable[Coordinates], resources: Re
         of_unit = len(group.steps) * (len(members) * sending / group.items_per_call + groups * drawing / len(units))
         least_seconds += groups * encoding + least * of_unit
         most_seconds += groups * encoding + most * of_unit
-    distinct = len({num_uavs for num_uavs, _ in alike}) + 2 * len(alike)
+    distinct = len({(num_uavs, scheme.frames()) for num_uavs, scheme in alike}) + 2 * len(alike)
     return Estimate(distinct, compiling, memory, least_seconds, most_seconds)
 
 

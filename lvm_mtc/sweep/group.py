@@ -1,6 +1,8 @@
 """The part of a sweep that computes: points that share pictures, masks and scheme, in calls of one size."""
 
 import dataclasses
+import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -62,6 +64,12 @@ class Resources:
         return min(self.memory_budget // of_one, _UNITS_AT_ONCE)
 
 
+def check_memory(spec: SweepSpec, resources: Resources) -> None:
+    """Raises ``ValueError`` where the draws of some point do not fit into the budget, before anything is done."""
+    for num_uavs, contender in itertools.product(spec.sources, spec.schemes):
+        resources.units_per_draw(spec.draw_shape(num_uavs, contender.name))
+
+
 class Group:
     """Points that share sources, seed, scheme and what its encoder reads: encoded once, sent together.
 
@@ -73,7 +81,7 @@ class Group:
         self._spec, self._at = spec, at
         self._source = spec.sources[at["num_uavs"]]
         self._contender = spec.contender(at["scheme"])
-        self._draw_shape = spec.draw_shape(at["num_uavs"])
+        self._draw_shape = spec.draw_shape(at["num_uavs"], at["scheme"])
         self.units_per_draw = min(resources.units_per_draw(self._draw_shape), spec.stopping.max_units)
         self.items_per_call = resources.items_per_call()
         judges = tuple((judge.name, judge.measure) for judge in spec.judges)
@@ -81,7 +89,11 @@ class Group:
         scheme, mesh = self._contender.scheme, resources.mesh()
         self._program = SendProgram(scheme=scheme, links=spec.links, mesh=mesh, **measures)
         self._numbers = {link.label: number for number, link in enumerate(spec.links)}
-        self.steps = [self._encode(*step) for step in enumerate(spec.steps(at["num_uavs"]))]
+
+    @functools.cached_property
+    def steps(self) -> list["Step"]:
+        """All pictures, encoded."""
+        return [self._encode(*step) for step in enumerate(self._spec.steps(self._at["num_uavs"]))]
 
     def _encode(self, number: int, chunk: tuple[int, int, int]) -> "Step":
         start, stop, size = chunk
@@ -94,18 +106,26 @@ class Group:
         return Step(encoded, source, channel_key, stop - start)
 
     def measure(
-        self, points: Sequence[Coordinates], advance: Callable[[float], None]
+        self,
+        points: Sequence[Coordinates],
+        advance: Callable[[float], None],
+        kept: Sequence[Arrived] | None = None,
     ) -> Iterator[list[tuple[Coordinates, Arrived]]]:
         """Measures until every point has had enough; yields those that have, as soon as they have.
 
-        ``advance`` is called with the number of items that were sent.
+        ``advance`` is called with the number of items that were sent. ``kept`` is what was measured of the points
+        before, equally many units of each: they are not sent again.
         """
         rule, units = self._spec.stopping, 0
+        at_hand = 0 if kept is None else len(kept[0].realised_snr)
         blocks: dict[int, list[Arrived]] = {number: [] for number in range(len(points))}
         while blocks:
             until = units + rule.next_units(units)
             active = [points[number] for number in blocks]
-            for start in range(units, until, self.units_per_draw):
+            if units < at_hand:
+                for number, block in blocks.items():
+                    block.append(_units(kept[number], units, until))
+            for start in range(max(units, min(until, at_hand)), until, self.units_per_draw):
                 measured = self.send(active, range(start, min(start + self.units_per_draw, until)), advance)
                 for block, samples in zip(blocks.values(), measured, strict=True):
                     block.append(samples)
@@ -192,6 +212,12 @@ def _costs_once(samples: Arrived) -> Arrived:
     """Without the units' axis where the source alone decides."""
     first = {name: jax.tree.map(lambda a: a[0], getattr(samples, name)) for name in DECIDED_BY_SOURCE}
     return samples._replace(**first)
+
+
+def _units(samples: Arrived, start: int, stop: int) -> Arrived:
+    """Some of a point's units."""
+    metrics = {name: values[start:stop] for name, values in samples.metrics.items()}
+    return samples._replace(metrics=metrics, realised_snr=samples.realised_snr[start:stop])
 
 
 def _join(blocks: Sequence[Arrived]) -> Arrived:

@@ -11,12 +11,13 @@ import numpy as np
 
 from lvm_mtc.config import to_dict, unknown_name_message
 from lvm_mtc.data.batches import chunks_of
-from lvm_mtc.link import LinkConfig
+from lvm_mtc.link import LinkConfig, describe
+from lvm_mtc.link.code import has_own_code
 from lvm_mtc.metrics import known_metrics
 from lvm_mtc.metrics.judges import Judge
 from lvm_mtc.results.hashing import arrays_hash, params_hash
 from lvm_mtc.results.points import config_hash
-from lvm_mtc.schemes.scheme import Source
+from lvm_mtc.schemes.scheme import Source, check_pictures
 from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.programs import DrawShape
 from lvm_mtc.sweep.stopping import StoppingRule
@@ -108,6 +109,11 @@ class SweepSpec:
         if len(kinds) > 1:
             raise ValueError(f"SweepSpec.links must share convention, topology and csi, got {sorted(kinds)}")
         link = self.links[0]
+        if link.csi.startswith("pilots") and any(self.csi_error_var):
+            given = ", ".join(f"{value:g}" for value in self.csi_error_var)
+            raise ValueError(
+                f"SweepSpec.csi_error_var {given}: under csi {link.csi!r} the pilots decide the error, so leave it out"
+            )
         if link.csi == "mmse" and max(self.csi_error_var) >= 1:
             raise ValueError(f"SweepSpec.csi_error_var {max(self.csi_error_var):g}: under csi 'mmse' it must be < 1")
         for k in self.sources:
@@ -140,6 +146,8 @@ class SweepSpec:
             shapes = [np.shape(leaf) for leaf in jax.tree.leaves(source.data)]
             if not shapes or any(len(shape) < 2 or shape[1] != num_uavs or 0 in shape for shape in shapes):
                 raise ValueError(f"{where}.data must be [B, {num_uavs}, ...], got {', '.join(map(str, shapes))}")
+            if self.schemes[0].scheme.modality == "pictures":
+                check_pictures(f"{where}.data", source.data)
             lead = shapes[0][:2]
             wanted = {"loc": (*lead, 4), "metric_loc": (*lead, 4), "labels": lead}
             for name, value in source.hints.items():
@@ -184,21 +192,28 @@ class SweepSpec:
     def config(self) -> dict[str, Any]:
         """All that decides a point's numbers besides its coordinates, for the store.
 
-        Values of the traced axes and seeds may be added to a sweep later; other schemes, channels, pictures or metrics
-        make another sweep.
+        A row needs its own scheme, link and sources alone: ``results.parts`` cuts these out.
         """
-        judges = {judge.name: params_hash(judge.params) for judge in self.judges}
-        return {
-            "schemes": {contender.name: contender.described() for contender in self.schemes},
-            "links": {link.label: link.described() for link in self.links},
-            "pictures": {
-                str(k): {"groups": source.lead()[0], "hash": _source_hash(source)} for k, source in self.sources.items()
-            },
-            "stopping": to_dict(self.stopping) | {"metric": self.stop_metric},
-            "random_pictures": self.random_pictures,
-            "metrics": list(self.metrics),
-            "pictures_per_step": self.pictures_per_step,
-        } | ({"judges": judges} if judges else {})
+        sizes = {contender.scheme.frames() for contender in self.schemes}
+        # Once the largest scheme decided the draws of all.
+        drawn = {"draws": "of each size"} if len(sizes) > 1 else {}
+        judges = {judge.name: _judged(judge) for judge in self.judges}
+        return (
+            {
+                "schemes": {contender.name: contender.described() for contender in self.schemes},
+                "links": {link.label: link.described() for link in self.links},
+                "pictures": {
+                    str(k): {"groups": source.lead()[0], "hash": _source_hash(source)}
+                    for k, source in self.sources.items()
+                },
+                "stopping": to_dict(self.stopping) | {"metric": self.stop_metric},
+                "random_pictures": self.random_pictures,
+                "metrics": list(self.metrics),
+                "pictures_per_step": self.pictures_per_step,
+            }
+            | ({"judges": judges} if judges else {})
+            | drawn
+        )
 
     def key(self) -> str:
         """Key of the sweep in a store."""
@@ -208,10 +223,10 @@ class SweepSpec:
         """Start, stop and padded size of the groups of pictures that go together."""
         return chunks_of(self.sources[num_uavs].lead()[0], max(1, self.pictures_per_step // num_uavs))
 
-    def draw_shape(self, num_uavs: int) -> DrawShape:
-        """What the draws of K UAVs are for: all channels and all schemes."""
-        sizes = {contender.scheme.frames(): None for contender in self.schemes}
-        return DrawShape(self.links, self.steps(num_uavs)[0][2], num_uavs, tuple(sizes))
+    def draw_shape(self, num_uavs: int, scheme: str) -> DrawShape:
+        """What the draws of K UAVs are for: all channels, and all schemes of this one's size."""
+        size = self.contender(scheme).scheme.frames()
+        return DrawShape(self.links, self.steps(num_uavs)[0][2], num_uavs, (size,))
 
 
 def _require_numbers(name: str, values: Sequence[float], low: float, high: float) -> None:
@@ -219,6 +234,12 @@ def _require_numbers(name: str, values: Sequence[float], low: float, high: float
         if not (math.isfinite(value) and low <= value <= high):
             wanted = "finite" if math.isinf(low) else f"finite and >= {low:g}"
             raise ValueError(f"SweepSpec.{name} must be {wanted}, got {value!r}")
+
+
+def _judged(judge: Judge) -> Any:
+    """Hash of its parameters, and beside it what its measure is where that is not the library's alone."""
+    measure, weights = describe(judge.measure, f"judge {judge.name!r}"), params_hash(judge.params)
+    return weights if not has_own_code(measure) else {"weights": weights, "measure": measure}
 
 
 def _source_hash(source: Source) -> str:

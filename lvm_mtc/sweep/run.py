@@ -5,18 +5,19 @@ at every point. An item, a point on one channel realisation, runs through the sa
 it, so a point that is computed alone, after a kill or on other devices has the same numbers, bit for bit.
 """
 
+import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from lvm_mtc.results.store import ResultStore
-from lvm_mtc.sweep.group import Coordinates, Group, Resources
+from lvm_mtc.sweep.group import Coordinates, Group, Resources, check_memory
 from lvm_mtc.sweep.plan import SweepSpec
 from lvm_mtc.sweep.programs import Arrived
-from lvm_mtc.sweep.rows import make_point
+from lvm_mtc.sweep.shelf import Shelf
 
-_POINTS_AT_ONCE = 128
+_FIRST_POINTS, _POINTS_AT_ONCE = 8, 128
 _ALL_THERE_IS = Resources()
 
 
@@ -39,18 +40,29 @@ def run_sweep(
     *,
     resources: Resources = _ALL_THERE_IS,
     progress: Callable[[Progress], None] = lambda _: None,
+    command: Mapping[str, Any] | None = None,
+    keep: bool = True,
+    again: Mapping[str, Any] | None = None,
 ) -> str:
     """Computes what a store lacks of a sweep.
 
-    Every point is stored as soon as it is complete, so that a run that is killed goes on from there. Several runs may
-    share a store.
+    Rows are found by what decides each of them, whichever sweep they were computed for: another K, link, scheme,
+    metric, or more units compute what is new. Every point is stored as soon as it is complete, so that a run that is
+    killed goes on from there. Several runs may share a store.
+
+    Args:
+        command: What computes the sweep, in plain values, kept beside it.
+        keep: Keep what is measured in every unit, so that more units can be added later.
+        again: Coordinates, such as ``{"snr_db": 10}``, of points that are deleted and computed anew.
 
     Returns:
         The sweep's key in the store.
     """
-    key = store.register(spec.config())
+    check_memory(spec, resources)
+    shelf = Shelf(spec, store, keep=keep)
+    shelf.claim(command, again)
     wanted = list(spec.coordinates())
-    missing = store.missing(key, wanted)
+    missing = shelf.lacking(wanted)
     most = spec.stopping.max_units
     start, now = time.monotonic(), Progress(len(wanted) - len(missing), len(wanted), 0, len(missing) * most, None)
 
@@ -62,20 +74,44 @@ def run_sweep(
         now = Progress(points, now.points, items_done, items, left)
         progress(now)
 
-    for _, group in itertools.groupby(missing, key=spec.encoded_group):
+    for _, group in itertools.groupby(missing, key=lambda one: (spec.encoded_group(one[0]), one[1])):
         runner = None
         for batch in _batched(group):
             # Another run may have been faster.
-            left = store.missing(key, batch)
+            names = batch[0][1]
+            left = [at for at, lacks in shelf.lacking([at for at, _ in batch]) if lacks == names]
             skipped = len(batch) - len(left)
             tell(points=skipped, items=-skipped * most)
             if not left:
                 continue
-            runner = runner or Group(spec, left[0], resources)
-            for done in runner.measure(left, lambda items: tell(items_done=items)):
-                store.add(make_point(spec, key, at, samples) for at, samples in done)
-                tell(points=len(done), items=sum(len(samples.realised_snr) - most for _, samples in done))
-    return key
+            runner = runner or Group(_measuring(spec, names), left[0], resources)
+            for points, kept in _by_units(left, [shelf.kept(at, names) for at in left]):
+                units = 0 if kept is None else len(kept[0].realised_snr)
+                for done in runner.measure(points, lambda items: tell(items_done=items), kept):
+                    shelf.put(done, names)
+                    new = sum(max(len(samples.realised_snr) - units, 0) - most for _, samples in done)
+                    tell(points=len(done), items=new)
+    return shelf.key
+
+
+def _measuring(spec: SweepSpec, names: Sequence[str]) -> SweepSpec:
+    """A sweep of these metrics and judges, and of what its stopping rule looks at."""
+    wanted = {*names, spec.stop_metric}
+    metrics = tuple(name for name in spec.metrics if name in wanted)
+    return dataclasses.replace(
+        spec, metrics=metrics, judges=tuple(judge for judge in spec.judges if judge.name in wanted)
+    )
+
+
+def _by_units(
+    points: Sequence[Coordinates], kept: Sequence[Arrived | None]
+) -> Iterator[tuple[list[Coordinates], list[Arrived] | None]]:
+    """Points of which equally many units are kept, with those; None for none."""
+    groups: dict[int, list[tuple[Coordinates, Arrived | None]]] = {}
+    for at, arrived in zip(points, kept, strict=True):
+        groups.setdefault(0 if arrived is None else len(arrived.realised_snr), []).append((at, arrived))
+    for units, members in groups.items():
+        yield [at for at, _ in members], [arrived for _, arrived in members] if units else None
 
 
 def sample_points(
@@ -96,7 +132,9 @@ def sample_points(
     return [measured[id(at)] for at in points]
 
 
-def _batched(points: Iterable[Coordinates]) -> Iterator[tuple[Coordinates, ...]]:
-    points = iter(points)
-    while batch := tuple(itertools.islice(points, _POINTS_AT_ONCE)):
+def _batched(points: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    """Few points at first, so that some are stored soon, and then more."""
+    points, count = iter(points), _FIRST_POINTS
+    while batch := tuple(itertools.islice(points, count)):
         yield batch
+        count = min(2 * count, _POINTS_AT_ONCE)

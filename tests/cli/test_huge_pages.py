@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from lvm_mtc.cli import huge_pages
 from lvm_mtc.cli.huge_pages import TRANSPARENT_HUGE_PAGES, TUNABLES, VARIABLE, missing_tunables
 
 MADVISE = "always [madvise] never\n"
@@ -13,6 +14,7 @@ MADVISE = "always [madvise] never\n"
 SCRIPT = """
 import os, sys
 print(os.getpid(), flush=True)
+from lvm_mtc.cli import huge_pages
 from lvm_mtc.cli.huge_pages import restart_with_huge_pages
 restart_with_huge_pages()
 block = bytearray(1 << 26)
@@ -59,3 +61,12 @@ def test_process_starts_over_where_that_gives_it_huge_pages_and_keeps_number_and
         assert int(kib) > 32 * 1024
     elif "[always]" not in policy:
         assert int(kib) < 2048
+
+
+def test_a_refused_restart_goes_on(monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(huge_pages, "missing_tunables", lambda *_: "glibc.malloc.hugetlb=1")
+    monkeypatch.setattr(os, "execve", refuse)
+    assert huge_pages.restart_with_huge_pages() is None

@@ -178,7 +178,7 @@ def test_completion_in_the_shell(shell, tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "my runs.sqlite").write_text("")
     assert complete(shell, ["re"], tmp_path) == ["results", "report"]
-    assert complete(shell, ["results", ""], tmp_path) == ["list", "show", "export"]
+    assert complete(shell, ["results", ""], tmp_path) == ["list", "show", "delete", "redo", "export"]
     assert complete(shell, ["results", "export", "--o"], tmp_path) == ["--out", "--overwrite"]
     assert complete(shell, ["results", "list", "--store", "my"], tmp_path) == ["my runs.sqlite"]
     assert complete(shell, ["completion", ""], tmp_path) == ["bash", "zsh"]

@@ -1,5 +1,6 @@
 """``lvm-mtc sweep``: from a file and flags into a store; wrong input in one line."""
 
+import csv
 import json
 import shlex
 
@@ -48,6 +49,7 @@ WRONG = {
     f"{SWEEP} --target 0": ["--target", "0 is not", "> 0"],
     f"{SWEEP} --target 0.1 --units 8": ["StoppingRule.max_units 8", "StoppingRule.min_units 32"],
     f"{SWEEP} --memory 0": ["--memory", "0 is not", "> 0"],
+    f"{SWEEP} --images photos --memory 0.000001": ["Resources.memory_budget 1073 bytes", "pictures_per_step"],
     f"{SWEEP} --devices 0": ["--devices", "0", ">= 1"],
     f"{SWEEP} --devices 99": ["num_devices", "99", "1 ... 8"],
     f"{SWEEP} --set keep": ["--set", "'keep'", "FIELD=VALUE"],
@@ -124,7 +126,7 @@ def test_pictures_for_the_report(folder):
     command = SMALL.replace("0:20:10", "0,20").replace(" --no-pictures", "")
     assert main(shlex.split(command)) == 0
     with ResultStore(folder / "s.sqlite") as store:
-        pictures = store.pictures(store.read()[0].config_hash)
+        pictures = store.pictures(store.sweeps()[0].config_hash)
     found = [(one.name, one.uav, one.coordinates.get("snr_db")) for one in pictures]
     want = [("original", None), ("kept", None), ("received", 0), ("received", 20), ("error", 0), ("error", 20)]
     assert sorted(found, key=str) == sorted([(name, uav, snr) for name, snr in want for uav in (0, 1)], key=str)
@@ -166,3 +168,56 @@ def test_the_file_and_the_flags_over_it(folder):
     assert config.snr_db == (5.0,) and config.keep == 0.3
     assert config.link == {"num_rx_ant": 8, "num_tx_ant": 2}
     assert config.stopping.max_units == 32 and config.stopping.target_half_width is None
+
+
+def results(command):
+    return main(shlex.split(f"results {command} --store s.sqlite"))
+
+
+def test_a_named_sweep_grows_and_points_are_computed_again(folder, capsys):
+    named = SMALL.replace("--snr-db 0:20:10", "--snr-db 0,10") + " --name flight"
+    assert main(shlex.split(named)) == 0 and main(shlex.split(named.replace("--uavs 2", "--uavs 2,3"))) == 0
+    out = capsys.readouterr().out
+    assert "sweep 'flight'" in out and "4 points" in out
+    with ResultStore(folder / "s.sqlite") as store:
+        (sweep,) = store.sweeps()
+        first = store.read(sweep.config_hash)
+        assert sweep.config["name"] == "flight" and len(first) == 4
+    assert results("export --sweep flight --each --out each.csv") == 0
+    with open(folder / "each.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 2 * 3 * 3 * (2 + 3)  # SNRs, channel realisations, groups, UAVs
+    for point in first:
+        at = {name: str(value) for name, value in point.coordinates.items()}
+        values = [float(row["psnr_db"]) for row in rows if at.items() <= row.items()]
+        assert len(values) == 3 * 3 * point.coordinates["num_uavs"]
+        np.testing.assert_allclose(np.mean(values), point.metrics["psnr_db"].mean, rtol=1e-6)
+    capsys.readouterr()
+    assert results("delete --sweep flight --at snr_db=10 --at num_uavs=3") == 0
+    assert "1 points deleted" in capsys.readouterr().out
+    assert results("redo --sweep flight --at num_uavs=2") == 0
+    assert "2 points computed again" in capsys.readouterr().out
+    with ResultStore(folder / "s.sqlite") as store:
+        again = store.read(sweep.config_hash)
+    assert again == first  # what was missing is computed too
+    (folder / "photos" / "p0.png").unlink()
+    for command, words in (
+        ("redo --at snr_db=0", "pictures, weights or code are not what they were"),
+        ("redo --at snr_db=5", "has no point with --at snr_db=5"),
+        ("delete --at snr_db=5", "has no point with --at snr_db=5"),
+        ("delete", "--at is missing"),
+        ("delete --at snr_db=0 --sweep flght", "--sweep flght: 0 sweeps"),
+    ):
+        assert results(command) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_progress_without_a_terminal(folder, capsys, monkeypatch):
+    from lvm_mtc.cli import sweep
+
+    monkeypatch.setattr(sweep, "_SECONDS_BETWEEN_LINES", 0.0)
+    assert main(shlex.split(SMALL.replace("0:20:10", "0:9:1"))) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("sweep: ") and " of 10 points" in line for line in lines)
+    assert [line for line in lines if line.startswith("sweep: 8 of 10")], "the first points are stored before the last"
+    assert lines[-1].startswith("sweep: 10 of 10 points, 0 s left")

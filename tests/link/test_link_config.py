@@ -32,6 +32,7 @@ from lvm_mtc.link import (
     send,
     uav_keys,
 )
+from lvm_mtc.link.fading import acts
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.schemes.linear.scheme import Linear, LinearConfig
 from lvm_mtc.schemes.scheme import Source
@@ -82,7 +83,8 @@ def flat_fields(draw):
     fields["equalizer"] = draw(st.sampled_from([e for e in phy.EQUALIZERS if e != "none" or carrier != "mu_mimo"]))
     fields["csi"] = draw(st.sampled_from(phy.CSI_MODELS))
     for name, low, high in (("k_factor_db", -20, 20), ("nakagami_m", 0.5, 9), ("m_f", 0.5, 9), ("m_s", 1.25, 9)):
-        fields[name] = draw(numbers(low, high))
+        if acts(name, fading):
+            fields[name] = draw(numbers(low, high))
     if carrier == "mu_mimo":
         fields |= {"topology": carrier, "csi_aware": draw(st.booleans())}
         fields["precoding"] = draw(st.sampled_from(phy.PRECODINGS))
@@ -93,7 +95,8 @@ def flat_fields(draw):
     if carrier in ("ofdm", "ofdm_ici", "otfs"):
         fields |= {"waveform": "auto" if carrier == "ofdm" and fading in selective else carrier, "ofdm": draw(grids())}
         fields |= {"speed": draw(numbers(0, 50)), "carrier_frequency": draw(numbers(1e9, 6e9))}
-        fields["delay_spread"] = draw(numbers(2**-25, 2**-24))
+        if acts("delay_spread", fading):
+            fields["delay_spread"] = draw(numbers(2**-25, 2**-24))
         if carrier == "ofdm":
             return fields | {"interpolation": draw(st.sampled_from(phy.INTERPOLATIONS))}
         fields |= {

@@ -156,7 +156,7 @@ def test_positions_become_the_snr_that_each_uav_measures():
 
 
 def test_each_uav_can_have_a_speed_of_its_own():
-    link = dataclasses.replace(CLEAN["grid"], fading="rayleigh")
+    link = dataclasses.replace(CLEAN["grid"], fading="rayleigh", delay_spread=LinkConfig().delay_spread)
     _, out = send(link, point(snr_db=60.0)._replace(max_doppler=jnp.array([[0.0, 3e3]])), (1, 2, 4 * 16, 2))
     h = np.asarray(out.h).reshape(2, 4, 16, 4)
     np.testing.assert_allclose(h[0], np.broadcast_to(h[0, :1], h[0].shape), atol=1e-5)

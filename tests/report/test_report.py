@@ -132,7 +132,7 @@ def test_each_size_has_a_sweep_of_its_own(small_scheme, spec):
     fields = dict(links=spec.links, sources=spec.sources, snr_db=(0.0,))
     sweeps = study_sweeps((small_scheme, every, last), **fields)
     assert [[contender.name for contender in sweep.schemes] for sweep in sweeps] == [["object first", "last"], ["all"]]
-    assert [len(sweep.draw_shape(2).sizes) for sweep in sweeps] == [1, 1]
+    assert [len(sweep.draw_shape(2, sweep.schemes[0].name).sizes) for sweep in sweeps] == [1, 1]
 
 
 def test_awgn_and_fading_share_axes_under_rx_per_antenna_only(points):

@@ -20,12 +20,17 @@ from lvm_mtc.sweep.stopping import StoppingRule
 SNR_DB, CSI_ERROR = (0.0, 20.0), (0.0, 0.1)
 
 
+def never(params, source, outcome):
+    """A measure that is not asked for."""
+    raise ZeroDivisionError
+
+
 @pytest.fixture(scope="module")
 def spec(small_scheme, small_pictures):
     images, loc = small_pictures
     links = tuple(LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh"))
     uniform = dataclasses.replace(small_scheme, name="uniform", knobs={"mask_prob": 0.5}, swept=())
-    unasked = Judge(name="unasked", measure=lambda params, source, outcome: 1 / 0, params={})
+    unasked = Judge(name="unasked", measure=never, params={})
     return SweepSpec(
         schemes=(small_scheme, uniform),
         links=links,
@@ -120,7 +125,8 @@ def old(tmp_path):
     with ResultStore(path) as store:
         store.register({"a": 1})
     with sqlite3.connect(path) as connection:
-        connection.execute("DROP TABLE picture")
+        for table in ("picture", "measurement", "command"):
+            connection.execute(f"DROP TABLE {table}")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     return path
@@ -139,7 +145,7 @@ def test_the_first_picture_migrates_an_old_store(old):
         assert store.pictures(sweep.config_hash) == [] and version(old) == 1
         one = StoredPicture(sweep.config_hash, {"num_uavs": 2}, "original", 0, b"\x89PNG")
         assert store.add_pictures([one, one._replace(uav=1), one]) == 2
-        assert version(old) == 2
+        assert version(old) == 3
         assert store.pictures(sweep.config_hash) == [one, one._replace(uav=1)]
         assert store.pictures("other") == [] and store.sweeps() == [sweep]
         assert store.add_pictures([one._replace(data=b"other")]) == 0

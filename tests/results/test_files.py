@@ -1,8 +1,16 @@
+import errno
 import os
 
 import pytest
 
-from lvm_mtc.results.files import OutputError, atomic_directory, atomic_file, check_output_directory
+from lvm_mtc.results.files import (
+    UNFINISHED,
+    OutputError,
+    atomic_directory,
+    atomic_file,
+    check_output_directory,
+    remove_unfinished,
+)
 from lvm_mtc.results.table import read_csv, write_csv
 
 
@@ -109,4 +117,37 @@ def test_csv_refuses_ragged_and_empty(tmp_path):
         write_csv(tmp_path / "t.csv", [{"a": 1}, {"b": 2}])
     with pytest.raises(ValueError, match="no rows"):
         write_csv(tmp_path / "t.csv", [])
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "overwrite"),
+    [("missing", False), ("empty", False), ("missing", True), ("empty", True), ("earlier", True)],
+)
+def test_of_two_runs_into_one_folder_the_first_stays(tmp_path, before, overwrite):
+    target = tmp_path / "out"
+    if before != "missing":
+        target.mkdir()
+    if before == "earlier":
+        (target / "lvm-mtc-result.json").touch()
+    with pytest.raises(OutputError, match="out: another run has written it meanwhile"):  # noqa: SIM117
+        with atomic_directory(target, overwrite=overwrite) as late:
+            with atomic_directory(target, overwrite=overwrite) as early:
+                (early / "lvm-mtc-result.json").write_text("early")
+            (late / "lvm-mtc-result.json").write_text("late")
+    assert (target / "lvm-mtc-result.json").read_text() == "early"
+    assert os.listdir(tmp_path) == ["out"] and not UNFINISHED
+
+
+def test_a_process_that_ends_at_once_leaves_nothing(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic_directory(tmp_path / "out"):  # noqa: SIM117
+        with atomic_file(tmp_path / "a.txt"):
+            remove_unfinished()
+            assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("write", [atomic_file, atomic_directory])
+def test_a_full_disk_names_the_result(tmp_path, write):
+    with pytest.raises(OutputError, match="out: cannot be written .No space left"), write(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, "No space left on device")
     assert os.listdir(tmp_path) == []

@@ -127,18 +127,18 @@ def test_any_point_alone_has_the_same_bits(small_spec, stored, devices):
 
 
 def test_memory_budget_changes_no_number(small_spec, stored, tmp_path):
-    one = draw_bytes(small_spec.draw_shape(2))
-    assert Resources(memory_budget=one).units_per_draw(small_spec.draw_shape(2)) == 1
-    assert Resources(memory_budget=5 * one - 1).units_per_draw(small_spec.draw_shape(2)) == 4
+    one = draw_bytes(small_spec.draw_shape(2, "object first"))
+    assert Resources(memory_budget=one).units_per_draw(small_spec.draw_shape(2, "object first")) == 1
+    assert Resources(memory_budget=5 * one - 1).units_per_draw(small_spec.draw_shape(2, "object first")) == 4
     with pytest.raises(ValueError, match=f"memory_budget {one - 1} bytes .* takes, {one}"):
-        Resources(memory_budget=one - 1).units_per_draw(small_spec.draw_shape(2))
+        Resources(memory_budget=one - 1).units_per_draw(small_spec.draw_shape(2, "object first"))
     with ResultStore(tmp_path / "small.sqlite") as store:
         key = run_sweep(small_spec, store, resources=Resources(memory_budget=4 * one))
         assert store.read(key) == stored[1]
 
 
 def test_draws_are_counted_in_bytes(small_spec):
-    shape = small_spec.draw_shape(2)
+    shape = small_spec.draw_shape(2, "object first")
     drawn = programs.draw(shape, jax.random.key(0), np.arange(3, dtype=np.uint32))
     assert draw_bytes(shape) * 3 == sum(leaf.nbytes for leaf in jax.tree.leaves(drawn))
 

@@ -68,7 +68,7 @@ def at(points, **coordinates):
 
 
 def test_programs_are_those_that_were_promised(spec, stored):
-    assert stored[2] == {"encode": 2, "draw": 1, "send": 2}
+    assert stored[2] == {"encode": 2, "draw": 2, "send": 2}
 
 
 def test_rows_of_a_codec_hold_what_it_has_and_nothing_else(stored):
@@ -96,18 +96,14 @@ def test_rows_of_a_codec_hold_what_it_has_and_nothing_else(stored):
 
 
 def direct_psnr(contender, link, snr_db):
-    """A realisation without the engine, from the rule for keys and the draws of the codec, which are the larger."""
+    """A realisation without the engine, from the rule for keys."""
     scheme = contender.scheme
-
-    def drawn(keys, frames):
-        return draw(link, keys, 2, *frames)
 
     @jax.jit
     def run(params, images, loc, mask_key, channel_key, unit):
         keys = uav_keys(jax.random.fold_in(channel_key, unit), 2)
         encoded = encode(scheme, params, picture_source(images, loc), mask_key, {})
-        want = jax.eval_shape(lambda: drawn(jax.random.split(jax.random.key(0), 2), scheme.frames()))
-        own = jax.tree.map(lambda a, w: a[tuple(map(slice, w.shape))], drawn(keys, CODEC.frames()), want)
+        own = draw(link, keys, 2, *scheme.frames())
         out = transmit(scheme, params, encoded, (link,), (own,), OperatingPoint(snr_db=snr_db))
         return metrics.psnr(images, jnp.clip(out.estimate.data, 0, 1)), own.h
 
@@ -130,8 +126,9 @@ def test_both_kinds_send_over_the_same_channel_as_alone(spec, small_pictures, li
         psnr, h = direct(images, loc, 1, 1)
         np.testing.assert_allclose(samples.metrics["psnr_db"][1, 2], psnr[0], rtol=1e-5)
         assert np.abs(samples.metrics["psnr_db"][1, 2] - direct(images, loc, 1, 0)[0][0]).max() > 0.005
-        channels.append(h[:, :, :128])
-    np.testing.assert_array_equal(*channels)
+        channels.append(h)
+    if link.block_length is None:  # one channel a picture, whatever is sent over it
+        np.testing.assert_array_equal(*channels)
 
 
 def test_a_point_alone_has_the_same_bits(spec, stored):

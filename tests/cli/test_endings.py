@@ -1,0 +1,53 @@
+"""How a process of the command line ends: interrupted while XLA compiles, or with nobody to read what it prints."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# A call of C that no signal ends, as XLA's compiler is one, in place of the measurements.
+BLOCKED = """
+import ctypes, sys
+from lvm_mtc.cli import entry, study
+
+def blocked(*_):
+    print("measuring", flush=True)
+    ctypes.CDLL(None).sleep(60)
+
+study.measure_study = blocked
+sys.exit(entry.run_process())
+"""
+SEND = "transmit --images photos --out out --weights small.npz --loc centre --uavs 2 --schemes object".split()
+
+
+def environment():
+    return os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_ends_within_two_seconds_and_leaves_nothing(folder, number):
+    before = sorted(folder.iterdir())
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen([sys.executable, "-c", BLOCKED, *SEND], env=environment(), **pipes) as process:
+        assert process.stdout.readline() == "measuring\n"
+        began = time.monotonic()
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+        assert time.monotonic() - began < 2
+    assert process.returncode == 130 and err == "lvm-mtc: interrupted\n"
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("target", "words"), [("| sleep 0.01", "closed by its reader"), ("> /dev/full", "standard output: No space left")]
+)
+def test_output_that_nobody_takes_is_one_line(folder, target, words):
+    command = f'"{sys.executable}" -m lvm_mtc completion bash {target}; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", command], env=environment(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and words in done.stderr
