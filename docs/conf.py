@@ -25,7 +25,7 @@ myst_heading_anchors = 4
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
-nb_execution_timeout = 300
+nb_execution_timeout = 900
 
 # Docstrings say shapes and units, which types do not.
 autodoc_typehints = "none"
