@@ -31,13 +31,20 @@ nb_execution_timeout = 900
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
-napoleon_custom_sections = ["Source", "Returns"]
-napoleon_use_ivar = True
+napoleon_custom_sections = ["Source", "Returns", ("Attributes", "params_style")]
+napoleon_attr_annotations = False
 napoleon_preprocess_types = False
 
 html_theme = "sphinx_book_theme"
 html_title = "lvm_mtc"
-html_theme_options = {"show_navbar_depth": 1, "show_toc_level": 2, "use_download_button": False}
+html_theme_options = {
+    "show_navbar_depth": 1,
+    "show_toc_level": 2,
+    "use_download_button": False,
+    "navbar_persistent": [],
+}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False
 
 
