@@ -26,6 +26,8 @@ nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 900
+nb_merge_streams = True
+nb_render_markdown_format = "gfm"
 
 # Docstrings say shapes and units, which types do not.
 autodoc_typehints = "none"
