@@ -13,7 +13,7 @@ from types import ModuleType
 
 DOCS = Path(__file__).resolve().parent
 FIGURE = re.compile(r"^!\[(.*)\]\((.*\.png)\)$", re.MULTILINE)
-COMMAND = re.compile(r"^ {4}(\S*python -m experiments\..*)$", re.MULTILINE)
+COMMAND = re.compile(r"^ {4}((?:\w+=\S+ )*\S*python -m experiments\..*)$", re.MULTILINE)
 
 KERNEL = "---\nfile_format: mystnb\nkernelspec:\n  name: python3\n  display_name: Python 3\n---\n\n"
 
