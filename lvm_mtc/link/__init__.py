@@ -1,4 +1,6 @@
-"""From symbols to symbols: what carries frames from the base station to the UAVs, and what that costs::
+"""From symbols to symbols: what carries frames from the base station to the UAVs, and what that costs.
+
+For example::
 
     config = LinkConfig(fading="rayleigh", carrier=SingleCarrier(block_length=64))
     draws = draw(config, uav_keys(key, num_uavs), batch, num_frames, num_symbols)
