@@ -21,7 +21,6 @@ _SWEEPS = _SCHEMES | {"metrics", "results", "sweep"}
 ALLOWED = {
     "__main__": {"cli"},
     "__init__": set(),
-    "__main__": {"cli"},
     "config": set(),
     "phy": set(),
     "data": set(),
