@@ -31,8 +31,9 @@ BIN := $(VENV)/bin
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 DETECTOR := $(VENV)/.installed-detection
+DOCS := $(VENV)/.installed-docs
 
-.PHONY: help demo test test-slow test-sionna test-parity lint train train-detector queue queue-status smoke clean distclean
+.PHONY: help demo test test-slow test-sionna test-parity lint docs train train-detector queue queue-status smoke clean distclean
 
 help: ## What the targets do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -79,6 +80,14 @@ test-parity: $(TORCH_VENV)/.installed ## Run the comparisons with PyTorch and tr
 lint: $(DEV) ## Check the style
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
+
+$(DOCS): setup.cfg pyproject.toml | $(BIN)/python
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -e '.[demo,docs]'
+	@touch "$@" "$(DEMO)"
+
+docs: $(DOCS) ## Build the site in build/site: notebooks run, warnings and dead links are errors
+	"$(BIN)/python" -m sphinx -q -E -W --keep-going -j $(WORKERS) -b html -d build/doctrees docs build/site
+	"$(BIN)/python" docs/check_site.py build/site
 
 $(PICTURES): | $(DEMO)
 	"$(BIN)/python" -m experiments.demo.pack_pictures --data "$(DATA)" --out "$(PICTURES)"

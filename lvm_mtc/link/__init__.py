@@ -1,9 +1,11 @@
 """From symbols to symbols: what carries frames from the base station to the UAVs, and what that costs.
 
-config = LinkConfig(fading="rayleigh", carrier=SingleCarrier(block_length=64))
-draws = draw(config, uav_keys(key, num_uavs), batch, num_frames, num_symbols)
-received, output = send(config, signal, draws, OperatingPoint(snr_db=10.0))
-ledger = book(config, signal)
+For example::
+
+    config = LinkConfig(fading="rayleigh", carrier=SingleCarrier(block_length=64))
+    draws = draw(config, uav_keys(key, num_uavs), batch, num_frames, num_symbols)
+    received, output = send(config, signal, draws, OperatingPoint(snr_db=10.0))
+    ledger = book(config, signal)
 """
 
 from lvm_mtc.link.carrier import Carrier, Slots, noise_variance, per_link

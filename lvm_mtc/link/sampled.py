@@ -16,6 +16,7 @@ from lvm_mtc.link.signal import OperatingPoint
 
 
 def _check(carrier, link: Link) -> None:
+    """As ``Carrier.check``."""
     check_grid(link, carrier)
     name = type(carrier).__name__
     require_one_of("LinkConfig", f"csi of {name}", link.csi, phy.SAMPLED_CSI)

@@ -1,4 +1,4 @@
-"""DeepJSCC as a scheme."""
+"""DeepJSCC as a scheme: a convolutional joint source-channel codec for whole pictures."""
 
 import dataclasses
 from collections.abc import Mapping

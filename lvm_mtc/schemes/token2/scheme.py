@@ -1,4 +1,4 @@
-"""The second token codec as a scheme.
+"""The second token codec as a scheme: small patches, convolution and attention blocks that are told the SNR.
 
 A frame holds one symbol of each of the 2 x 2 tokens of a region, so that regions can be sent to any depth, and what
 shares a slot of four antennas is the same feature of neighbouring tokens. All frames are sent.

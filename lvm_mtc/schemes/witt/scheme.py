@@ -1,4 +1,4 @@
-"""WITT as a scheme."""
+"""WITT as a scheme: a Swin transformer as joint source-channel codec for whole pictures."""
 
 import dataclasses
 import functools
