@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from lvm_mtc.phy.kernels import HIGHEST, whiten
+from lvm_mtc.phy.kernels import HIGHEST, unit_noise
 from lvm_mtc.phy.mimo import lmmse_equalizer, prepare
 from lvm_mtc.phy.modulation import DEMAPPERS, qam_points
-from lvm_mtc.phy.numerics import abs2, fit, lift, real_dtype, require_count, standard_deviation, weighted_sum
+from lvm_mtc.phy.numerics import abs2, fit, lift, real_dtype, require_count
 
 LARGEST_EXACT_BITS = 16
 """Bits of a vector up to which all vectors are looked at."""
@@ -51,12 +51,7 @@ def _problem(y, h_hat, no, bits_per_symbol: int, prior, noise_cov, method: str) 
     lead, num_tx_ant, dtype = jnp.broadcast_shapes(y.shape[:-1], h.shape[:-2]), h.shape[-1], real_dtype(y)
     prior = jnp.zeros((), dtype) if prior is None else prior
     prior = fit("prior", prior, (*lead, num_tx_ant * bits_per_symbol), dtype)
-    if noise_cov is not None:
-        y, h = whiten(y, h, no, noise_cov)
-    else:
-        unit = 1 / standard_deviation(jnp.maximum(no, jnp.finfo(dtype).eps ** 2))
-        of_y, of_h = (unit, unit) if unit.ndim == 0 else (unit[..., None], unit[..., None, None])
-        y, h = weighted_sum((of_y, y)), weighted_sum((of_h, h))
+    y, h = unit_noise(y, h, no, noise_cov)
     return _Problem(y, h, prior.reshape(*lead, num_tx_ant, bits_per_symbol))
 
 
