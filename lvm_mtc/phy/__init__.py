@@ -47,6 +47,7 @@ from lvm_mtc.phy.impulse_pilots import impulse_rows
 from lvm_mtc.phy.k_factor import RICIAN_MODELS, elevation_k_factor_db, rician_k_factor_db
 from lvm_mtc.phy.keys import Stream, stream_key
 from lvm_mtc.phy.link import LinkOutput, Observation, broadcast, joint
+from lvm_mtc.phy.mac import draw_mac, mac
 from lvm_mtc.phy.mimo import EQUALIZERS, LMMSE_VARIANTS, lmmse_equalizer, mf_equalizer, no_equalizer, zf_equalizer
 from lvm_mtc.phy.modulation import BITS_PER_SYMBOL, DEMAPPERS, qam_llr, qam_map, qam_mean, qam_points, qam_posterior
 from lvm_mtc.phy.mu_mimo import DEMODULATIONS, MuMimoOutput, mu_mimo
@@ -150,6 +151,7 @@ __all__ = [
     "default_statistics",
     "draw_environment_height",
     "draw_link",
+    "draw_mac",
     "draw_ofdm",
     "draw_sampled",
     "elevation_k_factor_db",
@@ -176,6 +178,7 @@ __all__ = [
     "lmmse_equalizer",
     "lmmse_matrix",
     "los_probability",
+    "mac",
     "measure_snr_db",
     "mf_equalizer",
     "mimo_capacity",

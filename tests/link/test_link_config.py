@@ -20,6 +20,7 @@ from lvm_mtc import phy
 from lvm_mtc.link import (
     Frames,
     LinkConfig,
+    Mac,
     MuMimo,
     Ofdm,
     OfdmIci,
@@ -134,12 +135,15 @@ def test_a_description_is_the_link_and_holds_every_field(fields):
         (Otfs(speed=3.0), dict(waveform="otfs", speed=3.0)),
         (OfdmIci(receiver="one_tap"), dict(waveform="ofdm_ici", receiver="one_tap")),
         (MuMimo(precoding="zf"), dict(topology="mu_mimo", precoding="zf")),
+        (Mac(access="orthogonal"), dict(topology="mac", access="orthogonal")),
     ],
 )
 def test_a_carrier_is_named_or_given(carrier, flat):
-    num_rx_ant = 1 if carrier.topology == "mu_mimo" else 4
-    link = LinkConfig(num_rx_ant=num_rx_ant, carrier=carrier)
-    assert link == LinkConfig.of(num_rx_ant=num_rx_ant, **flat)
+    antennas = dict(
+        num_rx_ant=1 if carrier.topology == "mu_mimo" else 4, num_tx_ant=1 if carrier.topology == "mac" else 4
+    )
+    link = LinkConfig(**antennas, carrier=carrier)
+    assert link == LinkConfig.of(**antennas, **flat)
     assert LinkConfig.of(**link.described()) == link
 
 

@@ -78,6 +78,7 @@ CALLS = {
     "default_statistics": lambda key: phy.default_statistics(GRID, 2)[:2],
     "draw_environment_height": lambda key: phy.draw_environment_height(key, 100, 15.0, scenario="UMa-AV"),
     "draw_link": lambda key: phy.draw_link(key, (2,), 5, num_tx_ant=2, demodulation_slots=3),
+    "draw_mac": lambda key: phy.draw_mac(key, (2,), 5, 3, num_rx_ant=2),
     "draw_ofdm": lambda key: phy.draw_ofdm(key, (2,), 5, grid=GRID, paths=phy.rayleigh_path, num_tx_ant=2),
     "elevation_k_factor_db": lambda key: phy.elevation_k_factor_db(0.5, horizon_db=5),
     "error_var_to_nmse_db": lambda key: phy.error_var_to_nmse_db([1, 2]),
@@ -114,6 +115,11 @@ CALLS = {
     "lmmse_equalizer": lambda key: [_equalize(name) for name in phy.LMMSE_VARIANTS],
     "lmmse_matrix": lambda key: phy.lmmse_matrix(_ones(3, 2), 1, 0.1, noise_cov=jnp.eye(3)),
     "los_probability": lambda key: [phy.los_probability(100, 20.5, scenario=name) for name in phy.SCENARIOS],
+    "mac": lambda key: [
+        phy.mac(key, _ones(4, 5, 2), no=jnp.ones(4), power=[1, 2], csi_error_var=0.1, active=_bits(4, 5, 2)),
+        phy.mac(key, _ones(5, 2), no=1, csi="pilots_ls", num_pilots=3, pilot_power=2, block_length=5),
+        phy.mac(key, _ones(5, 2), no=1, csi_error_var=0.1, prior=phy.ChannelPrior(1, rx_corr=phy.exp_corr_mat(0.5, 2))),
+    ],
     "measure_snr_db": lambda key: phy.measure_snr_db(
         _ones(2, 2), _ones(2, 3), _ones(2, 3), convention="ebno", bits_per_symbol=2, code_rate=0.5
     ),

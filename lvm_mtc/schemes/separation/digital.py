@@ -46,9 +46,9 @@ TOLD = ("pic", "k_best", "exact")
 
 
 def require_digital(link: LinkConfig) -> None:
-    """Raises ``ValueError`` unless the link serves each UAV apart and its equaliser is one that a demapper follows."""
-    if link.topology != "broadcast":
-        raise ValueError(f"the digital system needs LinkConfig.topology 'broadcast', got {link.topology!r}")
+    """Raises ``ValueError`` unless each picture has streams of its own and a demapper can follow the equaliser."""
+    if link.topology not in ("broadcast", "mac"):
+        raise ValueError(f"the digital system needs LinkConfig.topology 'broadcast' or 'mac', got {link.topology!r}")
     if link.equalizer not in UNBIASED:
         raise ValueError(
             f"LinkConfig.equalizer {link.equalizer!r} is biased, and the soft demapper expects x_hat = x + error; "
@@ -81,12 +81,13 @@ def frame_payload(payload: bytes, num_bits: int) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def draw_pictures(link: LinkConfig, batch: int, num_uavs: int, num_slots: int, key: jax.Array):
-    """Unit-variance draws for pictures of ``num_slots`` slots each, UAV after UAV on the time axis.
+    """Unit-variance draws for pictures of ``num_slots`` slots each, UAV after UAV on the time axis (or all at once).
 
     Equal to the token system's for the same key, where its pictures take as many slots.
     """
     keys = uav_keys(key, num_uavs)
-    return link.carrier.draw(link, keys, batch, num_slots, num_uavs * num_slots, OperatingPoint())
+    total = num_slots if link.topology == "mac" else num_uavs * num_slots
+    return link.carrier.draw(link, keys, batch, num_slots, total, OperatingPoint())
 
 
 def picture_slots(num_uavs: int, num_slots: int) -> np.ndarray:
@@ -99,8 +100,8 @@ class Arrived(NamedTuple):
 
     Attributes:
         llr: ``log P(bit = 1) - log P(bit = 0)``, of the shape of the bits.
-        snr: Measured on the signals, linear under the link's convention; NaN with several fading blocks, or where the
-            carrier tells no ``h``.
+        snr: Measured on the signals, linear under the link's convention; NaN with several fading blocks, over uplinks, or
+            where the carrier tells no ``h``.
         heard: For :func:`detect_bits`; None with a detector that is not in ``TOLD``.
     """
 
@@ -130,12 +131,15 @@ def send_bits(
     order = symbol_order(num_symbols)
     symbols = qam_map(bits, bits_per_symbol)
     x = symbols[..., order].reshape(batch, num_uavs, -1, link.num_tx_ant)
-    index = picture_slots(num_uavs, x.shape[2])
-    slots = Slots(x, index=jnp.broadcast_to(index, (batch, *index.shape)), total=index.size)
+    if link.topology == "mac":
+        slots = Slots(_together(x))
+    else:
+        index = picture_slots(num_uavs, x.shape[2])
+        slots = Slots(x, index=jnp.broadcast_to(index, (batch, *index.shape)), total=index.size)
     out = link.carrier.send(link, slots, draws, OperatingPoint(snr_db=snr_db, csi_error_var=csi_error_var))
     if detector in ("linear", "pic"):
         back = np.argsort(order)
-        x_hat, no_eff = (a.reshape(batch, num_uavs, num_symbols)[..., back] for a in (out.x_hat, out.no_eff))
+        x_hat, no_eff = (_of_pictures(a, x.shape).reshape(symbols.shape)[..., back] for a in (out.x_hat, out.no_eff))
         llr = qam_llr(x_hat, no_eff, bits_per_symbol)
     else:
         llr = detect_bits(out.heard, bits_per_symbol, jnp.zeros(bits.shape), detector=detector, num_kept=num_kept)
@@ -147,13 +151,28 @@ def detect_bits(heard: phy.Observation, bits_per_symbol: int, prior, *, detector
     """Extrinsic LLRs of the bits, ``[batch, num_uavs, num_bits]`` like the LLRs ``prior`` that the detector is told."""
     shape = *prior.shape[:2], -1, bits_per_symbol
     order = symbol_order(prior.shape[-1] // bits_per_symbol)
-    slots = prior.reshape(shape)[..., order, :].reshape(*heard.y.shape[:-1], -1)
-    llr = DETECTORS[detector](*heard, 1.0, bits_per_symbol, prior=slots, num_kept=num_kept)
+    slots = prior.reshape(shape)[..., order, :]
+    together = heard.y.ndim == 3  # one observation of the streams of all UAVs
+    if together:
+        slots = jnp.swapaxes(slots, 1, 2)
+    llr = DETECTORS[detector](
+        *heard, 1.0, bits_per_symbol, prior=slots.reshape(*heard.y.shape[:-1], -1), num_kept=num_kept
+    )
+    llr = jnp.swapaxes(llr.reshape(slots.shape), 1, 2) if together else llr
     return llr.reshape(shape)[..., np.argsort(order), :].reshape(prior.shape)
 
 
+def _together(x: jax.Array) -> jax.Array:
+    """Streams of one antenna each, ``[batch, num_uavs, num_slots, 1]``, as ``[batch, num_slots, num_uavs]``."""
+    return jnp.swapaxes(x[..., 0], 1, 2)
+
+
+def _of_pictures(a: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return a if a.ndim == 4 else jnp.swapaxes(a, 1, 2).reshape(shape)
+
+
 def _realised_snr(x: jax.Array, out: phy.LinkOutput, link: LinkConfig) -> jax.Array:
-    if link.block_length is not None or out.h is None:
+    if link.block_length is not None or link.topology != "broadcast" or out.h is None:
         return jnp.full((), jnp.nan)
     received = x * out.h if link.is_awgn else jnp.sum(out.h * x[..., None, :], axis=-1)
     return phy.db_to_linear(phy.measure_snr_db(x, received, out.y, convention=link.convention))
@@ -179,4 +198,6 @@ def picture_ledger(link: LinkConfig, batch: int, num_uavs: int, num_slots: int) 
     slots = jnp.full(batch, float(num_uavs * num_slots))
     ledger = Ledger(**dict.fromkeys(Ledger._fields, jnp.zeros(batch)))
     ledger = ledger._replace(private_uses=slots * link.num_tx_ant, slots=slots)
+    if link.topology == "mac":
+        ledger = ledger._replace(slots=slots / num_uavs)
     return jax.tree.map(np.asarray, link.carrier.book(link, ledger, num_uavs))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lvm_mtc import phy
-from lvm_mtc.link import LinkConfig, OperatingPoint, SingleCarrier, Slots, noise_variance
+from lvm_mtc.link import LinkConfig, Mac, OperatingPoint, SingleCarrier, Slots, noise_variance
 from lvm_mtc.phy import coding
 from lvm_mtc.schemes.separation import digital
 from lvm_mtc.schemes.separation.modulation_coding import Pair, SeparationScheme
@@ -105,6 +105,44 @@ def test_llrs_go_back_to_their_bits(fading):
     # Streams that do not meet are detected alike by all of them; where they meet, not.
     for name in ("linear", "sic"):
         assert np.allclose(llr[name], llr["exact"], rtol=1e-2, atol=1e-2) == (fading == "awgn")
+
+
+@pytest.mark.parametrize("access", ["superposed", "orthogonal"])
+def test_an_uplink_is_detected_over_all_its_pictures(access):
+    """Two devices, two antennas: LLRs of whole slots in plain NumPy; alone a picture has a slot and twice the power."""
+    carrier = Mac(access=access, block_length=5)
+    link = LinkConfig(num_rx_ant=2, num_tx_ant=1, carrier=carrier)
+    bits = np.random.default_rng(2).integers(0, 2, (3, 2, 24), np.uint8)
+    draws = digital.draw_pictures(link, 3, 2, 12, jax.random.key(4))
+    found = {
+        name: np.asarray(digital.send_bits(link, 2, bits, draws, np.float32(5), np.float32(0), detector=name).llr)
+        for name in ("linear", "exact", "pic")
+    }
+    order, no = digital.symbol_order(12), 10**-0.5
+    x = np.asarray(phy.qam_map(bits, 2))[..., order]
+    h, noise = np.asarray(draws.h)[..., 0], np.sqrt(no) * np.asarray(draws.noise)
+    points, labels = phy.qam_points(2), np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    want = np.empty((3, 2, 12, 2))
+    for b, s in np.ndindex(3, 12):
+        if access == "superposed":
+            channel = h[b, :, s // 5].T
+            y = channel @ x[b, :, s] + noise[b, s]
+            belief = np.array([[-np.sum(np.abs(y - channel @ [p, q]) ** 2) / no for q in points] for p in points])
+            beliefs = np.logaddexp.reduce(belief, axis=1), np.logaddexp.reduce(belief, axis=0)
+        else:
+            channel = [np.sqrt(2) * h[b, k, (2 * s + k) // 5] for k in range(2)]
+            heard = [channel[k] * x[b, k, s] + noise[b, 2 * s + k] for k in range(2)]
+            beliefs = [-np.sum(np.abs(heard[k] - np.outer(points, channel[k])) ** 2, axis=1) / no for k in range(2)]
+        for k, belief in enumerate(beliefs):
+            for i, bit in enumerate(labels.T):
+                want[b, k, order[s], i] = np.logaddexp.reduce(belief[bit == 1]) - np.logaddexp.reduce(belief[bit == 0])
+    np.testing.assert_allclose(found["exact"], want.reshape(bits.shape), rtol=1e-3, atol=1e-2)
+    np.testing.assert_array_equal(found["pic"], found["linear"])
+    assert np.allclose(found["linear"], found["exact"], rtol=1e-2, atol=1e-2) == (access == "orthogonal")
+    ledger = digital.picture_ledger(link, 3, 2, 12)
+    assert np.all(ledger.slots == (12 if access == "superposed" else 24)) and np.all(
+        ledger.private_uses == 2 * ledger.slots
+    )
 
 
 @pytest.mark.parametrize(
