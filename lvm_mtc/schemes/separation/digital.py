@@ -100,8 +100,8 @@ class Arrived(NamedTuple):
 
     Attributes:
         llr: ``log P(bit = 1) - log P(bit = 0)``, of the shape of the bits.
-        snr: Measured on the signals, linear under the link's convention; NaN with several fading blocks, over uplinks, or
-            where the carrier tells no ``h``.
+        snr: Measured on the signals, linear under the link's convention; NaN with several fading blocks, over uplinks,
+            or where the carrier tells no ``h``.
         heard: For :func:`detect_bits`; None with a detector that is not in ``TOLD``.
     """
 
