@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lvm_mtc.phy.coding.belief_propagation import LARGEST_LLR, ldpc_decode
-from lvm_mtc.phy.coding.blocks import CodeBlocks, Decoded, decode_payload
+from lvm_mtc.phy.coding.blocks import CodeBlocks, Decoded, decode_payload, encode_payload
 
 
 def decode_iteratively(
@@ -22,8 +22,9 @@ def decode_iteratively(
     Args:
         llr: Of the first detection, as :func:`decode_payload` takes them, ``[batch, blocks.num_coded_bits]``.
         blocks: Of :func:`code_blocks`.
-        detect: From LLRs of the coded bits that the decoder has found, ``[batch, num_coded_bits]`` float32, 0 for words
-            that are done, to the detector's extrinsic LLRs of the same shape.
+        detect: From LLRs of the coded bits that the decoder has found, ``[batch, num_coded_bits]`` float32, certain for
+            words that are done (so that their streams are cancelled where others meet them), to the detector's
+            extrinsic LLRs of the same shape.
         num_detections: Times that the detector runs at most, the first one counted; with 1 this is
             :func:`decode_payload`.
         num_iter: Iterations of the decoder after each detection at most; it starts anew each time.
@@ -45,7 +46,7 @@ def decode_iteratively(
         open_words = ~found.valid
         if not open_words.any():
             break
-        told = np.zeros(llr.shape, np.float32)
+        told = LARGEST_LLR * (2 * np.float32(encode_payload(found.payload, blocks)) - 1)
         told[open_words] = extrinsic_llr(llr[open_words], blocks, num_iter=num_iter, engine=engine)
         llr = np.where(open_words[:, None], detect(told), llr)
         again = decode_payload(llr[open_words], blocks, num_iter=num_iter, engine=engine)

@@ -137,6 +137,8 @@ def send_bits(
         index = picture_slots(num_uavs, x.shape[2])
         slots = Slots(x, index=jnp.broadcast_to(index, (batch, *index.shape)), total=index.size)
     out = link.carrier.send(link, slots, draws, OperatingPoint(snr_db=snr_db, csi_error_var=csi_error_var))
+    if detector != "linear" and out.heard is None:
+        raise ValueError(f"detector {detector!r} needs a carrier that gives what it heard, not {link.carrier!r}")
     if detector in ("linear", "pic"):
         back = np.argsort(order)
         x_hat, no_eff = (_of_pictures(a, x.shape).reshape(symbols.shape)[..., back] for a in (out.x_hat, out.no_eff))

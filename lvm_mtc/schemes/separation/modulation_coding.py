@@ -89,7 +89,8 @@ class SeparationScheme:
     def send(self, link: LinkConfig, bits_per_symbol: int, bits, draws, snr_db, csi_error_var) -> digital.Arrived:
         """Sends bits and detects them, with this scheme's detector; as ``digital.send_bits``."""
         at = draws, np.float32(snr_db), np.float32(csi_error_var)
-        return digital.send_bits(link, bits_per_symbol, bits, *at, detector=self.detector, num_kept=self.num_kept)
+        first = "linear" if self.detector == "pic" and self.num_detections == 1 else self.detector
+        return digital.send_bits(link, bits_per_symbol, bits, *at, detector=first, num_kept=self.num_kept)
 
     def detect(self, heard: phy.Observation, bits_per_symbol: int, prior) -> np.ndarray:
         """Detects once more; as ``digital.detect_bits``."""
