@@ -37,7 +37,9 @@ SAMPLED = {
     "ofdm_ici": dict(waveform="ofdm_ici", csi="mmse"),
     "ofdm_ici, one tap": dict(waveform="ofdm_ici", receiver="one_tap"),
     "otfs, pilots": dict(waveform="otfs", csi="pilots_lmmse"),
-    "otfs, joint": dict(waveform="otfs", topology="joint", fading="rayleigh", num_tx_ant=K, num_rx_ant=K),
+    "otfs, joint": dict(
+        waveform="otfs", topology="joint", fading="rayleigh", delay_spread=100e-9, num_tx_ant=K, num_rx_ant=K
+    ),
 }
 LINKS = {name: LinkConfig.of(csi="pilots_lmmse", **fields) for name, fields in FIELDS.items()}
 LINKS |= {name: LinkConfig.of(**(FAST | fields)) for name, fields in SAMPLED.items()}
