@@ -1,4 +1,4 @@
-"""From symbols to symbols: what carries frames from the base station to the UAVs, and what that costs.
+"""From symbols to symbols: what carries frames from the base station to the UAVs (or back), and what that costs.
 
 For example::
 
@@ -13,6 +13,7 @@ from lvm_mtc.link.code import code_of, describe
 from lvm_mtc.link.config import LinkConfig
 from lvm_mtc.link.fading import error_exponent
 from lvm_mtc.link.ledger import Ledger
+from lvm_mtc.link.mac import Mac
 from lvm_mtc.link.mu_mimo import MuMimo
 from lvm_mtc.link.ofdm import Ofdm
 from lvm_mtc.link.sampled import OfdmIci, Otfs
@@ -22,7 +23,7 @@ from lvm_mtc.link.transmission import Through, book, draw, measure, send
 from lvm_mtc.phy.keys import uav_keys
 
 __all__ = [
-    "Carrier", "Frames", "Ledger", "LinkConfig", "MuMimo", "Ofdm", "OfdmIci", "OperatingPoint", "Otfs", "Received",
-    "Signal", "SingleCarrier", "Slots", "Through", "book", "code_of", "describe", "draw", "error_exponent", "measure",
-    "noise_variance", "per_link", "send", "uav_keys",
+    "Carrier", "Frames", "Ledger", "LinkConfig", "Mac", "MuMimo", "Ofdm", "OfdmIci", "OperatingPoint", "Otfs",
+    "Received", "Signal", "SingleCarrier", "Slots", "Through", "book", "code_of", "describe", "draw", "error_exponent",
+    "measure", "noise_variance", "per_link", "send", "uav_keys",
 ]  # fmt: skip

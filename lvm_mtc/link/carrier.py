@@ -40,7 +40,8 @@ class Carrier(Protocol):
 
     Attributes:
         topology: Who detects: ``"broadcast"``, each UAV its own slots; ``"joint"``, one receiver all streams, of which
-            stream k is UAV k's; ``"mu_mimo"``, UAV k its own of the streams that share a slot.
+            stream k is UAV k's; ``"mu_mimo"``, UAV k its own of the streams that share a slot; ``"mac"``, the base
+            station the streams of all UAVs.
     """
 
     topology: str

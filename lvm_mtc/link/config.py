@@ -9,14 +9,18 @@ from lvm_mtc.config import from_dict, require_count, require_number, require_one
 from lvm_mtc.interop.sionna import CHANNELS as SIONNA_CHANNELS
 from lvm_mtc.link.code import code_of, describe
 from lvm_mtc.link.fading import FADINGS, SELECTIVE, acts
+from lvm_mtc.link.mac import Mac
 from lvm_mtc.link.mu_mimo import MuMimo
 from lvm_mtc.link.ofdm import Ofdm
 from lvm_mtc.link.sampled import OfdmIci, Otfs
 from lvm_mtc.link.single_carrier import SingleCarrier
 
-CARRIERS = {"single_carrier": SingleCarrier, "ofdm": Ofdm, "ofdm_ici": OfdmIci, "otfs": Otfs, "mu_mimo": MuMimo}
+CARRIERS = {
+    "single_carrier": SingleCarrier, "ofdm": Ofdm, "ofdm_ici": OfdmIci, "otfs": Otfs, "mu_mimo": MuMimo, "mac": Mac,
+}  # fmt: skip
 """Name to class, for flags and files; in Python a link takes any object that is a ``Carrier``."""
 CONVENTIONS = ("esno", "rx_per_antenna", "received_total")
+_OWN_CARRIER = ("mu_mimo", "mac")  # topologies that are carriers of their own
 _ALIASES = {"grid": "ofdm"}  # field of a carrier -> name in flags, files and stores
 _GRID = phy.ResourceGrid()
 
@@ -33,9 +37,9 @@ class LinkConfig:
             ``"sionna_awgn"``, ``"sionna_rayleigh"``, ``"sionna_tdl_a"`` ... ``"_e"``, ``"sionna_cdl_a"`` ... ``"_e"``,
             ``"sionna_umi"``, ``"sionna_uma"``, ``"sionna_rma"``. Or a function of your own with the signature of
             ``phy.rayleigh`` (of ``phy.rayleigh_path`` on a resource grid), E abs(h)^2 = 1.
-        num_tx_ant: Under ``"joint"`` the number of UAVs.
-        carrier: What carries the symbols: ``SingleCarrier``, ``Ofdm``, ``OfdmIci``, ``Otfs``, ``MuMimo`` or another
-            ``Carrier``; None: ``Ofdm`` where the fading is frequency-selective, else ``SingleCarrier``.
+        num_tx_ant: Under ``"joint"`` the number of UAVs, under ``"mac"`` 1, a device's.
+        carrier: What carries the symbols: ``SingleCarrier``, ``Ofdm``, ``OfdmIci``, ``Otfs``, ``MuMimo``, ``Mac`` or
+            another ``Carrier``; None: ``Ofdm`` where the fading is frequency-selective, else ``SingleCarrier``.
         csi: ``"additive"``, ``"mmse"``, ``"pilots_ls"`` or ``"pilots_lmmse"``.
         equalizer: A name in ``phy.EQUALIZERS``; ``"none"`` gives what arrived to the decoder as it is.
         convention: What ``snr_db`` means: ``"esno"``, ``"rx_per_antenna"`` or ``"received_total"``.
@@ -119,18 +123,18 @@ class LinkConfig:
         waveform, topology = fields.pop("waveform", "auto"), fields.pop("topology", "broadcast")
         fading = fields.get("fading", "rayleigh")
         require_one_of("LinkConfig", "waveform", waveform, ("auto", *CARRIERS))
-        require_one_of("LinkConfig", "topology", topology, ("broadcast", "joint", "mu_mimo"))
+        require_one_of("LinkConfig", "topology", topology, ("broadcast", "joint", *_OWN_CARRIER))
         if waveform == "auto":
             waveform = "ofdm" if _is_selective(fading) else "single_carrier"
-        if topology == "mu_mimo":
-            if waveform not in ("single_carrier", "mu_mimo"):
+        if topology in _OWN_CARRIER:
+            if waveform not in ("single_carrier", topology):
                 raise ValueError(
-                    f"LinkConfig.topology 'mu_mimo' needs a single carrier, got fading {fading!r} on a resource grid"
+                    f"LinkConfig.topology {topology!r} needs a single carrier, got fading {fading!r} on a resource grid"
                 )
-            waveform = "mu_mimo"
+            waveform = topology
         own = {field.name for field in dataclasses.fields(cls)} - {"carrier"}
         given = {name: value for name, value in fields.items() if name not in own}
-        if waveform != "mu_mimo":
+        if waveform not in _OWN_CARRIER:
             given["topology"] = topology
         if not isinstance(given.get("ofdm", _GRID), phy.ResourceGrid):
             given["ofdm"] = from_dict(phy.ResourceGrid, given["ofdm"], where="LinkConfig.ofdm")
@@ -181,7 +185,7 @@ class LinkConfig:
 
     @property
     def topology(self) -> str:
-        """Of the carrier: ``"broadcast"``, ``"joint"`` or ``"mu_mimo"``."""
+        """Of the carrier: ``"broadcast"``, ``"joint"``, ``"mu_mimo"`` or ``"mac"``."""
         return self.carrier.topology
 
     @property
@@ -224,8 +228,13 @@ def _flat(carrier: Any) -> dict[str, Any]:
 _DEFAULTS = {name: _flat(kind()) for name, kind in CARRIERS.items()}
 _ANY = {"topology": "broadcast", "waveform": "auto"}
 _FLAT: Mapping[str, Any] = (
-    _DEFAULTS["ofdm_ici"] | _DEFAULTS["mu_mimo"] | _DEFAULTS["ofdm"] | _DEFAULTS["single_carrier"] | _ANY
+    _DEFAULTS["ofdm_ici"]
+    | _DEFAULTS["mac"]
+    | _DEFAULTS["mu_mimo"]
+    | _DEFAULTS["ofdm"]
+    | _DEFAULTS["single_carrier"]
+    | _ANY
 )
 """Fields of all carriers at one level, at their defaults: what stores hold of links."""
-_LATER = ("demodulation", "receiver")
+_LATER = ("demodulation", "receiver", "access")
 """Fields that the first stores do not have: only links whose carrier has them hold them."""

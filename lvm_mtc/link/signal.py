@@ -14,8 +14,8 @@ class OperatingPoint(NamedTuple):
     """The traced numbers of a run: a new value compiles nothing anew.
 
     Attributes:
-        snr_db: SNR under the link's convention, dB; scalar or ``[batch]``, and under the broadcast topology
-            ``[batch, num_uavs]``.
+        snr_db: SNR under the link's convention, dB; scalar or ``[batch]``, and under the topologies
+            ``"broadcast"`` and ``"mac"`` ``[batch, num_uavs]``.
         csi_error_var: Variance of the CSI error, linear, >= 0; scalar or ``[batch]``. Unused with pilots. The error is
             the receivers', but under topology ``"mu_mimo"`` the base station's.
         knobs: The scheme's own numbers by name (``Scheme.knobs``); one that is left out has its default.

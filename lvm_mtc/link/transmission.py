@@ -62,7 +62,7 @@ def send(
     if link.topology == "joint" and link.num_tx_ant != num_uavs:
         wanted = f"the number of UAVs, {num_uavs}, under topology 'joint'"
         raise ValueError(f"LinkConfig.num_tx_ant must equal {wanted}, got {link.num_tx_ant}")
-    if jnp.ndim(point.snr_db) > 1:
+    if jnp.ndim(point.snr_db) > 1 and link.topology != "mac":
         got = f"{got} and shape {jnp.shape(point.snr_db)}"
         raise ValueError(f"OperatingPoint.snr_db per UAV needs LinkConfig.topology 'broadcast', {got}")
     return _send_together(link, signal, draws, point)
@@ -103,7 +103,7 @@ def measure(link: LinkConfig, signal: Signal, output: phy.LinkOutput) -> Through
 
 def streams_per_public(link: LinkConfig, num_uavs: int) -> int:
     """Different public symbols that a slot carries."""
-    return {"broadcast": link.num_tx_ant, "joint": num_uavs, "mu_mimo": 1}[link.topology]
+    return {"broadcast": link.num_tx_ant, "joint": num_uavs, "mac": num_uavs, "mu_mimo": 1}[link.topology]
 
 
 def num_slots(link: LinkConfig, num_uavs: int, num_frames: int, num_symbols: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from lvm_mtc.phy.aerial_link import AirToGround, air_to_ground, budget_noise_var
 from lvm_mtc.phy.aerial_tables import SCENARIOS
 from lvm_mtc.phy.block_lmmse import block_lmmse
 from lvm_mtc.phy.blocks import block_layout
+from lvm_mtc.phy.cancellation import CANCELLATIONS, pic_detector, sic_equalizer
 from lvm_mtc.phy.capacity import (
     awgn_capacity,
     mimo_capacity,
@@ -28,6 +29,7 @@ from lvm_mtc.phy.csi import (
     pilot_uses,
 )
 from lvm_mtc.phy.delay_doppler import interference_power, isfft, sfft
+from lvm_mtc.phy.detection import Detected, exact_detector, k_best_detector
 from lvm_mtc.phy.draws import LinkDraws, draw_link
 from lvm_mtc.phy.fading import (
     correlate,
@@ -44,9 +46,10 @@ from lvm_mtc.phy.fading import (
 from lvm_mtc.phy.impulse_pilots import impulse_rows
 from lvm_mtc.phy.k_factor import RICIAN_MODELS, elevation_k_factor_db, rician_k_factor_db
 from lvm_mtc.phy.keys import Stream, stream_key
-from lvm_mtc.phy.link import LinkOutput, broadcast, joint
+from lvm_mtc.phy.link import LinkOutput, Observation, broadcast, joint
+from lvm_mtc.phy.mac import draw_mac, mac
 from lvm_mtc.phy.mimo import EQUALIZERS, LMMSE_VARIANTS, lmmse_equalizer, mf_equalizer, no_equalizer, zf_equalizer
-from lvm_mtc.phy.modulation import BITS_PER_SYMBOL, DEMAPPERS, qam_llr, qam_map, qam_points
+from lvm_mtc.phy.modulation import BITS_PER_SYMBOL, DEMAPPERS, qam_llr, qam_map, qam_mean, qam_points, qam_posterior
 from lvm_mtc.phy.mu_mimo import DEMODULATIONS, MuMimoOutput, mu_mimo
 from lvm_mtc.phy.ofdm import OfdmDraws, draw_ofdm, ofdm_demodulate, ofdm_link, ofdm_modulate
 from lvm_mtc.phy.ofdm_estimate import (
@@ -103,6 +106,7 @@ from lvm_mtc.phy.units import (
 
 __all__ = [
     "BITS_PER_SYMBOL",
+    "CANCELLATIONS",
     "CSI_MODELS",
     "DEMAPPERS",
     "DEMODULATIONS",
@@ -120,10 +124,12 @@ __all__ = [
     "SPEED_OF_LIGHT",
     "AirToGround",
     "ChannelPrior",
+    "Detected",
     "GridStatistics",
     "LinkDraws",
     "LinkOutput",
     "MuMimoOutput",
+    "Observation",
     "OfdmDraws",
     "Paths",
     "ResourceGrid",
@@ -145,12 +151,14 @@ __all__ = [
     "default_statistics",
     "draw_environment_height",
     "draw_link",
+    "draw_mac",
     "draw_ofdm",
     "draw_sampled",
     "elevation_k_factor_db",
     "error_var_to_nmse_db",
     "estimate_csi",
     "estimate_from_pilots",
+    "exact_detector",
     "exp_corr_mat",
     "exponential",
     "exponential_profile",
@@ -162,6 +170,7 @@ __all__ = [
     "interpolate",
     "isfft",
     "joint",
+    "k_best_detector",
     "largest_correlation",
     "largest_delay_spread",
     "line_of_sight",
@@ -169,6 +178,7 @@ __all__ = [
     "lmmse_equalizer",
     "lmmse_matrix",
     "los_probability",
+    "mac",
     "measure_snr_db",
     "mf_equalizer",
     "mimo_capacity",
@@ -185,6 +195,7 @@ __all__ = [
     "ofdm_modulate",
     "outage_probability",
     "path_loss_db",
+    "pic_detector",
     "pilot_error_var",
     "pilot_matrix",
     "pilot_uses",
@@ -192,7 +203,9 @@ __all__ = [
     "precoder",
     "qam_llr",
     "qam_map",
+    "qam_mean",
     "qam_points",
+    "qam_posterior",
     "rayleigh",
     "rayleigh_magnitude",
     "rayleigh_path",
@@ -204,6 +217,7 @@ __all__ = [
     "sampled_link",
     "sfft",
     "shadowing_std_db",
+    "sic_equalizer",
     "slots_per_token",
     "slots_to_tokens",
     "snr_db_from_noise_variance",

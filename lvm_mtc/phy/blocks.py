@@ -85,6 +85,14 @@ class BlockGrid(NamedTuple):
         array = jnp.broadcast_to(array, (*self.block_index.shape[:-1], self.num_blocks))
         return jnp.take_along_axis(array, self.block_index, axis=-1, mode="fill")[..., None, :]
 
+    def per_slot(self, array: jax.Array) -> jax.Array:
+        """What ``channel`` gave, ``[..., blocks, 1 or slots, rows, columns]``, to ``[..., 1 or num_slots, ...]``."""
+        if self.block_index is not None or self.num_blocks == 1:
+            return array[..., 0, :, :, :]
+        tail = array.shape[-2:]
+        array = jnp.broadcast_to(array, (*array.shape[:-4], self.num_blocks, self.slots_per_block, *tail))
+        return array.reshape(*array.shape[:-4], -1, *tail)[..., : self.num_slots, :, :]
+
     def flat(self, array: jax.Array) -> jax.Array:
         """Inverse of ``slots``."""
         merged = array.reshape(*array.shape[:-3], array.shape[-3] * array.shape[-2], array.shape[-1])

@@ -242,6 +242,19 @@ def whiten(y: jax.Array, h: jax.Array, no: jax.Array, noise_cov: jax.Array) -> t
     return _times(w, y), jnp.matmul(w, h, precision=HIGHEST)
 
 
+def unit_noise(y: jax.Array, h: jax.Array, no: jax.Array, noise_cov: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    """Observation and channel in noise CN(0, I): scaled, or with ``noise_cov`` as :func:`whiten` does.
+
+    ``no`` (linear, scalar or ``[...]``) is taken to be at least the square of the dtype's eps.
+    """
+    no = jnp.maximum(no, jnp.finfo(no.dtype).eps ** 2)
+    if noise_cov is not None:
+        return whiten(y, h, no, noise_cov)
+    unit = 1 / standard_deviation(no)
+    of_y, of_h = (unit, unit) if unit.ndim == 0 else (unit[..., None], unit[..., None, None])
+    return weighted_sum((of_y, y)), weighted_sum((of_h, h))
+
+
 def transmit(h: jax.Array, x: jax.Array) -> jax.Array:
     """``H x`` for channels that are shared by, or given for, every slot.
 

@@ -27,11 +27,26 @@ from lvm_mtc.phy.csi import ChannelPrior, pilot_error_var
 from lvm_mtc.phy.draws import Fading, LinkDraws
 from lvm_mtc.phy.estimate import Estimate, estimate_awgn, estimate_fading
 from lvm_mtc.phy.fading import rayleigh
-from lvm_mtc.phy.kernels import transmit
+from lvm_mtc.phy.kernels import transmit, unit_noise
 from lvm_mtc.phy.keys import uav_keys
 from lvm_mtc.phy.mimo import EQUALIZERS
-from lvm_mtc.phy.numerics import align, fit, real_dtype, require_at_least, require_complex, weighted_sum
+from lvm_mtc.phy.numerics import align, fit, lift, real_dtype, require_at_least, require_complex, weighted_sum
 from lvm_mtc.phy.realise import Injected, Realised, Setting, realise
+
+
+class Observation(NamedTuple):
+    """What a detector of vectors works with, in noise of variance 1: ``y = h_hat x + n``, n ~ CN(0, I).
+
+    What the receiver knows of its estimate's error is part of the noise, as its equaliser sees it: with ``robust`` the
+    posterior mean stands for the channel, other equalisers trust the estimate.
+
+    Attributes:
+        y: ``[..., num_slots, num_rx_ant]`` complex.
+        h_hat: ``[..., 1 or num_slots, num_rx_ant, num_tx_ant]`` complex.
+    """
+
+    y: jax.Array
+    h_hat: jax.Array
 
 
 class LinkOutput(NamedTuple):
@@ -43,6 +58,7 @@ class LinkOutput(NamedTuple):
         h: Channel, ``[..., num_blocks, num_rx_ant, num_tx_ant]``; ones ``[..., num_blocks, num_tx_ant]`` under AWGN.
         h_hat: What the receiver estimated, shape of ``h``; before any shrinking to a posterior mean.
         y: Received symbols, ``[..., num_slots, num_rx_ant]`` complex.
+        heard: The observation behind ``x_hat``, for other detectors; None where there is none.
     """
 
     x_hat: jax.Array
@@ -50,6 +66,7 @@ class LinkOutput(NamedTuple):
     h: jax.Array
     h_hat: jax.Array
     y: jax.Array
+    heard: Observation | None = None
 
 
 def _know(realised: Realised, no, csi_error_var, setting: Setting, injected: Injected, prior) -> Estimate:
@@ -92,15 +109,15 @@ def _link(key, x, *, no, csi_error_var, num_rx_ant, slot_index, active, setting,
     known = _know(realised, no, csi_error_var, setting, injected, prior)
     robust = setting.equalizer == "robust"
     error_var = grid.number(known.error_var) if robust else jnp.zeros((), real_dtype(x))
-    y, x_hat, no_eff = _receive(x, no, active, grid, realised, known, error_var, setting)
+    y, x_hat, no_eff, heard = _receive(x, no, active, grid, realised, known, error_var, setting)
     if active is not None:
         x_hat = jnp.where(active, x_hat, jnp.zeros_like(x_hat))
         no_eff = jnp.where(active, no_eff, jnp.ones_like(no_eff))
-    return LinkOutput(x_hat=x_hat, no_eff=no_eff, h=realised.h, h_hat=known.h_hat, y=y)
+    return LinkOutput(x_hat=x_hat, no_eff=no_eff, h=realised.h, h_hat=known.h_hat, y=y, heard=heard)
 
 
 def _receive(x, no, active, grid: BlockGrid, realised: Realised, known: Estimate, error_var, setting: Setting):
-    """Send and equalise; ``y``, ``x_hat`` and ``no_eff`` with the slots on one axis."""
+    """Send and equalise; ``y``, ``x_hat`` and ``no_eff`` with the slots on one axis, and the observation."""
     awgn = setting.fading is None
     robust = setting.equalizer == "robust"
     equalize = EQUALIZERS[setting.equalizer]
@@ -112,6 +129,9 @@ def _receive(x, no, active, grid: BlockGrid, realised: Realised, known: Estimate
         error_var = error_var[..., None] if error_var.ndim else error_var
         x_hat, no_eff = equalize(y[..., None], channel[..., None, None], no, error_var)
         x_hat, no_eff = x_hat[..., 0], no_eff[..., 0]
+        total = (no + error_var)[..., 0] if no.ndim or error_var.ndim else no + error_var
+        apart = lift(jnp.eye(x.shape[-1], dtype=total.dtype), channel.shape[:-1], 2)
+        heard = unit_noise(y, weighted_sum((apart, channel[..., None, :])), total, None)
     else:
         y = weighted_sum((1, transmit(grid.channel(realised.h, 2), x_grid)), (1, noise_grid))
         dropped = grid.slots(active) if setting.drop_silent and active is not None else None
@@ -119,7 +139,9 @@ def _receive(x, no, active, grid: BlockGrid, realised: Realised, known: Estimate
         if robust and known.error_cov is not None:
             noise_cov = known.error_cov if known.error_cov.ndim == 2 else known.error_cov[..., None, :, :]
         x_hat, no_eff = equalize(y, channel, no, error_var, active=dropped, noise_cov=noise_cov)
-    return tuple(grid.flat(array) for array in (y, x_hat, no_eff))
+        heard = unit_noise(y, channel, no + x.shape[-1] * error_var, noise_cov)
+    heard = Observation(grid.flat(heard[0]), grid.per_slot(heard[1]))
+    return *(grid.flat(array) for array in (y, x_hat, no_eff)), heard
 
 
 def _num_rx_ant(x: jax.Array, num_rx_ant: int | None, injected: Injected) -> int:

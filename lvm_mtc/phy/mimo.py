@@ -34,8 +34,8 @@ from lvm_mtc.phy.numerics import align, lift, real_dtype, require_at_least, requ
 LMMSE_VARIANTS = ("paper", "unbiased", "robust")
 
 
-def _prepare(y, h_hat, no, csi_error_var, active, noise_cov):
-    """Check the shapes and give all arguments leading axes of one rank, without broadcasting them."""
+def prepare(y, h_hat, no, csi_error_var, active, noise_cov):
+    """Check an equaliser's arguments and give them all leading axes of one rank, without broadcasting them."""
     require_complex("y", y)
     require_complex("h_hat", h_hat)
     if h_hat.ndim < 2 or y.ndim < 1 or h_hat.shape[-2] != y.shape[-1]:
@@ -87,7 +87,7 @@ def _extra_noise(csi_error_var, active, num_tx_ant):
 
 @functools.partial(jax.jit, static_argnames=("variant",))
 def _lmmse(y, h_hat, no, csi_error_var, active, noise_cov, *, variant):
-    """Estimates and their believed error variance, for arguments that went through ``_prepare``."""
+    """Estimates and their believed error variance, for arguments that went through ``prepare``."""
     lead = jnp.broadcast_shapes(y.shape[:-1], h_hat.shape[:-2])
     num_rx_ant, num_tx_ant = h_hat.shape[-2:]
     if variant == "robust":
@@ -172,7 +172,7 @@ def lmmse_equalizer(
     """
     if variant not in LMMSE_VARIANTS:
         raise ValueError(f"unknown LMMSE variant {variant!r}; known: {', '.join(LMMSE_VARIANTS)}")
-    return _lmmse(*_prepare(y, h_hat, no, csi_error_var, active, noise_cov), variant=variant)
+    return _lmmse(*prepare(y, h_hat, no, csi_error_var, active, noise_cov), variant=variant)
 
 
 @jax.jit
@@ -215,7 +215,7 @@ def zf_equalizer(
     """
     if h_hat.ndim >= 2 and h_hat.shape[-2] < h_hat.shape[-1]:
         raise ValueError(f"zero forcing needs num_rx_ant >= num_tx_ant, got h_hat {h_hat.shape}")
-    return _zf(*_prepare(y, h_hat, no, csi_error_var, active, noise_cov))
+    return _zf(*prepare(y, h_hat, no, csi_error_var, active, noise_cov))
 
 
 @jax.jit
@@ -257,7 +257,7 @@ def mf_equalizer(
     Raises:
         ValueError: if shapes do not fit or a number is negative.
     """
-    return _mf(*_prepare(y, h_hat, no, csi_error_var, active, noise_cov))
+    return _mf(*prepare(y, h_hat, no, csi_error_var, active, noise_cov))
 
 
 def no_equalizer(
@@ -290,7 +290,7 @@ def no_equalizer(
     """
     if h_hat.ndim >= 2 and h_hat.shape[-2] != h_hat.shape[-1]:
         raise ValueError(f"equalizer 'none' needs num_rx_ant == num_tx_ant, got h_hat {h_hat.shape}")
-    y, h_hat, no, _, active, noise_cov = _prepare(y, h_hat, no, csi_error_var, active, noise_cov)
+    y, h_hat, no, _, active, noise_cov = prepare(y, h_hat, no, csi_error_var, active, noise_cov)
     lead = jnp.broadcast_shapes(y.shape[:-1], h_hat.shape[:-2])
     variance = no if no.ndim == 0 else no[..., None]
     if noise_cov is not None:

@@ -1,11 +1,11 @@
-"""Square QAM with the Gray labels of 5G, and the soft demapper that is told the error variance of each symbol."""
+"""Square QAM with the Gray labels of 5G, the soft demapper that is told each symbol's error variance, soft symbols."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
-from lvm_mtc.phy.numerics import fit, real_dtype, require_bits, require_complex
+from lvm_mtc.phy.numerics import fit, lift, real_dtype, require_bits, require_complex
 
 BITS_PER_SYMBOL = (2, 4, 6, 8)
 DEMAPPERS = ("app", "maxlog")
@@ -107,9 +107,8 @@ def qam_llr(x_hat: jax.Array, no_eff: ArrayLike, bits_per_symbol: int, method: s
     dtype = real_dtype(x_hat)
     precision = 1 / jnp.maximum(fit("no_eff", no_eff, x_hat.shape, dtype), jnp.finfo(dtype).eps ** 2)
     labels = _labels(count)
-    levels = (_amplitudes(labels) / _scale(count)).astype(dtype)
     parts = jnp.stack([jnp.real(x_hat), jnp.imag(x_hat)], axis=-1)
-    squares = (parts[..., None] - levels.reshape((1,) * parts.ndim + levels.shape)) ** 2
+    squares = (parts[..., None] - lift(_levels(count, dtype), parts.shape, 1)) ** 2
     precision = precision[..., None]
     llr = [
         _log_likelihood(squares[..., labels[:, bit] == 1], precision, method)
@@ -129,3 +128,58 @@ def _log_likelihood(squares: jax.Array, precision: jax.Array, method: str) -> ja
         return -nearest * precision
     further = jnp.maximum(squares - nearest[..., None], 0)
     return jnp.log(jnp.sum(jnp.exp(-further * precision[..., None]), axis=-1)) - nearest * precision
+
+
+def qam_mean(llr: jax.Array, bits_per_symbol: int) -> tuple[jax.Array, jax.Array]:
+    """Mean and variance of symbols whose bits are independent, with these probabilities.
+
+    Args:
+        llr: ``log P(bit = 1) - log P(bit = 0)``, ``[..., num_symbols * bits_per_symbol]`` real.
+        bits_per_symbol: 2, 4, 6 or 8; static.
+
+    Returns:
+        mean: ``[..., num_symbols]`` complex.
+        variance: ``E |x - mean|^2``, linear, ``[..., num_symbols]``.
+
+    Raises:
+        ValueError: on another number of bits, or a last axis that it does not divide.
+    """
+    count = _bits_per_dimension(bits_per_symbol)
+    if llr.ndim == 0 or llr.shape[-1] % bits_per_symbol:
+        raise ValueError(f"llr {llr.shape}: the last axis must be a multiple of bits_per_symbol {bits_per_symbol}")
+    bits = llr.reshape(*llr.shape[:-1], -1, count, 2)
+    labels = _labels(count).astype(llr.dtype)
+    return _moments(sum(bits[..., i, :, None] * lift(labels[:, i], bits.shape[:-1], 1) for i in range(count)), count)
+
+
+def qam_posterior(x_hat: jax.Array, no_eff: jax.Array, bits_per_symbol: int) -> tuple[jax.Array, jax.Array]:
+    """Mean and variance of equally likely symbols given their equalised versions; model and limits of :func:`qam_llr`.
+
+    Args:
+        x_hat: ``[..., num_symbols]`` complex, unbiased.
+        no_eff: Variance of ``x_hat - x``, linear, >= 0, shape of ``x_hat``.
+        bits_per_symbol: 2, 4, 6 or 8; static.
+
+    Returns:
+        Posterior mean, complex, and variance, linear; shapes of ``x_hat``.
+    """
+    count = _bits_per_dimension(bits_per_symbol)
+    dtype = real_dtype(x_hat)
+    precision = 1 / jnp.maximum(no_eff.astype(dtype), jnp.finfo(dtype).eps ** 2)
+    parts = jnp.stack([jnp.real(x_hat), jnp.imag(x_hat)], axis=-1)[..., None]
+    squares = (parts - lift(_levels(count, dtype), parts.shape[:-1], 1)) ** 2
+    nearest = jnp.min(squares, axis=-1, keepdims=True)
+    return _moments((nearest - squares) * precision[..., None, None], count)
+
+
+def _levels(count: int, dtype: DTypeLike) -> np.ndarray:
+    return (_amplitudes(_labels(count)) / _scale(count)).astype(dtype)
+
+
+def _moments(belief: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+    """Of symbols, from log-probabilities of the levels of both parts up to a constant, ``[..., 2, levels]``."""
+    levels = lift(_levels(count, belief.dtype), belief.shape[:-1], 1)
+    weights = jax.nn.softmax(belief, axis=-1)
+    mean = jnp.sum(weights * levels, axis=-1)
+    variance = jnp.sum(weights * (levels - mean[..., None]) ** 2, axis=(-2, -1))
+    return jax.lax.complex(mean[..., 0], mean[..., 1]), variance

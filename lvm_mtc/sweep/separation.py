@@ -232,21 +232,28 @@ class _Received(NamedTuple):
 
 def _send(scheme, link, of_pairs, take, count: int, draws, pair: Pair, snr_db, csi_error_var) -> _Received:
     prepared: _Prepared = of_pairs[pair]
-    llr, snr = digital.send_bits(link, pair.bits_per_symbol, prepared.bits[take], draws, snr_db, csi_error_var)
+    bits = prepared.bits[take]
+    arrived = scheme.send(link, pair.bits_per_symbol, bits, draws, snr_db, csi_error_var)
     real = take[:count]  # the rest of the chunk pads it
     fits, payload = prepared.fits[real], prepared.payload[real][prepared.fits[real]]
     success = np.zeros(fits.shape, bool)
     if not fits.any():
-        return _Received(success, 0, 0, 0, float(snr))
-    words = modulation_coding.flipped(np.asarray(llr)[:count][fits], digital.scrambling(pair.blocks.num_coded_bits))
-    decoded = scheme.decode(words, pair)
+        return _Received(success, 0, 0, 0, float(arrived.snr))
+
+    def detect(prior):
+        whole = np.zeros(bits.shape, np.float32)
+        whole[:count][fits] = prior
+        return scheme.detect(arrived.heard, pair.bits_per_symbol, whole)[:count][fits]
+
+    scramble = digital.scrambling(pair.blocks.num_coded_bits)
+    decoded = scheme.decode(np.asarray(arrived.llr)[:count][fits], scramble, pair, detect)
     wrong = decoded.payload != payload
     right = decoded.valid & ~wrong.any(-1)
     success[fits] = right
     crc_bits = coding.crc_length(pair.blocks.crc)
     wrong = np.pad(wrong, [(0, 0), (0, crc_bits)]).reshape(len(wrong), pair.blocks.num_blocks, -1).any(-1)
     wrong[:, -1] |= ~decoded.valid & ~wrong.any(-1)  # an error in the CRC alone
-    return _Received(success, int(wrong.sum()), wrong.size, int((decoded.valid & ~right).sum()), float(snr))
+    return _Received(success, int(wrong.sum()), wrong.size, int((decoded.valid & ~right).sum()), float(arrived.snr))
 
 
 def separation_points(result: SeparationResult, config_hash: str, seed: int) -> list[Point]:

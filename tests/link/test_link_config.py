@@ -20,6 +20,7 @@ from lvm_mtc import phy
 from lvm_mtc.link import (
     Frames,
     LinkConfig,
+    Mac,
     MuMimo,
     Ofdm,
     OfdmIci,
@@ -72,15 +73,16 @@ def numbers(low, high):
 @st.composite
 def flat_fields(draw):
     """Valid fields of a link of any carrier, at one level."""
-    carrier = draw(st.sampled_from(["single_carrier", "ofdm", "ofdm_ici", "otfs", "mu_mimo"]))
+    carrier = draw(st.sampled_from(["single_carrier", "ofdm", "ofdm_ici", "otfs", "mu_mimo", "mac"]))
     flat = ["rayleigh", "rician", "nakagami", "fisher_snedecor", "sionna_rayleigh"]
     selective = ["exponential", "sionna_tdl_a", "sionna_cdl_c", "sionna_umi"]
-    fading = draw(
-        st.sampled_from({"single_carrier": [*flat, "awgn"], "mu_mimo": flat}.get(carrier, [*selective, *flat[:2]]))
-    )
-    fields = {"fading": fading, "num_tx_ant": draw(st.integers(1, 6))}
+    kinds = {"single_carrier": [*flat, "awgn"], "mu_mimo": flat, "mac": flat}
+    fading = draw(st.sampled_from(kinds.get(carrier, [*selective, *flat[:2]])))
+    fields = {"fading": fading, "num_tx_ant": 1 if carrier == "mac" else draw(st.integers(1, 6))}
     fields["num_rx_ant"] = 1 if carrier == "mu_mimo" else fields["num_tx_ant"]
-    fields["equalizer"] = draw(st.sampled_from([e for e in phy.EQUALIZERS if e != "none" or carrier != "mu_mimo"]))
+    fields["equalizer"] = draw(
+        st.sampled_from([e for e in phy.EQUALIZERS if e != "none" or carrier not in ("mu_mimo", "mac")])
+    )
     fields["csi"] = draw(st.sampled_from(phy.CSI_MODELS))
     for name, low, high in (("k_factor_db", -20, 20), ("nakagami_m", 0.5, 9), ("m_f", 0.5, 9), ("m_s", 1.25, 9)):
         if acts(name, fading):
@@ -89,6 +91,8 @@ def flat_fields(draw):
         fields |= {"topology": carrier, "csi_aware": draw(st.booleans())}
         fields["precoding"] = draw(st.sampled_from(phy.PRECODINGS))
         fields["power_constraint"] = draw(st.sampled_from(phy.POWER_CONSTRAINTS))
+    elif carrier == "mac":
+        fields |= {"topology": carrier, "access": draw(st.sampled_from(["superposed", "orthogonal"]))}
     else:
         fields["topology"] = draw(st.sampled_from(["broadcast", "joint"]))
         fields["convention"] = draw(st.sampled_from(["esno", "rx_per_antenna", "received_total"]))
@@ -134,12 +138,15 @@ def test_a_description_is_the_link_and_holds_every_field(fields):
         (Otfs(speed=3.0), dict(waveform="otfs", speed=3.0)),
         (OfdmIci(receiver="one_tap"), dict(waveform="ofdm_ici", receiver="one_tap")),
         (MuMimo(precoding="zf"), dict(topology="mu_mimo", precoding="zf")),
+        (Mac(access="orthogonal"), dict(topology="mac", access="orthogonal")),
     ],
 )
 def test_a_carrier_is_named_or_given(carrier, flat):
-    num_rx_ant = 1 if carrier.topology == "mu_mimo" else 4
-    link = LinkConfig(num_rx_ant=num_rx_ant, carrier=carrier)
-    assert link == LinkConfig.of(num_rx_ant=num_rx_ant, **flat)
+    antennas = dict(
+        num_rx_ant=1 if carrier.topology == "mu_mimo" else 4, num_tx_ant=1 if carrier.topology == "mac" else 4
+    )
+    link = LinkConfig(**antennas, carrier=carrier)
+    assert link == LinkConfig.of(**antennas, **flat)
     assert LinkConfig.of(**link.described()) == link
 
 

@@ -88,8 +88,10 @@ def test_coded_bits_go_over_cells_and_no_snr_is_measured():
     link = LinkConfig(carrier=Otfs(grid=GRID, speed=250.0), **FAST)
     bits = jax.random.bernoulli(jax.random.key(4), shape=(8, 1, 24 * 2 * 2)).astype(jnp.int32)
     draws = digital.draw_pictures(link, 8, 1, 24, jax.random.key(5))
-    llr, snr = digital.send_bits(link, 2, bits, draws, jnp.float32(30.0), jnp.float32(0.0))
+    llr, snr, _ = digital.send_bits(link, 2, bits, draws, jnp.float32(30.0), jnp.float32(0.0))
     assert np.mean((llr > 0) != (bits == 1)) < 0.01 and np.isnan(snr)
+    with pytest.raises(ValueError, match="detector 'exact' needs a carrier that gives what it heard, not Otfs"):
+        digital.send_bits(link, 2, bits, draws, jnp.float32(30.0), jnp.float32(0.0), detector="exact")
     with pytest.raises(ValueError, match="references need a channel for each slot, which Otfs does not tell"):
         picture_capacities(link, jax.random.key(6), snr_db=(10.0,), num_slots=24, num_draws=2)
 

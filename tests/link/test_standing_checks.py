@@ -22,6 +22,9 @@ FIELDS = {
     "per antenna": dict(
         topology="mu_mimo", num_tx_ant=8, num_rx_ant=1, num_pilots=T, power_constraint="per_antenna", precoding="zf"
     ),
+    "mac": dict(topology="mac", num_tx_ant=1, num_rx_ant=4, num_pilots=T),
+    "mac, orthogonal": dict(topology="mac", access="orthogonal", num_tx_ant=1, num_rx_ant=4, num_pilots=T),
+    "mac, correlated": dict(topology="mac", num_tx_ant=1, num_rx_ant=4, num_pilots=T, rx_corr=0.6),
     "grid": dict(waveform="ofdm", ofdm=GRID, num_tx_ant=2, num_rx_ant=2),
     "grid, joint": dict(waveform="ofdm", ofdm=GRID, topology="joint", num_tx_ant=K, num_rx_ant=K),
     "grid, own fading": dict(fading=phy.rayleigh_path, waveform="ofdm", ofdm=GRID, num_tx_ant=4, num_rx_ant=4),
@@ -34,11 +37,14 @@ SAMPLED = {
     "ofdm_ici": dict(waveform="ofdm_ici", csi="mmse"),
     "ofdm_ici, one tap": dict(waveform="ofdm_ici", receiver="one_tap"),
     "otfs, pilots": dict(waveform="otfs", csi="pilots_lmmse"),
-    "otfs, joint": dict(waveform="otfs", topology="joint", fading="rayleigh", num_tx_ant=K, num_rx_ant=K),
+    "otfs, joint": dict(
+        waveform="otfs", topology="joint", fading="rayleigh", delay_spread=100e-9, num_tx_ant=K, num_rx_ant=K
+    ),
 }
 LINKS = {name: LinkConfig.of(csi="pilots_lmmse", **fields) for name, fields in FIELDS.items()}
 LINKS |= {name: LinkConfig.of(**(FAST | fields)) for name, fields in SAMPLED.items()}
-SLOT_POWER = {name: K if link.topology == "mu_mimo" else link.num_tx_ant for name, link in LINKS.items()}
+SLOT_POWER = {name: K if link.topology in ("mu_mimo", "mac") else link.num_tx_ant for name, link in LINKS.items()}
+TURNS = {name: K if "orthogonal" in name else 1 for name in LINKS}
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
 
@@ -65,7 +71,7 @@ def standard_errors(values, expected):
     return abs(rows.mean()) / (rows.std(ddof=1) / np.sqrt(B))
 
 
-@pytest.mark.parametrize("name", [name for name, link in LINKS.items() if link.num_pilots])
+@pytest.mark.parametrize("name", [name for name, link in LINKS.items() if link.num_pilots and not link.rx_corr])
 def test_a_slot_of_pilots_has_the_power_of_a_slot_of_data(name):
     link, power = LINKS[name], SLOT_POWER[name]
     x, out = sent(link)
@@ -77,8 +83,8 @@ def test_a_slot_of_pilots_has_the_power_of_a_slot_of_data(name):
     else:
         assert standard_errors(spent, power) < 5
     # All antennas share that power over T slots: LMMSE then has the error s / (1 + s) for s = no M / (T P).
-    s = NO * link.num_tx_ant / (T * power)
-    error = np.abs(out.h_hat - out.h) ** 2
+    s = NO * (K if link.topology == "mac" else link.num_tx_ant) / (T * power)
+    error = np.abs(out.h_hat - out.h) ** 2 / TURNS[name]  # who sends alone has the power of all in its channel
     assert standard_errors(error, s / (1 + s)) < 5
     assert standard_errors(error, 1.2 * s / (1 + s)) > 5
 
@@ -91,10 +97,10 @@ def test_an_element_of_pilots_has_the_power_of_an_element_of_data(num_tx_ant):
     assert standard_errors(np.abs(error) ** 2, NO / num_tx_ant) < 5
 
 
-@pytest.mark.parametrize("name", ["broadcast", "joint", "mu_mimo", *SAMPLED])
+@pytest.mark.parametrize("name", ["broadcast", "joint", "mu_mimo", "mac", "mac, orthogonal", *SAMPLED])
 def test_uses_slots_and_energy_agree(name):
     topology, num_symbols, frames = LINKS[name].topology, 6, 5
-    streams = 1 if topology == "mu_mimo" else LINKS[name].num_tx_ant
+    streams = {"mu_mimo": 1, "mac": K}.get(topology, LINKS[name].num_tx_ant)
     public = jax.random.bernoulli(jax.random.key(1), 0.4, (B, frames))
     private = jax.random.bernoulli(jax.random.key(2), 0.7, (B, K, frames)) & ~public[:, None]
     symbols = jnp.ones((B, K, frames, num_symbols), jnp.complex64)
@@ -115,9 +121,9 @@ def test_uses_slots_and_energy_agree(name):
     for b in range(0, B, 40):
         heard = active[b].reshape(-1, active.shape[-1])
         of_slot = dict(zip(time[b].ravel()[heard.any(-1)], heard[heard.any(-1)].sum(-1), strict=True))
-        assert ledger.slots[b] == len(of_slot)
-        assert ledger.private_uses[b] + ledger.public_uses[b] == sum(of_slot.values())
-        assert ledger.public_uses[b] == public[b].sum() * num_symbols / streams * SLOT_POWER[name]
+        assert ledger.slots[b] == len(of_slot) * TURNS[name]
+        assert ledger.private_uses[b] + ledger.public_uses[b] == sum(of_slot.values()) * TURNS[name]
+        assert ledger.public_uses[b] == public[b].sum() * num_symbols / streams * SLOT_POWER[name] * TURNS[name]
 
 
 @pytest.mark.parametrize("name", LINKS)

@@ -78,6 +78,7 @@ CALLS = {
     "default_statistics": lambda key: phy.default_statistics(GRID, 2)[:2],
     "draw_environment_height": lambda key: phy.draw_environment_height(key, 100, 15.0, scenario="UMa-AV"),
     "draw_link": lambda key: phy.draw_link(key, (2,), 5, num_tx_ant=2, demodulation_slots=3),
+    "draw_mac": lambda key: phy.draw_mac(key, (2,), 5, 3, num_rx_ant=2),
     "draw_ofdm": lambda key: phy.draw_ofdm(key, (2,), 5, grid=GRID, paths=phy.rayleigh_path, num_tx_ant=2),
     "elevation_k_factor_db": lambda key: phy.elevation_k_factor_db(0.5, horizon_db=5),
     "error_var_to_nmse_db": lambda key: phy.error_var_to_nmse_db([1, 2]),
@@ -86,6 +87,9 @@ CALLS = {
     ],
     "estimate_from_pilots": lambda key: phy.estimate_from_pilots(
         _ones(2, 4), phy.pilot_matrix(2, 4), 0.1, estimator="lmmse"
+    ),
+    "exact_detector": lambda key: phy.exact_detector(
+        _ones(3, 2), _ones(2, 2), 1, 2, prior=jnp.ones((3, 4)), noise_cov=jnp.eye(2)
     ),
     "exp_corr_mat": lambda key: phy.exp_corr_mat(0.5, 3),
     "exponential": lambda key: phy.exponential(
@@ -99,6 +103,11 @@ CALLS = {
     ),
     "interpolate": lambda key: [phy.interpolate(_ones(1, 2, 16, 1), GRID, 2, m) for m in phy.INTERPOLATIONS],
     "joint": lambda key: _link(phy.joint, key, (5, 4)) + _link(phy.joint, key, (5, 4), num_rx_ant=2),
+    "k_best_detector": lambda key: [
+        phy.k_best_detector(_ones(3, 2), _ones(3, 2, 2), jnp.ones(3), bits, method=m)
+        for bits in (2, 4)
+        for m in phy.DEMAPPERS
+    ],
     "largest_correlation": lambda key: phy.largest_correlation(3),
     "largest_delay_spread": lambda key: phy.largest_delay_spread(3, 1e-6),
     "line_of_sight": lambda key: phy.line_of_sight(key, (2,), **TWO),
@@ -106,6 +115,11 @@ CALLS = {
     "lmmse_equalizer": lambda key: [_equalize(name) for name in phy.LMMSE_VARIANTS],
     "lmmse_matrix": lambda key: phy.lmmse_matrix(_ones(3, 2), 1, 0.1, noise_cov=jnp.eye(3)),
     "los_probability": lambda key: [phy.los_probability(100, 20.5, scenario=name) for name in phy.SCENARIOS],
+    "mac": lambda key: [
+        phy.mac(key, _ones(4, 5, 2), no=jnp.ones(4), power=[1, 2], csi_error_var=0.1, active=_bits(4, 5, 2)),
+        phy.mac(key, _ones(5, 2), no=1, csi="pilots_ls", num_pilots=3, pilot_power=2, block_length=5),
+        phy.mac(key, _ones(5, 2), no=1, csi_error_var=0.1, prior=phy.ChannelPrior(1, rx_corr=phy.exp_corr_mat(0.5, 2))),
+    ],
     "measure_snr_db": lambda key: phy.measure_snr_db(
         _ones(2, 2), _ones(2, 3), _ones(2, 3), convention="ebno", bits_per_symbol=2, code_rate=0.5
     ),
@@ -131,6 +145,7 @@ CALLS = {
     "ofdm_modulate": lambda key: phy.ofdm_modulate(_ones(2, 16), GRID),
     "outage_probability": lambda key: phy.outage_probability(jnp.ones(4), [1, 2]),
     "path_loss_db": lambda key: [phy.path_loss_db(100, 50, los=True, **(AIR | {"scenario": s})) for s in phy.SCENARIOS],
+    "pic_detector": lambda key: phy.pic_detector(_ones(3, 2), _ones(2, 2), 0.1, 4, prior=jnp.ones((3, 8))),
     "pilot_error_var": lambda key: [phy.pilot_error_var(1, 4, estimator=e) for e in ("ls", "lmmse")],
     "pilot_matrix": lambda key: phy.pilot_matrix(2, 4),
     "pilot_uses": lambda key: phy.pilot_uses(4, 2),
@@ -138,7 +153,9 @@ CALLS = {
     "precoder": lambda key: phy.precoder(_ones(3, 2, 4), no=1, total_power=2, error_var=0.1, constraint="per_antenna"),
     "qam_llr": lambda key: [phy.qam_llr(_ones(4), 1, bits, m) for bits in (2, 8) for m in phy.DEMAPPERS],
     "qam_map": lambda key: phy.qam_map([0, 1], 2),
+    "qam_mean": lambda key: phy.qam_mean(jnp.ones((3, 8)), 4),
     "qam_points": lambda key: phy.qam_points(2),
+    "qam_posterior": lambda key: phy.qam_posterior(_ones(3), jnp.ones(3), 4),
     "rayleigh": lambda key: phy.rayleigh(key, (2,), rx_corr=phy.exp_corr_mat(0.5, 2), **TWO),
     "rayleigh_magnitude": lambda key: phy.rayleigh_magnitude(key, (2,), **TWO),
     "rayleigh_path": lambda key: phy.rayleigh_path(key, (2,), times=TIMES, max_doppler=5, **TWO),
@@ -150,6 +167,9 @@ CALLS = {
     "rician_path": lambda key: phy.rician_path(key, (2,), times=TIMES, k_factor_db=3, max_doppler=np.ones(2), **TWO),
     "rician_weights": lambda key: phy.rician_weights(3),
     "shadowing_std_db": lambda key: phy.shadowing_std_db(100, 50, los=False, **AIR),
+    "sic_equalizer": lambda key: [
+        phy.sic_equalizer(_ones(3, 2), _ones(2, 2), 0.1, 2, cancellation=name) for name in phy.CANCELLATIONS
+    ],
     "slots_per_token": lambda key: phy.slots_per_token(5, 2),
     "slots_to_tokens": lambda key: phy.slots_to_tokens(_ones(3, 2, 4), 6),
     "snr_db_from_noise_variance": lambda key: phy.snr_db_from_noise_variance([1, 2]),

@@ -27,7 +27,7 @@ def test_unrolled_link_equals_library_link(monkeypatch):
     mimo._lmmse.clear_cache()
     monkeypatch.setattr(kernels, "MIN_BATCH", 1)
     unrolled = phy.joint(None, x, **setting)
-    for a, b in zip(library, unrolled, strict=True):
+    for a, b in zip(jax.tree.leaves(library), jax.tree.leaves(unrolled), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4)
 
 
@@ -144,7 +144,7 @@ def test_uavs_are_independent_of_their_number(fading):
     np.testing.assert_array_equal(together.y, one_key.y)
     for k in (0, 3, 7):
         single = phy.broadcast(jax.random.clone(keys[k : k + 1]), x[:, k : k + 1], no=no[k], **setting)
-        for a, b in zip(together, single, strict=True):
+        for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(single), strict=True):
             np.testing.assert_allclose(a[:, k : k + 1], b, rtol=2e-4, atol=1e-5)
     # Another UAV's key gives another channel.
     assert not np.allclose(together.y[:, 0], together.y[:, 1])
@@ -325,7 +325,7 @@ def test_vmap_equals_batch():
     draws = phy.draw_link(_key(), (3, 2), 4, num_tx_ant=2)
     batch = phy.broadcast(None, x, no=0.1, csi_error_var=0.1, draws=draws)
     mapped = jax.vmap(lambda x, draws: phy.broadcast(None, x, no=0.1, csi_error_var=0.1, draws=draws))(x, draws)
-    for a, b in zip(batch, mapped, strict=True):
+    for a, b in zip(jax.tree.leaves(batch), jax.tree.leaves(mapped), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
@@ -336,7 +336,7 @@ def test_eight_devices_equal_one():
     run = jax.jit(lambda key, x: phy.broadcast(key, x, no=0.1, csi_error_var=0.1))
     alone, spread = run(_key(impl="threefry2x32"), x), run(_key(impl="threefry2x32"), jax.device_put(x, sharding))
     assert len(spread.x_hat.sharding.device_set) == 8
-    for a, b in zip(alone, spread, strict=True):
+    for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(spread), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 

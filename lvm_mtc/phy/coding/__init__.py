@@ -1,14 +1,16 @@
 """5G's channel coding: CRC, segmentation, LDPC code, rate matching, belief propagation. Needs jax and numpy only."""
 
 from lvm_mtc.phy.coding.base_graphs import LIFTING_SIZES, parity_check_matrix
-from lvm_mtc.phy.coding.belief_propagation import ENGINES, SCHEDULES, ldpc_decode
+from lvm_mtc.phy.coding.belief_propagation import ENGINES, LARGEST_LLR, SCHEDULES, ldpc_decode
 from lvm_mtc.phy.coding.blocks import CodeBlocks, Decoded, code_blocks, decode_payload, encode_payload
 from lvm_mtc.phy.coding.crc import CRC_POLYNOMIALS, crc_attach, crc_bits, crc_holds, crc_length
+from lvm_mtc.phy.coding.iterative import decode_iteratively, extrinsic_llr
 from lvm_mtc.phy.coding.ldpc import LdpcCode, interleaver, ldpc_encode
 
 __all__ = [
     "CRC_POLYNOMIALS",
     "ENGINES",
+    "LARGEST_LLR",
     "LIFTING_SIZES",
     "SCHEDULES",
     "CodeBlocks",
@@ -19,8 +21,10 @@ __all__ = [
     "crc_bits",
     "crc_holds",
     "crc_length",
+    "decode_iteratively",
     "decode_payload",
     "encode_payload",
+    "extrinsic_llr",
     "interleaver",
     "ldpc_decode",
     "ldpc_encode",

@@ -25,9 +25,15 @@ _WORDS_AT_ONCE = 64
 
 
 def ldpc_decode(
-    llr: ArrayLike, code: LdpcCode, *, num_iter: int = 10, schedule: str = "layered", engine: str = "auto"
+    llr: ArrayLike,
+    code: LdpcCode,
+    *,
+    num_iter: int = 10,
+    schedule: str = "layered",
+    engine: str = "auto",
+    coded: bool = False,
 ) -> np.ndarray | jax.Array:
-    """A-posteriori LLRs of the information bits, by sum-product message passing.
+    """A-posteriori LLRs of the information bits, or of the coded ones, by sum-product message passing.
 
     Args:
         llr: ``log P(bit = 1) - log P(bit = 0)`` of the coded bits, ``[..., n]`` real; held within +-20.
@@ -37,10 +43,12 @@ def ldpc_decode(
             ``"flooding"``: all rows at once, which takes about twice the iterations. Static.
         engine: ``"jax"``, ``"numpy"``, or ``"auto"``: JAX for JAX's arrays, for host arrays what is done first, the
             compilation counted. Host arrays go through JAX 64 words at a time, by one program for a code.
+        coded: Whether the LLRs are those of the coded bits as they came; static.
 
     Returns:
-        ``[..., k]``, positive where a 1 is likelier; decisions are ``> 0``. NumPy for host arrays, JAX for JAX's,
-        which may be traced, mapped and differentiated. Where LLRs or messages are clipped, gradients are 0.
+        ``[..., k]``, or ``[..., n]`` of coded bits, positive where a 1 is likelier; decisions are ``> 0``. NumPy for
+        host arrays, JAX for JAX's, which may be traced, mapped and differentiated. Where LLRs or messages are clipped,
+        gradients are 0.
 
     Raises:
         ValueError: on another length, an unknown name, fewer than one iteration, or (host arrays) NaN.
@@ -51,7 +59,7 @@ def ldpc_decode(
     if isinstance(num_iter, bool) or int(num_iter) != num_iter or num_iter < 1:
         raise ValueError(f"num_iter must be an integer >= 1, got {num_iter!r}")
     if isinstance(llr, jax.Array) and engine != "numpy":
-        return _decode_traced(require_last("llr", llr, code.n), code, int(num_iter), schedule)
+        return _decode_traced(require_last("llr", llr, code.n), code, int(num_iter), schedule, coded)
     llr = require_last("llr", np.asarray(llr), code.n)
     words = llr.reshape(-1, code.n)
     bad = np.isnan(words).any(axis=1).sum()
@@ -62,33 +70,35 @@ def ldpc_decode(
     words = np.float32(words)
     parts = [words[i : i + _WORDS_AT_ONCE] for i in range(0, len(words), _WORDS_AT_ONCE)]
     run = functools.partial(
-        _in_numpy if engine == "numpy" else _in_jax, code=code, num_iter=num_iter, schedule=schedule
+        _in_numpy if engine == "numpy" else _in_jax, code=code, num_iter=num_iter, schedule=schedule, coded=coded
     )
-    found = np.concatenate([run(part) for part in parts]) if parts else np.zeros((0, code.k), np.float32)
-    return found.reshape(*llr.shape[:-1], code.k)
+    length = code.n if coded else code.k
+    found = np.concatenate([run(part) for part in parts]) if parts else np.zeros((0, length), np.float32)
+    return found.reshape(*llr.shape[:-1], length)
 
 
-def _in_numpy(words: np.ndarray, code: LdpcCode, num_iter: int, schedule: str) -> np.ndarray:
-    return _posterior(np, words, code, num_iter, schedule)
+def _in_numpy(words: np.ndarray, code: LdpcCode, num_iter: int, schedule: str, coded: bool) -> np.ndarray:
+    return _posterior(np, words, code, num_iter, schedule, coded)
 
 
-def _in_jax(words: np.ndarray, code: LdpcCode, num_iter: int, schedule: str) -> np.ndarray:
+def _in_jax(words: np.ndarray, code: LdpcCode, num_iter: int, schedule: str, coded: bool) -> np.ndarray:
     padded = np.pad(words, [(0, _WORDS_AT_ONCE - len(words)), (0, 0)])
-    return np.asarray(_decode_words(padded, code, np.int32(num_iter), schedule))[: len(words)]
+    return np.asarray(_decode_words(padded, code, np.int32(num_iter), schedule, coded))[: len(words)]
 
 
-@functools.partial(jax.jit, static_argnums=(1, 3))
-def _decode_words(words, code, num_iter, schedule):
-    return _posterior(jnp, words, code, num_iter, schedule)
+@functools.partial(jax.jit, static_argnums=(1, 3, 4))
+def _decode_words(words, code, num_iter, schedule, coded):
+    return _posterior(jnp, words, code, num_iter, schedule, coded)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def _decode_traced(llr, code, num_iter, schedule):
-    return _posterior(jnp, llr.reshape(-1, code.n), code, num_iter, schedule).reshape(*llr.shape[:-1], code.k)
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
+def _decode_traced(llr, code, num_iter, schedule, coded):
+    found = _posterior(jnp, llr.reshape(-1, code.n), code, num_iter, schedule, coded)
+    return found.reshape(*llr.shape[:-1], found.shape[-1])
 
 
-def _posterior(xp, llr, code: LdpcCode, num_iter, schedule: str):
-    """``[words, n]`` to ``[words, k]``; inside, LLRs are log P(0)/P(1), which the tanh rule wants."""
+def _posterior(xp, llr, code: LdpcCode, num_iter, schedule: str, coded: bool):
+    """``[words, n]`` to ``[words, k or n]``; inside, LLRs are log P(0)/P(1), which the tanh rule wants."""
     columns = _channel_columns(xp, llr, code)
     rows, own = _graph(code)
     factors = [None if column is None else xp.tanh(0.5 * columns[column]) for column in own]
@@ -101,8 +111,29 @@ def _posterior(xp, llr, code: LdpcCode, num_iter, schedule: str):
             totals, messages = step(totals, messages)
     else:
         totals, messages = jax.lax.fori_loop(0, num_iter, lambda _, state: step(*state), (totals, messages))
+    if coded:
+        return _on_air(xp, columns, totals | _of_own_bits(xp, rows, own, columns, totals, messages), code)
     found = [totals.get(column, columns[column]) for column in range(-(-code.k // code.lifting))]
     return -xp.concatenate(found)[: code.k].T
+
+
+def _of_own_bits(xp, rows, own, columns, totals, messages) -> dict:
+    """What is known of the extension rows' own parity bits in the end: the channel's LLR and their check's message."""
+    found = {}
+    for row, column, told in zip(rows, own, messages, strict=True):
+        if column is not None:
+            factors = [xp.tanh(0.5 * (xp.roll(totals[c], -s, axis=0) - m)) for (c, s), m in zip(row, told, strict=True)]
+            product = xp.clip(functools.reduce(lambda a, b: a * b, factors), -_LARGEST_TANH, _LARGEST_TANH)
+            found[column] = columns[column] + xp.log((1 + product) / (1 - product))
+    return found
+
+
+def _on_air(xp, columns: list, totals: dict, code: LdpcCode):
+    """LLRs of the bits on air in their order, log P(1)/P(0), ``[words, n]``; inverse of :func:`_channel_columns`."""
+    z, first = code.lifting, code.info_columns * code.lifting
+    lifted = xp.concatenate([totals.get(column, values) for column, values in enumerate(columns)])
+    sent = xp.concatenate([lifted[2 * z : code.k], lifted[first : first + code.n - code.k + 2 * z]])
+    return -sent[interleaver(code.n, code.bits_per_symbol)].T
 
 
 def _channel_columns(xp, llr, code: LdpcCode) -> list:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from lvm_mtc import phy
 from lvm_mtc.data.picture_codecs import CODECS, LOSSLESS_PSNR_DB, Encoded, best_fit
 from lvm_mtc.link import LinkConfig
 from lvm_mtc.phy import coding
@@ -34,6 +35,11 @@ class SeparationScheme:
         bits_per_symbol: Modulations to choose from.
         rates: Code rates to choose from, 1/5 to 0.95.
         num_iter: Layered iterations of the channel decoder at most.
+        detector: Who makes its LLRs: ``"linear"``, the link's equaliser, ``"sic"``, ``"pic"``, ``"k_best"`` or
+            ``"exact"`` (``digital.DETECTORS``).
+        num_kept: Vectors that ``"k_best"`` keeps.
+        num_detections: Times that the detector runs at most, after the first one told by the decoder what it has
+            found; above 1 for ``"pic"``, ``"k_best"`` and ``"exact"``.
         knows: What the transmitter chooses by. ``"snr"``: the nominal SNR, as learned schemes do; one pair serves all
             CSI errors and links that may be. ``"statistics"``: the variance of the CSI error and the fading law too.
     """
@@ -45,14 +51,27 @@ class SeparationScheme:
     rates: tuple[float, ...] = (1 / 5, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 5 / 6)
     num_iter: int = 50
     knows: str = "snr"
+    detector: str = "linear"
+    num_kept: int = 16
+    num_detections: int = 1
 
     def __post_init__(self):
         if self.codec not in CODECS:
             raise ValueError(f"SeparationScheme.codec must be one of {', '.join(CODECS)}, got {self.codec!r}")
         if self.knows not in KNOWLEDGE:
             raise ValueError(f"SeparationScheme.knows must be one of {', '.join(KNOWLEDGE)}, got {self.knows!r}")
-        if isinstance(self.num_iter, bool) or int(self.num_iter) != self.num_iter or self.num_iter < 1:
-            raise ValueError(f"SeparationScheme.num_iter must be an integer >= 1, got {self.num_iter!r}")
+        if self.detector not in digital.DETECTORS:
+            known = ", ".join(digital.DETECTORS)
+            raise ValueError(f"SeparationScheme.detector must be one of {known}, got {self.detector!r}")
+        for field in ("num_iter", "num_kept", "num_detections"):
+            value = getattr(self, field)
+            if isinstance(value, bool) or int(value) != value or value < 1:
+                raise ValueError(f"SeparationScheme.{field} must be an integer >= 1, got {value!r}")
+        if self.num_detections > 1 and self.detector not in digital.TOLD:
+            raise ValueError(
+                f"SeparationScheme.num_detections {self.num_detections} needs a detector that can be told what the "
+                f"decoder has found, one of {', '.join(digital.TOLD)}, got {self.detector!r}"
+            )
         for field in ("bits_per_symbol", "rates"):
             if not getattr(self, field):
                 raise ValueError(f"SeparationScheme.{field} must name at least one, got {getattr(self, field)!r}")
@@ -67,9 +86,36 @@ class SeparationScheme:
         ]
         return sorted(found, key=lambda pair: pair.blocks.payload_bits)
 
-    def decode(self, llr: np.ndarray, pair: Pair) -> coding.Decoded:
-        """Decodes with this scheme's decoder; as ``coding.decode_payload``."""
-        return coding.decode_payload(llr, pair.blocks, num_iter=self.num_iter)
+    def send(self, link: LinkConfig, bits_per_symbol: int, bits, draws, snr_db, csi_error_var) -> digital.Arrived:
+        """Sends bits and detects them, with this scheme's detector; as ``digital.send_bits``."""
+        at = draws, np.float32(snr_db), np.float32(csi_error_var)
+        first = "linear" if self.detector == "pic" and self.num_detections == 1 else self.detector
+        return digital.send_bits(link, bits_per_symbol, bits, *at, detector=first, num_kept=self.num_kept)
+
+    def detect(self, heard: phy.Observation, bits_per_symbol: int, prior) -> np.ndarray:
+        """Detects once more; as ``digital.detect_bits``."""
+        again = dict(detector=self.detector, num_kept=self.num_kept)
+        return np.asarray(digital.detect_bits(heard, bits_per_symbol, np.float32(prior), **again))
+
+    def decode(self, llr: np.ndarray, scramble: np.ndarray, pair: Pair, detect: Callable) -> coding.Decoded:
+        """Decodes with this scheme's decoder; as ``coding.decode_payload``.
+
+        Args:
+            llr: Of the scrambled bits, ``[words, num_coded_bits]``.
+            scramble: What was added to the coded bits modulo 2; broadcasts against ``llr``.
+            pair: Of the code.
+            detect: Detects the words again, from LLRs of the scrambled bits to extrinsic ones; unused with one
+                detection.
+        """
+        if self.num_detections == 1:
+            return coding.decode_payload(flipped(llr, scramble), pair.blocks, num_iter=self.num_iter)
+        return coding.decode_iteratively(
+            flipped(llr, scramble),
+            pair.blocks,
+            lambda prior: flipped(detect(flipped(prior, scramble)), scramble),
+            num_detections=self.num_detections,
+            num_iter=self.num_iter,
+        )
 
 
 class Selection(NamedTuple):
@@ -176,10 +222,7 @@ def select_pairs(
         groups.setdefault(point[0] if scheme.knows == "snr" else point, []).append(point)
     chosen = {}
     for group, members in groups.items():
-        heard = {
-            bits: np.concatenate([_heard(bits, words, draws, *point) for point in members])
-            for bits, words in sent.items()
-        }
+        heard = {bits: _Heard.of(scheme, bits, words, draws, members) for bits, words in sent.items()}
         flat_sent = {
             bits: np.tile(words.reshape(-1, words.shape[-1]), (len(members), 1)) for bits, words in sent.items()
         }
@@ -203,13 +246,39 @@ def _check_links(scheme: SeparationScheme, links: Sequence[LinkConfig]) -> None:
                 )
 
 
-def _heard(bits_per_symbol: int, words: np.ndarray, draws: list, snr_db: float, csi_error_var: float) -> np.ndarray:
-    """LLRs of the words of each draw, ``[draws * pictures, num_bits]``."""
-    heard = [
-        digital.send_bits(link, bits_per_symbol, one, draw, np.float32(snr_db), np.float32(csi_error_var))[0]
-        for one, (link, draw) in zip(words, draws, strict=True)
-    ]
-    return np.stack(heard).reshape(-1, words.shape[-1])
+class _Heard(NamedTuple):
+    """Words of all draws at all points of a group that have one modulation, ``[points * draws * pictures, num_bits]``.
+
+    Attributes:
+        llr: Of the first detection.
+        most: LLRs that no detection's can tell more than: with ``num_detections`` > 1 of one that was told everything.
+        detect: As ``SeparationScheme.decode`` has it, for all words; None with one detection.
+    """
+
+    llr: np.ndarray
+    most: np.ndarray
+    detect: Callable[[np.ndarray], np.ndarray] | None
+
+    @classmethod
+    def of(cls, scheme: SeparationScheme, bits_per_symbol: int, words: np.ndarray, draws: list, points) -> "_Heard":
+        shape = words.shape[1:]
+        arrived = [
+            scheme.send(link, bits_per_symbol, one, draw, *point)
+            for point in points
+            for one, (link, draw) in zip(words, draws, strict=True)
+        ]
+
+        llr = np.stack([one.llr for one in arrived]).reshape(-1, shape[-1])
+        if scheme.num_detections == 1:
+            return cls(llr, llr, None)
+
+        def detect(prior):
+            parts = prior.reshape(-1, *shape)
+            found = [scheme.detect(one.heard, bits_per_symbol, p) for one, p in zip(arrived, parts, strict=True)]
+            return np.stack(found).reshape(prior.shape)
+
+        known = coding.LARGEST_LLR * (2 * np.float32(np.tile(words.reshape(-1, shape[-1]), (len(points), 1))) - 1)
+        return cls(llr, detect(known), detect)
 
 
 def _best_pair(scheme, pairs: list[Pair], gained, lost, heard, sent, rng) -> tuple[Pair, float, float, int]:
@@ -217,7 +286,7 @@ def _best_pair(scheme, pairs: list[Pair], gained, lost, heard, sent, rng) -> tup
     hopeful = []
     for pair in pairs:
         blocks, bits = pair.blocks, pair.bits_per_symbol
-        told = digital.mutual_information(heard[bits], sent[bits], blocks.num_blocks, blocks.n)
+        told = digital.mutual_information(heard[bits].most, sent[bits], blocks.num_blocks, blocks.n)
         hopeful.append(np.asarray(told >= blocks.k).all(-1))
     bounds = lost + np.array([words.mean() for words in hopeful]) * (gained - lost)
     best, tried = None, 0
@@ -230,7 +299,14 @@ def _best_pair(scheme, pairs: list[Pair], gained, lost, heard, sent, rng) -> tup
             tried += 1
             payload = rng.integers(0, 2, (int(words.sum()), pair.blocks.payload_bits), np.uint8)
             scramble = coding.encode_payload(payload, pair.blocks) ^ sent[pair.bits_per_symbol][words]
-            found = scheme.decode(flipped(heard[pair.bits_per_symbol][words], scramble), pair)
+            of_pair = heard[pair.bits_per_symbol]
+
+            def detect(prior, of_pair=of_pair, words=words):
+                whole = np.zeros(of_pair.llr.shape, np.float32)
+                whole[words] = prior
+                return of_pair.detect(whole)[words]
+
+            found = scheme.decode(of_pair.llr[words], scramble, pair, detect)
             decoded = int((found.valid & (found.payload == payload).all(-1)).sum())
         success = decoded / words.size
         value = lost + success * (gained[i] - lost)

@@ -24,8 +24,8 @@ def _received(code, snr_db, num_words, seed=0):
     return bits, np.float32(4 * y / no)
 
 
-def _plain_flooding(code, llr, num_iter):
-    """Sum-product in float64 on the lifted matrix, edge by edge; ``[words, k]`` log P(1)/P(0)."""
+def _plain_flooding(code, llr, num_iter, coded=False):
+    """Sum-product in float64 on the lifted matrix, edge by edge; ``[words, k or n]`` log P(1)/P(0)."""
     z, first = code.lifting, code.info_columns * code.lifting
     rows, columns = parity_check_matrix(code.base_graph, z)
     kept = rows < code.num_rows * z
@@ -47,6 +47,9 @@ def _plain_flooding(code, llr, num_iter):
         total = channel.copy()
         np.add.at(total, columns, to_bits)
         to_checks = total[columns] - to_bits
+    if coded:
+        sent = np.concatenate([total[2 * z : code.k], total[first : first + code.n - code.k + 2 * z]])
+        return -sent[interleaver(code.n, code.bits_per_symbol)].T
     return -total[: code.k].T
 
 
@@ -62,6 +65,24 @@ def test_flooding_is_the_plain_decoder():
     assert 0 < ((found > 0) != bits).any(1).sum() < 12
     # An iteration less would be seen.
     assert np.abs(np.tanh(found / 2) - np.tanh(_plain_flooding(SMALL, llr, 5) / 2)).max() > 0.1
+
+
+def test_coded_bits_are_the_plain_decoders():
+    """Parity bits of extension rows take what their checks say last, half an iteration after the others."""
+    bits, llr = _received(SMALL, -2.5, 12)
+    found = ldpc_decode(llr, SMALL, num_iter=6, schedule="flooding", engine="numpy", coded=True)
+    before, after = (np.tanh(_plain_flooding(SMALL, llr, n, coded=True) / 2) for n in (6, 7))
+    nearest = np.minimum(*(np.abs(np.tanh(found / 2) - one).max(0) for one in (before, after)))
+    assert found.shape == (12, 96) and nearest.max() < 2e-3
+    late = np.abs(np.tanh(found / 2) - before).max(0) > 2e-3
+    core = (SMALL.info_columns + 4) * SMALL.lifting - SMALL.num_filler - 2 * SMALL.lifting
+    assert late.any() and not late[interleaver(96, 2) < core].any()
+    traced = ldpc_decode(jnp.asarray(llr), SMALL, num_iter=6, schedule="flooding", coded=True)
+    _agree(traced, found)
+    # Where the information is found, the codeword is.
+    right = ((ldpc_decode(llr, SMALL, num_iter=6, schedule="flooding") > 0) == bits).all(1)
+    np.testing.assert_array_equal(found[right] > 0, ldpc_encode(bits, SMALL)[right] == 1)
+    assert 0 < right.sum() < 12
 
 
 @pytest.mark.parametrize("schedule", ["layered", "flooding"])

@@ -25,6 +25,7 @@ LINKS = {
     "awgn": LinkConfig(fading="awgn"),
     "rayleigh": LinkConfig(convention="rx_per_antenna"),
     "mu_mimo": LinkConfig.of(topology="mu_mimo", num_rx_ant=1),
+    "uplink": LinkConfig.of(topology="mac", access="orthogonal", num_tx_ant=1),
 }
 
 run = jax.jit(forward, static_argnums=(0, 4))
