@@ -1,7 +1,7 @@
 r"""BLEU and word error rate over SNR: the shipped text transceiver against captions as bits, into a store.
 
 Test captions of Multi30k, at equal channel uses over the same channels and noise; and the differences of the pairs.
-About ten minutes on two cores.
+A minute of computing.
 
     python -m experiments.text.pack_captions --out build/captions.npz
     python -m experiments.text.measure --captions build/captions.npz --store docs/text/results.sqlite

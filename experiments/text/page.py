@@ -9,7 +9,7 @@ from pathlib import Path
 
 from experiments.script import script
 from experiments.text.measure import BITS, NAME, STORE
-from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_figure
+from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
 from lvm_mtc.report.pages import channel_name, fill_file, table, with_interval
 from lvm_mtc.report.parts import LABELS
 from lvm_mtc.results.points import Point
@@ -34,7 +34,7 @@ def main(store: Path = STORE, out: Path = Path("docs/text")) -> None:
             _points(results, name) for name in (NAME, f"{NAME}, {BITS}", differences_name(NAME))
         )
     out.mkdir(parents=True, exist_ok=True)
-    save_figure(curves_figure(panels(learned, bits, differences), title=TITLE), out / "captions")
+    save_png(curves_figure(panels(learned, bits, differences), title=TITLE), out / "captions.png")
     write_csv(out / "captions.csv", [row for points in (learned, bits, differences) for row in rows(points)])
     tables = {"captions": comparison(learned, bits, differences), "costs": costs(learned, bits)}
     if (page := out.with_suffix(".md")).exists():
