@@ -25,6 +25,7 @@ from lvm_mtc.sweep.plan import SweepSpec, picture_source
 from lvm_mtc.sweep.stopping import StoppingRule
 
 METRICS = (*study.METRICS, "nmse_tokens", "nmse_symbols", "evm")
+_FILES = ("weights", "images", "text", "boxes", "classifier", "words", "perceptual")
 _OF_PICTURES = ("schemes", "mask_prob", "epsilon", "images", "boxes", "task", "classifier", "words", "perceptual")
 
 
@@ -171,8 +172,7 @@ def _pictures(config: SweepConfig, knobs: Mapping[str, Any]) -> dict[str, Any]:
 
 def command_of(config: SweepConfig) -> dict[str, Any]:
     """A sweep's plain values, as a store keeps them; files by absolute paths."""
-    names = ("weights", "images", "text", "boxes", "classifier", "words", "perceptual")
-    files = {name: getattr(config, name) for name in names}
+    files = {name: getattr(config, name) for name in _FILES}
     return to_dict(config) | {name: str(Path(path).absolute()) for name, path in files.items() if path is not None}
 
 

@@ -46,9 +46,7 @@ def test_the_page_runs(folder, capsys, monkeypatch):
         sweeps = {sweep.config["name"]: store.read(sweep.config_hash) for sweep in store.sweeps()}
     assert {name: len(points) for name, points in sweeps.items()} == {"flight": 4, "mine": 8}
     for channel in ("rayleigh", "shadowed"):
-        mine = [
-            one for one in sweeps["mine"] if one.coordinates["scheme"] == "mine"
-        ]
+        mine = [one for one in sweeps["mine"] if one.coordinates["scheme"] == "mine"]
         low, high = (one.metrics["psnr_db"].mean for one in mine if one.coordinates["channel"] == channel)
         assert high > low + 1
     with open("values.csv", newline="") as stream:
