@@ -33,6 +33,18 @@ def make_links(channels: Sequence[str], convention: str, fields: Sequence[tuple[
     return links
 
 
+def transmit_links(options: Any) -> list[LinkConfig]:
+    """The links of ``lvm-mtc transmit``'s flags."""
+    links = make_links(options.channel, options.convention, options.link)
+    if links[0].csi == "mmse" and max(options.csi_error) >= 1:
+        raise ValueError(f"--csi-error {max(options.csi_error):g}: under csi=mmse it must be < 1")
+    if links[0].topology == "joint" and links[0].num_tx_ant != options.uavs:
+        raise ValueError(
+            f"--link num_tx_ant={links[0].num_tx_ant}: under topology=joint it must equal --uavs, {options.uavs}"
+        )
+    return links
+
+
 def load_picture_scheme(weights: str | os.PathLike | None) -> tuple[Scheme, Params]:
     """The scheme of a weights file with its parameters; None: the shipped token system."""
     scheme, params = load_scheme(weights or DEMO_WEIGHTS)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from lvm_mtc.cli.errors import UsageError
 from lvm_mtc.cli.pictures import Objects, Views, demo_photographs, find_objects, load_views
-from lvm_mtc.cli.sending import load_contenders, make_links
+from lvm_mtc.cli.sending import load_contenders, make_links, transmit_links
 from lvm_mtc.data.batches import chunks_of
 from lvm_mtc.knowledge import KnowledgeBase
 from lvm_mtc.knowledge.loading import DETECTOR_WEIGHTS, load_knowledge_base
@@ -58,13 +58,7 @@ def run_demo(options: argparse.Namespace) -> None:
 def run_transmit(options: argparse.Namespace) -> None:
     """Runs ``lvm-mtc transmit``; raises ``ValueError`` for wrong input."""
     check_output_directory(options.out, overwrite=options.overwrite)
-    links = make_links(options.channel, options.convention, options.link)
-    if links[0].csi == "mmse" and max(options.csi_error) >= 1:
-        raise ValueError(f"--csi-error {max(options.csi_error):g}: under csi=mmse it must be < 1")
-    if links[0].topology == "joint" and links[0].num_tx_ant != options.uavs:
-        raise ValueError(
-            f"--link num_tx_ant={links[0].num_tx_ant}: under topology=joint it must equal --uavs, {options.uavs}"
-        )
+    links = transmit_links(options)
     rule = {name: getattr(options, name) for name in ("keep", "mask_prob", "scale_aware", "epsilon", "importance_db")}
     scheme, contenders = load_contenders(options.weights, options.schemes, _TRANSMITTED, **rule)
     knowledge_base = _knowledge_base(options)

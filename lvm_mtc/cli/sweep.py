@@ -49,6 +49,7 @@ def add_sweep_parser(commands) -> None:
         "--name NAME: of the sweep in the store; a later one of this name takes its place, rows stay": str,
         f"--convention: what the SNR means: {', '.join(names.CONVENTIONS)}": values.choice(*names.CONVENTIONS),
         "--images DIR: folder of pictures, or one picture": str,
+        "--text FILE: sentences to send instead of pictures, one a line": str,
         "--units N: channel realisations of a point, at most where there is a target": values.whole(2, 1_000_000),
         "--target WIDTH: go on until half of the confidence interval of stop_metric is at most this "
         "wide": values.number("above_zero"),
@@ -127,7 +128,8 @@ def _dry_run(options: argparse.Namespace, spec, resources) -> None:
         on_axis = dict.fromkeys(at[axis] for at in wanted if axis in at)
         print(f"  {axis}: {', '.join(value if isinstance(value, str) else f'{value:g}' for value in on_axis)}")
     for num_uavs, source in spec.sources.items():
-        print(f"pictures: {len(source.data)} groups of {num_uavs}, {source.data.shape[2]} pixels")
+        what, side = ("pictures", "pixels") if spec.schemes[0].scheme.modality == "pictures" else ("sentences", "words")
+        print(f"{what}: {len(source.data)} groups of {num_uavs}, {source.data.shape[2]} {side}")
     rule = spec.stopping
     until = "all"
     if rule.target_half_width is not None:

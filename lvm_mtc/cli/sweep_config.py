@@ -11,6 +11,7 @@ from lvm_mtc.cli import names
 from lvm_mtc.cli.errors import UsageError
 from lvm_mtc.cli.pictures import Views, demo_photographs, find_objects, load_views
 from lvm_mtc.cli.sending import load_contenders, make_links
+from lvm_mtc.cli.sentences import load_text_contender, read_source
 from lvm_mtc.cli.values import RANGES
 from lvm_mtc.config import to_dict, unknown_name_message
 from lvm_mtc.interop.perceptual_weights import load_perceptual
@@ -24,6 +25,8 @@ from lvm_mtc.sweep.plan import SweepSpec, picture_source
 from lvm_mtc.sweep.stopping import StoppingRule
 
 METRICS = (*study.METRICS, "nmse_tokens", "nmse_symbols", "evm")
+_FILES = ("weights", "images", "text", "boxes", "classifier", "words", "perceptual")
+_OF_PICTURES = ("schemes", "mask_prob", "epsilon", "images", "boxes", "task", "classifier", "words", "perceptual")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,8 +47,9 @@ class SweepConfig:
         seeds: Of masks and channels.
         link: Other fields of ``LinkConfig.of``.
         keep: Share of the patches that is kept where patches are dropped.
-        weights: Weights file of any scheme that sends pictures; None: the shipped token system.
+        weights: Weights file of any scheme that sends pictures, or with ``text`` sentences; None: the shipped ones.
         images: Folder of pictures, or one picture; None: scikit-image's photographs.
+        text: File of sentences, one a line, to send instead of pictures: groups of K in their order.
         views: ``"cut"``: K overlapping views of each picture; ``"folder"``: each K pictures are a group.
         overlap: Shared fraction of neighbouring views.
         boxes: JSON file of the objects' boxes.
@@ -54,8 +58,9 @@ class SweepConfig:
         words: Word vectors, likewise.
         perceptual: Weights of ST-LPIPS, for the metrics perceptual and perceptual_inside.
         stopping: When a point has had enough channel realisations.
-        stop_metric: Whose interval that looks at.
+        stop_metric: Whose interval that looks at; None: as in ``SweepSpec``.
         random_pictures: Intervals speak of other pictures, too.
+        metrics: What is measured; None: ``METRICS``, of sentences ``study.TEXT_METRICS``.
         pictures_per_step: Pictures that go through the networks together.
     """
 
@@ -74,6 +79,7 @@ class SweepConfig:
     keep: float = 0.5
     weights: str | None = None
     images: str | None = None
+    text: str | None = None
     views: str = "cut"
     overlap: float = 0.5
     boxes: str | None = None
@@ -84,9 +90,9 @@ class SweepConfig:
     words: str | None = None
     perceptual: str | None = None
     stopping: StoppingRule = StoppingRule(target_half_width=None, max_units=32)
-    stop_metric: str = "psnr_db"
+    stop_metric: str | None = None
     random_pictures: bool = False
-    metrics: tuple[str, ...] = METRICS
+    metrics: tuple[str, ...] | None = None
     pictures_per_step: int = 16
 
     def __post_init__(self):
@@ -106,10 +112,13 @@ class SweepConfig:
                     raise ValueError(f"SweepConfig.{field} {value!r} is {fault}")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"SweepConfig.limit must be >= 1, got {self.limit}")
-        if self.images is None and (self.boxes or self.limit or self.views != "cut"):
+        if self.images is None and self.text is None and (self.boxes or self.limit or self.views != "cut"):
             raise ValueError(
                 "SweepConfig.boxes, limit and views are for a folder of pictures: name it as SweepConfig.images"
             )
+        given = [name for name in _OF_PICTURES if getattr(self, name)]
+        if self.text is not None and given:
+            raise ValueError(f"SweepConfig.{given[0]} is for pictures, and SweepConfig.text sends sentences")
         if self.loc == "centre" and self.task:
             raise ValueError(f"SweepConfig.loc 'centre' looks for nothing, so it does not go with task {self.task!r}")
 
@@ -121,8 +130,30 @@ def _fields(of: type) -> set[str]:
 def make_spec(config: SweepConfig) -> SweepSpec:
     """Reads weights and pictures, finds the objects, and makes the sweep; errors name the field or file."""
     links = make_links(config.channel, config.convention, list(config.link.items()))
-    scheme, contenders = load_contenders(config.weights, config.schemes, ("object", "uniform"), keep=config.keep)
     knobs = {axis: getattr(config, axis) for axis in ("mask_prob", "epsilon") if getattr(config, axis) is not None}
+    measured = config.metrics or (METRICS if config.text is None else study.TEXT_METRICS)
+    parts = _pictures(config, knobs) if config.text is None else _sentences(config)
+    rest = _fields(SweepSpec) & _fields(SweepConfig) - {"schemes", "knobs", "metrics"}
+    kind, named = (SweepSpec, {}) if config.name is None else (NamedSweep, {"name": config.name})
+    return kind(
+        links=tuple(links),
+        knobs=knobs | dict(config.knobs),
+        metrics=measured,
+        **named,
+        **parts,
+        **{name: getattr(config, name) for name in rest},
+    )
+
+
+def _sentences(config: SweepConfig) -> dict[str, Any]:
+    contender, vocabulary = load_text_contender(config.weights)
+    options = dict(scheme=contender.scheme, vocabulary=vocabulary, limit=config.limit)
+    sources = {count: read_source(Path(config.text), num_uavs=count, **options).source for count in config.num_uavs}
+    return dict(schemes=(contender,), sources=sources)
+
+
+def _pictures(config: SweepConfig, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    scheme, contenders = load_contenders(config.weights, config.schemes, ("object", "uniform"), keep=config.keep)
     for axis in knobs:
         if not any(axis in contender.swept for contender in contenders):
             called = ", ".join(config.schemes or [contender.name for contender in contenders])
@@ -136,23 +167,12 @@ def make_spec(config: SweepConfig) -> SweepSpec:
         views = _views(config, num_uavs, scheme.config.image_size)
         return picture_source(np.asarray(views.images), find_objects(views, knowledge_base, config.task).loc)
 
-    kind, named = (SweepSpec, {}) if config.name is None else (NamedSweep, {"name": config.name})
-    return kind(
-        schemes=tuple(contenders),
-        links=tuple(links),
-        judges=judges,
-        sources={count: source(count) for count in config.num_uavs},
-        knobs=knobs | dict(config.knobs),
-        **named,
-        **{name: getattr(config, name) for name in _fields(SweepSpec) & _fields(SweepConfig) - {"schemes", "knobs"}},
-    )
+    return dict(schemes=tuple(contenders), judges=judges, sources={count: source(count) for count in config.num_uavs})
 
 
 def command_of(config: SweepConfig) -> dict[str, Any]:
     """A sweep's plain values, as a store keeps them; files by absolute paths."""
-    files = {
-        name: getattr(config, name) for name in ("weights", "images", "boxes", "classifier", "words", "perceptual")
-    }
+    files = {name: getattr(config, name) for name in _FILES}
     return to_dict(config) | {name: str(Path(path).absolute()) for name, path in files.items() if path is not None}
 
 

@@ -26,17 +26,20 @@ def add_transmit_parser(commands) -> None:
     parser = add_command(
         commands,
         "transmit",
-        "Send your own pictures to K UAVs and measure what arrives.",
+        "Send your own pictures or sentences to K UAVs and measure what arrives.",
         "lvm-mtc transmit --images photos --out result --snr-db 0,5,10 --csi-error 0,0.1 --channel awgn,rayleigh "
         "--uavs 4 --views cut\n  lvm-mtc transmit --images photos --out dogs --task 'a dog' --classifier "
-        "efficientnet_lite0.npz --words glove50.npz",
+        "efficientnet_lite0.npz --words glove50.npz\n  lvm-mtc transmit --text captions.txt --out result --uavs 1",
         _run_transmit,
     )
-    needed = {
+    out = "--out DIR: new folder for table.csv, curves.png, sheet.png and pictures, or sentences.txt"
+    add_flags(parser, {out: Path}, required=True)
+    sources = {
         "--images DIR: folder of pictures, or one picture": Path,
-        "--out DIR: new folder for table.csv, curves.png, sheet.png and pictures": Path,
+        "--text FILE: sentences, one a line; of the other flags those that are about links, repetition and weights "
+        "serve them, and --uavs and --limit": Path,
     }
-    add_flags(parser, needed, required=True)
+    add_flags(parser.add_mutually_exclusive_group(required=True), sources)
     flags = {
         "--views = cut: cut: K overlapping views of each picture; folder: each K pictures, in the order of their names "
         "with numbers by value, are what K UAVs are to see": values.choice(*names.VIEWS),
@@ -93,6 +96,11 @@ def _run_demo(options: argparse.Namespace) -> None:
 
 
 def _run_transmit(options: argparse.Namespace) -> None:
+    if options.text is not None:
+        from lvm_mtc.cli.sentences import transmit_sentences
+
+        transmit_sentences(options)
+        return
     from lvm_mtc.cli.study import run_transmit
 
     run_transmit(options)

@@ -5,10 +5,9 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from lvm_mtc.metrics import pictures
+from lvm_mtc.metrics import pictures, text
 from lvm_mtc.metrics.multi_scale import ms_ssim
 from lvm_mtc.metrics.points import chamfer_distance
-from lvm_mtc.metrics.text import word_accuracy
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.simulate import Outcome
 
@@ -18,6 +17,11 @@ Metric = Callable[[Source, Outcome], jax.Array]
 def shown(outcome: Outcome) -> jax.Array:
     """Received pictures, clipped to [0, 1], as everywhere in the evaluation."""
     return jnp.clip(outcome.estimate.data, 0.0, 1.0)
+
+
+def received_words(outcome: Outcome) -> jax.Array:
+    """The best-scored word at each place, ``[batch, num_uavs, num_words]`` int32."""
+    return jnp.argmax(outcome.estimate.data, axis=-1).astype(jnp.int32)
 
 
 def inside(source: Source) -> jax.Array:
@@ -36,6 +40,10 @@ def _of_pictures(measure: Callable, where: str = "") -> Metric:
         return measure(source.data, shown(outcome), pixels if where == "inside" else ~pixels)
 
     return metric
+
+
+def _of_text(measure: Callable, *options: int) -> Metric:
+    return lambda source, outcome: measure(source.data, received_words(outcome), *options)
 
 
 def _nmse_tokens(source: Source, outcome: Outcome) -> jax.Array:
@@ -68,6 +76,17 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         "ms_ssim_background": _of_pictures(ms_ssim, "background"),
         **_OF_SYMBOLS,
     },
-    "text": {"word_accuracy": lambda source, outcome: word_accuracy(source.data, outcome.estimate.data), **_OF_SYMBOLS},
+    "text": {
+        **{f"bleu{n}": _of_text(text.sentence_bleu, n) for n in (1, 2, 4)},
+        "word_error_rate": _of_text(text.word_error_rate),
+        "word_accuracy": lambda source, outcome: text.word_accuracy(source.data, outcome.estimate.data),
+        **_OF_SYMBOLS,
+    },
     "points": {"chamfer": lambda source, outcome: chamfer_distance(source.data, outcome.estimate.data), **_OF_SYMBOLS},
 }
+
+SHOWN: Mapping[str, Callable[[Outcome], jax.Array]] = {
+    "pictures": lambda outcome: jnp.round(shown(outcome) * 255).astype(jnp.uint8),
+    "text": received_words,
+}
+"""What arrived, as it is shown: pictures ``[..., height, width, 3]`` uint8, words ``[..., num_words]`` int32."""

@@ -26,6 +26,7 @@ FIGURES: dict[str, Callable[[Sequence[Sample]], StoreFigure]] = {
     "best_mask_prob": best_mask_prob,
     "saving": saving,
     "accuracy": _over_snr("accuracy", "Classification accuracy over SNR", "accuracy"),
+    "text": _over_snr("text", "Text over SNR", "bleu1", "bleu4", "word_error_rate"),
     "knowledge_bases": knowledge_bases,
     "csi_contours": contours,
     "analytic_mse": analytic_mse,

@@ -21,6 +21,8 @@ from lvm_mtc.sweep.contender import Contender
 
 METRICS = ("psnr_db", "psnr_inside_db", "psnr_background_db", "ssim", "ssim_inside", "mse")
 """What a study measures; all but the last have columns with their intervals."""
+TEXT_METRICS = ("bleu1", "bleu2", "bleu4", "word_error_rate")
+"""What is measured of sentences."""
 _PANELS = ("psnr_db", "psnr_inside_db", "ssim", "ssim_inside")
 _COSTS = ("channel_uses", "pilot_uses", "prefix_uses", "idle_uses", "slots", "side_information_bits")
 INTERVAL_NOTE = (
@@ -38,22 +40,38 @@ def table_rows(points: Sequence[Point], links: Sequence[LinkConfig]) -> list[dic
     return [_row(point, equalizers[point.coordinates["channel"]]) for point in points]
 
 
+def text_rows(points: Sequence[Point], links: Sequence[LinkConfig]) -> list[dict[str, Any]]:
+    """As :func:`table_rows`, of sentences, with ``TEXT_METRICS``; costs are those of a sentence."""
+    equalizers = {link.label: link.equalizer for link in links}
+    return [
+        _measured(point, equalizers[point.coordinates["channel"]], TEXT_METRICS, "num_sentences")
+        | {name: point.ledger[name] for name in _COSTS}
+        for point in points
+    ]
+
+
+def _measured(point: Point, equalizer: str, metrics: Sequence[str], count: str) -> dict[str, Any]:
+    """Where a point lies and what was measured; ``count`` is what the number of sources is called."""
+    at, ledger = point.coordinates, point.ledger
+    row = {name: at[name] for name in ("scheme", "channel")}
+    row |= {"snr_convention": point.snr_convention, "snr_db": at["snr_db"], "realised_snr_db": point.realised_snr_db}
+    row |= {"csi_error_var": at["csi_error_var"], "num_realisations": point.metrics[metrics[0]].count}
+    row |= {count: ledger["num_pictures"], "num_uavs": at["num_uavs"]}
+    row |= {name: ledger[name] for name in ("num_rx_ant", "num_tx_ant")}
+    row |= {"equalizer": equalizer, "prefix_energy_db": ledger["prefix_energy_db"]}
+    for metric in metrics:
+        measured = point.metrics.get(metric)
+        row[metric] = None if measured is None else measured.mean
+        row[f"{metric}_ci95"] = None if measured is None else measured.half_width
+    return row
+
+
 def _row(point: Point, equalizer: str) -> dict[str, Any]:
     at, ledger = point.coordinates, point.ledger
     mean = {name: measured.mean for name, measured in point.metrics.items()}
     masks = ledger["kept_patches"] is not None
-    row = {name: at[name] for name in ("scheme", "channel")}
-    row |= {"snr_convention": point.snr_convention, "snr_db": at["snr_db"], "realised_snr_db": point.realised_snr_db}
-    row |= {"csi_error_var": at["csi_error_var"], "num_realisations": point.metrics["mse"].count}
-    row |= {"num_pictures": ledger["num_pictures"], "num_uavs": at["num_uavs"]}
-    row |= {name: ledger[name] for name in ("num_rx_ant", "num_tx_ant")}
-    row |= {"equalizer": equalizer, "prefix_energy_db": ledger["prefix_energy_db"]}
-    for metric in METRICS[:-1]:
-        measured = point.metrics.get(metric)
-        row[metric] = None if measured is None else measured.mean
-        row[f"{metric}_ci95"] = None if measured is None else measured.half_width
     return (
-        row
+        _measured(point, equalizer, METRICS[:-1], "num_pictures")
         | {"psnr_of_mean_mse_db": mean.get("psnr_of_mean_mse_db")}
         | {name: ledger[name] for name in _COSTS}
         | {name: mean[name] for name in ("cbr", "cbr_with_side_information")}
@@ -64,8 +82,10 @@ def _row(point: Point, equalizer: str) -> dict[str, Any]:
     )
 
 
-def curve_panels(points: Sequence[Point], links: Sequence[LinkConfig]) -> list[list[Panel]]:
-    """Panels of PSNR and SSIM against SNR: a row a metric, a column a CSI error; colours are schemes, lines channels.
+def curve_panels(
+    points: Sequence[Point], links: Sequence[LinkConfig], metrics: Sequence[str] = _PANELS
+) -> list[list[Panel]]:
+    """Panels of metrics against SNR: a row a metric, a column a CSI error; colours are schemes, lines channels.
 
     AWGN and fading share axes under ``rx_per_antenna`` only. Under the other conventions a fading channel with several
     receive antennas collects more power than AWGN at the same SNR, and each gets a column of its own. The points are of
@@ -96,7 +116,7 @@ def curve_panels(points: Sequence[Point], links: Sequence[LinkConfig]) -> list[l
         return Panel(title=f"{title}CSI error variance {error:g}", y_label=LABELS[metric], curves=drawn)
 
     places = [(title, error) for title, shown in columns.items() if shown for error in errors]
-    rows = [[panel(metric, *place) for place in places] for metric in _PANELS]
+    rows = [[panel(metric, *place) for place in places] for metric in metrics]
     return [row for row in rows if any(panel.curves for panel in row)]
 
 

@@ -14,6 +14,7 @@ from lvm_mtc.schemes.scheme import Params, Scheme
 DEMO_WEIGHTS = SHIPPED / "demo.npz"
 PCA_WEIGHTS = SHIPPED / "pca.npz"
 IMPORTANCE_WEIGHTS = SHIPPED / "importance.npz"
+TEXT_WEIGHTS = SHIPPED / "vlm_csc.npz"
 
 _OLD_KEYS = {
     "system": lambda config: "lvm_mtc",

@@ -55,7 +55,8 @@ class SweepSpec:
         knobs: Values of knobs by name, for the schemes whose ``swept`` names them; the others keep their own.
         seeds: Of masks and channels, in 0 ... 2**32 - 1.
         stopping: When a point has enough units; a unit is one channel realisation over all pictures.
-        stop_metric: Whose interval the rule looks at, in ``metrics``.
+        stop_metric: Whose interval the rule looks at, in ``metrics``; None: ``"psnr_db"`` where it is measured, else
+            the first of them.
         random_pictures: False: the pictures are what is of interest, and Student's intervals speak of the channel.
             True: they are a sample, and a two-way bootstrap over channels and groups of pictures speaks of both.
         metrics: Names in ``METRICS`` of the schemes' modality, which are measured besides the judges'; None: all.
@@ -71,7 +72,7 @@ class SweepSpec:
     knobs: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
     stopping: StoppingRule = StoppingRule(target_half_width=None, max_units=32)
-    stop_metric: str = "psnr_db"
+    stop_metric: str | None = None
     random_pictures: bool = False
     metrics: tuple[str, ...] | None = None
     judges: tuple[Judge, ...] = ()
@@ -96,6 +97,9 @@ class SweepSpec:
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
                 raise ValueError(f"SweepSpec.seeds must be whole numbers in 0 ... 2**32 - 1, got {value!r}")
         self._check_metrics()
+        if self.stop_metric is None:
+            usual = "psnr_db" if "psnr_db" in self.measured else self.measured[0]
+            object.__setattr__(self, "stop_metric", usual)
         if self.stop_metric not in self.measured:
             known = ", ".join(self.measured)
             raise ValueError(f"SweepSpec.stop_metric {self.stop_metric!r} must be one of SweepSpec.metrics, {known}")

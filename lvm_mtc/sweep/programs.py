@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
 from lvm_mtc import link as links_room
 from lvm_mtc.link import Ledger, LinkConfig, OperatingPoint, uav_keys
 from lvm_mtc.metrics import known_metrics
-from lvm_mtc.metrics.tables import shown
+from lvm_mtc.metrics.tables import SHOWN
 from lvm_mtc.schemes import simulate
 from lvm_mtc.schemes.scheme import Params, Scheme, Source
 
@@ -45,7 +44,7 @@ class Arrived(NamedTuple):
         ledger: Every entry ``[num_items, batch]``, of a point ``[batch]``; likewise the other ``DECIDED_BY_SOURCE``.
         public_share: ``[num_items, batch]``, share of the frames that are public.
         reports: What the scheme reports, name to ``[num_items, batch, num_uavs]``.
-        pictures: ``[U, batch, num_uavs, height, width, 3]`` uint8, or None.
+        pictures: What arrived, ``[U, batch, num_uavs, ...]`` as in ``metrics.tables.SHOWN``, or None.
         removed: Pixels that were not sent, ``[num_items, batch, num_uavs, height, width]``, bool or the share that each
             lacks, with ``pictures``; None where the scheme treats all alike.
     """
@@ -80,7 +79,7 @@ class SendProgram:
         metrics: Names in ``METRICS`` of the scheme's modality.
         judges: What is measured besides: name, and a function from (parameters, source, outcome) to
             ``[batch, num_uavs]``.
-        pictures: Return the pictures too.
+        pictures: Return what arrived too.
         mesh: Devices over which the items are split, axis ``ITEMS_AXIS``; None for one.
     """
 
@@ -162,7 +161,7 @@ def send(
         out = simulate.transmit(scheme, params, encoded, program.links, draws, point, item.link)
         values = {name: measures[name](source, out) for name in program.metrics}
         values |= {name: judge(of, source, out) for (name, judge), of in zip(program.judges, judge_params, strict=True)}
-        pictures = jnp.round(shown(out) * 255).astype(jnp.uint8) if program.pictures else None
+        pictures = SHOWN[scheme.modality](out) if program.pictures else None
         removed = out.sent.tells.get("removed") if program.pictures else None
         reports = {name: out.sent.tells[name] for name in scheme.reports}
         return Arrived(values, out.through.snr, out.ledger, out.public_share(), reports, pictures, removed)

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from lvm_mtc.config import from_dict, require_count, to_dict
 from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.schemes.scheme import Knob, Params, Scheme, Source, Stage
-from lvm_mtc.training.pictures import TrainingPictures, load_training_pictures
+from lvm_mtc.training.pictures import TrainingData, load_training_pictures
+from lvm_mtc.training.sentences import draw_sentences, load_training_sentences
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -136,11 +137,14 @@ def _draw_boxes(key, shape, size, box_area) -> jax.Array:
 class Modality(NamedTuple):
     """How examples of a modality come to be: ``read`` as ``load_training_pictures``, ``draw`` as :func:`draw_views`."""
 
-    read: Callable[..., TrainingPictures]
+    read: Callable[..., TrainingData]
     draw: Callable[..., Source]
 
 
-MODALITIES = {"pictures": Modality(load_training_pictures, draw_views)}
+MODALITIES = {
+    "pictures": Modality(load_training_pictures, draw_views),
+    "text": Modality(load_training_sentences, draw_sentences),
+}
 """By ``Scheme.modality``."""
 
 

@@ -28,12 +28,13 @@ class Stream(Protocol):
         """Data of ``step`` and all steps that follow."""
 
 
-class TrainingPictures(NamedTuple):
-    """Pictures for a recipe.
+class TrainingData(NamedTuple):
+    """Data for a recipe.
 
     Attributes:
-        data: What ``train`` takes: ``{"pictures": [num_pictures, height, width, 3] uint8}``, or a stream of such.
-        sample: Some of the pictures, ``[n, height, width, 3]`` uint8, for principal components.
+        data: What ``train`` takes: ``{"pictures": [num_pictures, height, width, 3] uint8}``, or a stream of such;
+            ``{"sentences": [num_sentences, num_words] uint16}``.
+        sample: Some of them, for a scheme's start, such as principal components of pictures.
         identity: What must be the same when a run is resumed.
         about: Where they come from, as JSON.
     """
@@ -44,7 +45,7 @@ class TrainingPictures(NamedTuple):
     about: dict[str, Any]
 
 
-def load_training_pictures(path: str | Path, config: Any, num_groups: int, seed: int) -> TrainingPictures:
+def load_training_pictures(path: str | Path, config: Any, num_groups: int, seed: int) -> TrainingData:
     """Reads packed pictures (``experiments/demo/pack_pictures.py``), or opens a folder as a stream.
 
     ``config`` is the scheme's, with ``image_size``, the side of its views, pixels; streamed pictures are larger by two
@@ -54,14 +55,14 @@ def load_training_pictures(path: str | Path, config: Any, num_groups: int, seed:
     if not path.is_dir():
         pictures = load_pictures(path)
         about = {"file": path.name, "pictures": len(pictures), "sum": int(pictures.sum(dtype=np.uint64))}
-        return TrainingPictures({"pictures": pictures}, pictures, {"pictures": len(pictures)}, about)
+        return TrainingData({"pictures": pictures}, pictures, {"pictures": len(pictures)}, about)
     files, size = list_images(path), round(config.image_size * _STREAMED_OVER_VIEW)
     workers = min(4, os.cpu_count() or 0)
     stream = PictureStream(files, size, num_groups * _STREAMED_PER_GROUP, seed=seed, num_workers=workers)
     steps = range(-(-min(_SAMPLE, len(files)) // stream.batch_size))
     sample = np.concatenate([stream.batch(step)["pictures"] for step in steps])
     about = {"folder": path.resolve().name, "pictures": len(files), "streamed_size": size}
-    return TrainingPictures(stream, sample, {"pictures": len(files), "streamed_size": size}, about)
+    return TrainingData(stream, sample, {"pictures": len(files), "streamed_size": size}, about)
 
 
 def load_pictures(path: str | Path) -> np.ndarray:

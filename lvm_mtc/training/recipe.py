@@ -31,7 +31,7 @@ from lvm_mtc.training.examples import (
 from lvm_mtc.training.log import read_log
 from lvm_mtc.training.loop import train
 from lvm_mtc.training.mesh import whole_on_host
-from lvm_mtc.training.pictures import TrainingPictures
+from lvm_mtc.training.pictures import TrainingData
 from lvm_mtc.training.processes import is_first, meet
 from lvm_mtc.training.provenance import digest, made_with
 from lvm_mtc.training.state import averaged_params
@@ -127,7 +127,7 @@ class Recipe:
         return next((self.stages[stage.name].seed for stage in self.trained()), 0)
 
 
-def read_data(recipe: Recipe, path: str | Path, seed: int = 0) -> TrainingPictures:
+def read_data(recipe: Recipe, path: str | Path, seed: int = 0) -> TrainingData:
     """What a recipe is trained on, from a file or folder; ``seed`` is that of a stream."""
     scheme, num_groups = recipe.make_scheme(), sum(scenario.num_groups for scenario in recipe.scenarios)
     return MODALITIES[scheme.modality].read(path, scheme.config, num_groups, seed)
@@ -239,7 +239,7 @@ def _weights_before(recipe: Recipe, stage: str, run_dir: Path, start: str | Path
     return before
 
 
-def describe(recipe: Recipe, stage: str | None, data: TrainingPictures) -> dict[str, Any]:
+def describe(recipe: Recipe, stage: str | None, data: TrainingData) -> dict[str, Any]:
     """What the weights are for and where they come from: recipe, data, seed and versions, as JSON."""
     seed = recipe.seed if stage is None else recipe.stages[stage].seed
     about = {"recipe": to_dict(recipe), "stage": stage, "seed": seed, "data": data.about}

@@ -24,7 +24,7 @@ WRONG = {
     "demo --seed -1": ["--seed", "-1", "0 ... 4294967295"],
     "demo --out small.npz": ["small.npz", "not a folder"],
     "demo --out nowhere/out": ["nowhere/out", "does not exist"],
-    "transmit": ["--images", "--out", "required"],
+    "transmit": ["--out", "required"],
     f"{SEND} --snr-dbs 3": ["--snr-dbs", "did you mean --snr-db?"],
     f"{SEND} --snr-db": ["--snr-db", "expected one argument"],
     f"{SEND} --snr-db ten": ["--snr-db", "'ten'", "not a number"],

@@ -19,6 +19,7 @@ from lvm_mtc.results.table import read_csv
 SKIPPED = [
     "perceptual: no point has perceptual",
     "accuracy: no point has accuracy",
+    "text: no point has bleu1",
     "knowledge_bases: no point has a coordinate knowledge_base",
 ]
 

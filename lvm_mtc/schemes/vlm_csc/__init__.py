@@ -1,0 +1,1 @@
+"""The text transceiver of VLM-CSC."""
