@@ -10,7 +10,8 @@ import pytest
 from lvm_mtc.cli import main
 from lvm_mtc.results.store import ResultStore
 
-SWEEP = "sweep --store s.sqlite --set weights=small.npz --set loc=centre"
+STORED = "sweep --store s.sqlite"
+SWEEP = f"{STORED} --set weights=small.npz --set loc=centre"
 SMALL = f"{SWEEP} --images photos --uavs 2 --snr-db 0:20:10 --channel awgn --units 3 --schemes object --no-pictures"
 
 # Command line -> words that its one line must hold.
@@ -64,8 +65,8 @@ WRONG = {
     f"{SWEEP} --set link.equalizer=best": ["LinkConfig.equalizer", "'best'", "robust"],
     f"{SWEEP} --set link.topology=joint --uavs 3": ["K = 3", "'joint'", "num_tx_ant, 4"],
     f"{SWEEP} --set link.csi=mmse --csi-error 1.5": ["SweepSpec.csi_error_var 1.5", "'mmse'", "< 1"],
-    f"{SWEEP} --set loc=middle": ["SweepConfig.loc 'middle'", "knowledge-base"],
-    f"{SWEEP} --set loc=centre --set task=dog": ["SweepConfig.loc 'centre'", "'dog'"],
+    f"{STORED} --set weights=small.npz --set loc=middle": ["SweepConfig.loc 'middle'", "knowledge-base"],
+    f"{SWEEP} --set task=dog": ["SweepConfig.loc 'centre'", "'dog'"],
     f"{SWEEP} --set views=zigzag": ["SweepConfig.views 'zigzag'", "cut, folder"],
     f"{SWEEP} --set overlap=1": ["SweepConfig.overlap", "[0, 1)", "1"],
     f"{SWEEP} --set limit=3": ["SweepConfig.boxes, limit and views", "SweepConfig.images"],
@@ -76,7 +77,7 @@ WRONG = {
     f"{SWEEP} --set weights=nothing.npz": ["nothing.npz"],
     f"{SWEEP} --set perceptual=nothing.npz": ["nothing.npz"],
     f"{SWEEP} --set perceptual=foreign.npz": ["foreign.npz"],
-    f"{SWEEP} --set weights=half.npz": ["half.npz", "truncated"],
+    f"{STORED} --set loc=centre --set weights=half.npz": ["half.npz", "truncated"],
     f"{SWEEP} --set 'metrics=[\"psnr\"]'": ["metric 'psnr'", "did you mean 'psnr_db'"],
     f"{SWEEP} --set stop_metric=ms_ssim": ["SweepSpec.stop_metric 'ms_ssim'", "SweepSpec.metrics"],
     f"{SWEEP} --set pictures_per_step=0": ["SweepSpec.pictures_per_step", ">= 1", "0"],

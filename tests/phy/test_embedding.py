@@ -16,6 +16,15 @@ TIMES = np.arange(3) * 1e-3
 PILOTS = {"csi": "pilots_lmmse", "num_pilots": 4}
 
 
+SAMPLED = {"grid": GRID, "paths": phy.rayleigh_path, "statistics": phy.default_statistics(GRID, 2)}
+SAMPLED_KINDS = (
+    {"csi_error_var": 0.1},
+    {"csi": "mmse", "csi_error_var": 0.1, "statistics": SAMPLED["statistics"]},
+    {"csi": "pilots_lmmse", "statistics": SAMPLED["statistics"]},
+    {"waveform": "ofdm", "receiver": "one_tap", "equalizer": "unbiased"},
+)
+
+
 def _ones(*shape):
     return jnp.ones(shape, jnp.complex64)
 
@@ -62,6 +71,7 @@ CALLS = {
     ),
     "awgn_capacity": lambda key: phy.awgn_capacity([1, 2], num_streams=2),
     "bessel_j0": lambda key: phy.bessel_j0([0, 1]),
+    "block_lmmse": lambda key: phy.block_lmmse(_ones(3, 20), _ones(3, 20, 18), 1),
     "block_layout": lambda key: phy.block_layout(7, 3),
     "broadcast": lambda key: (
         _link(phy.broadcast, key, (2, 5, 4))
@@ -80,6 +90,7 @@ CALLS = {
     "draw_link": lambda key: phy.draw_link(key, (2,), 5, num_tx_ant=2, demodulation_slots=3),
     "draw_mac": lambda key: phy.draw_mac(key, (2,), 5, 3, num_rx_ant=2),
     "draw_ofdm": lambda key: phy.draw_ofdm(key, (2,), 5, grid=GRID, paths=phy.rayleigh_path, num_tx_ant=2),
+    "draw_sampled": lambda key: phy.draw_sampled(key, (2,), 5, **SAMPLED, **TWO),
     "elevation_k_factor_db": lambda key: phy.elevation_k_factor_db(0.5, horizon_db=5),
     "error_var_to_nmse_db": lambda key: phy.error_var_to_nmse_db([1, 2]),
     "estimate_csi": lambda key: [
@@ -101,7 +112,10 @@ CALLS = {
     "frequency_response": lambda key: phy.frequency_response(
         phy.Paths(_ones(2, 3, 2, 2), jnp.ones(2)), GRID.frequencies
     ),
+    "impulse_rows": lambda key: phy.impulse_rows(GRID, 2, 2),
+    "interference_power": lambda key: phy.interference_power([0, 100], GRID),
     "interpolate": lambda key: [phy.interpolate(_ones(1, 2, 16, 1), GRID, 2, m) for m in phy.INTERPOLATIONS],
+    "isfft": lambda key: phy.isfft(_ones(2, 4, 16, 2)),
     "joint": lambda key: _link(phy.joint, key, (5, 4)) + _link(phy.joint, key, (5, 4), num_rx_ant=2),
     "k_best_detector": lambda key: [
         phy.k_best_detector(_ones(3, 2), _ones(3, 2, 2), jnp.ones(3), bits, method=m)
@@ -166,6 +180,11 @@ CALLS = {
     ],
     "rician_path": lambda key: phy.rician_path(key, (2,), times=TIMES, k_factor_db=3, max_doppler=np.ones(2), **TWO),
     "rician_weights": lambda key: phy.rician_weights(3),
+    "sampled_link": lambda key: [
+        phy.sampled_link(_ones(2, 9, 2), phy.draw_sampled(key, (2,), 9, **SAMPLED, **TWO), no=1, grid=GRID, **kind)
+        for kind in SAMPLED_KINDS
+    ],
+    "sfft": lambda key: phy.sfft(_ones(2, 4, 16, 2)),
     "shadowing_std_db": lambda key: phy.shadowing_std_db(100, 50, los=False, **AIR),
     "sic_equalizer": lambda key: [
         phy.sic_equalizer(_ones(3, 2), _ones(2, 2), 0.1, 2, cancellation=name) for name in phy.CANCELLATIONS
