@@ -9,6 +9,7 @@ than those that are sent.
 """
 
 import functools
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,11 +33,16 @@ from lvm_mtc.training.constellation import KINDS, Symbols, fit_book, fit_constel
 
 CONVENTION = "rx_per_antenna"
 LINKS = {name: LinkConfig(fading=name, convention=CONVENTION) for name in ("awgn", "rayleigh")}
-SNR_DB = (0.0, 5.0, 10.0, 15.0, 20.0)
-SIZES = (16, 64, 256)
+SNR_DB = {"token codec": (0.0, 5.0, 10.0, 15.0, 20.0), "token2": (1.0, 4.0, 7.0, 10.0, 13.0)}
+"""Where each codec was trained."""
+FITTED = {"qam 16": (16, "qam"), "learned 16": (16, "learned"), "qam 64": (64, "qam"), "learned 64": (64, "learned"),
+          "qam 256": (256, "qam")}  # fmt: skip
+SIZES = (16, 64)
+"""Points of which there are both kinds."""
 LAWS = ("laplace", "gauss", "uniform")
 SYNTHETIC = ((16, 10.0), (16, 20.0), (64, 15.0), (64, 20.0))
 """Points and SNR in dB at which symbols of known law are sent."""
+PARTS = ("laws", "codecs")
 _NUM_SYMBOLS = 100_000
 _SENT_AT_ONCE = 60
 _CROPS = 5
@@ -93,32 +99,30 @@ def send(scheme: Scheme, params: Params, pictures: np.ndarray, link: str, snr_db
 def measure_codec(name: str, scheme: Scheme, params: Params, pictures: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
     """Levels and paired gains of a codec over all constellations; books as they were fitted."""
     to_fit, to_send = pictures
-    group = _CROPS if name == "token codec" else 1
+    group, snrs_db = _CROPS if name == "token codec" else 1, SNR_DB[name]
     contenders, books = {"analog": (scheme, params)}, {}
-    for count in SIZES:
-        for kind in KINDS:
-            contenders[f"{kind} {count}"] = over = fit_constellation(
-                scheme, params, as_source(to_fit), (SNR_DB[0], SNR_DB[-1]), jax.random.key(0),
-                num_points=count, kind=kind,
-            )  # fmt: skip
-            books[f"{kind} {count}"] = about_book(over[1]["book"])
-            print(name, kind, count, flush=True)
+    for label, (count, kind) in FITTED.items():
+        contenders[label] = over = fit_constellation(
+            scheme, params, as_source(to_fit), (snrs_db[0], snrs_db[-1]), jax.random.key(0), num_points=count, kind=kind
+        )
+        books[label] = about_book(over[1]["book"])
+        print(name, label, flush=True)
     psnr = {
         (label, link, snr_db): send(*contender, to_send, link, snr_db).reshape(-1, group).mean(1)
         for label, contender in contenders.items()
         for link in LINKS
-        for snr_db in SNR_DB
+        for snr_db in snrs_db
     }
 
     def over_snr(value):
-        return {link: [_pair(value(link, snr_db)) for snr_db in SNR_DB] for link in LINKS}
+        return {link: [_pair(value(link, snr_db)) for snr_db in snrs_db] for link in LINKS}
 
     levels = {label: over_snr(lambda *at, label=label: psnr[label, *at]) for label in contenders}
     gains = {
         str(count): over_snr(lambda *at, count=count: psnr[f"learned {count}", *at] - psnr[f"qam {count}", *at])
         for count in SIZES
     }
-    return {"levels": levels, "gains": gains, "books": books}
+    return {"snr_db": list(snrs_db), "levels": levels, "gains": gains, "books": books}
 
 
 def about_book(book: Mapping[str, jax.Array]) -> dict[str, Any]:
@@ -164,13 +168,15 @@ def draw_symbols(law: str, seed: int) -> jax.Array:
     return jnp.asarray((draws[law]() @ [1, 1j]).astype(np.complex64))
 
 
-def measure_all(data: Path) -> dict[str, Any]:
-    """What ``results.json`` holds."""
-    pictures = pictures_of(data)
-    return {
-        "convention": CONVENTION, "snr_db": list(SNR_DB), "channels": list(LINKS), "laws": measure_laws(),
-        "codecs": {name: measure_codec(name, *codec, pictures[name]) for name, codec in codecs().items()},
-    }  # fmt: skip
+def measure_all(data: Path, parts: tuple[str, ...], before: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``results.json`` holds; of the parts that are left out, what it held ``before``."""
+    pictures = pictures_of(data) if "codecs" in parts else {}
+    measured = {
+        "laws": measure_laws,
+        "codecs": lambda: {name: measure_codec(name, *codec, pictures[name]) for name, codec in codecs().items()},
+    }
+    results = {part: measured[part]() if part in parts else before[part] for part in measured}
+    return {"convention": CONVENTION, "channels": list(LINKS)} | results
 
 
 def _pair(samples: np.ndarray) -> list[float]:
@@ -178,10 +184,15 @@ def _pair(samples: np.ndarray) -> list[float]:
     return [round(float(interval.mean), 4), round(float(interval.half_width), 4)]
 
 
-@script(out="folder; the page is beside it", data="folder of pictures", page_only=PAGE_ONLY)
-def main(out: Path = Path("docs/constellation"), data: Path = DATA, page_only: bool = False) -> None:
+@script(out="folder; the page is beside it", data="folder of pictures", page_only=PAGE_ONLY,
+        parts={"choices": PARTS, "help": "what is measured; the rest stays"})  # fmt: skip
+def main(
+    out: Path = Path("docs/constellation"), data: Path = DATA, parts: tuple[str, ...] = PARTS, page_only: bool = False
+) -> None:
     """Measure QAM and learned constellations."""
-    study(out, page_only, lambda: measure_all(data), tables, draw)
+    results = out / "results.json"
+    before = json.loads(results.read_text()) if results.exists() else {}
+    study(out, page_only, lambda: measure_all(data, parts, before), tables, draw)
 
 
 if __name__ == "__main__":

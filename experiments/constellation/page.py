@@ -18,22 +18,23 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Markdown tables by the name of their place."""
     places = {"laws": _laws(results)}
     for name, codec in results["codecs"].items():
-        places[f"{name} levels"] = _rows(results, codec["levels"])
-        places[f"{name} gains"] = _rows(results, codec["gains"])
+        place = name.replace(" ", "_")
+        places[f"{place}_levels"] = _rows(results, codec, "levels")
+        places[f"{place}_gains"] = _rows(results, codec, "gains")
         rows = [
             (f"`{label}`", number(book["entropy_bits"]), number(book["peak_db"]))
             for label, book in codec["books"].items()
         ]
-        places[f"{name} books"] = table(
+        places[f"{place}_books"] = table(
             ("constellation", "entropy of use, bits", "largest point over mean power, dB"), rows
         )
     return places
 
 
-def _rows(results: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+def _rows(results: Mapping[str, Any], codec: Mapping[str, Any], what: str) -> str:
     rows = [(f"`{label}`", channel_name(channel), *map(with_interval, of[channel]))
-            for label, of in values.items() for channel in results["channels"]]  # fmt: skip
-    return table(("constellation", "channel", *(f"{snr_db:g} dB" for snr_db in results["snr_db"])), rows)
+            for label, of in codec[what].items() for channel in results["channels"]]  # fmt: skip
+    return table(("constellation", "channel", *(f"{snr_db:g} dB" for snr_db in codec["snr_db"])), rows)
 
 
 def _laws(results: Mapping[str, Any]) -> str:
@@ -67,12 +68,12 @@ def draw(results: Mapping[str, Any], out: Path) -> None:
 
 
 def _panel(results: Mapping[str, Any], name: str, channel: str) -> Panel:
-    curves = []
-    for label, levels in results["codecs"][name]["levels"].items():
+    curves, codec = [], results["codecs"][name]
+    for label, levels in codec["levels"].items():
         kind, _, count = label.partition(" ")
         color, line = STYLES[kind]
         curves.append(Curve(
-            label=label, convention=results["convention"], snr_db=results["snr_db"], color=color, linestyle=line,
+            label=label, convention=results["convention"], snr_db=codec["snr_db"], color=color, linestyle=line,
             marker=MARKERS[count], mean=[mean for mean, _ in levels[channel]],
             half_width=[half for _, half in levels[channel]],
         ))  # fmt: skip
@@ -80,16 +81,16 @@ def _panel(results: Mapping[str, Any], name: str, channel: str) -> Panel:
 
 
 def _points(results: Mapping[str, Any]) -> Figure:
-    """Learned points; the area of each is how often it is used."""
-    sizes = ("16", "64", "256")
+    """Points; the area of each is how often it is used."""
+    labels = ("learned 16", "qam 64", "learned 64")
     figure = Figure(figsize=(9, 6.4), layout="constrained")
     for row, (name, codec) in enumerate(results["codecs"].items()):
-        for column, size in enumerate(sizes):
-            book = codec["books"][f"learned {size}"]
-            axes = figure.add_subplot(len(results["codecs"]), len(sizes), row * len(sizes) + column + 1)
+        for column, label in enumerate(labels):
+            book = codec["books"][label]
+            axes = figure.add_subplot(len(results["codecs"]), len(labels), row * len(labels) + column + 1)
             axes.scatter(*np.array(book["points"]).T, s=np.array(book["use"]) * 400 + 1, color="C0", alpha=0.7)
             axes.set_aspect("equal")
             axes.grid(alpha=0.3)
-            axes.set_title(f"{name}, K = {size}", fontsize=9)
-    figure.suptitle("Learned points at average power 1; area: how often a point is used", fontsize=10)
+            axes.set_title(f"{name}, {label}", fontsize=9)
+    figure.suptitle("Points at average power 1; area: how often a point is used", fontsize=10)
     return figure

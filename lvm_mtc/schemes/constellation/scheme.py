@@ -22,7 +22,6 @@ from lvm_mtc.schemes.scheme import Estimate, Knob, Scheme, Sent, Source, Stage
 
 _LEAST_VARIANCE = 1e-9
 _LEAST_KNOWN = 1e-4
-"""A symbol of more power than 1 may be known worse than one that nobody sent; its variance is then bounded."""
 
 
 class _Fields(dict):
@@ -157,8 +156,12 @@ def moments(likely: jax.Array, book: Mapping[str, jax.Array]) -> tuple[jax.Array
 
 
 def as_equalized(mean: jax.Array, variance: jax.Array) -> Received:
-    """The equalised symbol and its error variance behind which a Gaussian symbol of power 1 has these moments."""
-    known = jnp.maximum(1 - variance, _LEAST_KNOWN)
+    """The equalised symbol and its error variance behind which a Gaussian symbol has these moments.
+
+    Its power is 1, or what the moments say where that is more: symbols of a scheme may be of unequal power.
+    """
+    power = jnp.maximum(1, jnp.real(mean) ** 2 + jnp.imag(mean) ** 2 + variance)
+    known = jnp.maximum(1 - variance / power, _LEAST_KNOWN)
     return Received(mean / known, variance / known)
 
 
