@@ -30,6 +30,9 @@ VARIANTS = {
 }
 """Sizes of the encoder by name; the decoder has its blocks in reverse. Ours, for no paper has them."""
 
+LOUDEST = 10**1.6
+"""The networks are trained up to a nominal SNR of 14 dB and were lost on features that are known much better."""
+
 
 class Encoder(nn.Module):
     """Pictures to features.
@@ -80,7 +83,7 @@ class Decoder(nn.Module):
         """Paints the pictures.
 
         The features are shrunk to their posterior mean, and beside them stands log(1 + 1 / no_eff), the information
-        that each symbol can carry: 0 for one that was not sent.
+        that each symbol can carry: 0 for one that was not sent, and never more than at ``LOUDEST``.
 
         Args:
             x_hat: Features after the equaliser, ``[batch, rows, columns, 2 num_symbols]``.
@@ -92,7 +95,7 @@ class Decoder(nn.Module):
         Returns:
             ``[batch, 4 rows, 4 columns, 3]``, not clipped to [0, 1].
         """
-        information = jnp.log1p(1 / no_eff)
+        information = jnp.log1p(jnp.minimum(1 / no_eff, LOUDEST))
         heard = snr_features(10 / np.log(10.0) * jnp.log(jnp.expm1(information.mean((1, 2, 3))) + 1e-2))[:, 1:]
         told = jnp.concatenate([snr_features(snr_db), heard, jnp.log(gain)[:, None]], axis=-1)
         condition = nn.silu(Dense(self.sizes.condition, kernel_init=INIT, name="condition")(told))

@@ -23,6 +23,8 @@ from lvm_mtc.schemes.token2.network import PATCH_SIZE, VARIANTS, Decoder, Encode
 
 REGION = 2
 """Tokens along a side of a region."""
+SNR_DB = (0.0, 14.0)
+"""What the networks are told of the nominal SNR is kept in here, where they are trained: beyond, they know nothing."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,7 +96,7 @@ class Token2:
     def modulate(self, params: dict, encoded: jax.Array, point: OperatingPoint) -> Sent:
         """Symbols of average power 1 over each picture; beside them its gain."""
         lead = encoded.shape[:2]
-        images, snr_db = encoded.reshape(-1, *encoded.shape[2:]), per_link(point.snr_db, lead).reshape(-1)
+        images, snr_db = encoded.reshape(-1, *encoded.shape[2:]), _told(point, lead)
         features = self._networks[0].apply({"params": params["encoder"]}, images, snr_db)
         symbols, gain = unit_power(to_frames(phy.features_to_symbols(features)).reshape(*lead, -1, REGION**2))
         signal = Signal(Frames(symbols, jnp.ones(symbols.shape[:-1], bool)))
@@ -104,13 +106,18 @@ class Token2:
         """Pictures from the symbols, their variances, and the pictures' gains ``side [batch, num_uavs]``."""
         lead, side_length = received.symbols.shape[:2], self.config.image_size // PATCH_SIZE
         symbols, no_eff = (from_frames(a.reshape(-1, *a.shape[2:]), (side_length, side_length)) for a in received)
-        x_hat, snr_db = phy.symbols_to_features(symbols), per_link(point.snr_db, lead).reshape(-1)
+        x_hat, snr_db = phy.symbols_to_features(symbols), _told(point, lead)
         images = self._networks[1].apply({"params": params["decoder"]}, x_hat, no_eff, snr_db, side.reshape(-1))
         return Estimate(images.reshape(*lead, *images.shape[1:]))
 
     def stages(self) -> tuple[Stage, ...]:
         """As ``Scheme.stages``: one, end to end."""
         return (Stage("system", picture_loss, weights={"image_loss": IMAGE_LOSSES}),)
+
+
+def _told(point: OperatingPoint, lead: tuple[int, int]) -> jax.Array:
+    """Nominal SNR of each picture as the networks are told it, dB, ``[batch num_uavs]``."""
+    return jnp.clip(per_link(point.snr_db, lead).reshape(-1), *SNR_DB)
 
 
 def to_frames(symbols: jax.Array) -> jax.Array:
