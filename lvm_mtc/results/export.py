@@ -13,7 +13,6 @@ from lvm_mtc.results.files import atomic_file
 from lvm_mtc.results.points import Point, Sweep, flatten
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import write_table
-from lvm_mtc.results.units import each_value
 
 FORMATS = ("csv", "json", "parquet")
 
@@ -67,6 +66,8 @@ def export_each(
     if file_format not in FORMATS:
         raise ValueError(unknown_name_message(f"format {file_format!r}", file_format, FORMATS))
     writer = _pyarrow() if file_format == "parquet" else None
+    from lvm_mtc.results.units import each_value  # the rest of this file needs no NumPy
+
     columns = each_value(store, config_hash)
     with atomic_file(path) as temporary:
         if file_format == "json":

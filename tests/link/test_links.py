@@ -249,11 +249,11 @@ def test_gradients_through_the_link(link):
         ),
         (
             dict(fading="exponential", block_length=4),
-            "block_length 4 goes with carrier 'single_carrier' or 'mu_mimo', not with",
+            "block_length 4 goes with carrier 'single_carrier' or 'mu_mimo' or 'mac', not with",
         ),
         (
             dict(fading="exponential", num_pilots=4),
-            "num_pilots 4 goes with carrier 'single_carrier' or 'mu_mimo', not with 'ofdm'",
+            "num_pilots 4 goes with carrier 'single_carrier' or 'mu_mimo' or 'mac', not with 'ofdm'",
         ),
         (dict(speed=3.0), "LinkConfig.speed 3.0 goes with carrier 'ofdm' or 'ofdm_ici' or 'otfs', not with"),
         (dict(speed=-3.0), "LinkConfig.speed"),

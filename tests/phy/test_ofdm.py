@@ -148,7 +148,7 @@ def test_received_symbols_and_places():
     assert np.all(np.isfinite(output.x_hat[0]))
     ordered = send(x, no=0.25, draws=draws)
     same = send(x, no=0.25, slot_index=jnp.broadcast_to(jnp.arange(3), (2, 1, 3)), draws=draws)
-    for a, b in zip(ordered, same, strict=True):
+    for a, b in zip(*map(jax.tree.leaves, (ordered, same)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 

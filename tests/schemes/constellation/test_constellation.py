@@ -86,10 +86,11 @@ def test_moments_are_those_of_numpy_and_their_equalised_form_gives_them_back():
     np.testing.assert_allclose(mean, likely @ means, rtol=1e-5, atol=1e-6)
     wanted = np.sum(likely * (np.abs(means - (likely @ means)[:, None]) ** 2 + np.asarray(book["spread"])), -1)
     np.testing.assert_allclose(variance, wanted, rtol=1e-4, atol=1e-6)
-    known = np.asarray(variance) < 0.9
-    symbols, no_eff = as_equalized(mean, variance)
-    np.testing.assert_allclose((symbols / (1 + no_eff))[known], np.asarray(mean)[known], rtol=1e-5)
-    np.testing.assert_allclose((no_eff / (1 + no_eff))[known], np.asarray(variance)[known], rtol=1e-4)
+    power = np.maximum(1, np.abs(mean) ** 2 + variance)
+    assert np.all(variance < 0.9 * power) and np.any(power > 1)
+    symbols, no_eff = map(np.asarray, as_equalized(mean, variance))
+    np.testing.assert_allclose(symbols * power / (power + no_eff), mean, rtol=1e-5)
+    np.testing.assert_allclose(no_eff * power / (power + no_eff), variance, rtol=1e-4)
 
 
 def test_many_points_without_noise_are_the_scheme_itself():

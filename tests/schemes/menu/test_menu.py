@@ -26,7 +26,7 @@ def drawn_pictures(count, seed=0):
     return np.asarray(unpatchify(jnp.asarray(patches), 16, (32, 32)))[:, None]
 
 
-IMAGES = drawn_pictures(6)
+IMAGES = jnp.asarray(drawn_pictures(6))
 
 
 @pytest.fixture(scope="module", params=RATIOS)
@@ -110,7 +110,7 @@ def test_wrong_shapes_are_refused(fields, message):
 def test_pictures_of_another_size_are_refused():
     scheme = Menu(MenuConfig(image_size=48))
     with pytest.raises(ValueError, match=r"images must be \[batch, num_uavs, 48, 48, 3\], got \(6, 1, 32, 32, 3\)"):
-        encode(scheme, scheme.init(jax.random.key(0)), Source(jnp.asarray(IMAGES)), jax.random.key(0), {})
+        encode(scheme, scheme.init(jax.random.key(0)), Source(IMAGES), jax.random.key(0), {})
 
 
 def test_refiner_starts_as_the_identity_and_alone_learns():
