@@ -33,6 +33,13 @@ def test_scores_rise_with_the_snr():
             assert np.all(np.diff(list(scores.values())) > 0.2)
 
 
+def test_token2_does_not_fall_beyond_the_snr_of_its_training(shared_data):
+    scheme, params = zoo.load_codec("token2_cifar10_cbr_1_3")
+    psnr = make_psnr(scheme, load_holdout(shared_data)[:100])
+    values = [psnr(params, "awgn", snr_db).mean() for snr_db in (14.0, 17.0, 20.0)]
+    assert np.all(np.diff(values) > 0), values
+
+
 def test_page_results_and_table_agree():
     page = (DOCS / "zoo.md").read_text()
     assert fill_page(page, tables(RESULTS)) == page, "run experiments/queue/measure.py --page-only"

@@ -156,11 +156,15 @@ def prepare_home(home: Path, data: Path) -> None:
     """Packs the pictures, and takes for trained what the package brings: the second round then goes on from there."""
     if not (home / MIXTURE).exists():
         pack_mixture(data, home / MIXTURE)
-    for name, entry in SHIPPED_ENTRIES.items():
-        shipped, target = SHIPPED / f"{name}.npz", weights_of(home, entry)
-        if shipped.exists() and not target.parent.exists():
-            target.parent.mkdir()
-            shutil.copyfile(shipped, target)
+    for entry, shipped in brought(home).items():
+        (home / entry).mkdir()
+        shutil.copyfile(shipped, weights_of(home, entry))
+
+
+def brought(home: Path) -> dict[str, Path]:
+    """Entries that were not begun in ``home`` and whose weights the package brings: name to file."""
+    files = {entry: SHIPPED / f"{name}.npz" for name, entry in SHIPPED_ENTRIES.items()}
+    return {entry: file for entry, file in files.items() if file.exists() and not (home / entry).exists()}
 
 
 def weights_of(home: Path, name: str) -> Path:
@@ -172,6 +176,7 @@ def status_lines(entries: Mapping, home: Path) -> list[str]:
     """A table of where each entry stands: pictures seen and to see, PSNR over AWGN, pictures a second."""
     from lvm_mtc.training.log import read_log
 
+    there = brought(home)
     lines = [f"{'entry':<22} {'pictures':>19} {'1 dB':>6} {'7 dB':>6} {'13 dB':>6} {'a second':>8}  state"]
     for name, entry in entries.items():
         log = home / name / "log.jsonl"
@@ -181,7 +186,7 @@ def status_lines(entries: Mapping, home: Path) -> list[str]:
         seen = trained[-1]["step"] * entry.training.batch_size if trained else 0
         psnr = [f"{curve[-1][f'psnr_awgn_{snr}']:.2f}" if curve else "-" for snr in (1, 7, 13)]
         rates = [r["pictures_per_second"] for r in trained if r.get("pictures_per_second")]
-        state = "done" if weights_of(home, name).exists() else "waits"
+        state = "done" if weights_of(home, name).exists() else "shipped" if name in there else "waits"
         if (home / name / "lock").exists() and state != "done":
             with held_for_reading(home / name / "lock") as free:
                 state = "stopped" if free else "runs"

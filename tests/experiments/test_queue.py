@@ -186,6 +186,8 @@ def test_service_takes_for_trained_what_the_package_brings(tmp_path):
     (tmp_path / mixture.FILE).touch()
     begun = tmp_path / "deepjscc_1_3"
     begun.mkdir()
+    states = {line.split()[0]: line.split()[-1] for line in serve.status_lines(entries.ENTRIES, tmp_path)[1:]}
+    assert (states["token2_1_3"], states["deepjscc_1_3"], states["token2_1_12"]) == ("shipped", "waits", "waits")
     serve.prepare_home(tmp_path, tmp_path)
     taken = serve.weights_of(tmp_path, "token2_1_3").read_bytes()
     assert taken == (SHIPPED / "token2_cifar10_cbr_1_3.npz").read_bytes()

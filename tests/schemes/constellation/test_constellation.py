@@ -8,8 +8,10 @@ import pytest
 from lvm_mtc import phy
 from lvm_mtc.link import Frames, LinkConfig, OperatingPoint
 from lvm_mtc.models.receivers import GAIN_BITS
+from lvm_mtc.models.weights import save_weights
 from lvm_mtc.schemes import make_scheme, name_of
 from lvm_mtc.schemes.constellation.scheme import as_equalized, choose_points, complex_of, moments
+from lvm_mtc.schemes.loading import identity, load_scheme
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.simulate import encode, forward
 from lvm_mtc.training.constellation import FitConfig, Symbols, fit_book, fit_constellation, sdr_db
@@ -145,3 +147,23 @@ def test_its_configuration_stands_for_it(codec):
     assert scheme.frames() == scheme.inner.frames() and scheme.modality == "pictures" and scheme.stages() == ()
     learning = make_scheme("constellation", {"scheme": "token2", "config": {"variant": "tiny"}})
     assert [stage.name for stage in learning.stages()] == ["system"]
+
+
+def test_both_train_together_and_a_weights_file_holds_both(tmp_path):
+    scheme = make_scheme("constellation", {"scheme": "token2", "config": {"variant": "tiny", "num_symbols": 4}})
+    params, pictures = scheme.init(jax.random.key(0)), np.random.default_rng(0).random((1, 1, 32, 32, 3), np.float32)
+    (stage,) = scheme.stages()
+
+    @jax.jit
+    def gradient(params):
+        options = Source(jnp.asarray(pictures)), jax.random.key(1), LINK, POINT, {"image_loss": "mse"}
+        return jax.grad(lambda params: stage.loss(scheme, params, *options)[0])(params)
+
+    moved = gradient(params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(moved)) and stage.trainable is None
+    for learned in (moved["book"]["points"], moved["book"]["means"], moved["scheme"]["encoder"]["features"]["kernel"]):
+        assert np.abs(learned).max() > 0
+    save_weights(tmp_path / "both.npz", params, identity(scheme))
+    again, loaded = load_scheme(tmp_path / "both.npz")
+    assert again == scheme and jax.tree.structure(loaded) == jax.tree.structure(params)
+    np.testing.assert_allclose(loaded["book"]["points"], params["book"]["points"], rtol=1e-3)
