@@ -33,8 +33,9 @@ class LinkConfig:
         name: In sweeps, tables and legends, where two links of one fading may stand beside each other; None: the
             fading's.
         fading: ``"awgn"``, ``"rayleigh"``, ``"rician"``, ``"nakagami"``, ``"fisher_snedecor"``,
-            ``"rayleigh_magnitude"``; frequency-selective: ``"exponential"``; Sionna's, which need the extra ``sionna``:
-            ``"sionna_awgn"``, ``"sionna_rayleigh"``, ``"sionna_tdl_a"`` ... ``"_e"``, ``"sionna_cdl_a"`` ... ``"_e"``,
+            ``"rayleigh_magnitude"``; frequency-selective: ``"exponential"`` and 3GPP's delay lines,
+            ``"tdl_a"`` ... ``"_e"``, ``"cdl_a"`` ... ``"_e"``; Sionna's, which need the extra ``sionna``:
+            ``"sionna_awgn"``, ``"sionna_rayleigh"``, the delay lines as ``"sionna_tdl_a"`` and so on,
             ``"sionna_umi"``, ``"sionna_uma"``, ``"sionna_rma"``. Or a function of your own with the signature of
             ``phy.rayleigh`` (of ``phy.rayleigh_path`` on a resource grid), E abs(h)^2 = 1.
         num_tx_ant: Under ``"joint"`` the number of UAVs, under ``"mac"`` 1, a device's.
@@ -176,7 +177,8 @@ class LinkConfig:
         chosen = name in ("otfs", "ofdm_ici") or (name == "ofdm" and not self.is_selective)
         waveform = name if chosen else "auto"
         shared = {name: value for name, value in _FLAT.items() if name not in _LATER}
-        return shared | own | _flat(self.carrier) | {"topology": self.carrier.topology, "waveform": waveform}
+        carried = {name: value for name, value in _flat(self.carrier).items() if name != _OPTIONAL or value is not None}
+        return shared | own | carried | {"topology": self.carrier.topology, "waveform": waveform}
 
     @property
     def label(self) -> str:
@@ -236,5 +238,6 @@ _FLAT: Mapping[str, Any] = (
     | _ANY
 )
 """Fields of all carriers at one level, at their defaults: what stores hold of links."""
-_LATER = ("demodulation", "receiver", "access")
+_OPTIONAL = "block_doppler"  # held by links that have it only
+_LATER = ("demodulation", "receiver", "access", _OPTIONAL)
 """Fields that the first stores do not have: only links whose carrier has them hold them."""

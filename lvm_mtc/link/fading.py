@@ -3,8 +3,11 @@
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
 from jax.typing import ArrayLike
 
 from lvm_mtc import phy
@@ -13,7 +16,7 @@ from lvm_mtc.interop.sionna import channels, profiles
 from lvm_mtc.link.carrier import Link
 
 FLAT = ("awgn", "rayleigh", "rician", "nakagami", "fisher_snedecor", "rayleigh_magnitude")
-SELECTIVE = ("exponential",)
+SELECTIVE = ("exponential", *phy.DELAY_LINES)
 FADINGS = (*FLAT, *SELECTIVE, *SIONNA_CHANNELS)
 _ACTS_ON = {
     "k_factor_db": ("rician",),
@@ -70,12 +73,22 @@ def flat_sampler(link: Link, k_factor_db: ArrayLike | None = None) -> Callable |
     options = {}
     if link.fading == "rician":
         options["k_factor_db"] = link.k_factor_db if k_factor_db is None else k_factor_db
+    if (doppler := getattr(link.carrier, "block_doppler", None)) is not None:
+        path = {"rayleigh": phy.rayleigh_path, "rician": phy.rician_path}[link.fading]
+        return functools.partial(_moving, path, max_doppler=doppler, **options)
     if link.rx_corr:
         options["rx_corr"] = phy.exp_corr_mat(link.rx_corr, link.num_rx_ant)
     if link.tx_corr:
         options["tx_corr"] = phy.exp_corr_mat(link.tx_corr, link.num_tx_ant)
     sampler = {"rayleigh": phy.rayleigh, "rician": phy.rician, "sionna_rayleigh": channels.flat}[link.fading]
     return functools.partial(sampler, **options)
+
+
+def _moving(path: Callable, key: Array, batch_shape: tuple[int, ...], **options: Any) -> Array:
+    """Flat fading of consecutive blocks, the last axis of ``batch_shape``, as a path that is sampled once a block."""
+    if jnp.ndim(k_factor_db := options.get("k_factor_db", 0.0)):
+        options["k_factor_db"] = k_factor_db[..., 0]
+    return path(key, batch_shape[:-1], times=np.arange(batch_shape[-1]), **options).gains[..., 0, :, :, :]
 
 
 def flat_prior(link: Link) -> phy.ChannelPrior | None:
@@ -117,6 +130,9 @@ def path_sampler(
         return functools.partial(phy.exponential, delay_spread=link.delay_spread, **taps, **numbers)
     if has_profile(link.fading):
         numbers["delay_spread"] = link.delay_spread
+    if link.fading in phy.DELAY_LINES:
+        family, _, model = link.fading.partition("_")
+        return functools.partial({"tdl": phy.tdl, "cdl": phy.cdl}[family], model=model, **numbers)
     return channels.sampler(link.fading, carrier_frequency=carrier_frequency, **numbers)
 
 

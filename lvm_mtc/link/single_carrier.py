@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc import phy
-from lvm_mtc.config import require_count, require_one_of
+from lvm_mtc.config import require_count, require_number, require_one_of
 from lvm_mtc.interop.sionna import channels
 from lvm_mtc.link.carrier import ChannelDraws, Link, Slots, draw_each, send_options
 from lvm_mtc.link.fading import flat_prior, flat_sampler
@@ -57,11 +57,15 @@ class SingleCarrier:
         topology: ``"broadcast"`` or ``"joint"``, as ``Carrier`` has it.
         block_length: Slots over which H stays the same, pilots included; None: the whole picture.
         num_pilots: Pilots per antenna and block, with the pilot-based estimates.
+        block_doppler: Largest Doppler shift times the time from block to block, >= 0; Rayleigh or Rician fading then
+            moves on from block to block with the autocorrelation J0(2 pi block_doppler n), a line of sight with a shift
+            of its own. None: the blocks fade independently.
     """
 
     topology: str = "broadcast"
     block_length: int | None = None
     num_pilots: int | None = None
+    block_doppler: float | None = None
 
     draw = draw_flat
 
@@ -70,6 +74,8 @@ class SingleCarrier:
         require_one_of("SingleCarrier", "topology", self.topology, ("broadcast", "joint"))
         check_antennas(link)
         check_flat(link, self)
+        if self.block_doppler is not None:
+            check_moving(link, self)
 
     def send(self, link: Link, slots: Slots, draws: ChannelDraws, point: OperatingPoint) -> phy.LinkOutput:
         """As ``Carrier.send``."""
@@ -103,6 +109,18 @@ def check_antennas(link: Link) -> None:
         raise ValueError(f"LinkConfig.equalizer 'zf' needs num_rx_ant >= num_tx_ant, {counts}")
     if link.num_rx_ant != link.num_tx_ant and link.equalizer == "none":
         raise ValueError(f"LinkConfig.equalizer 'none' needs num_rx_ant == num_tx_ant, {counts}")
+
+
+def check_moving(link: Link, carrier: SingleCarrier) -> None:
+    """Raises where blocks cannot fade on from one another."""
+    require_number("SingleCarrier", "block_doppler", carrier.block_doppler, 0.0)
+    if link.fading not in ("rayleigh", "rician") or link.rx_corr or link.tx_corr:
+        raise ValueError(
+            f"SingleCarrier.block_doppler {carrier.block_doppler!r}: uncorrelated Rayleigh and Rician fading move from "
+            f"block to block, not {link.fading!r} with rx_corr {link.rx_corr!r} and tx_corr {link.tx_corr!r}"
+        )
+    if carrier.block_length is None:
+        raise ValueError(f"SingleCarrier.block_doppler {carrier.block_doppler!r} needs a block_length")
 
 
 def check_flat(link: Link, carrier) -> None:

@@ -29,6 +29,7 @@ from lvm_mtc.phy.csi import (
     pilot_uses,
 )
 from lvm_mtc.phy.delay_doppler import interference_power, isfft, sfft
+from lvm_mtc.phy.delay_lines import DELAY_LINES, cdl, tdl
 from lvm_mtc.phy.detection import Detected, exact_detector, k_best_detector
 from lvm_mtc.phy.draws import LinkDraws, draw_link
 from lvm_mtc.phy.fading import (
@@ -43,6 +44,7 @@ from lvm_mtc.phy.fading import (
     rician,
     rician_weights,
 )
+from lvm_mtc.phy.geometry import geometric_line_of_sight
 from lvm_mtc.phy.impulse_pilots import impulse_rows
 from lvm_mtc.phy.k_factor import RICIAN_MODELS, elevation_k_factor_db, rician_k_factor_db
 from lvm_mtc.phy.keys import Stream, stream_key
@@ -83,6 +85,7 @@ from lvm_mtc.phy.sampled_link import (
     draw_sampled,
     sampled_link,
 )
+from lvm_mtc.phy.spatial import gaussian_field, uniform_field
 from lvm_mtc.phy.sweep import sweep_lmmse
 from lvm_mtc.phy.symbols import (
     features_to_symbols,
@@ -109,6 +112,7 @@ __all__ = [
     "CANCELLATIONS",
     "CSI_MODELS",
     "DEMAPPERS",
+    "DELAY_LINES",
     "DEMODULATIONS",
     "EQUALIZERS",
     "INTERPOLATIONS",
@@ -144,6 +148,7 @@ __all__ = [
     "block_lmmse",
     "broadcast",
     "budget_noise_variance",
+    "cdl",
     "correlate",
     "csi_posterior",
     "csi_posterior_correlated",
@@ -173,6 +178,8 @@ __all__ = [
     "k_best_detector",
     "largest_correlation",
     "largest_delay_spread",
+    "gaussian_field",
+    "geometric_line_of_sight",
     "line_of_sight",
     "linear_to_db",
     "lmmse_equalizer",
@@ -224,8 +231,10 @@ __all__ = [
     "stream_key",
     "sweep_lmmse",
     "symbols_to_features",
+    "tdl",
     "thermal_noise_dbm",
     "tokens_to_slots",
+    "uniform_field",
     "waterfilling_capacity",
     "waterfilling_powers",
     "wiener_estimate",

@@ -23,7 +23,7 @@ from jax.typing import ArrayLike
 
 from lvm_mtc.phy.aerial_tables import find_scenario
 from lvm_mtc.phy.k_factor import rician_k_factor_db
-from lvm_mtc.phy.keys import Stream, stream_key, uav_keys
+from lvm_mtc.phy.keys import Stream, require_key, stream_key, uav_keys
 from lvm_mtc.phy.numerics import fit, floating, require_at_least, safe_sqrt
 from lvm_mtc.phy.path_loss import (
     draw_environment_height,
@@ -32,6 +32,7 @@ from lvm_mtc.phy.path_loss import (
     require_height,
     shadowing_std_db,
 )
+from lvm_mtc.phy.spatial import gaussian_field, uniform_field
 from lvm_mtc.phy.units import SPEED_OF_LIGHT, db_to_linear
 
 BOLTZMANN = 1.380649e-23  # J/K
@@ -123,10 +124,10 @@ def doppler(velocity: jax.Array, towards: jax.Array, carrier_frequency: ArrayLik
 
 
 class _Draws(NamedTuple):
-    """Unit draws of one UAV or of all of them, ``[..., num_uavs]`` each."""
+    """Unit draws of state and shadowing (with and without line of sight), and h_E in m; ``[..., num_uavs]`` each."""
 
     los: jax.Array
-    shadowing: jax.Array
+    shadowing: tuple[jax.Array, jax.Array]
     environment: jax.Array
 
 
@@ -137,13 +138,29 @@ def _draw(key: jax.Array, distance_2d: jax.Array, height: jax.Array, scenario: s
     def one(uav_key: jax.Array, d2: jax.Array, h: jax.Array) -> _Draws:
         base = stream_key(uav_key, Stream.LARGE_SCALE)
         key_los, key_shadowing, key_environment = jax.random.split(base, 3)
+        shadowing = jax.random.normal(key_shadowing, shape, dtype)
         return _Draws(
             los=jax.random.uniform(key_los, shape, dtype),
-            shadowing=jax.random.normal(key_shadowing, shape, dtype),
+            shadowing=(shadowing, shadowing),
             environment=draw_environment_height(key_environment, d2, h, scenario=scenario),
         )
 
     return jax.vmap(one, in_axes=(0, -1, -1), out_axes=-1)(key, distance_2d, height)
+
+
+def _draw_scene(key: jax.Array, place: "_Geometry", scenario: str) -> _Draws:
+    """One key for the scene around a base station: the draws are functions of where a UAV is seen from there."""
+    if require_key(key).ndim:
+        raise ValueError(f"spatial_consistency: all UAVs share a scalar key, got keys of shape {key.shape}")
+    row, height, where = find_scenario(scenario), place.height, jax.lax.stop_gradient(-place.towards)
+    keys = jax.random.split(stream_key(key, Stream.LARGE_SCALE), 5)
+    uniform = jnp.stack([uniform_field(each, where, row.los_distance) for each in keys[3:]])
+    distances = zip(keys[1:3], row.shadowing_distance, strict=True)
+    return _Draws(
+        los=uniform_field(keys[0], where, row.los_distance),
+        shadowing=tuple(gaussian_field(each, where, distance) for each, distance in distances),
+        environment=draw_environment_height(None, place.distance_2d, height, scenario=scenario, uniform=uniform),
+    )
 
 
 class _Geometry(NamedTuple):
@@ -195,11 +212,14 @@ def air_to_ground(
     nlos_k_factor_db: ArrayLike = -math.inf,
     los: ArrayLike | None = None,
     shadowing: bool = True,
+    spatial_consistency: bool = False,
 ) -> AirToGround:
     """Large-scale state of the links to all UAVs; the channel matrices themselves keep unit power.
 
-    Line of sight and shadowing are drawn for every UAV on its own, however near to each other they fly: the tables'
-    correlation over distance is not modelled. ``snr_db`` is differentiable in the positions, for the states drawn.
+    Line of sight and shadowing are drawn for every UAV on its own, however near to each other they fly, or with
+    ``spatial_consistency`` as functions of the place, the same for one call with a trajectory ``[num_times, num_uavs,
+    3]`` as for one call at each time. ``snr_db`` is differentiable in the positions, for the states and shadowing
+    drawn.
 
     A K factor per UAV goes to ``rician(..., k_factor_db=k_factor_db[..., None])`` with a ``batch_shape`` of
     ``(..., num_uavs, num_blocks)``, and its result to ``broadcast(..., h=h)``.
@@ -225,6 +245,10 @@ def air_to_ground(
             ``alternative1`` of TR 36.777 has 10 dB there in RMa-AV and UMa-AV.
         los: Boolean states, broadcasting against ``[..., num_uavs]``, instead of drawn ones.
         shadowing: False leaves it out.
+        spatial_consistency: Shadowing, state of the line of sight and h_E are correlated over the horizontal distance d
+            between places as ``exp(-d / d_cor)`` says (phy.spatial), with the correlation distances of TR 38.901 (table
+            7.5-6, and 7.6.3.1-2 for the state and, for want of another, h_E). ``key`` is then a scalar, and of
+            positions ``[..., num_uavs, 3]`` all belong to one scene; ``vmap`` over keys draws scenes.
 
     Returns:
         See :class:`AirToGround`.
@@ -240,14 +264,17 @@ def air_to_ground(
     probability = los_probability(place.distance_2d, place.height, scenario=scenario)
     draws = None
     if key is not None:
-        draws = _draw(uav_keys(key, shape[-1]), place.distance_2d, place.height, scenario)
+        if spatial_consistency:
+            draws = _draw_scene(key, place, scenario)
+        else:
+            draws = _draw(uav_keys(key, shape[-1]), place.distance_2d, place.height, scenario)
     los = draws.los < probability if los is None else fit("los", los, shape, jnp.bool_)
     numbers = {"scenario": scenario, "carrier_frequency": carrier_frequency, "bs_height": place.bs_height, "los": los}
     environment = 1.0 if draws is None else draws.environment
     loss = path_loss_db(place.distance_2d, place.height, environment_height=environment, **numbers)
     shadow = jnp.zeros_like(loss)
     if shadowing:
-        shadow = shadowing_std_db(place.distance_2d, place.height, **numbers) * draws.shadowing
+        shadow = shadowing_std_db(place.distance_2d, place.height, **numbers) * jnp.where(los, *draws.shadowing)
     received = fit("tx_power_dbm", tx_power_dbm, shape, dtype) + fit("antenna_gain_db", antenna_gain_db, shape, dtype)
     noise = fit("bandwidth and noise_figure_db", thermal_noise_dbm(bandwidth, noise_figure_db), shape, dtype)
     elevation = jnp.arctan2(-place.towards[..., 2], place.distance_2d)

@@ -193,6 +193,9 @@ class Scenario(NamedTuple):
         path_loss: Low and high form; each returns the loss with and without line of sight, dB.
         low_std: Deviation of the shadowing up to the border, with (a function of the link) and without line of sight.
         high_std: The same above it; with line of sight a function of the height.
+        shadowing_distance: Correlation distance of the shadowing with and without line of sight, m (TR 38.901, table
+            7.5-6; TR 36.777 keeps them).
+        los_distance: Of the state of the line of sight, m (TR 38.901, table 7.6.3.1-2).
     """
 
     bs_height: float
@@ -201,6 +204,8 @@ class Scenario(NamedTuple):
     path_loss: tuple[Callable, Callable]
     low_std: tuple[Callable, float]
     high_std: tuple[Callable, float]
+    shadowing_distance: tuple[float, float]
+    los_distance: float
 
 
 SCENARIOS = {
@@ -211,6 +216,8 @@ SCENARIOS = {
         path_loss=(_rural_low_loss, _rural_high_loss),
         low_std=(_rural_std, 8.0),
         high_std=(lambda height: 4.2 * jnp.exp(-0.0046 * height), 6.0),
+        shadowing_distance=(37.0, 120.0),
+        los_distance=60.0,
     ),
     "UMa-AV": Scenario(
         bs_height=25.0,
@@ -219,6 +226,8 @@ SCENARIOS = {
         path_loss=(_macro_low_loss, _macro_high_loss),
         low_std=(lambda link: jnp.full_like(link.d2, 4.0), 6.0),
         high_std=(lambda height: 4.64 * jnp.exp(-0.0066 * height), 6.0),
+        shadowing_distance=(37.0, 50.0),
+        los_distance=50.0,
     ),
     "UMi-AV": Scenario(
         bs_height=10.0,
@@ -227,6 +236,8 @@ SCENARIOS = {
         path_loss=(_micro_low_loss, _micro_high_loss),
         low_std=(lambda link: jnp.full_like(link.d2, 4.0), 7.82),
         high_std=(lambda height: jnp.maximum(5 * jnp.exp(-0.01 * height), 2), 8.0),
+        shadowing_distance=(10.0, 13.0),
+        los_distance=50.0,
     ),
 }
 

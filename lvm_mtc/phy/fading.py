@@ -14,13 +14,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from lvm_mtc.phy.keys import require_key
-from lvm_mtc.phy.numerics import align, complex_normal, require_at_least, require_count, safe_sqrt
-
-
-def _real(dtype: DTypeLike) -> jnp.dtype:
-    if not jnp.issubdtype(dtype, jnp.complexfloating):
-        raise ValueError(f"dtype of a channel must be complex, got {jnp.dtype(dtype)}")
-    return jnp.finfo(dtype).dtype
+from lvm_mtc.phy.numerics import align, complex_normal, real_of, require_at_least, require_count, safe_sqrt
 
 
 def _shape(batch_shape: tuple[int, ...], num_rx_ant: int, num_tx_ant: int) -> tuple[int, ...]:
@@ -120,7 +114,7 @@ def rayleigh(
     Raises:
         ValueError: on a bad antenna count, a real dtype or correlation matrices that do not fit.
     """
-    _real(dtype)
+    real_of(dtype)
     _shape(batch_shape, num_rx_ant, num_tx_ant)
     h = complex_normal(key, tuple(batch_shape), (num_rx_ant, num_tx_ant), dtype)
     return correlate(h, rx_corr=rx_corr, tx_corr=tx_corr)
@@ -183,7 +177,7 @@ def line_of_sight(
         ValueError: on a bad antenna count or a real dtype.
     """
     shape = _shape(batch_shape, num_rx_ant, num_tx_ant)
-    angles = jax.random.uniform(require_key(key), (2, *batch_shape, 1, 1), _real(dtype), -jnp.pi, jnp.pi)
+    angles = jax.random.uniform(require_key(key), (2, *batch_shape, 1, 1), real_of(dtype), -jnp.pi, jnp.pi)
     lead = (1,) * len(batch_shape)
     rx_index = jnp.arange(num_rx_ant, dtype=angles.dtype).reshape(*lead, num_rx_ant, 1)
     tx_index = jnp.arange(num_tx_ant, dtype=angles.dtype).reshape(*lead, 1, num_tx_ant)
@@ -254,8 +248,8 @@ def rician(
     except ValueError as error:
         raise ValueError(f"los of shape {los.shape} does not broadcast to the channel's shape {shape}") from error
     require_at_least("k_factor_db", k_factor_db, -math.inf)
-    k_factor_db = align("k_factor_db", k_factor_db, tuple(batch_shape), 2, _real(dtype))
-    power_los, power_scattered = rician_weights(k_factor_db, _real(dtype))
+    k_factor_db = align("k_factor_db", k_factor_db, tuple(batch_shape), 2, real_of(dtype))
+    power_los, power_scattered = rician_weights(k_factor_db, real_of(dtype))
     scattered = rayleigh(
         key_scattered,
         batch_shape,
@@ -299,9 +293,9 @@ def nakagami(
     Raises:
         ValueError: on a bad antenna count, a real dtype or a Python number ``m`` below 0.5 or not finite.
     """
-    require_at_least("m", m, 0.5, dtype=_real(dtype))
+    require_at_least("m", m, 0.5, dtype=real_of(dtype))
     shape = _shape(batch_shape, num_rx_ant, num_tx_ant)
-    m = jnp.asarray(m, _real(dtype))
+    m = jnp.asarray(m, real_of(dtype))
     key_power, key_phase = jax.random.split(require_key(key))
     log_power = jax.random.loggamma(key_power, m, shape, m.dtype) - jnp.log(m)
     return _uniform_phase(key_phase, jnp.exp(0.5 * log_power))
@@ -339,11 +333,11 @@ def fisher_snedecor(
 
     Source: Yoo et al., The Fisher-Snedecor F distribution: a simple and accurate composite fading model (2017).
     """
-    require_at_least("m_f", m_f, 0.0, strict=True, dtype=_real(dtype))
-    require_at_least("m_s", m_s, 1.0, strict=True, dtype=_real(dtype))
+    require_at_least("m_f", m_f, 0.0, strict=True, dtype=real_of(dtype))
+    require_at_least("m_s", m_s, 1.0, strict=True, dtype=real_of(dtype))
     shape = _shape(batch_shape, num_rx_ant, num_tx_ant)
-    m_f = jnp.asarray(m_f, _real(dtype))
-    m_s = jnp.asarray(m_s, _real(dtype))
+    m_f = jnp.asarray(m_f, real_of(dtype))
+    m_s = jnp.asarray(m_s, real_of(dtype))
     key_multipath, key_shadow, key_phase = jax.random.split(require_key(key), 3)
     log_multipath = jax.random.loggamma(key_multipath, m_f, shape, m_f.dtype) - jnp.log(m_f)
     log_shadow = jnp.log(m_s - 1) - jax.random.loggamma(key_shadow, m_s, (*batch_shape, 1, 1), m_s.dtype)

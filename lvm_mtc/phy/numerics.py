@@ -148,6 +148,20 @@ def fit(name: str, array: ArrayLike, shape: tuple[int, ...], dtype: jnp.dtype) -
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}") from error
 
 
+def real_of(dtype: DTypeLike) -> jnp.dtype:
+    """The real dtype of a channel's complex one.
+
+    Args:
+        dtype: Complex dtype.
+
+    Raises:
+        ValueError: on a real one.
+    """
+    if not jnp.issubdtype(dtype, jnp.complexfloating):
+        raise ValueError(f"dtype of a channel must be complex, got {jnp.dtype(dtype)}")
+    return jnp.finfo(dtype).dtype
+
+
 def safe_sqrt(value: jax.Array) -> jax.Array:
     """Square root whose gradient at 0 is defined as 0 (it is infinite), and whose value below 0 is NaN.
 

@@ -196,7 +196,12 @@ def shadowing_std_db(
 
 
 def draw_environment_height(
-    key: jax.Array, distance_2d: ArrayLike, height: ArrayLike, *, scenario: str = "UMa-AV"
+    key: jax.Array | None,
+    distance_2d: ArrayLike,
+    height: ArrayLike,
+    *,
+    scenario: str = "UMa-AV",
+    uniform: ArrayLike | None = None,
 ) -> jax.Array:
     """Effective environment height h_E for the breakpoint distance.
 
@@ -205,10 +210,11 @@ def draw_environment_height(
     Above the border the breakpoint is not used.
 
     Args:
-        key: Typed key, scalar.
+        key: Typed key, scalar; None with ``uniform``.
         distance_2d: Horizontal distance, m, >= 0.
         height: Of the UAV above ground, m.
         scenario: ``RMa-AV``, ``UMa-AV`` or ``UMi-AV``.
+        uniform: Two numbers uniform in [0, 1] for each link instead of drawn ones, ``[2, ...]``.
 
     Returns:
         h_E, m, of the common shape.
@@ -225,7 +231,8 @@ def draw_environment_height(
         return jnp.ones_like(d2)
     correction = jnp.where(d2 <= 18, 0, macro_correction(d2, height))
     count = jnp.where(height > row.border, 0, jnp.floor((height - 13.5) / 3) + 1)
-    uniform = jax.random.uniform(require_key(key), (2, *d2.shape), d2.dtype)
+    if uniform is None:
+        uniform = jax.random.uniform(require_key(key), (2, *d2.shape), d2.dtype)
     # A product of float32 numbers below 1 can round up to the count itself.
     step = jnp.minimum(jnp.floor(uniform[1] * count), count - 1)
     raised = (uniform[0] * (1 + correction) < correction) & (count > 0)

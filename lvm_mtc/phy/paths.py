@@ -19,7 +19,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from lvm_mtc.phy.fading import line_of_sight, rician_weights
 from lvm_mtc.phy.keys import require_key
-from lvm_mtc.phy.numerics import align, floating, require_at_least, require_count, safe_sqrt, weighted_sum
+from lvm_mtc.phy.numerics import align, floating, real_of, require_at_least, require_count, safe_sqrt, weighted_sum
 
 # Directions of arrival of the scattered waves of a path. The autocorrelation is J0 on average for any number; with 16
 # it is J0 within 0.004 for every set of directions while 2 pi max_doppler d < 10.
@@ -132,25 +132,20 @@ def _turn(start: jax.Array, angle: jax.Array) -> jax.Array:
     return start + start * jax.lax.complex(-2 * jnp.sin(angle / 2) ** 2, jnp.sin(angle))
 
 
-def _angular(max_doppler: ArrayLike, batch_shape: tuple[int, ...], extra: int, dtype: DTypeLike) -> jax.Array:
+def angular_doppler(max_doppler: ArrayLike, batch_shape: tuple[int, ...], extra: int, dtype: DTypeLike) -> jax.Array:
+    """Radians a second, on the axes of ``batch_shape`` and ``extra`` more."""
     require_at_least("max_doppler", max_doppler, 0.0)
     return 2 * jnp.pi * align("max_doppler", max_doppler, batch_shape, extra, dtype)
 
 
-def _real(dtype: DTypeLike) -> jnp.dtype:
-    if not jnp.issubdtype(dtype, jnp.complexfloating):
-        raise ValueError(f"dtype of a channel must be complex, got {jnp.dtype(dtype)}")
-    return jnp.finfo(dtype).dtype
-
-
-def _time_axis(times: ArrayLike, dtype: DTypeLike, axes: int) -> jax.Array:
+def time_axis(times: ArrayLike, dtype: DTypeLike, axes: int) -> jax.Array:
     """The times as the second last of ``axes`` axes, checked."""
     if np.ndim(times) != 1:
         raise ValueError(f"times must be [num_times], got shape {np.shape(times)}")
     return jnp.asarray(times, dtype).reshape((1,) * (axes - 1) + (-1,))
 
 
-def _scattered(key, batch_shape, num_paths, *, times, num_rx_ant, num_tx_ant, max_doppler, dtype) -> jax.Array:
+def scattered_gains(key, batch_shape, num_paths, *, times, num_rx_ant, num_tx_ant, max_doppler, dtype) -> jax.Array:
     """Gains CN(0, 1) with the classical Doppler spectrum, ``[*batch_shape, num_paths, num_times, rx, tx]``.
 
     A sum of NUM_SINUSOIDS waves with *Gaussian* weights, from equispaced directions that are turned together by a
@@ -160,14 +155,14 @@ def _scattered(key, batch_shape, num_paths, *, times, num_rx_ant, num_tx_ant, ma
     """
     require_count("num_rx_ant", num_rx_ant)
     require_count("num_tx_ant", num_tx_ant)
-    real = _real(dtype)
+    real = real_of(dtype)
     key_weights, key_angles = jax.random.split(require_key(key))
     lead = (*batch_shape, num_paths)
     weights = jax.random.normal(key_weights, (*lead, NUM_SINUSOIDS, num_rx_ant * num_tx_ant), dtype)
     start = jax.random.uniform(key_angles, (*lead, 1, 1), real)
     index = jnp.arange(NUM_SINUSOIDS, dtype=real).reshape((1,) * len(lead) + (NUM_SINUSOIDS, 1))
-    shift = _angular(max_doppler, batch_shape, 3, real) * jnp.cos((index + start) * (2 * jnp.pi / NUM_SINUSOIDS))
-    turns = shift * _time_axis(times, real, len(lead) + 2)
+    shift = angular_doppler(max_doppler, batch_shape, 3, real) * jnp.cos((index + start) * (2 * jnp.pi / NUM_SINUSOIDS))
+    turns = shift * time_axis(times, real, len(lead) + 2)
     # As in _turn: without Doppler nothing is added to the sum of the weights, so that the gains stay the same exactly.
     change = jax.lax.complex(-2 * jnp.sin(turns / 2) ** 2, jnp.sin(turns))
     gains = jnp.sum(weights, axis=-2)[..., None, :]
@@ -205,7 +200,7 @@ def rayleigh_path(
         ValueError: on bad antenna counts, shapes that do not fit, a real dtype or a negative Python number
             ``max_doppler``.
     """
-    gains = _scattered(
+    gains = scattered_gains(
         key,
         batch_shape,
         1,
@@ -215,7 +210,7 @@ def rayleigh_path(
         max_doppler=max_doppler,
         dtype=dtype,
     )
-    return Paths(gains, jnp.zeros((*batch_shape, 1), _real(dtype)))
+    return Paths(gains, jnp.zeros((*batch_shape, 1), real_of(dtype)))
 
 
 def rician_path(
@@ -256,15 +251,15 @@ def rician_path(
         ValueError: on bad antenna counts, shapes that do not fit, a real dtype, or Python numbers ``k_factor_db`` that
             is NaN or ``max_doppler`` < 0.
     """
-    real = _real(dtype)
+    real = real_of(dtype)
     key_scattered, key_array, key_flight = jax.random.split(require_key(key), 3)
     antennas = dict(num_rx_ant=num_rx_ant, num_tx_ant=num_tx_ant, dtype=dtype)
     scattered = rayleigh_path(key_scattered, batch_shape, times=times, max_doppler=max_doppler, **antennas)
     los = line_of_sight(key_array, batch_shape, **antennas)[..., None, None, :, :]
     angles = jax.random.uniform(key_flight, (2, *batch_shape, 1, 1, 1, 1), real, -jnp.pi, jnp.pi)
     rank = len(batch_shape) + 4
-    time = _time_axis(times, real, rank - 2)[..., None, None]
-    turns = _angular(max_doppler, batch_shape, 4, real) * jnp.cos(angles[0]) * time
+    time = time_axis(times, real, rank - 2)[..., None, None]
+    turns = angular_doppler(max_doppler, batch_shape, 4, real) * jnp.cos(angles[0]) * time
     los = _turn(los * jax.lax.complex(jnp.cos(angles[1]), jnp.sin(angles[1])), turns)
     require_at_least("k_factor_db", k_factor_db, -math.inf)
     power_los, power_scattered = rician_weights(align("k_factor_db", k_factor_db, batch_shape, 4, real), real)
@@ -308,12 +303,12 @@ def exponential(
         ValueError: on bad counts, shapes that do not fit, a real dtype, or Python numbers ``delay_spread`` outside its
             domain or ``max_doppler`` < 0.
     """
-    real = _real(dtype)
+    real = real_of(dtype)
     _require_spread(num_taps, sample_duration, delay_spread)
     spread = align("delay_spread", delay_spread, batch_shape, 0, real)
     delays, powers = exponential_profile(num_taps, sample_duration, spread)
     antennas = dict(num_rx_ant=num_rx_ant, num_tx_ant=num_tx_ant, dtype=dtype)
-    gains = _scattered(key, batch_shape, num_taps, times=times, max_doppler=max_doppler, **antennas)
+    gains = scattered_gains(key, batch_shape, num_taps, times=times, max_doppler=max_doppler, **antennas)
     level = jnp.broadcast_to(jnp.sqrt(powers), (*spread.shape, num_taps))
     level = level.reshape((1,) * (len(batch_shape) + 1 - level.ndim) + level.shape + (1, 1, 1))
     return Paths(weighted_sum((level, gains)), jnp.broadcast_to(delays.astype(real), (*batch_shape, num_taps)))

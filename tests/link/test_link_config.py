@@ -75,7 +75,7 @@ def flat_fields(draw):
     """Valid fields of a link of any carrier, at one level."""
     carrier = draw(st.sampled_from(["single_carrier", "ofdm", "ofdm_ici", "otfs", "mu_mimo", "mac"]))
     flat = ["rayleigh", "rician", "nakagami", "fisher_snedecor", "sionna_rayleigh"]
-    selective = ["exponential", "sionna_tdl_a", "sionna_cdl_c", "sionna_umi"]
+    selective = ["exponential", "tdl_a", "cdl_d", "sionna_tdl_a", "sionna_cdl_c", "sionna_umi"]
     kinds = {"single_carrier": [*flat, "awgn"], "mu_mimo": flat, "mac": flat}
     fading = draw(st.sampled_from(kinds.get(carrier, [*selective, *flat[:2]])))
     fields = {"fading": fading, "num_tx_ant": 1 if carrier == "mac" else draw(st.integers(1, 6))}

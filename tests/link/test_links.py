@@ -289,3 +289,19 @@ def test_topologies_that_serve_all_at_once_have_one_snr():
     with pytest.raises(ValueError, match=r"zf precoding needs num_uavs <= num_tx_ant, got 3 > 2"):
         link = LinkConfig.of(topology="mu_mimo", num_rx_ant=1, num_tx_ant=2, precoding="zf")
         jax.eval_shape(lambda: forward(link, point()))
+
+
+@pytest.mark.parametrize("fading", ["rayleigh", "rician"])
+def test_blocks_that_fade_on_from_one_another(fading):
+    """The autocorrelation over blocks is Clarke's, J0(2 pi block_doppler n), and the power stays 1."""
+    link = LinkConfig.of(fading=fading, num_rx_ant=1, num_tx_ant=2, block_length=4, block_doppler=0.06)
+    batch, factor = 20_000, {"k_factor_db": jnp.array([3.0, -5.0])[None]} if fading == "rician" else {}
+    draw = jax.jit(lambda keys: link.carrier.draw(link, keys, batch, 32, 32, point(**factor)).h)
+    h = np.asarray(draw(jax.random.split(jax.random.key(5), 2)), np.complex128)
+    assert h.shape == (batch, 2, 8, 1, 2)
+    for lag in (0, 1, 3, 7):
+        products = (h[:, :, lag] * h[:, :, 0].conj()).real.mean((2, 3))
+        error = products.std(0) / np.sqrt(batch)
+        assert np.all(np.abs(products.mean(0) - phy.bessel_j0(2 * np.pi * 0.06 * lag)) < 5 * error)
+    assert LinkConfig.of(**link.described()) == link
+    assert "block_doppler" not in LinkConfig(fading=fading).described()

@@ -79,6 +79,7 @@ CALLS = {
         + [phy.broadcast(key, _ones(2, 5, 2), no=0.1, csi_error_var=0.1, prior=phy.ChannelPrior(_ones(2, 2), 0.5))]
     ),
     "budget_noise_variance": lambda key: phy.budget_noise_variance([0, 10], total_power=4),
+    "cdl": lambda key: phy.cdl(key, (2,), model="d", times=TIMES, delay_spread=1e-7, max_doppler=5, **TWO),
     "correlate": lambda key: phy.correlate(_ones(3, 2, 2), rx_corr=phy.exp_corr_mat(0.5, 2), tx_corr=jnp.eye(2)),
     "csi_posterior": lambda key: phy.csi_posterior(_ones(2, 2), 1, prior=phy.ChannelPrior(_ones(2, 2), 0.5)),
     "csi_posterior_correlated": lambda key: phy.csi_posterior_correlated(
@@ -111,6 +112,10 @@ CALLS = {
     "fisher_snedecor": lambda key: phy.fisher_snedecor(key, (2,), m_f=2, m_s=3, **TWO),
     "frequency_response": lambda key: phy.frequency_response(
         phy.Paths(_ones(2, 3, 2, 2), jnp.ones(2)), GRID.frequencies
+    ),
+    "gaussian_field": lambda key: phy.gaussian_field(key, [[0, 1], [2, 3]], 50),
+    "geometric_line_of_sight": lambda key: phy.geometric_line_of_sight(
+        [[100, 0, 50]], [0, 0, 25], times=TIMES, velocity=np.array([1, 2, 0]), carrier_frequency=3.5e9, **TWO
     ),
     "impulse_rows": lambda key: phy.impulse_rows(GRID, 2, 2),
     "interference_power": lambda key: phy.interference_power([0, 100], GRID),
@@ -201,8 +206,10 @@ CALLS = {
         lambda x_hat, no_eff: jnp.mean(no_eff),
     ),
     "symbols_to_features": lambda key: phy.symbols_to_features(_ones(3)),
+    "tdl": lambda key: phy.tdl(key, (2,), model="E", times=TIMES, delay_spread=1e-7, max_doppler=5, **TWO),
     "thermal_noise_dbm": lambda key: phy.thermal_noise_dbm(10_000_000, 7),
     "tokens_to_slots": lambda key: phy.tokens_to_slots(_ones(3, 6), 4),
+    "uniform_field": lambda key: phy.uniform_field(key, [[0, 1, 2]], 50.0),
     "waterfilling_capacity": lambda key: phy.waterfilling_capacity(_ones(3, 2, 2), 1, 2),
     "waterfilling_powers": lambda key: phy.waterfilling_powers(jnp.ones(3), 2),
     "wiener_estimate": lambda key: phy.wiener_estimate(

@@ -1,0 +1,229 @@
+"""Tapped and clustered delay lines of 3GPP TR 38.901 as samplers of ``phy.Paths``, in plain JAX.
+
+``tdl`` and ``cdl`` have the arguments of the samplers of ``phy.paths``, unit power per pair of antennas and mean 0: the
+phase of a line of sight is drawn, for nobody knows a distance to a fraction of the wavelength.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike, DTypeLike
+
+from lvm_mtc.phy.delay_line_tables import (
+    ANGLES,
+    CLUSTER_SPREADS,
+    DELAYS_AND_POWERS,
+    LAST_DELAY_OF_CDL_E,
+    LINE_OF_SIGHT,
+    RAY_OFFSETS,
+)
+from lvm_mtc.phy.keys import require_key
+from lvm_mtc.phy.numerics import align, real_of, require_at_least, require_count
+from lvm_mtc.phy.paths import Paths, angular_doppler, scattered_gains, time_axis
+
+DELAY_LINES = tuple(f"{family}_{letter}" for family in ("tdl", "cdl") for letter in "abcde")
+LOS_DOPPLER = 0.7  # of the largest shift, for the specular part of TDL-D and -E: TR 38.901, 7.7.2
+
+
+def unit_profile(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Power-delay profile of a delay line at an RMS delay spread of 1, in the order of the standard's table.
+
+    Args:
+        name: In ``DELAY_LINES``.
+
+    Returns:
+        delays: Over the delay spread, ``[num_paths]`` float64.
+        powers: Linear, sum 1, ``[num_paths]`` float64; that of a line of sight is part of the first path's.
+
+    Raises:
+        ValueError: for another name.
+    """
+    if name not in DELAY_LINES:
+        raise ValueError(f"unknown delay line {name!r}; known: {', '.join(DELAY_LINES)}")
+    letter = name[-1]
+    delays, powers = np.array(DELAYS_AND_POWERS[letter]).T
+    powers = 10 ** (powers / 10)
+    if letter in LINE_OF_SIGHT:
+        delays = delays[1:]
+        powers = np.concatenate([powers[:1] + powers[1:2], powers[2:]])
+    if name == "cdl_e":
+        delays[-1] = LAST_DELAY_OF_CDL_E
+    return delays, powers / powers.sum()
+
+
+def _specular_power(letter: str) -> float:
+    """Power of the line of sight, of 1 in all."""
+    if letter not in LINE_OF_SIGHT:
+        return 0.0
+    powers = 10 ** (np.array(DELAYS_AND_POWERS[letter])[:, 1] / 10)
+    return float(powers[0] / powers.sum())
+
+
+def _line(family: str, model: str, delay_spread: ArrayLike, batch_shape: tuple[int, ...], dtype: jnp.dtype):
+    """Delays ``[*batch_shape, num_paths]`` and amplitudes of the scattered parts ``[num_paths]``."""
+    letter = str(model).lower()
+    if letter not in DELAYS_AND_POWERS:
+        raise ValueError(f"unknown model {model!r}; known: {', '.join(DELAYS_AND_POWERS).upper()}")
+    require_at_least("delay_spread", delay_spread, 0.0)
+    delays, powers = unit_profile(f"{family}_{letter}")
+    powers[0] -= _specular_power(letter)
+    spread = align("delay_spread", delay_spread, batch_shape, 1, dtype)
+    delays = spread * jnp.asarray(delays, dtype).reshape((1,) * len(batch_shape) + (-1,))
+    return letter, jnp.broadcast_to(delays, (*batch_shape, delays.shape[-1])), jnp.asarray(np.sqrt(powers), dtype)
+
+
+def _with_line_of_sight(gains: jax.Array, specular: jax.Array) -> jax.Array:
+    """Adds to the first path's gains ``[..., num_paths, times, rx, tx]``."""
+    first = gains[..., :1, :, :, :] + specular[..., None, :, :, :].astype(gains.dtype)
+    return jnp.concatenate([first, gains[..., 1:, :, :, :]], axis=-4)
+
+
+def _turning(phase: jax.Array) -> jax.Array:
+    return jax.lax.complex(jnp.cos(phase), jnp.sin(phase))
+
+
+def tdl(
+    key: jax.Array,
+    batch_shape: tuple[int, ...],
+    *,
+    times: ArrayLike,
+    num_rx_ant: int,
+    num_tx_ant: int,
+    model: str,
+    delay_spread: ArrayLike,
+    max_doppler: ArrayLike = 0.0,
+    dtype: DTypeLike = jnp.complex64,
+) -> Paths:
+    """Tapped delay line: Rayleigh taps, uncorrelated between antennas; D and E with a specular part of the first tap.
+
+    The specular part is the same on all antennas but for a phase that is drawn once a link, and has a Doppler shift of
+    0.7 ``max_doppler``.
+
+    Args:
+        key: Typed key, scalar.
+        batch_shape: Leading axes, one independent channel for each entry.
+        times: When the channel is sampled, seconds, ``[num_times]``.
+        num_rx_ant: Receive antennas.
+        num_tx_ant: Transmit antennas.
+        model: ``"A"`` ... ``"E"``.
+        delay_spread: RMS delay spread, seconds, >= 0; scalar or broadcasting against ``batch_shape``; traced.
+        max_doppler: Largest Doppler shift, Hz, >= 0; likewise.
+        dtype: Complex dtype.
+
+    Returns:
+        23, 23, 24, 13 or 14 paths, in the order of the table, whose delays do not ascend everywhere.
+
+    Raises:
+        ValueError: on an unknown model, bad antenna counts, shapes that do not fit, a real dtype or negative numbers.
+
+    Source: TR 38.901, 7.7.2.
+    """
+    real = real_of(dtype)
+    letter, delays, amplitudes = _line("tdl", model, delay_spread, batch_shape, real)
+    key_taps, key_phase = jax.random.split(require_key(key))
+    sizes = dict(times=times, num_rx_ant=num_rx_ant, num_tx_ant=num_tx_ant)
+    gains = scattered_gains(
+        key_taps, batch_shape, amplitudes.size, max_doppler=max_doppler, dtype=jnp.dtype(dtype), **sizes
+    )
+    gains = gains * amplitudes.reshape((1,) * len(batch_shape) + (-1, 1, 1, 1))
+    if letter in LINE_OF_SIGHT:
+        start = jax.random.uniform(key_phase, (*batch_shape, 1, 1, 1), real, 0, 2 * jnp.pi)
+        shift = LOS_DOPPLER * angular_doppler(max_doppler, batch_shape, 3, real)
+        phase = start + shift * time_axis(times, real, len(batch_shape) + 1)[..., None, None]
+        gains = _with_line_of_sight(gains, np.sqrt(_specular_power(letter)) * _turning(phase))
+    return Paths(gains, delays)
+
+
+@functools.cache
+def _rays(letter: str) -> tuple[np.ndarray, ...]:
+    """Angles aod, aoa, zod, zoa of all rays, ``[num_clusters, 20]`` each, radians."""
+    offsets = np.stack([RAY_OFFSETS, np.negative(RAY_OFFSETS)], axis=-1).reshape(-1)
+    centres = np.array(ANGLES[letter]).T
+    return tuple(np.deg2rad(a[:, None] + c * offsets) for a, c in zip(centres, CLUSTER_SPREADS[letter], strict=True))
+
+
+def _steering(cosine: jax.Array, num_ant: int) -> jax.Array:
+    """Phases on a line array at half a wavelength, from the cosine of the angle to its axis: ``[..., num_ant]``."""
+    places = jnp.arange(num_ant, dtype=cosine.dtype) - (num_ant - 1) / 2
+    return _turning(jnp.pi * jnp.einsum("...,a->...a", cosine, places))
+
+
+def cdl(
+    key: jax.Array,
+    batch_shape: tuple[int, ...],
+    *,
+    times: ArrayLike,
+    num_rx_ant: int,
+    num_tx_ant: int,
+    model: str,
+    delay_spread: ArrayLike,
+    max_doppler: ArrayLike = 0.0,
+    dtype: DTypeLike = jnp.complex64,
+) -> Paths:
+    """Clustered delay line in the downlink, between horizontal line arrays of upright omnidirectional antennas.
+
+    Clusters of 20 rays have fixed angles, so that antennas are correlated; drawn are the coupling of departures and
+    arrivals, the phases of the rays, that of the line of sight (D and E), and the direction of a level flight. Antennas
+    are half a wavelength apart along y.
+
+    Args:
+        key: Typed key, scalar.
+        batch_shape: Leading axes, one independent channel for each entry.
+        times: When the channel is sampled, seconds, ``[num_times]``.
+        num_rx_ant: Receive antennas.
+        num_tx_ant: Transmit antennas.
+        model: ``"A"`` ... ``"E"``.
+        delay_spread: RMS delay spread, seconds, >= 0; scalar or broadcasting against ``batch_shape``; traced.
+        max_doppler: Largest Doppler shift, speed over wavelength, Hz, >= 0; likewise.
+        dtype: Complex dtype.
+
+    Returns:
+        23, 23, 24, 13 or 14 paths, in the order of the table.
+
+    Raises:
+        ValueError: on an unknown model, bad antenna counts, shapes that do not fit, a real dtype or negative numbers.
+
+    Source: TR 38.901, 7.7.1 with 7.5, steps 7, 8, 10 and 11.
+    """
+    real = real_of(dtype)
+    require_count("num_rx_ant", num_rx_ant)
+    require_count("num_tx_ant", num_tx_ant)
+    letter, delays, amplitudes = _line("cdl", model, delay_spread, batch_shape, real)
+    key_coupling, key_phases, key_los, key_flight = jax.random.split(require_key(key), 4)
+    aod, aoa, zod, zoa = (jnp.asarray(angle, real) for angle in _rays(letter))
+    shape = (*batch_shape, *aod.shape)
+    # One order of the rays stays; the three others are shuffled in every cluster.
+    orders = jnp.argsort(jax.random.uniform(key_coupling, (3, *shape), real), axis=-1)
+    aoa, zod, zoa = (
+        jnp.take_along_axis(jnp.broadcast_to(angle, shape), order, axis=-1)
+        for angle, order in zip((aoa, zod, zoa), orders, strict=True)
+    )
+    lead = (1,) * len(batch_shape)
+    leaving = jnp.sin(zod) * jnp.sin(aod).reshape(lead + aod.shape)
+    flight = jax.random.uniform(key_flight, (*batch_shape, 1, 1), real, -jnp.pi, jnp.pi)
+    phases = jax.random.uniform(key_phases, shape, real, -jnp.pi, jnp.pi)
+    angular = angular_doppler(max_doppler, batch_shape, 2, real)
+    shifts = angular * jnp.sin(zoa) * jnp.cos(aoa - flight)
+    time = time_axis(times, real, len(shape) + 1).reshape(lead + (1, 1, -1))
+    over_time = _turning(phases[..., None] + shifts[..., None] * time)
+    weights = amplitudes.reshape(lead + (-1, 1, 1)) * aod.shape[-1] ** -0.5
+    arrays = _steering(jnp.sin(zoa) * jnp.sin(aoa), num_rx_ant)[..., None]
+    arrays = arrays * jnp.conj(_steering(leaving, num_tx_ant))[..., None, :]
+    arrays = arrays.reshape(*shape, num_rx_ant * num_tx_ant)
+    gains = jnp.einsum("...nmt,...nma->...nta", weights * over_time, arrays, precision="highest")
+    gains = gains.reshape(*gains.shape[:-1], num_rx_ant, num_tx_ant).astype(dtype)
+    if letter in LINE_OF_SIGHT:
+        aod, aoa, zod, zoa = (jnp.asarray(np.deg2rad(angle), real) for angle in ANGLES[letter][0])
+        start = jax.random.uniform(key_los, (*batch_shape, 1), real, -jnp.pi, jnp.pi)
+        shift = angular_doppler(max_doppler, batch_shape, 1, real) * jnp.sin(zoa) * jnp.cos(aoa - flight[..., 0])
+        direct = _turning(start + shift * time_axis(times, real, len(batch_shape) + 1))
+        arrays = jnp.einsum(
+            "r,s->rs",
+            _steering(jnp.sin(zoa) * jnp.sin(aoa), num_rx_ant),
+            jnp.conj(_steering(jnp.sin(zod) * jnp.sin(aod), num_tx_ant)),
+        )
+        specular = direct[..., None, None] * arrays.reshape(lead + (1,) + arrays.shape)
+        gains = _with_line_of_sight(gains, np.sqrt(_specular_power(letter)) * specular)
+    return Paths(gains, delays)
