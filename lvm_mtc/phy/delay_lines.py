@@ -127,12 +127,12 @@ def tdl(
     gains = scattered_gains(
         key_taps, batch_shape, amplitudes.size, max_doppler=max_doppler, dtype=jnp.dtype(dtype), **sizes
     )
-    gains = gains * amplitudes.reshape((1,) * len(batch_shape) + (-1, 1, 1, 1))
+    gains = gains * amplitudes.astype(dtype).reshape((1,) * len(batch_shape) + (-1, 1, 1, 1))
     if letter in LINE_OF_SIGHT:
         start = jax.random.uniform(key_phase, (*batch_shape, 1, 1, 1), real, 0, 2 * jnp.pi)
         shift = LOS_DOPPLER * angular_doppler(max_doppler, batch_shape, 3, real)
         phase = start + shift * time_axis(times, real, len(batch_shape) + 1)[..., None, None]
-        gains = _with_line_of_sight(gains, np.sqrt(_specular_power(letter)) * _turning(phase))
+        gains = _with_line_of_sight(gains, float(np.sqrt(_specular_power(letter))) * _turning(phase))
     return Paths(gains, delays)
 
 
@@ -166,7 +166,7 @@ def cdl(
 
     Clusters of 20 rays have fixed angles, so that antennas are correlated; drawn are the coupling of departures and
     arrivals, the phases of the rays, that of the line of sight (D and E), and the direction of a level flight. Antennas
-    are half a wavelength apart along y.
+    are half a wavelength apart along y, and along -y at the receiver, which faces the transmitter.
 
     Args:
         key: Typed key, scalar.
@@ -208,9 +208,9 @@ def cdl(
     shifts = angular * jnp.sin(zoa) * jnp.cos(aoa - flight)
     time = time_axis(times, real, len(shape) + 1).reshape(lead + (1, 1, -1))
     over_time = _turning(phases[..., None] + shifts[..., None] * time)
-    weights = amplitudes.reshape(lead + (-1, 1, 1)) * aod.shape[-1] ** -0.5
-    arrays = _steering(jnp.sin(zoa) * jnp.sin(aoa), num_rx_ant)[..., None]
-    arrays = arrays * jnp.conj(_steering(leaving, num_tx_ant))[..., None, :]
+    weights = amplitudes.astype(dtype).reshape(lead + (-1, 1, 1)) * aod.shape[-1] ** -0.5
+    arrays = _steering(-jnp.sin(zoa) * jnp.sin(aoa), num_rx_ant)[..., None]
+    arrays = arrays * _steering(leaving, num_tx_ant)[..., None, :]
     arrays = arrays.reshape(*shape, num_rx_ant * num_tx_ant)
     gains = jnp.einsum("...nmt,...nma->...nta", weights * over_time, arrays, precision="highest")
     gains = gains.reshape(*gains.shape[:-1], num_rx_ant, num_tx_ant).astype(dtype)
@@ -221,9 +221,9 @@ def cdl(
         direct = _turning(start + shift * time_axis(times, real, len(batch_shape) + 1))
         arrays = jnp.einsum(
             "r,s->rs",
-            _steering(jnp.sin(zoa) * jnp.sin(aoa), num_rx_ant),
-            jnp.conj(_steering(jnp.sin(zod) * jnp.sin(aod), num_tx_ant)),
+            _steering(-jnp.sin(zoa) * jnp.sin(aoa), num_rx_ant),
+            _steering(jnp.sin(zod) * jnp.sin(aod), num_tx_ant),
         )
         specular = direct[..., None, None] * arrays.reshape(lead + (1,) + arrays.shape)
-        gains = _with_line_of_sight(gains, np.sqrt(_specular_power(letter)) * specular)
+        gains = _with_line_of_sight(gains, float(np.sqrt(_specular_power(letter))) * specular)
     return Paths(gains, delays)

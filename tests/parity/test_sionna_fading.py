@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lvm_mtc import phy
 from lvm_mtc.interop.sionna import channels, profiles, runtime
 from lvm_mtc.phy.paths import bessel_j0, exponential, frequency_response, rayleigh_path
 
@@ -140,3 +141,34 @@ def test_our_exponential_profile_through_sionnas_frequency_response():
     ours = frequency_response(paths, frequencies.numpy())
     np.testing.assert_allclose(ours[..., 0, 0], theirs.numpy()[:, 0, 0, 0, 0], atol=2e-5)
     assert np.abs(np.asarray(ours[..., 0, 0]) - np.roll(theirs.numpy()[:, 0, 0, 0, 0], 1, -1)).max() > 0.01
+
+
+@pytest.mark.parametrize("letter", "abcde")
+def test_our_clustered_delay_lines_are_those_of_sionna(letter):
+    """Delay, power, and covariance over both arrays, of every path."""
+    antennas = dict(num_rx_ant=2, num_tx_ant=3, times=TIMES[:1])
+    theirs = channels.sampler(f"sionna_cdl_{letter}", **NUMBERS)(jax.random.key(1), (LINKS,), **antennas)
+    ours = phy.cdl(jax.random.key(2), (LINKS,), model=letter, delay_spread=SPREAD, **antennas)
+    order = np.argsort(np.asarray(ours.delays[0]), kind="stable")
+    np.testing.assert_allclose(theirs.delays[0], ours.delays[0][order], rtol=1e-6, atol=1e-15)
+    theirs, ours = np.asarray(theirs.gains[..., 0, :, :]), np.asarray(ours.gains[:, order, 0])
+    first = [gains.reshape(LINKS, gains.shape[1], 6) for gains in (ours, theirs)]
+    means, errors = zip(
+        *(_mean_and_error(gains[..., :, None] * gains[..., None, :].conj()) for gains in first), strict=True
+    )
+    assert np.all(np.abs(means[0] - means[1]) < 5 * np.hypot(*errors) + 1e-5)
+    mirrored = means[0] * np.array([1, -1])[:, None, None, None]
+    assert not np.all(np.abs(mirrored - means[1]) < 5 * np.hypot(*errors) + 1e-5)
+
+
+@pytest.mark.parametrize("letter", "abcde")
+def test_our_tapped_delay_lines_are_those_of_sionna(letter):
+    """Power and autocorrelation of every tap; Sionna's specular part comes from pi/4, ours has 0.7 of the shift."""
+    options = ONE_ANTENNA | {"times": TIMES[:3]}
+    theirs = channels.sampler(f"sionna_tdl_{letter}", **NUMBERS)(jax.random.key(3), (LINKS,), **options)
+    ours = phy.tdl(jax.random.key(4), (LINKS,), model=letter, delay_spread=SPREAD, **options)
+    np.testing.assert_allclose(theirs.delays[0], ours.delays[0], rtol=1e-6, atol=1e-15)
+    lags = [np.asarray(paths.gains[..., 0, 0]) for paths in (ours, theirs)]
+    means, errors = zip(*(_mean_and_error(gains * gains[..., :1].conj()) for gains in lags), strict=True)
+    turned = 2 * np.pi * DOPPLER * TIMES[2] * abs(0.7 - np.sqrt(0.5)) if letter in "de" else 0.0
+    assert np.all(np.abs(means[0] - means[1]) < 5 * np.hypot(*errors) + turned + 1e-5)

@@ -109,8 +109,8 @@ def test_cdl_antennas_and_times(name):
         return lambda azimuth, zenith: np.exp(1j * np.pi * apart * np.sin(zenith) * np.sin(azimuth))
 
     for u, s in ((1, 0), (0, 2), (1, -1)):
-        scattered = both(step(u), aoa, zoa) * both(step(-s), aod, zod)
-        direct = step(u)(los[1], los[3]) * step(-s)(los[0], los[2])
+        scattered = both(step(-u), aoa, zoa) * both(step(s), aod, zod)
+        direct = step(-u)(los[1], los[3]) * step(s)(los[0], los[2])
         expected = (powers - specular) * scattered + specular * direct
         start = max(0, -s)
         products = gains[:, :, 0, u, start + s] * gains[:, :, 0, 0, start].conj()
