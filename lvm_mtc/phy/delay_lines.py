@@ -150,6 +150,24 @@ def _steering(cosine: jax.Array, num_ant: int) -> jax.Array:
     return _turning(jnp.pi * jnp.einsum("...,a->...a", cosine, places))
 
 
+@functools.cache
+def _couplings() -> np.ndarray:
+    """Permutations of the rays of a cluster, ``[1280, 20]``: 64 drawn ones, each in all its rotations.
+
+    With the rotations, each ray has each place equally often, so that all moments of second order are those of uniform
+    permutations, which take three times as long to draw.
+    """
+    rays = 2 * len(RAY_OFFSETS)
+    rng = np.random.default_rng(38901)
+    return np.concatenate([[np.roll(order, i) for i in range(rays)] for order in map(rng.permutation, [rays] * 64)])
+
+
+def _pick(table: jax.Array, *indices: jax.Array) -> jax.Array:
+    """Entries of a table ``[clusters, rays, ...]`` at drawn rays ``[..., clusters, rays]``, one index for each axis."""
+    clusters = jnp.arange(table.shape[0])[:, None]
+    return table[(clusters, *indices)]
+
+
 def cdl(
     key: jax.Array,
     batch_shape: tuple[int, ...],
@@ -193,26 +211,23 @@ def cdl(
     letter, delays, amplitudes = _line("cdl", model, delay_spread, batch_shape, real)
     key_coupling, key_phases, key_los, key_flight = jax.random.split(require_key(key), 4)
     aod, aoa, zod, zoa = (jnp.asarray(angle, real) for angle in _rays(letter))
-    shape = (*batch_shape, *aod.shape)
-    # One order of the rays stays; the three others are shuffled in every cluster.
-    orders = jnp.argsort(jax.random.uniform(key_coupling, (3, *shape), real), axis=-1)
-    aoa, zod, zoa = (
-        jnp.take_along_axis(jnp.broadcast_to(angle, shape), order, axis=-1)
-        for angle, order in zip((aoa, zod, zoa), orders, strict=True)
-    )
-    lead = (1,) * len(batch_shape)
-    leaving = jnp.sin(zod) * jnp.sin(aod).reshape(lead + aod.shape)
+    shape, lead = (*batch_shape, *aod.shape), (1,) * len(batch_shape)
+    # Departures stay in the order of their azimuths; the three other angles are coupled to them.
+    chosen = jax.random.randint(key_coupling, (3, *shape[:-1]), 0, len(_couplings()))
+    of_aoa, of_zod, of_zoa = jnp.asarray(_couplings())[chosen]
+    of_aod = jnp.broadcast_to(jnp.arange(aod.shape[-1]), shape)
     flight = jax.random.uniform(key_flight, (*batch_shape, 1, 1), real, -jnp.pi, jnp.pi)
     phases = jax.random.uniform(key_phases, shape, real, -jnp.pi, jnp.pi)
-    angular = angular_doppler(max_doppler, batch_shape, 2, real)
-    shifts = angular * jnp.sin(zoa) * jnp.cos(aoa - flight)
+    arriving = _pick(aoa, of_aoa), _pick(zoa, of_zoa)
+    shifts = angular_doppler(max_doppler, batch_shape, 2, real) * jnp.sin(arriving[1]) * jnp.cos(arriving[0] - flight)
     time = time_axis(times, real, len(shape) + 1).reshape(lead + (1, 1, -1))
     over_time = _turning(phases[..., None] + shifts[..., None] * time)
-    weights = amplitudes.astype(dtype).reshape(lead + (-1, 1, 1)) * aod.shape[-1] ** -0.5
-    arrays = _steering(-jnp.sin(zoa) * jnp.sin(aoa), num_rx_ant)[..., None]
-    arrays = arrays * _steering(leaving, num_tx_ant)[..., None, :]
+    receiving = _steering(-jnp.sin(aoa)[:, :, None] * jnp.sin(zoa)[:, None, :], num_rx_ant)
+    receiving = receiving * (amplitudes.astype(dtype) * aod.shape[-1] ** -0.5)[:, None, None, None]
+    leaving = _steering(jnp.sin(aod)[:, :, None] * jnp.sin(zod)[:, None, :], num_tx_ant)
+    arrays = _pick(receiving, of_aoa, of_zoa)[..., None] * _pick(leaving, of_aod, of_zod)[..., None, :]
     arrays = arrays.reshape(*shape, num_rx_ant * num_tx_ant)
-    gains = jnp.einsum("...nmt,...nma->...nta", weights * over_time, arrays, precision="highest")
+    gains = jnp.einsum("...nmt,...nma->...nta", over_time, arrays, precision="highest")
     gains = gains.reshape(*gains.shape[:-1], num_rx_ant, num_tx_ant).astype(dtype)
     if letter in LINE_OF_SIGHT:
         aod, aoa, zod, zoa = (jnp.asarray(np.deg2rad(angle), real) for angle in ANGLES[letter][0])
