@@ -12,6 +12,7 @@ from lvm_mtc.link.fading import FADINGS, SELECTIVE, acts
 from lvm_mtc.link.mac import Mac
 from lvm_mtc.link.mu_mimo import MuMimo
 from lvm_mtc.link.ofdm import Ofdm
+from lvm_mtc.link.recorded import RecordedChannel
 from lvm_mtc.link.sampled import OfdmIci, Otfs
 from lvm_mtc.link.single_carrier import SingleCarrier
 
@@ -37,7 +38,7 @@ class LinkConfig:
             ``"tdl_a"`` ... ``"_e"``, ``"cdl_a"`` ... ``"_e"``; Sionna's, which need the extra ``sionna``:
             ``"sionna_awgn"``, ``"sionna_rayleigh"``, the delay lines as ``"sionna_tdl_a"`` and so on,
             ``"sionna_umi"``, ``"sionna_uma"``, ``"sionna_rma"``. Or a function of your own with the signature of
-            ``phy.rayleigh`` (of ``phy.rayleigh_path`` on a resource grid), E abs(h)^2 = 1.
+            ``phy.rayleigh`` (of ``phy.rayleigh_path`` on a resource grid), E abs(h)^2 = 1; or a ``RecordedChannel``.
         num_tx_ant: Under ``"joint"`` the number of UAVs, under ``"mac"`` 1, a device's.
         carrier: What carries the symbols: ``SingleCarrier``, ``Ofdm``, ``OfdmIci``, ``Otfs``, ``MuMimo``, ``Mac`` or
             another ``Carrier``; None: ``Ofdm`` where the fading is frequency-selective, else ``SingleCarrier``.
@@ -72,7 +73,7 @@ class LinkConfig:
     def __post_init__(self):
         if not callable(self.fading):
             require_one_of("LinkConfig", "fading", self.fading, FADINGS)
-        elif not hasattr(self.fading, "__qualname__"):
+        elif not (hasattr(self.fading, "__qualname__") or hasattr(self.fading, "described")):
             raise ValueError(f"LinkConfig.fading must be a name or a function of a module, got {self.fading!r}")
         require_one_of("LinkConfig", "csi", self.csi, phy.CSI_MODELS)
         require_one_of("LinkConfig", "equalizer", self.equalizer, tuple(phy.EQUALIZERS))
@@ -170,7 +171,7 @@ class LinkConfig:
         fields = [field.name for field in dataclasses.fields(self) if field.name not in ("name", "carrier")]
         own = {name: getattr(self, name) for name in fields}
         if callable(self.fading):
-            own["fading"] = code_of(self.fading)
+            own["fading"] = self.fading.described() if hasattr(self.fading, "described") else code_of(self.fading)
         name = next((name for name, kind in CARRIERS.items() if type(self.carrier) is kind), None)
         if name is None:
             return own | {"carrier": describe(self.carrier, "LinkConfig.carrier")}
@@ -183,7 +184,9 @@ class LinkConfig:
     @property
     def label(self) -> str:
         """What it is called in sweeps, tables and legends: its name, or else its fading's."""
-        return self.name or (self.fading.__name__ if callable(self.fading) else self.fading)
+        if self.name or not callable(self.fading):
+            return self.name or self.fading
+        return getattr(self.fading, "name", None) or self.fading.__name__
 
     @property
     def topology(self) -> str:
@@ -217,6 +220,8 @@ class LinkConfig:
 
 
 def _is_selective(fading: str | Callable) -> bool:
+    if isinstance(fading, RecordedChannel):
+        return True
     if callable(fading) or fading not in SIONNA_CHANNELS:
         return fading in SELECTIVE
     return SIONNA_CHANNELS[fading].kind == "paths"

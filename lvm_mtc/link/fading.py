@@ -141,6 +141,8 @@ def grid_statistics(link: Link, grid: phy.ResourceGrid, num_tx_ant: int, max_dop
 
     The system-level models draw their delays; there the receiver assumes ``phy.default_statistics`` of the streams.
     """
+    if hasattr(link.fading, "statistics"):
+        return link.fading.statistics(max_doppler)
     if link.fading in ("rayleigh", "rician"):
         return phy.GridStatistics((0.0,), (1.0,), max_doppler)
     if link.fading == "exponential":

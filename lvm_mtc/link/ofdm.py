@@ -10,6 +10,7 @@ from lvm_mtc.interop.sionna.profiles import unit_profile
 from lvm_mtc.link.carrier import ChannelDraws, Link, Slots, draw_each, per_link, send_options
 from lvm_mtc.link.fading import FLAT_ON_GRID, grid_statistics, has_profile, path_sampler
 from lvm_mtc.link.ledger import Ledger, book_grid
+from lvm_mtc.link.recorded import RecordedChannel
 from lvm_mtc.link.signal import OperatingPoint
 from lvm_mtc.link.single_carrier import check_antennas
 
@@ -111,6 +112,11 @@ def check_grid(link: Link, carrier) -> None:
                 f"LinkConfig.delay_spread must be at most {largest:.4g} s, which is all that the taps within the "
                 f"cyclic prefix can have, got {link.delay_spread!r}"
             )
+    elif isinstance(link.fading, RecordedChannel):
+        link.fading.check_antennas(link.num_rx_ant, link.num_tx_ant)
+        carrier.grid.require_within_prefix(
+            float(link.fading.delays.max()), f"the longest delay of {link.fading.name!r}"
+        )
     elif has_profile(link.fading):
         longest = float(unit_profile(link.fading)[0].max()) * link.delay_spread
         what = f"LinkConfig.delay_spread {link.delay_spread!r}: the longest delay of {link.fading!r}"
