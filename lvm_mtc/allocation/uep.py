@@ -1,7 +1,7 @@
 """Unequal error protection: which groups of features are sent, over which sub-channel, how modulated, with what power.
 
-N groups of equally many bits go over M sub-channels. Group i on sub-channel m takes ``n = ceil(bits / b)`` symbols of b
-bits and power p each; its bits are wrong with probability ``BER_b(p g_m)``, and its distortion, in units of its own
+N groups of equally many bits go over M sub-channels. Group i on sub-channel m takes ``n = ceil(bits / b)`` symbols of
+b bits and power p each; its bits are wrong with probability ``BER_b(p g_m)``, and its distortion, in units of its own
 variance, is ``residual + damage BER`` where it is sent and 1 where it is not. Minimised is the sum of the importances
 times the distortions, over ``sum n p <= power`` and ``sum n <= uses``.
 
@@ -11,8 +11,8 @@ sub-channels exchanged), the exact assignment of sub-channels, powers again, unt
 are not enough: the sub-channel that is best often wants the denser modulation.
 
 Source: the problem is that of arXiv 2604.00595; the polish is ours. BER: Cho and Yoon, On the general BER expression
-of one- and two-dimensional amplitude modulations (2002), nearest neighbours only, good to a few per cent where the BER is
-below 1e-2. Power: stationarity reads ``x e^x = kappa^2`` with ``x = slope g p``, so x is Lambert's W.
+of one- and two-dimensional amplitude modulations (2002), nearest neighbours only, good to a few per cent below 1e-2.
+Power: stationarity reads ``x e^x = kappa^2`` with ``x = slope g p``, so x is Lambert's W.
 """
 
 import dataclasses

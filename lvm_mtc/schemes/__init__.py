@@ -18,7 +18,9 @@ SCHEMES = {
     "token2": "lvm_mtc.schemes.token2.scheme:Token2",
     "witt": "lvm_mtc.schemes.witt.scheme:Witt",
     "importance": "lvm_mtc.schemes.importance.scheme:Importance",
+    "isfr": "lvm_mtc.schemes.isfr.scheme:Isfr",
     "linear": "lvm_mtc.schemes.linear.scheme:Linear",
+    "sfma": "lvm_mtc.schemes.sfma.scheme:Sfma",
     "vlm_csc": "lvm_mtc.schemes.vlm_csc.scheme:VlmCsc",
 }
 """Name to ``"module:class"``."""

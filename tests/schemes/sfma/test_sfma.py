@@ -1,0 +1,150 @@
+"""Superposed users: the signal, the separation against plain L-MMSE, and the exchange that similarity switches on."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lvm_mtc.link import LinkConfig, OperatingPoint
+from lvm_mtc.models.patches import unpatchify
+from lvm_mtc.models.pca import PatchPca
+from lvm_mtc.schemes.scheme import Source
+from lvm_mtc.schemes.sfma.scheme import Sfma, SfmaConfig, mirrored, separate, similarity
+from lvm_mtc.schemes.simulate import forward
+
+pytestmark = pytest.mark.usefixtures("fast_compile")
+
+SCHEME = Sfma(SfmaConfig(image_size=16, patch_size=4, num_symbols=8))
+LINK = LinkConfig(fading="awgn", num_rx_ant=1, num_tx_ant=1)
+PAIRS = 6
+run = jax.jit(forward, static_argnums=(0, 4))
+
+
+@functools.cache
+def made():
+    """Parameters of a random orthonormal basis with open gates, and pairs of pictures, the last three alike."""
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(48, 48)))[0]
+    params = SCHEME.init(jax.random.key(0))
+    params = params | SCHEME.from_pca(PatchPca(np.full(48, 0.5), basis, 0.02 * 0.8 ** np.arange(48.0)))
+    opened = jax.tree.map(lambda a: a + 0.1 * jax.random.normal(jax.random.key(a.size), a.shape), params)
+    opened["linear"] = params["linear"]
+    images = np.clip(0.5 + 0.2 * rng.normal(size=(PAIRS, 2, 16, 16, 3)), 0, 1)
+    images[3:, 1] = images[3:, 0]
+    return params, opened, Source(jnp.float32(images))
+
+
+def sent(params, source, share=0.5, gate=1.0, snr_db=10.0):
+    point = OperatingPoint(snr_db=jnp.float32(snr_db), knobs={"share": jnp.float32(share), "gate": jnp.float32(gate)})
+    return run(SCHEME, params, source, jax.random.key(1), LINK, point)
+
+
+def test_the_sum_has_power_one_for_alike_pictures_too_and_is_booked_once():
+    _, params, source = made()
+    out = sent(params, source, share=0.3)
+    power = jnp.mean(jnp.abs(out.sent.signal.public.symbols) ** 2, axis=(1, 2))
+    np.testing.assert_allclose(power, 1.0, rtol=1e-5)
+    np.testing.assert_array_equal(out.ledger.public_uses, 16 * 8)
+    np.testing.assert_array_equal(out.ledger.private_uses, 0)
+    np.testing.assert_array_equal(out.ledger.side_information_bits, 40)
+
+
+def test_without_similarity_nothing_is_exchanged_bit_for_bit():
+    plain, opened, source = made()
+    closed, other = sent(opened, source, gate=0.0), sent(opened, source)
+    np.testing.assert_array_equal(closed.estimate.data, sent(plain, source, gate=0.0).estimate.data)
+    assert jnp.abs(other.estimate.data - closed.estimate.data)[3:].max() > 1e-3
+    apart = Source(jnp.stack([source.data[:, 0], 1 - source.data[:, 0]], 1))  # cosine -1, so similarity 0
+    np.testing.assert_array_equal(sent(opened, apart).sent.side.similarity, 0.0)
+    np.testing.assert_array_equal(sent(opened, apart).estimate.data, sent(plain, apart).estimate.data)
+
+
+def test_a_fresh_network_is_plain_superposition():
+    plain, _, source = made()
+    np.testing.assert_array_equal(sent(plain, source).estimate.data, sent(plain, source, gate=0.0).estimate.data)
+
+
+def test_similarity_is_the_cosine_in_eight_bits():
+    plain, _, source = made()
+    features = np.float64(SCHEME.encode(plain, source, None, {}).features)
+    first, second = features[:, 0].reshape(PAIRS, -1), features[:, 1].reshape(PAIRS, -1)
+    cosine = (first * second).sum(1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
+    found = np.float64(sent(plain, source).sent.side.similarity)
+    np.testing.assert_allclose(found, np.maximum(cosine, 0), atol=0.5 / 255 + 1e-6)
+    np.testing.assert_allclose(found * 255, np.round(found * 255), atol=1e-4)
+    assert (found[3:] == 1).all() and found[:3].max() < 0.5
+    np.testing.assert_allclose(similarity(jnp.float32(features)), np.maximum(cosine, 0), atol=1e-6)
+
+
+def test_all_the_power_to_one_user_is_that_user_alone():
+    plain, _, source = made()
+    out = sent(plain, source, share=1.0, snr_db=60.0)
+    encoded = SCHEME.encode(plain, source, None, {}).features[:, 0]
+    alone = encoded @ plain["linear"]["decoder"] + plain["linear"]["mean"].reshape(1, 1, -1)
+    np.testing.assert_allclose(out.estimate.data[:, 0], unpatchify(alone, 4, (16, 16)), atol=2e-2)
+    np.testing.assert_allclose(out.estimate.data[:, 1], 0.5, atol=1e-5)  # of the other nothing is known
+
+
+def test_mirrored_features_are_orthogonal_to_themselves_and_come_back():
+    x = jax.random.normal(jax.random.key(0), (5, 16))
+    np.testing.assert_array_equal(-mirrored(mirrored(x)), x)
+    np.testing.assert_allclose((x * mirrored(x)).sum(-1), 0, atol=1e-5)
+
+
+def test_separation_is_the_lmmse_of_the_covariances():
+    """Against the matrix formula in float64, and its error against the posterior's over draws."""
+    rng = np.random.default_rng(0)
+    width, no = 6, 0.3
+    power, amplitude = 0.7 ** np.arange(width), np.array([0.9, 0.6])
+    sign = np.where(np.arange(width) < width // 2, 1.0, -1.0)
+    mirror = sign[:, None] * np.eye(width)[::-1]
+    mix = np.hstack([amplitude[0] * np.eye(width), amplitude[1] * mirror])
+    prior = np.diag(np.tile(power, 2))
+    weights = prior @ mix.T @ np.linalg.inv(mix @ prior @ mix.T + no * np.eye(width))
+    f = rng.normal(size=(20_000, 2 * width)) * np.sqrt(np.diag(prior))
+    y = f @ mix.T + rng.normal(size=(20_000, width)) * np.sqrt(no)
+    both = jnp.float32(np.stack([y, y])[None])
+    noise, gains = jnp.full_like(both, no), jnp.float32(amplitude[None])
+    found = np.float64(separate(both, noise, gains, jnp.float32(power)))[0, 0]
+    expected = y @ weights.T
+    np.testing.assert_allclose(found[0], expected[:, :width], atol=1e-5)
+    np.testing.assert_allclose(found[1], expected[:, width:], atol=1e-5)
+    error = ((expected - f) ** 2).mean(0)
+    posterior = np.diag(prior - weights @ mix @ prior)
+    assert (np.abs(error - posterior) < 5 * posterior * np.sqrt(2 / 20_000)).all()
+
+
+def test_a_swap_of_equal_shares_changes_places_only():
+    plain, _, source = made()
+    swapped = Source(source.data[:, ::-1])
+    first, second = (sent(plain, s, snr_db=80.0).sent.side.amplitude for s in (source, swapped))
+    np.testing.assert_allclose(first, second[:, ::-1], rtol=2e-3)
+
+
+def test_gradients_reach_the_gates_and_are_finite():
+    plain, _, source = made()
+
+    def loss(params):
+        return jnp.mean((sent(params, source).estimate.data - source.data) ** 2)
+
+    gradient = jax.jit(jax.grad(loss))(plain)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    for name in ("before", "behind"):
+        assert jnp.abs(gradient[name]["gates"]["kernel"]).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [({"num_heads": 3}, "num_symbols 32 does not go with 3"), ({"image_size": 90}, "image_size 90 does not go with 8")],
+)
+def test_wrong_shapes(config, message):
+    with pytest.raises(ValueError, match=message):
+        SfmaConfig(**config)
+
+
+def test_it_is_for_two_users():
+    plain, _, source = made()
+    with pytest.raises(ValueError, match=r"must be \[batch, 2, 16, 16, 3\], got \(6, 1, 16, 16, 3\)"):
+        SCHEME.encode(plain, Source(source.data[:, :1]), None, {})
