@@ -47,7 +47,7 @@ def climb(
         trial = _trial(models, slack, x, radius)
         new = trial is not None and goals(trial).min() > models[0].min() + 1e-12 * abs(models[0].min())
         if new:
-            small = goals(trial).min() - models[0].min() < 1e-8 * abs(models[0].min())
+            small = goals(trial).min() - models[0].min() < 1e-6 * abs(models[0].min())
             x, radius = trial, min(1.5 * radius, _LARGEST_RADIUS)
             yield x
             if small:

@@ -35,7 +35,7 @@ _EDGE_RATIOS, _EDGE_SHARES = RATIOS[::5], np.linspace(0.1, 0.9, 17)
 _ALL_STARTS_UP_TO = 6  # users
 _RANDOM_STARTS = 8
 _MOST_SWEEPS = 12
-_SMALLER = 1e-7  # relative; what a sweep over the blocks must gain to go on
+_SMALLER = 1e-5  # relative; what a sweep over the blocks must gain to go on
 
 
 class Plan(NamedTuple):

@@ -6,9 +6,9 @@ variance, is ``residual + damage BER`` where it is sent and 1 where it is not. M
 times the distortions, over ``sum n p <= power`` and ``sum n <= uses``.
 
 Steps: groups by falling importance on sub-channels by falling gain; every prefix of the groups; modulations that do not
-fall along the order; powers exactly. Then a polish: any one or two groups changed (left out, sent, modulated anew, their
-sub-channels exchanged), the exact assignment of sub-channels, powers again, until nothing helps. The order priors alone
-are not enough: the sub-channel that is best often wants the denser modulation.
+fall along the order; powers exactly. Then a polish: any one or two groups changed (left out, sent, modulated anew,
+their sub-channels exchanged), the exact assignment of sub-channels, powers again, until nothing helps. The order priors
+alone are not enough: the sub-channel that is best often wants the denser modulation.
 
 Source: the problem is that of arXiv 2604.00595; the polish is ours. BER: Cho and Yoon, On the general BER expression
 of one- and two-dimensional amplitude modulations (2002), nearest neighbours only, good to a few per cent below 1e-2.

@@ -1,12 +1,15 @@
 """One picture for M UAVs that pool what they hear: its features in M groups, one over each UAV's link.
 
-The codec is linear, patches to features and back. Group i has the i-th ``group_size`` features of every patch, quantised
-to bits with a folded code. A transmitter that knows the links (``allocation.uep``) says by hints which group goes over
-which link, with how many bits a symbol and with what power; a group that is not sent counts as 0 in the decoder. The
-allocation is told to the receivers, and the links' gains came back to the transmitter: both are booked. No channel code.
+The codec is linear, patches to features and back. Group i has the i-th ``group_size`` features of every patch,
+quantised to bits with a folded code. A transmitter that knows the links (``allocation.uep``) says by hints which group
+goes over which link, with how many bits a symbol and with what power; a group that is not sent counts as 0 in the
+decoder. The allocation is told to the receivers, and the links' gains came back to the transmitter: both are booked.
+There is no channel code.
 
-Trained by nested dropout with rising distortion: a prefix of the groups survives, whose bits flip the more the later the
-group, so that groups come to stand in the order of their importance.
+Trained by nested dropout with rising distortion: a prefix of the groups survives, whose bits flip the more the later
+the group, so that groups come to stand in the order of their importance.
+
+Source: after ISFR (arXiv 2604.00595); the linear codec and the links of several UAVs as sub-channels are ours.
 """
 
 import dataclasses
@@ -167,9 +170,10 @@ class Isfr:
         return Encoded(bits, plain._replace(**given))
 
     def modulate(self, params: dict, encoded: Encoded, point: OperatingPoint) -> Sent:
-        """Each link's symbols, with the powers of the allocation; beside them the allocation."""
+        """Each link's symbols, scrambled and with the powers of the allocation; beside them the allocation."""
         bits, allocation = encoded
-        bits = jnp.take_along_axis(bits, allocation.group[..., None], axis=1)
+        order, flips = self._scrambler
+        bits = jnp.take_along_axis(bits, allocation.group[..., None], axis=1)[..., order] ^ flips.reshape(1, 1, -1)
         frames, symbols = self.frames()
         x = jnp.zeros((*bits.shape[:2], frames, symbols), jnp.complex64)
         for kind in MODULATIONS:
@@ -180,8 +184,7 @@ class Isfr:
         on_air = jnp.arange(frames).reshape(1, 1, -1) < count[..., None]
         signal = Signal(Frames(x * jnp.sqrt(allocation.power)[..., None, None], on_air))
         links = bits.shape[1]
-        order = math.ceil(math.lgamma(links + 1) / math.log(2))
-        cost = order + links * (_CHOICE_BITS + GAIN_BITS + _FEEDBACK_BITS)
+        cost = math.ceil(math.lgamma(links + 1) / math.log(2)) + links * (_CHOICE_BITS + GAIN_BITS + _FEEDBACK_BITS)
         return Sent(signal, allocation, jnp.full(bits.shape[0], float(cost)))
 
     def decode(self, params: dict, received: Received, side: Allocation, point: OperatingPoint) -> Estimate:
@@ -194,6 +197,8 @@ class Isfr:
             count = 2 * FRAMES // kind
             llr = phy.qam_llr(*(a[:, :, :count].reshape(batch, links, -1) for a in (x, no)), kind, "maxlog")
             bits = jnp.where((side.modulation == kind)[..., None], (llr > 0).astype(jnp.int32), bits)
+        order, flips = self._scrambler
+        bits = (bits ^ flips.reshape(1, 1, -1))[..., np.argsort(order)]
         link = jnp.argsort(side.group, axis=-1)  # of each group
         bits, sent = (jnp.take_along_axis(a, link[..., None], 1) for a in (bits, side.modulation[..., None] > 0))
         groups = dequantise(bits.reshape(batch, links, -1, self.config.group_size, self.config.quantiser_bits))
@@ -208,6 +213,12 @@ class Isfr:
     @property
     def _size(self) -> int:
         return self.config.group_size
+
+    @property
+    def _scrambler(self) -> tuple[np.ndarray, np.ndarray]:
+        """Order and flips of a group's bits, which make symbols equally likely and all bits of a feature alike."""
+        rng = np.random.default_rng(0)
+        return rng.permutation(self.config.group_bits), rng.integers(0, 2, self.config.group_bits, np.int32)
 
 
 def _of_codec(name: str) -> bool:

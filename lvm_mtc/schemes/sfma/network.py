@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lvm_mtc.models.conditioned import snr_features
+from lvm_mtc.models.conditioned import INIT, snr_features
 from lvm_mtc.models.products import Dense
 from lvm_mtc.models.windows import relative_index
 
@@ -47,14 +47,14 @@ class Exchange(nn.Module):
         side, head = round(tokens**0.5), width // self.num_heads
         told = [snr_features(snr_db[:, i]) for i in range(snr_db.shape[1])]
         told = jnp.concatenate([*told, similarity[:, None], similarity[:, None] ** 2], axis=-1)
-        condition = nn.silu(Dense(32, name="condition")(told))
+        condition = nn.silu(Dense(32, kernel_init=INIT, name="condition")(told))
         scale = (power**-0.5).reshape(1, 1, -1)
 
         def heads(x):
             return x.reshape(batch, tokens, self.num_heads, head)
 
-        query = heads(Dense(width, name="query")(own * scale))
-        key = heads(Dense(width, name="key")(partner * scale))
+        query = heads(Dense(width, kernel_init=INIT, name="query")(own * scale))
+        key = heads(Dense(width, kernel_init=INIT, name="key")(partner * scale))
         value = heads(Dense(width, kernel_init=_identity, name="value")(partner * scale))
         index = relative_index(side)
         first = jnp.zeros((2 * side - 1) ** 2).at[index[0, 0]].set(_OWN_PLACE)

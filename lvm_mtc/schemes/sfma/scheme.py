@@ -1,13 +1,15 @@
 """Two UAVs' pictures superposed in the same symbols, with as much exchange between them as they are alike.
 
 The codec is linear (principal components of patches, amplitudes variance^-1/4). The second user's features go mirrored
-and half of them negated, so that strong components meet weak ones, and equal pictures can be told apart. The sum goes to
-both UAVs as public frames of power 1, each hears it through its own channel, and estimates both users' features (scalar
-L-MMSE with the powers of both). Before and behind that stands one network (``network.Exchange``) in which each user's
-tokens attend to the other's, times the similarity of the two pictures' features: without it this is plain non-orthogonal
-access, with the same symbols and powers.
+and half of them negated, so that strong components meet weak ones, and equal pictures can be told apart. The sum goes
+to both UAVs as public frames of power 1, each hears it through its own channel, and estimates both users' features
+(scalar L-MMSE with the powers of both). Before and behind that stands one network (``network.Exchange``) in which each
+user's tokens attend to the other's, times the similarity of the two pictures' features: without it this is plain
+non-orthogonal access, with the same symbols and powers.
 
 Both UAVs are told the similarity and the users' two amplitudes in the sum.
+
+Source: after SC-SFMA (arXiv 2604.09255); the linear codec, the mirror and the place of the similarity are ours.
 """
 
 import dataclasses
@@ -181,7 +183,7 @@ def similarity(features: jax.Array) -> jax.Array:
 
 
 def placed(features: jax.Array) -> jax.Array:
-    """Features ``[batch, 2, tokens, features]`` in their places: the first user's as they are, the second's mirrored."""
+    """Features ``[batch, 2, tokens, features]`` in their places: the second user's mirrored."""
     return jnp.stack([features[:, 0], mirrored(features[:, 1])], axis=1)
 
 

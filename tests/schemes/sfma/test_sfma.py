@@ -78,13 +78,14 @@ def test_similarity_is_the_cosine_in_eight_bits():
     np.testing.assert_allclose(similarity(jnp.float32(features)), np.maximum(cosine, 0), atol=1e-6)
 
 
-def test_all_the_power_to_one_user_is_that_user_alone():
+@pytest.mark.parametrize("user", [0, 1])
+def test_all_the_power_to_one_user_is_that_user_alone(user):
     plain, _, source = made()
-    out = sent(plain, source, share=1.0, snr_db=60.0)
-    encoded = SCHEME.encode(plain, source, None, {}).features[:, 0]
+    out = sent(plain, source, share=1.0 - user, gate=0.0, snr_db=60.0)
+    encoded = SCHEME.encode(plain, source, None, {}).features[:, user]
     alone = encoded @ plain["linear"]["decoder"] + plain["linear"]["mean"].reshape(1, 1, -1)
-    np.testing.assert_allclose(out.estimate.data[:, 0], unpatchify(alone, 4, (16, 16)), atol=2e-2)
-    np.testing.assert_allclose(out.estimate.data[:, 1], 0.5, atol=1e-5)  # of the other nothing is known
+    np.testing.assert_allclose(out.estimate.data[:, user], unpatchify(alone, 4, (16, 16)), atol=2e-2)
+    np.testing.assert_allclose(out.estimate.data[:, 1 - user], 0.5, atol=1e-5)  # of the other nothing is known
 
 
 def test_mirrored_features_are_orthogonal_to_themselves_and_come_back():
@@ -114,13 +115,6 @@ def test_separation_is_the_lmmse_of_the_covariances():
     error = ((expected - f) ** 2).mean(0)
     posterior = np.diag(prior - weights @ mix @ prior)
     assert (np.abs(error - posterior) < 5 * posterior * np.sqrt(2 / 20_000)).all()
-
-
-def test_a_swap_of_equal_shares_changes_places_only():
-    plain, _, source = made()
-    swapped = Source(source.data[:, ::-1])
-    first, second = (sent(plain, s, snr_db=80.0).sent.side.amplitude for s in (source, swapped))
-    np.testing.assert_allclose(first, second[:, ::-1], rtol=2e-3)
 
 
 def test_gradients_reach_the_gates_and_are_finite():

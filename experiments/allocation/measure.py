@@ -1,0 +1,124 @@
+"""The optimisers of ``lvm_mtc.allocation`` against brute force, equal shares and simpler rules, on random problems.
+
+    OPENBLAS_NUM_THREADS=1 python -m experiments.allocation.measure --out docs/allocation
+
+Minutes on one core. Writes ``results.json`` into ``--out`` and the table into the page beside it, ``--out``.md, between
+its markers. ``--page-only`` writes from the old ``results.json``.
+"""
+
+import itertools
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.allocation.page import tables
+from experiments.script import PAGE_ONLY, script, study
+from lvm_mtc.allocation.pairing import pairings
+from lvm_mtc.allocation.superposition import Superposition, improve, made_feasible, maximise_sum_rate
+from lvm_mtc.allocation.token_length import TokenUplink, allocate_tokens, equal_allocation
+from lvm_mtc.allocation.uep import Groups, allocate_groups, brute_force, ordered_search
+
+LENGTHS = (4, 12, 36)
+
+
+def token_lengths(seed: int) -> dict[str, Any]:
+    """Three users, three lengths: against all 27 choices, each with its exact shares, and against equal shares."""
+    rng = np.random.default_rng(seed)
+    users = 3
+    low, high, slope = rng.uniform(0.2, 0.5, users), rng.uniform(0.5, 2, users), rng.uniform(0.4, 1.2, users)
+    uplink = TokenUplink(
+        gain=10 ** rng.uniform(0, 2, users), token_bits=rng.uniform(0.5, 2, users), lengths=LENGTHS,
+        validation_loss=low[:, None] + high[:, None] * np.array(LENGTHS) ** -slope[:, None],
+        bandwidth=1.0, power=1.0, noise_density=1.0, latency_weight=10 ** rng.uniform(-2.5, -1),
+    )  # fmt: skip
+    found, equal = allocate_tokens(uplink), equal_allocation(uplink)
+    choices = map(np.array, itertools.product(range(len(LENGTHS)), repeat=users))
+    best = min(uplink.objective(*uplink.share(choice), choice) for choice in choices)
+    common = min(uplink.objective(equal.bandwidth, equal.power, np.full(users, w)) for w in range(len(LENGTHS)))
+    return {"gap": found.objective / best - 1, "over_equal": found.objective / equal.objective - 1,
+            "over_common": found.objective / common - 1,
+            "monotone": bool((np.diff(found.history) <= 0).all())}  # fmt: skip
+
+
+def groups_of(seed: int, count: int, uses: int | None = None) -> Groups:
+    """Random groups over random sub-channels."""
+    rng = np.random.default_rng(seed)
+    return Groups(
+        importance=rng.dirichlet(np.full(count, 0.7)), gain=10 ** rng.uniform(-0.5, 1.2, count), bits=12,
+        power=10 ** rng.uniform(0.8, 2.0), uses=uses or int(rng.integers(6, 10 * count)),
+    )  # fmt: skip
+
+
+def protection(seed: int) -> dict[str, Any]:
+    """Three or four groups: against all choices, and what the order priors alone miss."""
+    groups = groups_of(seed, 4 - seed % 2)
+    best = brute_force(groups).objective
+    return {
+        "gap": allocate_groups(groups).objective / best - 1,
+        "prior_gap": ordered_search(groups).objective / best - 1,
+    }
+
+
+def large_protection(seed: int) -> dict[str, Any]:
+    """Sixteen groups: the time that one takes."""
+    groups = groups_of(seed, 16, uses=100)
+    start = time.process_time()
+    found = allocate_groups(groups).objective
+    return {"seconds": time.process_time() - start, "over_prior": found / ordered_search(groups).objective - 1}
+
+
+def network_of(seed: int, users: int) -> Superposition:
+    """Random users with the leak and the distortion of the solver's tests."""
+    rng = np.random.default_rng(seed)
+    similarity = rng.random((users, users))
+    return Superposition(
+        gain=10 ** rng.uniform(0.5, 2, users), similarity=(similarity + similarity.T) / 2, leak=(-1.0, -2.5, 1.2, -2.0),
+        distortion=lambda ratio, efficiency: np.exp(-3 * ratio) * (1 + 0.5 * np.exp(-efficiency)),
+        samples=1.0, power=float(users), bandwidth=users / 2, noise_density=1.0,
+        max_latency=6.0, max_energy=8.0, max_distortion=0.3,
+    )  # fmt: skip
+
+
+def superposition(seed: int, users: int) -> dict[str, Any]:
+    """Against every pairing, each optimised by itself, and against equal shares with the best pairing."""
+    network = network_of(seed, users)
+    start = time.process_time()
+    found = maximise_sum_rate(network, seed)
+    seconds = time.process_time() - start
+    rates = [network.sum_rate(plan) for plan in found.history]
+    equal, alone = [], []
+    for pairs in pairings(range(users)):
+        plan = network.equal(pairs)
+        if network.feasible(plan):
+            equal.append(network.sum_rate(plan))
+        else:
+            plan = made_feasible(network, plan)
+        if plan is not None:
+            alone.append(improve(network, plan, pairing=False).sum_rate)
+    return {"over_best_pairing": found.sum_rate / max(alone) - 1, "seconds": seconds,
+            "over_equal": found.sum_rate / max(equal) - 1 if equal else None,
+            "monotone": bool((np.diff(rates) > 0).all()), "steps": len(rates),
+            "feasible": all(network.feasible(plan) for plan in found.history)}  # fmt: skip
+
+
+@script(out="folder; the page is beside it", users="of the superposed network", seeds="of it", page_only=PAGE_ONLY)
+def main(out: Path = Path("docs/allocation"), users: int = 6, seeds: int = 20, page_only: bool = False) -> None:
+    """Compare the optimisers with brute force and with simpler rules."""
+
+    def results() -> dict[str, Any]:
+        return {
+            "users": users,
+            "token_lengths": [token_lengths(seed) for seed in range(50)],
+            "protection": [protection(seed) for seed in range(100)],
+            "large_protection": [large_protection(seed) for seed in range(10)],
+            "superposition": [superposition(seed, users) for seed in range(seeds)],
+        }
+
+    study(out, page_only, results, tables)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""The page about the optimisers: its table, from ``results.json``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lvm_mtc.report.pages import table
+
+_SAME = 1e-7  # relative
+
+
+def tables(results: Mapping[str, Any]) -> dict[str, str]:
+    """Markdown tables by the name of their place."""
+    return {"optimisers": table(("problem", "measured", "result"), [*_tokens(results["token_lengths"]),
+            *_groups(results["protection"], results["large_protection"]),
+            *_pairs(results["superposition"], results["users"])])}  # fmt: skip
+
+
+def _of(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+    return np.array([row[name] for row in rows if row[name] is not None], float)
+
+
+def _share(good: np.ndarray) -> str:
+    return f"{int(good.sum())} of {len(good)}"
+
+
+def _tokens(rows):
+    gap, equal, common = (_of(rows, name) for name in ("gap", "over_equal", "over_common"))
+    problem = "token lengths, 3 users"
+    yield problem, "equal to all 27 choices of lengths", f"{_share(gap < _SAME)}; largest gap {max(gap.max(), 0):.1e}"
+    yield problem, "history never rises", _share(_of(rows, "monotone") == 1)
+    yield (problem, "never above equal shares, each user's own best length",
+           f"{_share(equal <= 1e-12)}; median {100 * np.median(equal):.1f} %")  # fmt: skip
+    yield (problem, "never above equal shares, best common length",
+           f"{_share(common <= 1e-12)}; median {100 * np.median(common):.1f} %")  # fmt: skip
+
+
+def _groups(rows, large):
+    gap, prior, seconds = _of(rows, "gap"), _of(rows, "prior_gap"), _of(large, "seconds")
+    problem = "unequal protection, 3 and 4 groups"
+    yield problem, "equal to brute force", f"{_share(gap < _SAME)}; at most {1 + max(gap.max(), 0):.4f} times"
+    yield (problem, "of the order priors without the polish",
+           f"{_share(prior < _SAME)}; at most {1 + prior.max():.2f} times")  # fmt: skip
+    yield "unequal protection, 16 groups", "CPU time of one", f"largest of {len(seconds)}: {seconds.max():.2f} s"
+
+
+def _pairs(rows, users):
+    best, equal = _of(rows, "over_best_pairing"), _of(rows, "over_equal")
+    problem = f"superposed pairs, {users} users"
+    yield problem, "every plan of the history better than the one before", _share(_of(rows, "monotone") == 1)
+    yield problem, "every plan of the history within all limits", _share(_of(rows, "feasible") == 1)
+    yield (problem, "within 1 % of the best pairing, each optimised by itself",
+           f"{_share(best > -0.01)}; worst {100 * best.min():+.2f} %")  # fmt: skip
+    middle, least = 100 * np.median(equal), 100 * equal.min()
+    yield (problem, "above equal shares with their best pairing",
+           f"{_share(equal > 0)}; median {middle:+.1f} %, least {least:+.1f} %")  # fmt: skip
+    yield problem, "CPU time of one", f"median {np.median(_of(rows, 'seconds')):.1f} s"
