@@ -211,6 +211,11 @@ class Isfr:
         return (Stage("restructure", nested_loss, _of_codec, {"retention": 0.3, "flips": 0.1}),)
 
     @property
+    def num_uavs(self) -> int:
+        """UAVs that it serves, one a group."""
+        return self.config.num_groups
+
+    @property
     def _size(self) -> int:
         return self.config.group_size
 

@@ -83,6 +83,7 @@ class Sfma:
     knobs: ClassVar[Mapping[str, Knob]] = {"share": Knob(0.5, 0.0, 1.0), "gate": Knob(1.0, 0.0, 1.0)}
     """The first user's share of the power; a factor of the similarity, 0 for plain superposition."""
     reports: ClassVar[tuple[str, ...]] = ("similarity",)
+    num_uavs: ClassVar[int] = 2
 
     def init(self, key: jax.Array, num_uavs: int | None = None) -> dict:
         """Parameters that know of no picture, with gates at 0."""

@@ -1,0 +1,59 @@
+"""The page about superposed users: tables from ``results.json``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lvm_mtc.report.pages import number, table
+from lvm_mtc.results.intervals import student_interval
+
+BINS = {"above 0.8": (0.8, 1.01), "0.1 to 0.8": (0.1, 0.8), "below 0.1": (-0.01, 0.1)}
+
+
+def tables(results: Mapping[str, Any]) -> dict[str, str]:
+    """Markdown tables by the name of their place."""
+    return {"bins": _bins(results["rows"]), "pairs": _pairs(results["rows"]), "leak": _leak(results["leak"])}
+
+
+def gains(rows, link: str, snr_db: float, low: float, high: float, better: str, worse: str) -> np.ndarray:
+    """Paired gains in dB of the pairs of a bin, the mean of each picture's pairs where it has several."""
+    at = [row for row in rows if row["link"] == link and row["snr_db"] == snr_db]
+    units: dict[Any, list[float]] = {}
+    for row in at:
+        gain = np.array(row["psnr_db"][better]) - np.array(row["psnr_db"][worse])
+        for place, (alike, value) in enumerate(zip(row["similarity"], gain, strict=True)):
+            if low <= alike < high:
+                units.setdefault((row["pair"] == "two pictures", place), []).append(float(value))
+    return np.array([np.mean(values) for values in units.values()])
+
+
+def _points(rows):
+    return list(dict.fromkeys((row["link"], row["snr_db"]) for row in rows))
+
+
+def _bins(rows):
+    body = []
+    for label, edges in BINS.items():
+        for link, snr_db in _points(rows):
+            found = gains(rows, link, snr_db, *edges, "exchange", "plain")
+            if len(found) > 1:
+                mean, half, count = student_interval(found)
+                turns = gains(rows, link, snr_db, *edges, "exchange", "orthogonal").mean()
+                body.append((label, link, f"{snr_db:g}", f"{count}", f"{mean:+.3f} ± {half:.3f}", f"{turns:+.2f}"))
+    return table(
+        ("similarity", "link", "SNR, dB", "pictures", "exchange over plain, dB", "over taking turns, dB"), body
+    )
+
+
+def _pairs(rows):
+    body = []
+    for row in rows:
+        values = [number(np.mean(row["psnr_db"][name])) for name in ("exchange", "plain", "orthogonal")]
+        body.append((row["pair"], f"{np.mean(row['similarity']):.2f}", row["link"], f"{row['snr_db']:g}", *values))
+    return table(("pair", "mean similarity", "link", "SNR, dB", "exchange", "plain", "taking turns"), body)
+
+
+def _leak(leak):
+    names = ("t0", "t1, similarity", "t2, ln of the partner's power", "t3, ratio", "variance explained")
+    return table(names, [tuple(f"{value:.2f}" for value in (*leak["coefficients"], leak["explained"]))])

@@ -1,0 +1,72 @@
+"""The pages about allocation, groups by importance and superposed users: from their stores, and what they claim."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.allocation import measure
+from experiments.allocation import page as allocation_page
+from experiments.isfr import page as isfr_page
+from experiments.sfma import page as sfma_page
+from lvm_mtc.report.pages import fill_page
+from lvm_mtc.results.intervals import student_interval
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGES = {"allocation": allocation_page, "isfr": isfr_page, "sfma": sfma_page}
+
+
+def results(name):
+    return json.loads((DOCS / name / "results.json").read_text())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_what_its_results_say(name):
+    page = (DOCS / f"{name}.md").read_text()
+    filled = fill_page(page, PAGES[name].tables(results(name)))
+    assert filled == page, f"run python -m experiments.{name}.measure --page-only"
+
+
+def test_optimisers_are_as_good_as_the_page_says():
+    of = results("allocation")
+    tokens, groups, pairs = of["token_lengths"], of["protection"], of["superposition"]
+    assert len(tokens) == 50 and all(
+        row["monotone"] and max(row["over_equal"], row["over_common"]) < 1e-12 for row in tokens
+    )
+    assert len(groups) == 100 and np.mean([row["gap"] < 1e-7 for row in groups]) >= 0.95
+    assert max(row["gap"] for row in groups) < 0.05 and max(row["seconds"] for row in of["large_protection"]) < 1
+    assert len(pairs) == 20 and of["users"] == 6
+    assert all(row["monotone"] and row["feasible"] for row in pairs)
+    assert sum(row["over_best_pairing"] > -0.01 for row in pairs) >= 18
+    assert all(row["over_equal"] is None or row["over_equal"] > 0 for row in pairs)
+
+
+def test_the_store_repeats_itself():
+    of = results("allocation")
+    for name, solve in (("token_lengths", measure.token_lengths), ("protection", measure.protection)):
+        for seed in (0, 3):
+            again = solve(seed)
+            for key, value in again.items():
+                assert value == pytest.approx(of[name][seed][key], abs=1e-9)
+
+
+def test_restructured_groups_with_joint_allocation_gain_at_low_snr():
+    rows = results("isfr")["rows"]
+    for snr_db in (0.0, 5.0):
+        gain = isfr_page.psnr(rows, "restructured", "joint", snr_db) - isfr_page.psnr(
+            rows, "control", "uniform", snr_db
+        )
+        mean, half, pictures = student_interval(gain)
+        assert pictures == 24 and mean - half > 0
+    assert all(row["uses"] <= results("isfr")["uses"] for row in rows)
+
+
+def test_similar_pairs_gain_and_others_do_not_change():
+    rows = results("sfma")["rows"]
+    for link in ("awgn", "rayleigh"):
+        for snr_db in (0.0, 5.0, 10.0, 20.0):
+            mean, half, _ = student_interval(sfma_page.gains(rows, link, snr_db, 0.8, 1.01, "exchange", "plain"))
+            assert mean - half > 0
+            apart = sfma_page.gains(rows, link, snr_db, -0.01, 0.1, "exchange", "plain")
+            assert np.abs(apart.mean()) < 0.1
