@@ -50,7 +50,7 @@ def _pairs(rows, users):
     problem = f"superposed pairs, {users} users"
     yield problem, "every plan of the history better than the one before", _share(_of(rows, "monotone") == 1)
     yield problem, "every plan of the history within all limits", _share(_of(rows, "feasible") == 1)
-    yield (problem, "within 1 % of the best pairing, each optimised by itself",
+    yield (problem, "within 1 % of the best pairing, each optimised by SLSQP",
            f"{_share(best > -0.01)}; worst {100 * best.min():+.2f} %")  # fmt: skip
     middle, least = 100 * np.median(equal), 100 * equal.min()
     yield (problem, "above equal shares with their best pairing",

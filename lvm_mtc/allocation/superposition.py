@@ -268,6 +268,8 @@ def starts(network: Superposition, seed: int = 0) -> Iterable[Pairs]:
 def maximise_sum_rate(network: Superposition, seed: int = 0) -> Progress:
     """The best end over several starts of equal shares, each made feasible first.
 
+    Where not all pairings are starts, each start may change its pairs; the best end may in any case.
+
     Args:
         network: The problem.
         seed: Of the random pairings, for more than six users.
@@ -275,13 +277,15 @@ def maximise_sum_rate(network: Superposition, seed: int = 0) -> Progress:
     Raises:
         NoFeasiblePairing: if no start could be made feasible.
     """
-    ends = []
+    ends, some = [], len(network.gain) > _ALL_STARTS_UP_TO
     for pairs in starts(network, seed):
         start = network.equal(pairs)
         if not network.feasible(start):
             start = made_feasible(network, start)
         if start is not None:
-            ends.append(improve(network, start))
+            ends.append(improve(network, start, pairing=some))
     if not ends:
         raise NoFeasiblePairing("no pairs were found that keep all limits, from any start")
-    return max(ends, key=lambda end: end.sum_rate)
+    best = max(ends, key=lambda end: end.sum_rate)
+    last = improve(network, best.plan)
+    return last._replace(history=best.history + last.history[1:])
