@@ -26,7 +26,7 @@ from lvm_mtc.config import require_count
 from lvm_mtc.link import Frames, OperatingPoint, Received, Signal
 from lvm_mtc.models.patches import patchify, unpatchify
 from lvm_mtc.models.pca import fit_patches
-from lvm_mtc.models.receivers import GAIN_BITS
+from lvm_mtc.models.receivers import GAIN_BITS, as_sent
 from lvm_mtc.schemes.isfr.losses import nested_loss
 from lvm_mtc.schemes.isfr.quantiser import dequantise, quantise
 from lvm_mtc.schemes.scheme import Estimate, Sent, Source, Stage
@@ -172,6 +172,7 @@ class Isfr:
     def modulate(self, params: dict, encoded: Encoded, point: OperatingPoint) -> Sent:
         """Each link's symbols, scrambled and with the powers of the allocation; beside them the allocation."""
         bits, allocation = encoded
+        allocation = allocation._replace(power=as_sent(allocation.power))
         order, flips = self._scrambler
         bits = jnp.take_along_axis(bits, allocation.group[..., None], axis=1)[..., order] ^ flips.reshape(1, 1, -1)
         frames, symbols = self.frames()
