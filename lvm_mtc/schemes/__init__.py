@@ -19,6 +19,8 @@ SCHEMES = {
     "witt": "lvm_mtc.schemes.witt.scheme:Witt",
     "importance": "lvm_mtc.schemes.importance.scheme:Importance",
     "linear": "lvm_mtc.schemes.linear.scheme:Linear",
+    "linear_clouds": "lvm_mtc.schemes.point_clouds.linear:LinearClouds",
+    "point_clouds": "lvm_mtc.schemes.point_clouds.scheme:PointClouds",
     "vlm_csc": "lvm_mtc.schemes.vlm_csc.scheme:VlmCsc",
 }
 """Name to ``"module:class"``."""
