@@ -41,8 +41,10 @@ class BitSender(Protocol):
         """Which frames of sources ``[n, ...]`` are sent, ``[n, num_frames]`` bool."""
 
     def encode(self, data: np.ndarray) -> Any:
-        """Sources ``[n, ...]`` as a named tuple: ``bits [n, num_frames, num_symbols bits_per_symbol]`` uint8, and what
-        receivers are told."""
+        """Sources ``[n, ...]`` as a named tuple with what receivers are told, and the bits on air.
+
+        ``bits`` are ``[n, num_frames, num_symbols bits_per_symbol]`` uint8.
+        """
 
     def decode(self, llr: np.ndarray, coded: Any) -> np.ndarray:
         """What is made of LLRs of the shape of ``coded.bits``, ``[n, ...]``; of ``coded`` the bits are not read."""

@@ -7,6 +7,8 @@ contest, and a class has its earlier slots wherever it has a later one.
 import jax
 import jax.numpy as jnp
 
+from lvm_mtc.phy.numerics import lift
+
 CLASS_SIZE = 4
 _SOFTNESS = 0.5
 
@@ -31,12 +33,13 @@ def allocate(worth: jax.Array, total: int) -> tuple[jax.Array, jax.Array]:
         sigmoid of the worth over that of the last slot taken.
     """
     num_classes, num_slots = worth.shape[-2:]
-    least = jax.lax.cummin(worth, axis=worth.ndim - 1)
-    free = jnp.arange(num_slots) == 0
-    by_slot = jnp.swapaxes(jnp.where(free, jnp.inf, least), -1, -2).reshape(*worth.shape[:-2], -1)
+    number = lift(jnp.arange(num_slots), worth.shape, 0)
+    free = number == 0
+    least = jax.lax.cummin(jnp.where(free, jnp.inf, worth), axis=worth.ndim - 1)
+    by_slot = jnp.swapaxes(least, -1, -2).reshape(*worth.shape[:-2], -1)
     best, places = jax.lax.top_k(by_slot, total)
     taken = jax.nn.one_hot(places % num_classes, num_classes, dtype=jnp.int32).sum(axis=-2)
-    hard = (jnp.arange(num_slots) < taken[..., None]).astype(worth.dtype)
+    hard = (number < taken[..., None]).astype(worth.dtype)
     limit = jax.lax.stop_gradient(jnp.where(jnp.isinf(best[..., -1]), 0, best[..., -1]))
     soft = jnp.where(free, 1.0, jax.nn.sigmoid((least - limit[..., None, None]) / _SOFTNESS))
     return taken, hard + soft - jax.lax.stop_gradient(soft)
@@ -44,7 +47,7 @@ def allocate(worth: jax.Array, total: int) -> tuple[jax.Array, jax.Array]:
 
 def token_mask(slots: jax.Array, num_slots: int) -> jax.Array:
     """Which slots of which tokens are sent, ``[..., num_classes]`` to ``[..., num_tokens, num_slots]`` bool."""
-    return jnp.repeat(jnp.arange(num_slots) < slots[..., None], CLASS_SIZE, axis=-2)
+    return jnp.repeat(lift(jnp.arange(num_slots), slots.shape, 1) < slots[..., None], CLASS_SIZE, axis=-2)
 
 
 def to_frame(values: jax.Array, mask: jax.Array, count: int) -> jax.Array:

@@ -12,6 +12,7 @@ from lvm_mtc.config import require_count, require_one_of
 from lvm_mtc.link import Frames, OperatingPoint, Received, Signal
 from lvm_mtc.models.point_geometry import farthest_points, take_points
 from lvm_mtc.models.receivers import GAIN_BITS, as_sent, unit_power, wiener
+from lvm_mtc.phy.numerics import lift
 from lvm_mtc.schemes.point_clouds.moments import NUM_FEATURES, moment_features, paint_discs
 from lvm_mtc.schemes.scheme import Estimate, Sent, Source, Stage
 
@@ -80,11 +81,11 @@ class LinearClouds:
         points, num_points = source.data, self.config.num_points
         if points.ndim != 4 or points.shape[2:] != (num_points, 3):
             raise ValueError(f"clouds must be [batch, num_uavs, {num_points}, 3], got {points.shape}")
-        return self._features(points) - params["mean"]
+        return self._features(points) - lift(params["mean"], points.shape, 0)
 
     def modulate(self, params: dict, encoded: jax.Array, point: OperatingPoint) -> Sent:
         """Symbols of average power 1 over each cloud; beside them its gain."""
-        flat = (encoded * params["variance"] ** -0.25).reshape(*encoded.shape[:2], 1, -1)
+        flat = (encoded * lift(params["variance"] ** -0.25, encoded.shape, 0)).reshape(*encoded.shape[:2], 1, -1)
         flat = jnp.pad(flat, [(0, 0)] * 3 + [(0, 2 * self.config.num_symbols - flat.shape[-1])])
         symbols, gain = unit_power(phy.features_to_symbols(flat))
         signal = Signal(Frames(symbols, jnp.ones(symbols.shape[:-1], bool)))
@@ -96,7 +97,8 @@ class LinearClouds:
         c, width = self.config, len(params["mean"])
         power = jnp.tile(jnp.sqrt(params["variance"]), 2 * c.num_symbols // width + 1)[: 2 * c.num_symbols]
         features = wiener(*received, side, power)[..., 0, : c.num_tokens * width]
-        features = features.reshape(*side.shape, -1, width) * params["variance"] ** 0.25 + params["mean"]
+        amplitude, mean = (lift(a, side.shape, 2) for a in (params["variance"] ** 0.25, params["mean"]))
+        features = features.reshape(*side.shape, -1, width) * amplitude + mean
         if c.features == "points":
             return Estimate(features)
         each, more = divmod(c.num_points, c.num_tokens)

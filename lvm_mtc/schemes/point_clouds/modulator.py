@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lvm_mtc.phy.modulation import qam_points
+from lvm_mtc.phy.numerics import lift
 
 MODULATORS = ("jsccm", "gumbel", "soft", "analog")
 LEAST_TEMPERATURE = 0.2
@@ -28,7 +29,8 @@ def level_scores(values: jax.Array, logits: jax.Array, levels: np.ndarray, log_t
     ``log_tau`` is the logarithm of tau_q over the squared distance of two levels. ``kind``: ``"jsccm"``, ``"gumbel"``
     (logits alone) or ``"soft"`` (values alone).
     """
-    distance = (values[..., None] - levels) ** 2 / (jnp.exp(log_tau) * (levels[1] - levels[0]) ** 2)
+    tau = jnp.exp(log_tau) * (levels[1] - levels[0]) ** 2
+    distance = (values[..., None] - lift(levels, values.shape, 1)) ** 2 / tau
     if kind == "gumbel":
         return logits
     return -distance if kind == "soft" else logits - distance
@@ -49,6 +51,9 @@ def choose_levels(scores: jax.Array, noise: jax.Array, levels: np.ndarray, tempe
     temperature = temperature[..., None]
     soft = temperature > 0
     share = jax.nn.softmax((scores + jnp.where(soft, noise, 0)) / jnp.maximum(temperature, LEAST_TEMPERATURE), axis=-1)
-    mean, hard = jnp.sum(share * levels, axis=-1), jnp.asarray(levels)[jnp.argmax(scores, axis=-1)]
+    mean, hard = (
+        jnp.sum(share * lift(levels, scores.shape, 0), axis=-1),
+        jnp.asarray(levels)[jnp.argmax(scores, axis=-1)],
+    )
     # Written so that what is sent is the level to the last bit.
     return jnp.where(soft[..., 0], mean, hard + (mean - jax.lax.stop_gradient(mean)))

@@ -18,6 +18,7 @@ from lvm_mtc.link import Frames, OperatingPoint, Received, Signal, per_link
 from lvm_mtc.models.conditioned import snr_features
 from lvm_mtc.models.point_geometry import ball_groups, take_points
 from lvm_mtc.models.receivers import GAIN_BITS, as_sent, unit_power
+from lvm_mtc.phy.numerics import lift
 from lvm_mtc.schemes.point_clouds.allocation import (
     CLASS_SIZE,
     allocate,
@@ -27,8 +28,8 @@ from lvm_mtc.schemes.point_clouds.allocation import (
     token_mask,
 )
 from lvm_mtc.schemes.point_clouds.losses import cloud_loss
-from lvm_mtc.schemes.point_clouds.moments import NUM_FEATURES, fibonacci_sphere, moment_features, split_features
 from lvm_mtc.schemes.point_clouds.modulator import MODULATORS, axis_levels, choose_levels, level_scores
+from lvm_mtc.schemes.point_clouds.moments import NUM_FEATURES, fibonacci_sphere, moment_features, split_features
 from lvm_mtc.schemes.point_clouds.network import Importance, Painter, Proposer, SetAbstraction
 from lvm_mtc.schemes.scheme import Estimate, Knob, Params, Sent, Source, Stage
 
@@ -208,13 +209,14 @@ class PointClouds:
         values = (self._linear(params, encoded.moments) + self._apply(params, "values", *told)).reshape(shape)
         if c.modulator != "analog":
             logits = self._apply(params, "logits", *told).reshape(*shape, -1)
-            scores = level_scores(values, logits, levels, params["modulator"]["log_tau"], c.modulator)
+            scores = level_scores(values, logits, levels, params["modulator"]["log_tau"][0], c.modulator)
             values = choose_levels(scores, encoded.noise, levels, temperature[:, None, None, None])
         return jax.lax.complex(values[..., 0], values[..., 1])
 
     def _linear(self, params: dict, moments: jax.Array) -> jax.Array:
         """The moments as values to send, ``[..., 2 slots]``."""
-        scaled = (moments - params["moments"]["mean"]) * self._amplitudes(params)
+        mean, amplitudes = (lift(a, moments.shape, 0) for a in (params["moments"]["mean"], self._amplitudes(params)))
+        scaled = (moments - mean) * amplitudes
         return jnp.pad(scaled, [(0, 0), (0, 0), (0, 2 * self.config.slots - NUM_FEATURES)])
 
     def _amplitudes(self, params: dict) -> jax.Array:
@@ -230,7 +232,7 @@ class PointClouds:
             slots = jnp.broadcast_to(fixed_slots(c.num_classes, total), (num, c.num_classes))
             return slots, jnp.ones((num, c.num_tokens, c.slots)), 0
         of_class = encoded.tokens.reshape(num, c.num_classes, CLASS_SIZE, -1).mean(axis=2)
-        worth = self._apply(params, "importance", of_class, condition) - jnp.arange(c.slots)
+        worth = self._apply(params, "importance", of_class, condition) - jnp.arange(c.slots).reshape(1, 1, -1)
         slots, gates = allocate(worth, total)
         return slots, jnp.repeat(gates, CLASS_SIZE, axis=1), c.num_classes * math.ceil(math.log2(c.slots))
 
@@ -254,11 +256,14 @@ class PointClouds:
 
     def _estimate(self, params: dict, symbols: jax.Array, noise: jax.Array) -> jax.Array:
         """The scalar L-MMSE estimate of the moments, as if nothing but them was sent."""
-        amplitudes = self._amplitudes(params)
+        mean, amplitudes, deviation = (
+            lift(a, symbols.shape, 0)
+            for a in (params["moments"]["mean"], self._amplitudes(params), params["moments"]["deviation"])
+        )
         heard = phy.symbols_to_features(symbols)[..., :NUM_FEATURES]
         noise = jnp.repeat(noise, 2, axis=-1)[..., :NUM_FEATURES] / 2
-        power = (params["moments"]["deviation"] * amplitudes) ** 2
-        return heard * power / (power + noise) / amplitudes + params["moments"]["mean"]
+        power = (deviation * amplitudes) ** 2
+        return heard * power / (power + noise) / amplitudes + mean
 
     def stages(self) -> tuple[Stage, ...]:
         """As ``Scheme.stages``: everything but the moments' mean and deviation, end to end."""
