@@ -125,14 +125,15 @@ def measure(spec: NamedSweep, code: OctreeCode, lost: np.ndarray, store: ResultS
     about = {"name": differences_name(spec.name), "differences_of": spec.key(), "random_pictures": True}
     keys = [store.register(part) for part in (config, of_bits, about | {"code": told})]
     points = list(spec.coordinates())
-    first = [at for at in points if at["scheme"] == LEARNED]
-    of_each = {name: [at | {"scheme": name} for at in first] for name in (*(c.name for c in spec.schemes), BITS)}
+    names = [contender.name for contender in spec.schemes]
+    of_each = {name: [at for at in points if at["scheme"] == name] for name in names}
+    first = of_each[MOMENTS]  # without a knob
+    of_each[BITS] = [at | {"scheme": BITS} for at in first]
     pairs = {name: [at | {"scheme": f"{LEARNED} minus {name}"} for at in first] for name in OTHERS}
     wanted = [points, of_each[BITS], [at for of in pairs.values() for at in of]]
     if not any(store.missing(key, of) for key, of in zip(keys, wanted, strict=True)):
         return
     arrived = {}
-    names = [contender.name for contender in spec.schemes]
     with tqdm(total=len(names) + len(MODES), disable=not sys.stderr.isatty()) as bar:
         for name in names:
             arrived[name] = sample_points(spec, of_each[name], resources=_RESOURCES)
