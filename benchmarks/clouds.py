@@ -1,4 +1,4 @@
-"""Point clouds a second: the learned codec's two ends, moments, the octree with its LDPC code, metrics, a training step.
+"""Point clouds a second: the learned codec, moments, the octree with its LDPC code, metrics, the training gradient.
 
 Clouds of 1,024 random points on spheres, 320 symbols, 16 clouds a call, shipped weights. Medians of the repeats; the
 first call, which compiles, is left out. Writes JSON:

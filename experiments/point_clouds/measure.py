@@ -43,13 +43,14 @@ from lvm_mtc.sweep.stopping import StoppingRule
 NAME, BITS = "point clouds", "octree as bits"
 LEARNED, MOMENTS, POINTS = "learned", "moments", "uncoded points"
 OTHERS = (MOMENTS, POINTS, BITS)
+PAIRS = {f"minus {name}": name for name in OTHERS}
 VARIANTS = {
     "analogue": dict(modulator="analog"),
     "values alone": dict(modulator="soft"),
     "importance": dict(allocation="importance"),
 }
 CLOUDS, STORE = DATA / "clouds" / "modelnet10_1024.npz", Path("docs/point_clouds/results.sqlite")
-SNR_DB = (0.0, 3.0, 5.0, 10.0, 15.0, 20.0)
+SNR_DB = (0.0, 3.0, 5.0, 10.0, 20.0)
 MODES = ((2, 1 / 5), (2, 1 / 3), (2, 1 / 2), (2, 2 / 3), (4, 1 / 3), (4, 1 / 2), (4, 2 / 3), (4, 5 / 6), (6, 1 / 2),
          (6, 2 / 3), (6, 5 / 6), (8, 2 / 3), (8, 5 / 6))  # fmt: skip
 _RESOURCES = Resources(num_devices=1, items_per_device=12)
@@ -62,7 +63,7 @@ _SAMPLE = 64
     count="test clouds, evenly spread over all", units="channel realisations, 4 or more",
 )  # fmt: skip
 def main(
-    clouds: Path = CLOUDS, weights: Path = CLOUD_WEIGHTS, store: Path = STORE, count: int = 50, units: int = 4
+    clouds: Path = CLOUDS, weights: Path = CLOUD_WEIGHTS, store: Path = STORE, count: int = 40, units: int = 4
 ) -> None:
     """Measure point clouds into a store."""
     train = np.float32(load_packed_clouds(clouds, "train"))
@@ -87,7 +88,7 @@ def cloud_sweep(test: np.ndarray, train: np.ndarray, weights: Path, count: int, 
         stopping=StoppingRule(target_half_width=None, max_units=units),
         random_pictures=True,
         metrics=CLOUD_METRICS,
-        pictures_per_step=25,
+        pictures_per_step=20,
     )
 
 
@@ -129,26 +130,40 @@ def measure(spec: NamedSweep, code: OctreeCode, lost: np.ndarray, store: ResultS
     of_each = {name: [at for at in points if at["scheme"] == name] for name in names}
     first = of_each[MOMENTS]  # without a knob
     of_each[BITS] = [at | {"scheme": BITS} for at in first]
-    pairs = {name: [at | {"scheme": f"{LEARNED} minus {name}"} for at in first] for name in OTHERS}
-    wanted = [points, of_each[BITS], [at for of in pairs.values() for at in of]]
-    if not any(store.missing(key, of) for key, of in zip(keys, wanted, strict=True)):
-        return
-    arrived = {}
-    with tqdm(total=len(names) + len(MODES), disable=not sys.stderr.isatty()) as bar:
-        for name in names:
-            arrived[name] = sample_points(spec, of_each[name], resources=_RESOURCES)
-            bar.update()
-        tried = []
+    of_each |= {name: [at | {"scheme": f"{LEARNED} {name}"} for at in first] for name in PAIRS}
+
+    def lacks(key: str, *some: str) -> bool:
+        return bool(store.missing(key, [at for name in some for at in of_each[name]]))
+
+    def keep(key: str, name: str, arrived: Sequence[Arrived]) -> None:
+        rows = (make_point(spec, key, at, one) for at, one in zip(first, arrived, strict=True))
+        store.add(dataclasses.replace(row, coordinates=at) for row, at in zip(rows, of_each[name], strict=True))
+
+    compared = (LEARNED, MOMENTS, POINTS)
+    if lacks(keys[0], *compared) or lacks(keys[1], BITS) or lacks(keys[2], *PAIRS):
+        arrived = {name: sample_points(spec, of_each[name], resources=_RESOURCES) for name in compared}
+        arrived[BITS] = octree_points(spec, code, lost, of_each[LEARNED])
+        for name, samples in arrived.items():
+            keep(keys[name == BITS], name, samples)
+        for name, other in PAIRS.items():
+            keep(keys[2], name, list(map(difference, arrived[LEARNED], arrived[other])))
+    for name in VARIANTS:
+        if lacks(keys[0], name):
+            keep(keys[0], name, sample_points(spec, of_each[name], resources=_RESOURCES))
+
+
+def octree_points(spec: NamedSweep, code: OctreeCode, lost: np.ndarray, points: Sequence[dict]) -> list[Arrived]:
+    """Of each point the best mode, of those that do not ask for more than the channel could carry without fading."""
+    tried: list[list[Arrived]] = [[] for _ in points]
+    with tqdm(total=len(MODES), disable=not sys.stderr.isatty()) as bar:
         for bits_per_symbol, rate in MODES:
             sender = CloudBits(code, lost, bits_per_symbol=bits_per_symbol, rate=rate)
-            tried.append(measure_bits(spec, sender, first))
+            can = [i for i, at in enumerate(points) if bits_per_symbol * rate < np.log2(1 + 10 ** (at["snr_db"] / 10))]
+            if can:
+                for i, arrived in zip(can, measure_bits(spec, sender, [points[i] for i in can]), strict=True):
+                    tried[i].append(arrived)
             bar.update()
-    arrived[BITS] = [best(of_point) for of_point in zip(*tried, strict=True)]
-    for name in (*names, BITS):
-        _store(spec, store, keys[name == BITS], first, of_each[name], arrived[name])
-    for name, of in pairs.items():
-        gaps = [difference(*pair) for pair in zip(arrived[LEARNED], arrived[name], strict=True)]
-        _store(spec, store, keys[2], first, of, gaps)
+    return [best(of_point) for of_point in tried]
 
 
 def best(of_point: Sequence[Arrived]) -> Arrived:
@@ -159,11 +174,6 @@ def best(of_point: Sequence[Arrived]) -> Arrived:
 def difference(first: Arrived, second: Arrived) -> Arrived:
     """First minus second, unit by unit and cloud by cloud."""
     return first._replace(metrics={PREFIX + name: first.metrics[name] - second.metrics[name] for name in first.metrics})
-
-
-def _store(spec: NamedSweep, store: ResultStore, key: str, points, named, samples) -> None:
-    rows = (make_point(spec, key, at, one) for at, one in zip(points, samples, strict=True))
-    store.add(dataclasses.replace(row, coordinates=at) for row, at in zip(rows, named, strict=True))
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def test_the_engine_measures_words(measured):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(metrics=("evm",), stop_metric="evm"), "metric 'evm' is not of words"),
+        (dict(metrics=("evm",), stop_metric="evm"), "metric 'evm' is not known of bits"),
         (dict(links=(LinkConfig(equalizer="paper"),)), "'paper' is biased"),
     ],
 )
@@ -86,5 +86,5 @@ def test_what_bits_cannot_do_is_refused(measured, change, message):
     spec, sender, points, *_ = measured
     with pytest.raises(ValueError, match=message):
         measure_bits(dataclasses.replace(spec, **change), sender, points)
-    with pytest.raises(ValueError, match="CaptionBits.num_symbols 4: the scheme has 8 a word"):
+    with pytest.raises(ValueError, match="CaptionBits.num_symbols 4: the scheme has 8 in a frame"):
         measure_bits(spec, dataclasses.replace(sender, num_symbols=4), points)

@@ -74,10 +74,12 @@ class CloudBits:
         llr = np.asarray(llr)[:, 0]
         found = coding.decode_payload(np.where(scrambling(llr.shape[1]) == 1, -llr, llr), self.blocks)
         clouds = np.repeat(np.float32(self.lost)[None], len(llr), axis=0)
-        for place in np.flatnonzero(found.valid):
-            points = self.source.decode(found.payload[place])
+        valid = np.flatnonzero(found.valid)
+        payloads, of = np.unique(found.payload[valid], axis=0, return_inverse=True)
+        for number, payload in enumerate(payloads):
+            points = self.source.decode(payload)
             # As evenly as can be, so that each weighs alike in a mean over points.
-            clouds[place] = points[np.arange(len(self.lost)) * len(points) // len(self.lost)]
+            clouds[valid[of == number]] = points[np.arange(len(self.lost)) * len(points) // len(self.lost)]
         return clouds
 
     def estimate(self, clouds: jax.Array) -> jax.Array:
