@@ -37,10 +37,10 @@ from lvm_mtc.sweep.named import plain_contender
 from lvm_mtc.sweep.paired import PREFIX, NamedSweep, differences_name
 from lvm_mtc.sweep.programs import Arrived
 from lvm_mtc.sweep.rows import make_point
-from lvm_mtc.sweep.run import sample_points
+from lvm_mtc.sweep.run import run_sweep, sample_points
 from lvm_mtc.sweep.stopping import StoppingRule
 
-NAME, BITS = "point clouds", "octree as bits"
+NAME, BITS, TURNED = "point clouds", "octree as bits", "point clouds, turned"
 LEARNED, MOMENTS, POINTS = "learned", "moments", "uncoded points"
 OTHERS = (MOMENTS, POINTS, BITS)
 PAIRS = {f"minus {name}": name for name in OTHERS}
@@ -71,6 +71,7 @@ def main(
     store.parent.mkdir(parents=True, exist_ok=True)
     with ResultStore(store) as results:
         measure(spec, OctreeCode(train), typical_cloud(train), results)
+        measure_turned(spec, results)
         print(f"{store}: {len(results.read())} points")
 
 
@@ -164,6 +165,22 @@ def octree_points(spec: NamedSweep, code: OctreeCode, lost: np.ndarray, points: 
                     tried[i].append(arrived)
             bar.update()
     return [best(of_point) for of_point in tried]
+
+
+def measure_turned(spec: NamedSweep, store: ResultStore) -> None:
+    """Puts what arrives of the same clouds, each turned at random, into a store, of learned and moments over AWGN."""
+    source = spec.sources[1].data
+    turns = np.linalg.qr(np.random.default_rng(0).normal(size=(len(source), 3, 3)))[0]
+    turns *= np.sign(np.linalg.det(turns))[:, None, None]
+    turned = dataclasses.replace(
+        spec,
+        name=TURNED,
+        schemes=spec.schemes[:2],
+        links=spec.links[:1],
+        sources={1: Source(np.float32(np.einsum("bkpd,bde->bkpe", source, turns)))},
+        snr_db=(5.0, 10.0),
+    )
+    run_sweep(turned, store, resources=_RESOURCES, keep=False)
 
 
 def best(of_point: Sequence[Arrived]) -> Arrived:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.point_clouds.measure import BITS, LEARNED, MOMENTS, NAME, OTHERS, POINTS, STORE, VARIANTS
+from experiments.point_clouds.measure import BITS, LEARNED, MOMENTS, NAME, OTHERS, POINTS, STORE, TURNED, VARIANTS
 from experiments.script import script
 from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
 from lvm_mtc.report.pages import channel_name, fill_file, table, with_interval
@@ -30,12 +30,13 @@ def main(store: Path = STORE, out: Path = Path("docs/point_clouds")) -> None:
     """Draw the figures and fill the page of point clouds."""
     with ResultStore(store, create=False) as results:
         points = [*_points(results, NAME), *_points(results, f"{NAME}, {BITS}")]
-        differences = _points(results, differences_name(NAME))
+        differences, turned = _points(results, differences_name(NAME)), _points(results, TURNED)
     out.mkdir(parents=True, exist_ok=True)
     save_png(curves_figure(panels(points, differences), title=TITLE), out / "clouds.png")
     write_csv(out / "clouds.csv", [row for point in (*points, *differences) for row in rows(point)])
     tables = {"quality": quality(points), "differences": gaps(differences)}
     tables |= {"variants": variants(points), "costs": costs(points)}
+    tables["turned"] = _side_by_side(turned, (LEARNED, MOMENTS), METRIC, 2)
     if (page := out.with_suffix(".md")).exists():
         fill_file(page, tables)
     print("\n\n".join(tables.values()))

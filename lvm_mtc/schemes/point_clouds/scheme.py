@@ -242,7 +242,8 @@ class PointClouds:
         lead = gain.shape
         gain, mask = gain.reshape(-1, 1), token_mask(slots.reshape(-1, slots.shape[-1]), c.slots)
         symbols = from_frame(received.symbols.reshape(*gain.shape[:1], -1) / gain, mask)
-        noise = from_frame(received.no_eff.reshape(symbols.shape[0], -1) / gain**2, mask, _UNHEARD)
+        noise = jnp.minimum(received.no_eff.reshape(symbols.shape[0], -1) / gain**2, _UNHEARD)
+        noise = from_frame(noise, mask, _UNHEARD)
         condition = snr_features(per_link(point.snr_db, lead).reshape(-1))
         moments = self._estimate(params, symbols, noise)
         heard = phy.symbols_to_features(symbols / (1 + noise))
