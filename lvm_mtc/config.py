@@ -131,10 +131,10 @@ def unknown_name_message(full_name: str, name: str, known: Sequence[str] | Mappi
     return f"{full_name} is not known{hint}; known: {', '.join(sorted(known)) or 'none'}"
 
 
-def require_one_of(owner: str, field: str, value: object, known: tuple[str, ...]) -> None:
-    """Raise ``ValueError`` unless ``value`` is one of the ``known`` names."""
+def require_one_of(owner: str, field: str, value: object, known: tuple[object, ...]) -> None:
+    """Raise ``ValueError`` unless ``value`` is one of the ``known`` names or numbers."""
     if value not in known:
-        raise ValueError(f"{owner}.{field} {value!r} is unknown; known: {', '.join(known)}")
+        raise ValueError(f"{owner}.{field} {value!r} is unknown; known: {', '.join(map(str, known))}")
 
 
 def require_number(

@@ -26,7 +26,7 @@ from lvm_mtc.results.store import ResultStore
 from lvm_mtc.schemes.loading import TEXT_WEIGHTS
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.separation.captions import CaptionBits
-from lvm_mtc.sweep.captions import measure_captions
+from lvm_mtc.sweep.as_bits import measure_bits
 from lvm_mtc.sweep.group import Resources
 from lvm_mtc.sweep.paired import PREFIX, NamedSweep, differences_name
 from lvm_mtc.sweep.programs import Arrived
@@ -94,7 +94,7 @@ def measure(spec: NamedSweep, sender: CaptionBits, store: ResultStore) -> None:
     learned = sample_points(spec, points, resources=_RESOURCES)
     steps = len(spec.steps(1)) * len(points)
     with tqdm(total=steps, disable=not sys.stderr.isatty()) as bar:
-        bits = measure_captions(spec, sender, points, progress=bar.update)
+        bits = measure_bits(spec, sender, points, progress=bar.update)
     differences = [difference(*pair) for pair in zip(learned, bits, strict=True)]
     for key, of, samples in zip(keys, wanted, (learned, bits, differences), strict=True):
         rows = (make_point(spec, key, at, one) for at, one in zip(points, samples, strict=True))

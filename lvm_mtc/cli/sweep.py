@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lvm_mtc.sweep.run import Progress
 
 _SECONDS_BETWEEN_LINES = 10.0
+_ITEMS = {"pictures": ("pictures", "pixels"), "text": ("sentences", "words"), "points": ("clouds", "points")}
 
 
 def add_sweep_parser(commands) -> None:
@@ -50,6 +51,7 @@ def add_sweep_parser(commands) -> None:
         f"--convention: what the SNR means: {', '.join(names.CONVENTIONS)}": values.choice(*names.CONVENTIONS),
         "--images DIR: folder of pictures, or one picture": str,
         "--text FILE: sentences to send instead of pictures, one a line": str,
+        "--clouds PATH: point cloud, or a folder of them, to send instead of pictures": str,
         "--units N: channel realisations of a point, at most where there is a target": values.whole(2, 1_000_000),
         "--target WIDTH: go on until half of the confidence interval of stop_metric is at most this "
         "wide": values.number("above_zero"),
@@ -128,7 +130,7 @@ def _dry_run(options: argparse.Namespace, spec, resources) -> None:
         on_axis = dict.fromkeys(at[axis] for at in wanted if axis in at)
         print(f"  {axis}: {', '.join(value if isinstance(value, str) else f'{value:g}' for value in on_axis)}")
     for num_uavs, source in spec.sources.items():
-        what, side = ("pictures", "pixels") if spec.schemes[0].scheme.modality == "pictures" else ("sentences", "words")
+        what, side = _ITEMS[spec.schemes[0].scheme.modality]
         print(f"{what}: {len(source.data)} groups of {num_uavs}, {source.data.shape[2]} {side}")
     rule = spec.stopping
     until = "all"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lvm_mtc.cli import names
+from lvm_mtc.cli.clouds import load_cloud_contender, read_clouds
 from lvm_mtc.cli.errors import UsageError
 from lvm_mtc.cli.pictures import Views, demo_photographs, find_objects, load_views
 from lvm_mtc.cli.sending import load_contenders, make_links
@@ -25,7 +26,7 @@ from lvm_mtc.sweep.plan import SweepSpec, picture_source
 from lvm_mtc.sweep.stopping import StoppingRule
 
 METRICS = (*study.METRICS, "nmse_tokens", "nmse_symbols", "evm")
-_FILES = ("weights", "images", "text", "boxes", "classifier", "words", "perceptual")
+_FILES = ("weights", "images", "text", "clouds", "boxes", "classifier", "words", "perceptual")
 _OF_PICTURES = ("schemes", "mask_prob", "epsilon", "images", "boxes", "task", "classifier", "words", "perceptual")
 
 
@@ -47,9 +48,11 @@ class SweepConfig:
         seeds: Of masks and channels.
         link: Other fields of ``LinkConfig.of``.
         keep: Share of the patches that is kept where patches are dropped.
-        weights: Weights file of any scheme that sends pictures, or with ``text`` sentences; None: the shipped ones.
+        weights: Weights file of any scheme that sends pictures, or with ``text`` sentences, with ``clouds`` point
+            clouds; None: the shipped ones.
         images: Folder of pictures, or one picture; None: scikit-image's photographs.
         text: File of sentences, one a line, to send instead of pictures: groups of K in their order.
+        clouds: Point cloud, or folder of them, to send instead of pictures, likewise.
         views: ``"cut"``: K overlapping views of each picture; ``"folder"``: each K pictures are a group.
         overlap: Shared fraction of neighbouring views.
         boxes: JSON file of the objects' boxes.
@@ -60,7 +63,8 @@ class SweepConfig:
         stopping: When a point has had enough channel realisations.
         stop_metric: Whose interval that looks at; None: as in ``SweepSpec``.
         random_pictures: Intervals speak of other pictures, too.
-        metrics: What is measured; None: ``METRICS``, of sentences ``study.TEXT_METRICS``.
+        metrics: What is measured; None: ``METRICS``, of sentences ``study.TEXT_METRICS``, of clouds
+            ``study.CLOUD_METRICS``.
         pictures_per_step: Pictures that go through the networks together.
     """
 
@@ -80,6 +84,7 @@ class SweepConfig:
     weights: str | None = None
     images: str | None = None
     text: str | None = None
+    clouds: str | None = None
     views: str = "cut"
     overlap: float = 0.5
     boxes: str | None = None
@@ -112,13 +117,16 @@ class SweepConfig:
                     raise ValueError(f"SweepConfig.{field} {value!r} is {fault}")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"SweepConfig.limit must be >= 1, got {self.limit}")
-        if self.images is None and self.text is None and (self.boxes or self.limit or self.views != "cut"):
+        others = [name for name in ("text", "clouds") if getattr(self, name) is not None]
+        if self.images is None and not others and (self.boxes or self.limit or self.views != "cut"):
             raise ValueError(
                 "SweepConfig.boxes, limit and views are for a folder of pictures: name it as SweepConfig.images"
             )
-        given = [name for name in _OF_PICTURES if getattr(self, name)]
-        if self.text is not None and given:
-            raise ValueError(f"SweepConfig.{given[0]} is for pictures, and SweepConfig.text sends sentences")
+        given = [name for name in (*_OF_PICTURES, *others[1:]) if getattr(self, name)]
+        if others and given:
+            what = "for point clouds" if given[0] == "clouds" else "for pictures"
+            sends = {"text": "sentences", "clouds": "point clouds"}[others[0]]
+            raise ValueError(f"SweepConfig.{given[0]} is {what}, and SweepConfig.{others[0]} sends {sends}")
         if self.loc == "centre" and self.task:
             raise ValueError(f"SweepConfig.loc 'centre' looks for nothing, so it does not go with task {self.task!r}")
 
@@ -131,14 +139,18 @@ def make_spec(config: SweepConfig) -> SweepSpec:
     """Reads weights and pictures, finds the objects, and makes the sweep; errors name the field or file."""
     links = make_links(config.channel, config.convention, list(config.link.items()))
     knobs = {axis: getattr(config, axis) for axis in ("mask_prob", "epsilon") if getattr(config, axis) is not None}
-    measured = config.metrics or (METRICS if config.text is None else study.TEXT_METRICS)
-    parts = _pictures(config, knobs) if config.text is None else _sentences(config)
+    usual, parts = METRICS, None
+    if config.text is not None:
+        usual, parts = study.TEXT_METRICS, _sentences(config)
+    if config.clouds is not None:
+        usual, parts = study.CLOUD_METRICS, _clouds(config)
+    parts = _pictures(config, knobs) if parts is None else parts
     rest = _fields(SweepSpec) & _fields(SweepConfig) - {"schemes", "knobs", "metrics"}
     kind, named = (SweepSpec, {}) if config.name is None else (NamedSweep, {"name": config.name})
     return kind(
         links=tuple(links),
         knobs=knobs | dict(config.knobs),
-        metrics=measured,
+        metrics=config.metrics or usual,
         **named,
         **parts,
         **{name: getattr(config, name) for name in rest},
@@ -149,6 +161,13 @@ def _sentences(config: SweepConfig) -> dict[str, Any]:
     contender, vocabulary = load_text_contender(config.weights)
     options = dict(scheme=contender.scheme, vocabulary=vocabulary, limit=config.limit)
     sources = {count: read_source(Path(config.text), num_uavs=count, **options).source for count in config.num_uavs}
+    return dict(schemes=(contender,), sources=sources)
+
+
+def _clouds(config: SweepConfig) -> dict[str, Any]:
+    contender = load_cloud_contender(config.weights)
+    options = dict(num_points=contender.scheme.config.num_points, limit=config.limit)
+    sources = {count: read_clouds(Path(config.clouds), num_uavs=count, **options).source for count in config.num_uavs}
     return dict(schemes=(contender,), sources=sources)
 
 

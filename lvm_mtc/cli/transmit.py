@@ -26,18 +26,20 @@ def add_transmit_parser(commands) -> None:
     parser = add_command(
         commands,
         "transmit",
-        "Send your own pictures or sentences to K UAVs and measure what arrives.",
+        "Send your own pictures, sentences or point clouds to K UAVs and measure what arrives.",
         "lvm-mtc transmit --images photos --out result --snr-db 0,5,10 --csi-error 0,0.1 --channel awgn,rayleigh "
         "--uavs 4 --views cut\n  lvm-mtc transmit --images photos --out dogs --task 'a dog' --classifier "
-        "efficientnet_lite0.npz --words glove50.npz\n  lvm-mtc transmit --text captions.txt --out result --uavs 1",
+        "efficientnet_lite0.npz --words glove50.npz\n  lvm-mtc transmit --text captions.txt --out result --uavs 1\n"
+        "  lvm-mtc transmit --clouds chair.ply --out chair --uavs 1",
         _run_transmit,
     )
     out = "--out DIR: new folder for table.csv, curves.png, sheet.png and pictures, or sentences.txt"
+    serve = "of the other flags those that are about links, repetition and weights serve them, and --uavs and --limit"
     add_flags(parser, {out: Path}, required=True)
     sources = {
         "--images DIR: folder of pictures, or one picture": Path,
-        "--text FILE: sentences, one a line; of the other flags those that are about links, repetition and weights "
-        "serve them, and --uavs and --limit": Path,
+        f"--text FILE: sentences, one a line; {serve}": Path,
+        f"--clouds PATH: point cloud, or a folder of them, as .ply, .off, .xyz or .npz; {serve}": Path,
     }
     add_flags(parser.add_mutually_exclusive_group(required=True), sources)
     flags = {
@@ -100,6 +102,11 @@ def _run_transmit(options: argparse.Namespace) -> None:
         from lvm_mtc.cli.sentences import transmit_sentences
 
         transmit_sentences(options)
+        return
+    if options.clouds is not None:
+        from lvm_mtc.cli.clouds import transmit_clouds
+
+        transmit_clouds(options)
         return
     from lvm_mtc.cli.study import run_transmit
 

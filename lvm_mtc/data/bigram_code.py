@@ -4,6 +4,8 @@ import functools
 
 import numpy as np
 
+from lvm_mtc.data.arithmetic import Interval, Reader, shares
+
 _SCALE = 2**20
 
 
@@ -19,11 +21,11 @@ class BigramCode:
         sentences: Numbers of words to learn from, ``[n, num_words]``, 0 behind each sentence.
         vocabulary: Numbers of words, 0 included.
 
-    Source: Witten and Bell, The zero-frequency problem (1991); Witten, Neal and Cleary, Arithmetic coding for data
-    compression (1987).
+    Source: Witten and Bell, The zero-frequency problem (1991).
     """
 
     def __init__(self, sentences: np.ndarray, vocabulary: int):
+        self.vocabulary = vocabulary
         sentences = np.asarray(sentences, np.int64)
         before = np.pad(sentences[:, :-1], [(0, 0), (1, 0)])[sentences > 0]
         behind = sentences[sentences > 0]
@@ -36,36 +38,25 @@ class BigramCode:
 
     def encode(self, words: np.ndarray) -> np.ndarray:
         """Bits of a sentence, numbers of words ``[num_words]`` up to the first 0; ``[num_bits]`` uint8, maybe none."""
-        low, width, whole, previous = 0, 1, 1, 0
+        interval, previous = Interval(), 0
         for word in np.asarray(words).tolist():
             if word == 0:
                 break
             limits = self._limits(previous)
-            below, above, total = (int(limits[i]) for i in (word - 1, word, -1))
-            low, width, whole, previous = low * total + width * below, width * (above - below), whole * total, word
-        num_bits = 0
-        while (value := -(-(low << num_bits) // whole)) * whole >= (low + width) << num_bits:
-            num_bits += 1
-        return np.array([value >> i & 1 for i in reversed(range(num_bits))], np.uint8)
+            interval.add(*(int(limits[i]) for i in (word - 1, word, -1)))
+            previous = word
+        return interval.shortest()
 
     def decode(self, bits: np.ndarray, num_words: int) -> np.ndarray:
         """The sentence of so many words that has these bits, ``[num_words]`` int32; some sentence for any bits."""
-        bits = np.asarray(bits)
-        offset, width, previous, words = int("0" + "".join(map(str, bits.tolist())), 2), 1 << len(bits), 0, []
+        reader, words = Reader(bits), [0]
         for _ in range(num_words):
-            limits = self._limits(previous)
-            total = int(limits[-1])
-            word = int(np.searchsorted(limits, offset * total // width, side="right"))
-            below, above = int(limits[word - 1]), int(limits[word])
-            offset, width, previous = offset * total - width * below, width * (above - below), word
-            words.append(word)
-        return np.array(words, np.int32)
+            words.append(reader.next(self._limits(words[-1])) + 1)
+        return np.array(words[1:], np.int32)
 
     def _limits_behind(self, previous: int) -> np.ndarray:
         """Limits of the words' intervals behind another word, 0 at the beginning; ``[vocabulary]`` int64."""
         own = slice(self._starts[previous], self._starts[previous + 1])
-        kinds = self._counts[own].size
-        share = self._common * max(kinds, 1)
-        share[self._words[own] - 1] += self._counts[own]
-        share = 1 + np.int64(share / (self._counts[own].sum() + max(kinds, 1)) * _SCALE)
-        return np.concatenate([[0], np.cumsum(share)])
+        counts = np.zeros(self._common.size, np.int64)
+        counts[self._words[own] - 1] = self._counts[own]
+        return shares(counts, self._common, _SCALE)

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from lvm_mtc.metrics import pictures, text
+from lvm_mtc.metrics import pictures, points, text
 from lvm_mtc.metrics.multi_scale import ms_ssim
-from lvm_mtc.metrics.points import chamfer_distance
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.simulate import Outcome
 
@@ -46,6 +45,10 @@ def _of_text(measure: Callable, *options: int) -> Metric:
     return lambda source, outcome: measure(source.data, received_words(outcome), *options)
 
 
+def _of_points(measure: Callable) -> Metric:
+    return lambda source, outcome: measure(source.data, outcome.estimate.data)
+
+
 def _nmse_tokens(source: Source, outcome: Outcome) -> jax.Array:
     """Of tokens against those that were sent; NaN for schemes that estimate none."""
     if "tokens" not in outcome.estimate.tells:
@@ -82,11 +85,18 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         "word_accuracy": lambda source, outcome: text.word_accuracy(source.data, outcome.estimate.data),
         **_OF_SYMBOLS,
     },
-    "points": {"chamfer": lambda source, outcome: chamfer_distance(source.data, outcome.estimate.data), **_OF_SYMBOLS},
+    "points": {
+        "d1_psnr_db": _of_points(points.d1_psnr),
+        "chamfer": _of_points(points.chamfer_distance),
+        "hausdorff": _of_points(points.hausdorff_distance),
+        **_OF_SYMBOLS,
+    },
 }
 
 SHOWN: Mapping[str, Callable[[Outcome], jax.Array]] = {
     "pictures": lambda outcome: jnp.round(shown(outcome) * 255).astype(jnp.uint8),
     "text": received_words,
+    "points": lambda outcome: outcome.estimate.data,
 }
-"""What arrived, as it is shown: pictures ``[..., height, width, 3]`` uint8, words ``[..., num_words]`` int32."""
+"""What arrived, as it is shown: pictures ``[..., height, width, 3]`` uint8, words ``[..., num_words]`` int32, points
+``[..., num_points, 3]``."""

@@ -27,6 +27,7 @@ FIGURES: dict[str, Callable[[Sequence[Sample]], StoreFigure]] = {
     "saving": saving,
     "accuracy": _over_snr("accuracy", "Classification accuracy over SNR", "accuracy"),
     "text": _over_snr("text", "Text over SNR", "bleu1", "bleu4", "word_error_rate"),
+    "clouds": _over_snr("clouds", "Point clouds over SNR", "d1_psnr_db", "chamfer"),
     "knowledge_bases": knowledge_bases,
     "csi_contours": contours,
     "analytic_mse": analytic_mse,

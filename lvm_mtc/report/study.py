@@ -23,6 +23,8 @@ METRICS = ("psnr_db", "psnr_inside_db", "psnr_background_db", "ssim", "ssim_insi
 """What a study measures; all but the last have columns with their intervals."""
 TEXT_METRICS = ("bleu1", "bleu2", "bleu4", "word_error_rate")
 """What is measured of sentences."""
+CLOUD_METRICS = ("d1_psnr_db", "chamfer", "hausdorff")
+"""What is measured of point clouds."""
 _PANELS = ("psnr_db", "psnr_inside_db", "ssim", "ssim_inside")
 _COSTS = ("channel_uses", "pilot_uses", "prefix_uses", "idle_uses", "slots", "side_information_bits")
 INTERVAL_NOTE = (
@@ -40,11 +42,13 @@ def table_rows(points: Sequence[Point], links: Sequence[LinkConfig]) -> list[dic
     return [_row(point, equalizers[point.coordinates["channel"]]) for point in points]
 
 
-def text_rows(points: Sequence[Point], links: Sequence[LinkConfig]) -> list[dict[str, Any]]:
-    """As :func:`table_rows`, of sentences, with ``TEXT_METRICS``; costs are those of a sentence."""
+def plain_rows(
+    points: Sequence[Point], links: Sequence[LinkConfig], metrics: Sequence[str], count: str
+) -> list[dict[str, Any]]:
+    """As :func:`table_rows`, of what are no pictures; ``count`` is what the number of sources is called."""
     equalizers = {link.label: link.equalizer for link in links}
     return [
-        _measured(point, equalizers[point.coordinates["channel"]], TEXT_METRICS, "num_sentences")
+        _measured(point, equalizers[point.coordinates["channel"]], metrics, count)
         | {name: point.ledger[name] for name in _COSTS}
         for point in points
     ]

@@ -20,6 +20,8 @@ SCHEMES = {
     "importance": "lvm_mtc.schemes.importance.scheme:Importance",
     "isfr": "lvm_mtc.schemes.isfr.scheme:Isfr",
     "linear": "lvm_mtc.schemes.linear.scheme:Linear",
+    "linear_clouds": "lvm_mtc.schemes.point_clouds.linear:LinearClouds",
+    "point_clouds": "lvm_mtc.schemes.point_clouds.scheme:PointClouds",
     "sfma": "lvm_mtc.schemes.sfma.scheme:Sfma",
     "vlm_csc": "lvm_mtc.schemes.vlm_csc.scheme:VlmCsc",
 }

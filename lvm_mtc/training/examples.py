@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from lvm_mtc.config import from_dict, require_count, to_dict
 from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.schemes.scheme import Knob, Params, Scheme, Source, Stage
+from lvm_mtc.training.clouds import draw_clouds, load_training_clouds
 from lvm_mtc.training.pictures import TrainingData, load_training_pictures
 from lvm_mtc.training.sentences import draw_sentences, load_training_sentences
 
@@ -143,6 +144,7 @@ class Modality(NamedTuple):
 
 MODALITIES = {
     "pictures": Modality(load_training_pictures, draw_views),
+    "points": Modality(load_training_clouds, draw_clouds),
     "text": Modality(load_training_sentences, draw_sentences),
 }
 """By ``Scheme.modality``."""

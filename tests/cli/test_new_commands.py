@@ -63,7 +63,7 @@ def run(command, capsys, code=0):
 def test_figures(stores, capsys):
     lines = run("figures --store a.sqlite --out drawn", capsys)
     assert lines[0] == "drawn/quality.png, .svg, .csv: PSNR over SNR"
-    assert lines[1].startswith("skipped ssim: no point has ssim") and len(lines) == 10
+    assert lines[1].startswith("skipped ssim: no point has ssim") and len(lines) == 11
     assert sorted(path.name for path in (stores / "drawn").iterdir()) == sorted(
         [RECORD, "quality.png", "quality.svg", "quality.csv"]
     )
@@ -76,7 +76,7 @@ def test_figures(stores, capsys):
 
 def test_report(stores, capsys):
     *skipped, last = run("report --store a.sqlite --out r.html --title 'Run 7'", capsys)
-    assert last.startswith("r.html: 1 figures, ") and len(skipped) == 9
+    assert last.startswith("r.html: 1 figures, ") and len(skipped) == 10
     assert "<title>Run 7</title>" in (stores / "r.html").read_text()
     assert run("report --store a.sqlite --out old.html --overwrite", capsys)
     assert "a.sqlite" in (stores / "old.html").read_text()

@@ -11,7 +11,7 @@ from lvm_mtc.link import LinkConfig
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.separation.captions import CaptionBits
 from lvm_mtc.schemes.vlm_csc.scheme import VlmCsc, VlmCscConfig
-from lvm_mtc.sweep.captions import measure_captions
+from lvm_mtc.sweep.as_bits import measure_bits
 from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.group import Resources
 from lvm_mtc.sweep.plan import SweepSpec
@@ -44,7 +44,7 @@ def measured():
         pictures_per_step=4,
     )
     sender, points = CaptionBits(BigramCode(words.reshape(-1, 6), 9)), list(spec.coordinates())
-    return spec, sender, points, sample_points(spec, points, resources=ONE), measure_captions(spec, sender, points)
+    return spec, sender, points, sample_points(spec, points, resources=ONE), measure_bits(spec, sender, points)
 
 
 def test_bits_use_the_channel_as_the_scheme_does(measured):
@@ -78,13 +78,13 @@ def test_the_engine_measures_words(measured):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(metrics=("evm",), stop_metric="evm"), "metric 'evm' is not of words"),
+        (dict(metrics=("evm",), stop_metric="evm"), "metric 'evm' is not known of bits"),
         (dict(links=(LinkConfig(equalizer="paper"),)), "'paper' is biased"),
     ],
 )
 def test_what_bits_cannot_do_is_refused(measured, change, message):
     spec, sender, points, *_ = measured
     with pytest.raises(ValueError, match=message):
-        measure_captions(dataclasses.replace(spec, **change), sender, points)
-    with pytest.raises(ValueError, match="CaptionBits.num_symbols 4: the scheme has 8 a word"):
-        measure_captions(spec, dataclasses.replace(sender, num_symbols=4), points)
+        measure_bits(dataclasses.replace(spec, **change), sender, points)
+    with pytest.raises(ValueError, match="CaptionBits.num_symbols 4: the scheme has 8 in a frame"):
+        measure_bits(spec, dataclasses.replace(sender, num_symbols=4), points)

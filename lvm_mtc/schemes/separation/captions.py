@@ -8,8 +8,9 @@ arrives.
 import dataclasses
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+import jax
 import numpy as np
 
 from lvm_mtc.config import require_count
@@ -37,7 +38,7 @@ class CodedSentences(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CaptionBits:
-    """Both ends.
+    """Both ends; a ``sweep.as_bits.BitSender``.
 
     Attributes:
         source: Code of the sentences.
@@ -48,6 +49,9 @@ class CaptionBits:
     source: BigramCode
     num_symbols: int = 8
     crc: str = "CRC11"
+    modality: ClassVar[str] = "text"
+    metrics: ClassVar[tuple[str, ...]] = ("bleu1", "bleu2", "bleu4", "word_error_rate", "word_accuracy")
+    bits_per_symbol: ClassVar[int] = BITS_PER_SYMBOL
 
     def __post_init__(self):
         require_count("CaptionBits", "num_symbols", self.num_symbols)
@@ -96,6 +100,14 @@ class CaptionBits:
                 if valid:
                     words[i, :length] = self.source.decode(payload, length)
         return words
+
+    def sent(self, words: np.ndarray) -> np.ndarray:
+        """Where there are words, bool."""
+        return words > 0
+
+    def estimate(self, words: jax.Array) -> jax.Array:
+        """Scores of the words, all on one: ``[..., vocabulary]``."""
+        return jax.nn.one_hot(words, self.source.vocabulary)
 
     def _all(self, length: int):
         return (self.blocks(int(length), rate) for rate in range(len(RATES)))
