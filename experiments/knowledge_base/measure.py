@@ -34,11 +34,11 @@ from lvm_mtc.knowledge.loading import DETECTOR_WEIGHTS, load_knowledge_base
 from lvm_mtc.metrics.detection import IOU_THRESHOLD, iou_matrix
 from lvm_mtc.models.detection import Detections
 from lvm_mtc.models.weights import load_weights
+from lvm_mtc.models.yolox import COCO_CLASSES
 from lvm_mtc.schemes.loading import DEMO_WEIGHTS, load_scheme
 from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.named import make_contenders
 from lvm_mtc.training.detector.judge import LARGE_PRIOR, as_json, center_boxes, detect_yolox, judge_flashsam, score
-from lvm_mtc.training.detector.yolox import COCO_CLASSES
 
 SIDE = 320  # the longer side of these pictures, which are not resized
 MAX_OBJECTS = 16

@@ -26,6 +26,8 @@ class Slots(NamedTuple):
         index: Place of each slot on the time axis, ``x.shape[:-1]`` integer; None: ``arange``.
         total: Slots of data on the time axis; None: as many as ``x`` has.
         num_common: How many of the first slots go to all UAVs on one beam, where they share slots.
+        power: Of each slot, which its receiver knows, ``x.shape[:-1]``; None: 1. Carriers that do not know what to do
+            with it (``takes_power``) never get it.
     """
 
     x: jax.Array
@@ -33,6 +35,7 @@ class Slots(NamedTuple):
     index: jax.Array | None = None
     total: int | None = None
     num_common: int = 0
+    power: jax.Array | None = None
 
 
 class Carrier(Protocol):
@@ -42,9 +45,12 @@ class Carrier(Protocol):
         topology: Who detects: ``"broadcast"``, each UAV its own slots; ``"joint"``, one receiver all streams, of which
             stream k is UAV k's; ``"mu_mimo"``, UAV k its own of the streams that share a slot; ``"mac"``, the base
             station the streams of all UAVs.
+        takes_power: Whether its receivers use ``Slots.power``; may be left out, False. Others send frames of unequal
+            power as symbols of unequal amplitude and equalise as for power 1.
     """
 
     topology: str
+    takes_power: bool
 
     def check(self, link: Link) -> None:
         """Raises ``ValueError`` for a link that this carrier cannot serve."""
@@ -85,7 +91,8 @@ def per_link(value: Any, lead: tuple[int, ...]) -> jax.Array:
 
 def send_options(link: Link, slots: Slots, draws: ChannelDraws, point: OperatingPoint, lead: tuple[int, ...]) -> dict:
     """Arguments that all of ``phy``'s links take."""
-    return dict(
+    known_power = {} if slots.power is None else {"power": slots.power}
+    return known_power | dict(
         no=per_link(noise_variance(link, point), lead),
         csi_error_var=per_link(point.csi_error_var, lead),
         slot_index=slots.index,

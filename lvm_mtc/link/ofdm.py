@@ -40,6 +40,11 @@ class Ofdm:
 
     max_doppler = property(max_doppler_of)
 
+    @property
+    def takes_power(self) -> bool:
+        """As ``Carrier.takes_power``: where each receiver has slots of its own."""
+        return self.topology == "broadcast"
+
     def check(self, link: Link) -> None:
         """As ``Carrier.check``."""
         require_one_of("Ofdm", "interpolation", self.interpolation, phy.INTERPOLATIONS)

@@ -62,6 +62,8 @@ class Signal(NamedTuple):
         soft: ``public.sent`` as float, ``[batch, num_frames]``, with the gradient of a soft decision; None: hard.
         turns: The frames in the order in which they are sent, ``[batch, num_uavs, num_frames]`` int32; None: as they
             stand.
+        power: Of each private frame, ``[batch, num_uavs, num_frames]``, linear, > 0, which its receiver knows:
+            ``sqrt(power)`` times the symbols, of power 1, go on air, and what is received is of the symbols. None: 1.
     """
 
     private: Frames
@@ -69,6 +71,7 @@ class Signal(NamedTuple):
     audience: jax.Array | None = None
     soft: jax.Array | None = None
     turns: jax.Array | None = None
+    power: jax.Array | None = None
 
     @property
     def shared(self) -> jax.Array:

@@ -69,6 +69,11 @@ class SingleCarrier:
 
     draw = draw_flat
 
+    @property
+    def takes_power(self) -> bool:
+        """As ``Carrier.takes_power``: where each receiver has slots of its own."""
+        return self.topology == "broadcast"
+
     def check(self, link: Link) -> None:
         """As ``Carrier.check``."""
         require_one_of("SingleCarrier", "topology", self.topology, ("broadcast", "joint"))

@@ -53,7 +53,11 @@ def send(
 
     Of the point ``snr_db``, ``csi_error_var`` and ``max_doppler`` are used.
     """
-    num_uavs = signal.private.symbols.shape[1]
+    num_uavs, power = signal.private.symbols.shape[1], signal.power
+    if power is not None and signal.public is not None:
+        raise ValueError("Signal.power is for private frames, and this signal has public ones")
+    if power is not None and not getattr(link.carrier, "takes_power", False):
+        return _send_as_amplitudes(link, signal, draws, point)
     if link.topology == "broadcast":
         return _send_broadcast(link, signal, draws, point)
     got = f"got {link.topology!r}"
@@ -95,6 +99,8 @@ def measure(link: LinkConfig, signal: Signal, output: phy.LinkOutput) -> Through
     nmse = error / power if error_exponent(link) > 1 else jnp.full_like(power, jnp.nan)
     if output.h is None or link.block_length is not None or symbols.shape[-1] % link.num_tx_ant:
         return Through(jnp.float32(jnp.nan), nmse)
+    if signal.power is not None:
+        x = x * jnp.sqrt(_of_slots(in_turn(signal.power, signal.turns), symbols.shape[-1], link.num_tx_ant))[..., None]
     # One H for the whole picture, or on a resource grid one for each slot.
     clean = x * output.h if link.is_awgn else jnp.sum(output.h * x[..., None, :], axis=-1)
     snr = phy.db_to_linear(phy.measure_snr_db(x, clean, output.y, convention=link.convention))
@@ -134,6 +140,19 @@ def _fill_slots(symbols: jax.Array, sent: jax.Array, num_tx_ant: int) -> tuple[j
     return tuple(a.reshape(*a.shape[:-3], -1, num_tx_ant) for a in (x, active))
 
 
+def _of_slots(frames: jax.Array, num_symbols: int, num_tx_ant: int) -> jax.Array:
+    """A number of each frame for each of its slots, ``[..., slots]``."""
+    return jnp.repeat(frames, phy.slots_per_token(num_symbols, num_tx_ant), axis=-1)
+
+
+def _send_as_amplitudes(link, signal, draws, point):
+    """For carriers whose equalisers take every symbol for one of power 1: exact with one antenna and perfect CSI."""
+    amplitude = jnp.sqrt(signal.power)[..., None]
+    private = signal.private._replace(symbols=signal.private.symbols * amplitude)
+    received, output = send(link, signal._replace(private=private, power=None), draws, point)
+    return Received(received.symbols / amplitude, received.no_eff / amplitude**2), output
+
+
 def _empty_slots(x: jax.Array, num_frames: int, num_symbols: int) -> jax.Array:
     return phy.slots_to_tokens(x.reshape(*x.shape[:-2], num_frames, -1, x.shape[-1]), num_symbols)
 
@@ -145,12 +164,15 @@ def _send_broadcast(link, signal, draws, point):
     symbols = weight * public.symbols[:, None] + (1 - weight) * signal.private.symbols
     shared = jnp.broadcast_to(heard_by(public.sent, signal.audience), signal.private.sent.shape)
     symbols, private, shared = (in_turn(a, signal.turns) for a in (symbols, signal.private.sent, shared))
+    power = signal.power
+    if power is not None:
+        power = _of_slots(in_turn(power, signal.turns), num_symbols, link.num_tx_ant)
     x, active = _fill_slots(symbols, private | shared, link.num_tx_ant)
     per_frame = phy.slots_per_token(num_symbols, link.num_tx_ant)
     # A public frame has the same turn for all who hear it.
     index = broadcast_slots(private, shared.any(axis=1), per_frame, shared)
     _, total = num_slots(link, num_uavs, num_frames, num_symbols)
-    output = link.carrier.send(link, Slots(x, active, index, total), draws, point)
+    output = link.carrier.send(link, Slots(x, active, index, total, power=power), draws, point)
     both = (_empty_slots(a, num_frames, num_symbols) for a in (output.x_hat, output.no_eff))
     return Received(*(out_of_turn(a, signal.turns) for a in both)), output
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from lvm_mtc.metrics import pictures, points, text
+from lvm_mtc.metrics import answers, pictures, points, text
 from lvm_mtc.metrics.multi_scale import ms_ssim
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.simulate import Outcome
@@ -91,12 +91,20 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         "hausdorff": _of_points(points.hausdorff_distance),
         **_OF_SYMBOLS,
     },
+    "answers": {
+        "accuracy": answers.accuracy,
+        "bit_error_rate": answers.bit_error_rate,
+        "bit_error_rate_top": answers.bit_error_rate_top,
+        "nmse_features": answers.nmse_features,
+        **_OF_SYMBOLS,
+    },
 }
 
 SHOWN: Mapping[str, Callable[[Outcome], jax.Array]] = {
     "pictures": lambda outcome: jnp.round(shown(outcome) * 255).astype(jnp.uint8),
     "text": received_words,
     "points": lambda outcome: outcome.estimate.data,
+    "answers": lambda outcome: jnp.argmax(outcome.estimate.data, axis=-1).astype(jnp.int32),
 }
 """What arrived, as it is shown: pictures ``[..., height, width, 3]`` uint8, words ``[..., num_words]`` int32, points
-``[..., num_points, 3]``."""
+``[..., num_points, 3]``, answers ``[...]`` int32."""

@@ -32,6 +32,7 @@ from lvm_mtc.phy.delay_doppler import interference_power, isfft, sfft
 from lvm_mtc.phy.delay_lines import DELAY_LINES, cdl, tdl
 from lvm_mtc.phy.detection import Detected, exact_detector, k_best_detector
 from lvm_mtc.phy.draws import LinkDraws, draw_link
+from lvm_mtc.phy.error_rates import fisher_snedecor_ber, qam_ber
 from lvm_mtc.phy.fading import (
     correlate,
     exp_corr_mat,
@@ -169,6 +170,7 @@ __all__ = [
     "exponential_profile",
     "features_to_symbols",
     "fisher_snedecor",
+    "fisher_snedecor_ber",
     "frequency_response",
     "impulse_rows",
     "interference_power",
@@ -208,6 +210,7 @@ __all__ = [
     "pilot_uses",
     "post_detection_mse",
     "precoder",
+    "qam_ber",
     "qam_llr",
     "qam_map",
     "qam_mean",

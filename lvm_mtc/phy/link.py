@@ -89,7 +89,9 @@ def _know(realised: Realised, no, csi_error_var, setting: Setting, injected: Inj
     return estimate_fading(h, realised.csi, error_var, csi=setting.csi, prior=prior, h_hat=h_hat)
 
 
-def _link(key, x, *, no, csi_error_var, num_rx_ant, slot_index, active, setting, injected, prior) -> LinkOutput:
+def _link(
+    key, x, *, no, csi_error_var, num_rx_ant, slot_index, active, setting, injected, prior, power=None
+) -> LinkOutput:
     if setting.equalizer not in EQUALIZERS:
         raise ValueError(f"unknown equalizer {setting.equalizer!r}; known: {', '.join(EQUALIZERS)}")
     if active is not None:
@@ -106,10 +108,21 @@ def _link(key, x, *, no, csi_error_var, num_rx_ant, slot_index, active, setting,
         pilots=pilots_per_block(setting.csi, setting.num_pilots, x.shape[-1]),
     )
     realised = realise(key, x, no, setting, injected, num_rx_ant, grid.num_blocks)
+    if power is not None:
+        # Over its known amplitude a slot has power 1 and noise of variance no / power; pilots keep their own.
+        require_at_least("power", power, 0.0, strict=True)
+        power = fit("power", power, x.shape[:-1], real_dtype(x))[..., None]
+        realised = realised._replace(noise=weighted_sum((jax.lax.rsqrt(power), realised.noise)))
     known = _know(realised, no, csi_error_var, setting, injected, prior)
     robust = setting.equalizer == "robust"
     error_var = grid.number(known.error_var) if robust else jnp.zeros((), real_dtype(x))
+    no = align("no", no, x.shape[:-2], 2, real_dtype(x))
+    if power is not None:
+        of_slots = grid.slots(power)[..., 0]
+        no = no / jnp.where(of_slots > 0, of_slots, 1)  # where a block is padded
     y, x_hat, no_eff, heard = _receive(x, no, active, grid, realised, known, error_var, setting)
+    if power is not None:
+        y = weighted_sum((jnp.sqrt(power), y))
     if active is not None:
         x_hat = jnp.where(active, x_hat, jnp.zeros_like(x_hat))
         no_eff = jnp.where(active, no_eff, jnp.ones_like(no_eff))
@@ -117,12 +130,16 @@ def _link(key, x, *, no, csi_error_var, num_rx_ant, slot_index, active, setting,
 
 
 def _receive(x, no, active, grid: BlockGrid, realised: Realised, known: Estimate, error_var, setting: Setting):
-    """Send and equalise; ``y``, ``x_hat`` and ``no_eff`` with the slots on one axis, and the observation."""
+    """Send and equalise; ``y``, ``x_hat`` and ``no_eff`` with the slots on one axis, and the observation.
+
+    ``no`` is a scalar or ``[..., blocks, slots]``, either axis of size 1 where nothing varies.
+    """
     awgn = setting.fading is None
     robust = setting.equalizer == "robust"
     equalize = EQUALIZERS[setting.equalizer]
     channel = grid.channel(known.mean if robust else known.h_hat, 1 if awgn else 2)
-    no = align("no", no, x.shape[:-2], 3 if awgn else 2, real_dtype(x))
+    if awgn and no.ndim:
+        no = no[..., None]
     x_grid, noise_grid = grid.slots(x), grid.slots(realised.noise)
     if awgn:
         y = x_grid + noise_grid
@@ -167,6 +184,7 @@ def broadcast(
     total_slots: int | None = None,
     slot_index: jax.Array | None = None,
     active: jax.Array | None = None,
+    power: ArrayLike | None = None,
     csi: str = "additive",
     num_pilots: int | None = None,
     equalizer: str = "robust",
@@ -199,6 +217,9 @@ def broadcast(
             Across several blocks, a place beyond the axis gives NaN.
         active: Boolean, shape of ``x``: symbols on air. The rest is sent as 0
             and comes back as 0 with ``no_eff`` 1; the receiver still counts its stream as interference.
+        power: Power of each slot, linear, > 0, which the receivers know: ``sqrt(power) x`` is sent, and ``x_hat`` and
+            ``no_eff`` are of ``x``, as with noise ``no / power``. Pilots have power 1. Scalar or broadcasting against
+            ``[..., num_uavs, num_slots]``; None: 1.
         csi: ``additive``, ``mmse``, ``pilots_ls`` or ``pilots_lmmse`` (see ``phy.csi``).
         num_pilots: Pilots T per block and antenna, >= num_tx_ant, for the two pilot-based models.
         equalizer: A name of ``EQUALIZERS``; see the table in ``phy.mimo`` for what ``no_eff`` then means.
@@ -237,6 +258,7 @@ def broadcast(
         setting=setting,
         injected=injected,
         prior=prior,
+        power=power,
     )
 
 

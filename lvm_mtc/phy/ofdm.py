@@ -9,6 +9,7 @@ subcarrier of data. The prefix costs ``grid.prefix_factor`` times the energy and
 which no SNR here contains.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -212,6 +213,7 @@ def ofdm_link(
     total_slots: int | None = None,
     slot_index: jax.Array | None = None,
     active: jax.Array | None = None,
+    power: ArrayLike | None = None,
     csi: str = "additive",
     interpolation: str = "linear",
     equalizer: str = "robust",
@@ -244,6 +246,7 @@ def ofdm_link(
         slot_index: Integer place of each slot on that axis, ``[..., num_slots]``, traced, in [0, total_slots). None:
             ``arange``. A place beyond the grids gives NaN in ``h`` and ``y``.
         active: Boolean, shape of ``x``: symbols on air; as in ``phy.broadcast`` and ``phy.joint``.
+        power: Power of each slot, as in ``phy.broadcast``; not with ``joint``.
         csi: ``additive``, ``mmse``, ``pilots_ls`` or ``pilots_lmmse``.
         interpolation: ``nearest``, ``linear`` or ``hold``, for ``h_hat`` of ``pilots_ls``.
         equalizer: A name of ``EQUALIZERS``.
@@ -271,6 +274,8 @@ def ofdm_link(
             raise ValueError(f"unknown {name} {value!r}; known: {', '.join(known)}")
     if active is not None and active.shape != x.shape:
         raise ValueError(f"active must be boolean with the shape of x {x.shape}, got {active.dtype} {active.shape}")
+    if joint and power is not None:
+        raise ValueError(f"power is that of a slot, and with joint=True a slot has {x.shape[-1]} streams: leave it out")
     require_at_least("no", no, 0.0)
     require_at_least("csi_error_var", csi_error_var, 0.0)
     lead, num_tx_ant = x.shape[:-2], x.shape[-1]
@@ -299,7 +304,7 @@ def ofdm_link(
     else:
         known = know_when_told(draws.h_pilots, draws.csi, places, csi_error_var, **options)
     noise = weighted_sum((standard_deviation(align("no", no, lead, 2, real_dtype(x))), draws.noise))
-    receive = link.joint if joint else link.broadcast
+    receive = link.joint if joint else functools.partial(link.broadcast, power=power)
     output = receive(
         None,
         x,

@@ -13,6 +13,7 @@ from lvm_mtc.config import from_dict, unknown_name_message
 SCHEMES = {
     "lvm_mtc": "lvm_mtc.schemes.lvm_mtc.scheme:LvmMtc",
     "constellation": "lvm_mtc.schemes.constellation.scheme:Constellation",
+    "fa_semcom": "lvm_mtc.schemes.fa_semcom.scheme:FaSemCom",
     "deepjscc": "lvm_mtc.schemes.deepjscc.scheme:DeepJscc",
     "menu": "lvm_mtc.schemes.menu.scheme:Menu",
     "token2": "lvm_mtc.schemes.token2.scheme:Token2",

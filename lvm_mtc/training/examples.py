@@ -16,6 +16,7 @@ from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.schemes.scheme import Knob, Params, Scheme, Source, Stage
 from lvm_mtc.training.clouds import draw_clouds, load_training_clouds
 from lvm_mtc.training.pictures import TrainingData, load_training_pictures
+from lvm_mtc.training.questions import draw_questions, load_training_questions
 from lvm_mtc.training.sentences import draw_sentences, load_training_sentences
 
 
@@ -146,6 +147,7 @@ MODALITIES = {
     "pictures": Modality(load_training_pictures, draw_views),
     "points": Modality(load_training_clouds, draw_clouds),
     "text": Modality(load_training_sentences, draw_sentences),
+    "answers": Modality(load_training_questions, draw_questions),
 }
 """By ``Scheme.modality``."""
 

@@ -110,6 +110,7 @@ CALLS = {
     "exponential_profile": lambda key: phy.exponential_profile(3, 1, 0.5),
     "features_to_symbols": lambda key: phy.features_to_symbols(jnp.ones((3, 4))),
     "fisher_snedecor": lambda key: phy.fisher_snedecor(key, (2,), m_f=2, m_s=3, **TWO),
+    "fisher_snedecor_ber": lambda key: phy.fisher_snedecor_ber([1, 10], m_f=5, m_s=4),
     "frequency_response": lambda key: phy.frequency_response(
         phy.Paths(_ones(2, 3, 2, 2), jnp.ones(2)), GRID.frequencies
     ),
@@ -170,6 +171,7 @@ CALLS = {
     "pilot_uses": lambda key: phy.pilot_uses(4, 2),
     "post_detection_mse": lambda key: phy.post_detection_mse(_ones(2, 3), _ones(3, 2), 1, 0.1, noise_cov=jnp.eye(3)),
     "precoder": lambda key: phy.precoder(_ones(3, 2, 4), no=1, total_power=2, error_var=0.1, constraint="per_antenna"),
+    "qam_ber": lambda key: [phy.qam_ber(1), phy.qam_ber([1, 10], 4)],
     "qam_llr": lambda key: [phy.qam_llr(_ones(4), 1, bits, m) for bits in (2, 8) for m in phy.DEMAPPERS],
     "qam_map": lambda key: phy.qam_map([0, 1], 2),
     "qam_mean": lambda key: phy.qam_mean(jnp.ones((3, 8)), 4),

@@ -20,7 +20,8 @@ import optax
 from lvm_mtc.models.box_geometry import complete_iou
 from lvm_mtc.models.detection import STRIDES, RawDetections, anchor_points, decode_boxes
 from lvm_mtc.models.flashsam import FlashSAM
-from lvm_mtc.models.onnx_graph import OnnxGraph, evaluate, reads
+from lvm_mtc.models.onnx_graph import OnnxGraph
+from lvm_mtc.models.yolox import Yolox
 from lvm_mtc.training.detector.lessons import Lesson, intermediate_shapes, linear_map, standardized
 from lvm_mtc.training.detector.loss import DetectorLossConfig, distribution_focal_loss, edge_distances
 from lvm_mtc.training.detector.recipe import DetectorPhase
@@ -48,42 +49,23 @@ class TeacherOutputs(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class YoloxTeacher:
-    """YOLOX as a teacher; the weights of the graph's heads have the names that YOLOX's own export gives them."""
+    """YOLOX as a teacher."""
 
     graph: OnnxGraph
 
     def __post_init__(self):
-        self._names()
+        Yolox(self.graph)
 
     @property
     def channels(self) -> int:
         """Of its features."""
-        return self.graph.arrays["head.cls_preds.0.weight"].shape[2]
-
-    def _names(self) -> list[tuple[str, str, str, str]]:
-        """Per scale, the values that hold class features, class scores, boxes and objectness, before a sigmoid."""
-        names = []
-        for scale in range(len(STRIDES)):
-            heads = [reads(self.graph, f"head.{part}_preds.{scale}.weight") for part in ("cls", "reg", "obj")]
-            names.append((heads[0].inputs[0], *(head.output for head in heads)))
-        return names
+        return Yolox(self.graph).channels
 
     def __call__(self, arrays: Mapping[str, jax.Array], images: jax.Array) -> TeacherOutputs:
-        """What it says, with the graph's ``arrays``, at the anchors of ``detection.anchor_points(height, width)``.
-
-        ``images`` are ``[batch, height, width, 3]`` RGB in [0, 1]; height and width are multiples of 32.
-        """
-        names = self._names()
-        # It was trained on BGR of 0 to 255.
-        values = evaluate(self.graph, 255 * images[..., ::-1], [name for four in names for name in four], arrays)
-        parts = [[_flat(values[name]) for name in part] for part in zip(*names, strict=True)]
-        parts[0] = [standardized(features) for features in parts[0]]
-        features, classes, raw, objects = (jnp.concatenate(part, axis=1) for part in parts)
-        scores = jax.nn.sigmoid(objects[..., 0]) * jax.nn.sigmoid(classes.max(axis=-1))
-        points, strides = anchor_points(*images.shape[1:3])
-        centre = points[None] + (raw[..., :2] - 0.5) * strides[None, :, None]
-        boxes = jnp.concatenate([centre, jnp.exp(raw[..., 2:]) * strides[None, :, None]], axis=-1)
-        return TeacherOutputs(scores, boxes, features)
+        """What it says; arguments as ``models.yolox.Yolox`` has them."""
+        outputs = Yolox(self.graph)(arrays, images)
+        features = jnp.concatenate([standardized(_flat(maps)) for maps in outputs.class_maps], axis=1)
+        return TeacherOutputs(outputs.scores.max(axis=-1), outputs.boxes, features)
 
 
 def _flat(maps: jax.Array) -> jax.Array:

@@ -15,19 +15,6 @@ from lvm_mtc.models.detection import anchor_points
 
 SIZE = 416
 
-COCO_CLASSES = (
-    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
-    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow",
-    "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee",
-    "skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard",
-    "tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple",
-    "sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch",
-    "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard", "cell phone",
-    "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors", "teddy bear",
-    "hair drier", "toothbrush",
-)  # fmt: skip
-"""Names of its labels."""
-
 
 class YoloxNano:
     """The detector, one picture at a time."""
@@ -49,7 +36,7 @@ class YoloxNano:
         Returns:
             boxes: ``[n, 4]``, ``(x, y, w, h)``, centre, pixels of ``image``.
             scores: ``[n]``: objectness times the largest class score.
-            labels: ``[n]``, number of that class in :data:`COCO_CLASSES`.
+            labels: ``[n]``, number of that class in ``models.yolox.COCO_CLASSES``.
         """
         picture, _, scale = letterbox(image, SIZE)
         tensor = np.ascontiguousarray(picture[None, :, :, ::-1].transpose(0, 3, 1, 2), np.float32)

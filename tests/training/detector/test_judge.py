@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lvm_mtc.models.detection import Detections, anchor_points
+from lvm_mtc.models.yolox import COCO_CLASSES
 from lvm_mtc.training.detector import yolox
 from lvm_mtc.training.detector.judge import PROTOCOL, as_json, center_boxes, score
 
@@ -39,13 +40,13 @@ def test_yolox_boxes_scores_and_labels():
     picture = np.zeros((104, 208, 3), np.uint8)  # half of the network's input
     boxes, scores, labels = detector(picture, score_threshold=0.1)
     np.testing.assert_allclose(scores, [0.81, 0.4], rtol=1e-6)
-    assert [yolox.COCO_CLASSES[label] for label in labels] == ["potted plant", "dog"]
+    assert [COCO_CLASSES[label] for label in labels] == ["potted plant", "dog"]
     for box, anchor in zip(boxes, (3000, 100), strict=True):
         stride = strides[anchor]
         corner = points[anchor] - stride / 2  # of the cell, whose centre the point is
         want = [*(corner + np.array([2, 1]) * stride), np.exp(0.5) * stride, stride]
         np.testing.assert_allclose(box, np.array(want) / 2, rtol=1e-5)
-    assert len(set(yolox.COCO_CLASSES)) == 80
+    assert len(set(COCO_CLASSES)) == 80
 
 
 def test_suppression_drops_the_worse_of_two_that_overlap():

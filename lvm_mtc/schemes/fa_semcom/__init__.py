@@ -1,0 +1,1 @@
+"""FA-SemCom: patch features for a question, with power by attention."""
