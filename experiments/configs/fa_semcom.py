@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 BATCH_SIZE = 64
 SNR_DB = {"noisy": [0.0, 20.0], "clean": [60.0, 60.0], "levels": [60.0, 60.0]}
-STEPS = {"noisy": 2000, "clean": 1200, "levels": 800}
+STEPS = {"noisy": 1200, "clean": 600, "levels": 400}
 
 
 def get_config(name: str = "noisy") -> ConfigDict:

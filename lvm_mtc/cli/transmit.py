@@ -30,7 +30,9 @@ def add_transmit_parser(commands) -> None:
         "lvm-mtc transmit --images photos --out result --snr-db 0,5,10 --csi-error 0,0.1 --channel awgn,rayleigh "
         "--uavs 4 --views cut\n  lvm-mtc transmit --images photos --out dogs --task 'a dog' --classifier "
         "efficientnet_lite0.npz --words glove50.npz\n  lvm-mtc transmit --text captions.txt --out result --uavs 1\n"
-        "  lvm-mtc transmit --clouds chair.ply --out chair --uavs 1",
+        "  lvm-mtc transmit --clouds chair.ply --out chair --uavs 1\n"
+        "  lvm-mtc transmit --images scenes --question 'how many cars are there?' --detector yolox_nano.onnx --words "
+        "glove50.npz --out answers",
         _run_transmit,
     )
     out = "--out DIR: new folder for table.csv, curves.png, sheet.png and pictures, or sentences.txt"
@@ -72,6 +74,17 @@ def add_transmit_parser(commands) -> None:
         "--epsilon = 0.1: threshold of the scheme 'sharing', linear, >= 0": values.number("epsilon"),
         "--weights FILE: weights file (default: the shipped one)": Path,
     }
+    questions = {
+        "--question TEXT: ask about the --images; sends patch features with power by attention and answers; of the "
+        "other flags --detector (YOLOX's ONNX file), --words, --limit and those about links, repetition and weights "
+        "serve it": str,
+        "--alpha = 0.5: share of the picture's own saliency in the attention, beside the question's, in [0, 1]": (
+            values.number("alpha")
+        ),
+        "--beta = 1: how much stronger patches of higher attention are sent, in [0, 8]; 0: all alike": (
+            values.number("beta")
+        ),
+    }
     knowledge = {
         "--task TEXT = : what the task is about, such as 'a dog'": str,
         "--loc = knowledge-base: knowledge-base: detector finds objects, filter picks one; centre: a box of a quarter "
@@ -88,6 +101,7 @@ def add_transmit_parser(commands) -> None:
         "--words FILE: word vectors, for classifier-words": Path,
     }
     add_flags(parser, flags | _REPETITION)
+    add_flags(parser.add_argument_group("question", "What the pictures are sent for."), questions)
     add_flags(parser.add_argument_group("knowledge base", "Which object is kept."), knowledge)
 
 
@@ -107,6 +121,11 @@ def _run_transmit(options: argparse.Namespace) -> None:
         from lvm_mtc.cli.clouds import transmit_clouds
 
         transmit_clouds(options)
+        return
+    if options.question is not None:
+        from lvm_mtc.cli.questions import transmit_question
+
+        transmit_question(options)
         return
     from lvm_mtc.cli.study import run_transmit
 

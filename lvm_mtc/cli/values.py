@@ -55,6 +55,8 @@ RANGES = {
     "snr_db": Range(-50, 100),
     "csi_error_var": Range(0, 1e6),
     "mask_prob": Range(0, 1, low_open=True, high_open=True),
+    "alpha": Range(0, 1),
+    "beta": Range(0, 8),
     "epsilon": Range(0),
     "keep": Range(0, 1, low_open=True),
     "importance_db": Range(0, 60),

@@ -16,6 +16,7 @@ PCA_WEIGHTS = SHIPPED / "pca.npz"
 IMPORTANCE_WEIGHTS = SHIPPED / "importance.npz"
 TEXT_WEIGHTS = SHIPPED / "vlm_csc.npz"
 CLOUD_WEIGHTS = SHIPPED / "point_clouds.npz"
+QUESTION_WEIGHTS = SHIPPED / "fa_semcom.npz"
 
 _OLD_KEYS = {
     "system": lambda config: "lvm_mtc",

@@ -30,7 +30,7 @@ def test_scores_of_one_sentence_by_hand():
         assert scores[word] == pytest.approx(inside / (1 + inside)) == pytest.approx(0.2973, abs=1e-4)
     assert scores["front"] == pytest.approx(at_the_end / (1 + at_the_end)) == pytest.approx(0.1583, abs=1e-4)
     assert scores["red car"] == pytest.approx(inside**2 / (1 + 2 * inside))
-    assert min(scores, key=scores.get) == "red car"
+    assert scores["front"] < scores["car"]  # within one sentence only places differ
 
 
 def test_repetition_capitals_and_stop_words_inside():
@@ -101,7 +101,8 @@ def test_subjective_map_and_saliency():
     maps = spectral_residual(image)
     assert maps.shape == (1, *PICTURE) and maps.max() == 1 and maps.min() >= 0
     assert patch_weights(maps[0], grid_places(np.array([0, 0, 1, 1.0]))).argmax() == 35
-    np.testing.assert_allclose(spectral_residual(image * 0.5), maps, atol=1e-3)
+    shifted = spectral_residual(np.roll(image, 8, axis=1))
+    np.testing.assert_allclose(shifted, np.roll(maps, 8, axis=1), atol=1e-5)
     with pytest.raises(ValueError, match="sides that 4 divides"):
         spectral_residual(image[:, :-2])
 

@@ -1,0 +1,152 @@
+r"""Figure, data and tables of docs/fa_semcom.md, from the store of ``experiments.fa_semcom.measure`` alone.
+
+python -m experiments.fa_semcom.page --store docs/fa_semcom/results.sqlite --out docs/fa_semcom
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.fa_semcom.measure import ALLOCATIONS, ANSWERERS, AWGN, FADING, FAST, STORE
+from experiments.script import script
+from lvm_mtc.data.vqa import KINDS
+from lvm_mtc.models.llava_cost import llava_cost
+from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
+from lvm_mtc.report.pages import fill_file, table, with_interval
+from lvm_mtc.results.points import Point
+from lvm_mtc.results.store import ResultStore
+from lvm_mtc.results.table import write_csv
+from lvm_mtc.sweep.paired import PREFIX, differences_name, find_sweep
+
+TITLE = (
+    "Questions about CARLA's test pictures, 4 bits a number over uncoded QPSK; 95 % bootstrap over channels and "
+    "questions"
+)
+LINKS = {AWGN.label: "AWGN", FADING.label: "F fading, one fade a picture", FAST.label: "F fading, one fade a symbol"}
+PRINTED = {"base": (576, 8.02), "grid": (2880, 43.58), "matched": (1152, 17.43)}
+"""Tokens and FLOPs (1e12) of the paper's Table 3."""
+_DETAILED_DB = 12.0
+
+
+@script(store="of experiments.fa_semcom.measure (default: %(default)s)", out="folder for figure and data; page: out.md")
+def main(store: Path = STORE, out: Path = Path("docs/fa_semcom")) -> None:
+    """Draw the figure and fill the page of FA-SemCom."""
+    with ResultStore(store, create=False) as results:
+        quiet = {(name, kind): _read(results, f"quiet, {name}, {kind}")
+                 for name in ("carla_test", "trapedesveh") for kind in ("all", *KINDS)}  # fmt: skip
+        swept = {name: _read(results, name) for name in (*(f"allocations, {label}" for label in LINKS), "float16")}
+        paired = {name: _read(results, differences_name(name))[0] for name in swept}
+    out.mkdir(parents=True, exist_ok=True)
+    points = {name: of for name, (of, _) in swept.items()}
+    panels = [
+        [_panel(points[f"allocations, {label}"], answerer, LINKS[label]) for label in (AWGN.label, FADING.label)]
+        for answerer in ("noisy", "clean")
+    ]
+    save_png(curves_figure(panels, title=TITLE), out / "accuracy.png")
+    write_csv(out / "accuracy.csv", [row for name in points for row in _rows(points[name], paired[name])])
+    tables = {
+        "quiet": quiet_table(quiet),
+        "costs": cost_table(points[f"allocations, {AWGN.label}"]),
+        "levels": levels_table(points),
+        "float16": allocation_table(points["float16"], paired["float16"]),
+    }
+    tables |= {label: allocation_table(points[name], paired[name])
+               for label, name in zip(("awgn", "fading", "fast"), list(points)[:3], strict=True)}  # fmt: skip
+    if (page := out.with_suffix(".md")).exists():
+        fill_file(page, tables)
+    print("\n\n".join(tables.values()))
+
+
+def _read(store: ResultStore, name: str) -> tuple[list[Point], dict[str, str]]:
+    sweep = find_sweep(store, name)
+    if sweep is None:
+        raise ValueError(f"{store.path}: holds no sweep {name!r}; experiments/fa_semcom/measure.py makes it")
+    points = sorted(store.read(sweep.config_hash), key=lambda point: point.snr_db)
+    return points, sweep.config.get("about", {})
+
+
+def _of(points: Sequence[Point], scheme: str) -> list[Point]:
+    return [point for point in points if point.coordinates["scheme"] == scheme]
+
+
+def _panel(points: Sequence[Point], answerer: str, title: str) -> Panel:
+    curves = []
+    for number, name in enumerate(ALLOCATIONS):
+        own = _of(points, f"{ANSWERERS[answerer]}: {name}")
+        values = [point.metrics["accuracy"] for point in own]
+        curves.append(Curve(
+            label=name, convention=own[0].snr_convention, snr_db=[point.snr_db for point in own],
+            mean=[value.mean for value in values], color=f"C{number}",
+            half_width=[value.half_width for value in values] if name == "average" else None,
+        ))  # fmt: skip
+    return Panel(title=f"{title}, answerer {ANSWERERS[answerer]}", y_label="accuracy", curves=curves)
+
+
+def quiet_table(quiet: dict[tuple[str, str], tuple[list[Point], dict[str, str]]]) -> str:
+    """Accuracy without noise by set, kind of question and answerer, with the floors."""
+    names = [point.coordinates["scheme"] for point in quiet["carla_test", "all"][0]]
+    lines = []
+    for (name, kind), (points, about) in quiet.items():
+        cells = (with_interval(_of(points, scheme)[0].metrics["accuracy"], 3) for scheme in names)
+        lines.append((name, kind, about["questions"], f"{float(about['floor']):.3f}", *cells))
+    heads = (name.removesuffix(": average").replace(", beta 1", "") for name in names)
+    return table(("set", "questions", "number", "floor", *heads), lines)
+
+
+def allocation_table(points: Sequence[Point], differences: Sequence[Point]) -> str:
+    """Accuracy with average power, and how much each allocation adds to it, at each SNR."""
+    answerers = list(dict.fromkeys(point.coordinates["scheme"].partition(": ")[0] for point in points))
+    names = list(dict.fromkeys(point.coordinates["scheme"].partition(": ")[2] for point in differences))
+    lines = []
+    for answerer in answerers:
+        for point in _of(points, f"{answerer}: average"):
+            others = [
+                next(d for d in _of(differences, f"{answerer}: {name}") if d.snr_db == point.snr_db) for name in names
+            ]
+            cells = (_signed(other.metrics[f"{PREFIX}accuracy"]) for other in others)
+            lines.append((answerer, f"{point.snr_db:g}", with_interval(point.metrics["accuracy"], 3), *cells))
+    return table(("answerer", "SNR, dB", "average power", *names), lines)
+
+
+def _signed(value: Sequence[float | None]) -> str:
+    """A difference; in bold where its interval leaves 0 out."""
+    mean, half_width = value[:2]
+    text = f"{mean + 0.0:+.3f}" + ("" if half_width is None else f" ± {half_width:.3f}")
+    return f"**{text}**" if half_width is not None and abs(mean) > half_width else text
+
+
+def levels_table(points: dict[str, Sequence[Point]]) -> str:
+    """Bit error rates at one SNR, counted: mean over all patches, and those of the highest level."""
+    lines = []
+    for label in (AWGN.label, FADING.label):
+        for name in ALLOCATIONS:
+            own = _of(points[f"allocations, {label}"], f"{ANSWERERS['noisy']}: {name}")
+            (point,) = (p for p in own if p.snr_db == _DETAILED_DB)
+            rates = (f"{point.metrics[metric].mean:.1e}" for metric in ("bit_error_rate", "bit_error_rate_top"))
+            lines.append((LINKS[label], name, *rates, with_interval(point.metrics["accuracy"], 3)))
+    return table(("channel", "power", "bit error rate, all patches", "highest level's", "accuracy"), lines)
+
+
+def cost_table(points: Sequence[Point]) -> str:
+    """The paper's Table 3 by formula, and what this form sends for a picture."""
+    ledger, lines = points[0].ledger, []
+    for slices, (tokens, flops) in PRINTED.items():
+        cost, windows = llava_cost(slices), {"base": 1, "grid": 5, "matched": 2}[slices]
+        uses = f"{windows * ledger['channel_uses']:.0f}"
+        lines.append((slices, tokens, cost.tokens, flops, f"{cost.flops / 1e12:.2f}", 60 * windows, uses))
+    heads = ("slices", "LLaVA's tokens, printed", "by formula", "FLOPs, 1e12, printed", "by formula")
+    return table((*heads, "tokens here", "channel uses here"), lines)
+
+
+def _rows(points: Sequence[Point], differences: Sequence[Point]) -> list[dict]:
+    return [
+        {name: point.coordinates[name] for name in ("scheme", "channel", "snr_db")}
+        | {"snr_convention": point.snr_convention, "metric": name, **point.metrics[name]._asdict()}
+        for point in (*points, *differences)
+        for name in sorted(point.metrics)
+        if name.removeprefix(PREFIX) in ("accuracy", "bit_error_rate", "bit_error_rate_top")
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
