@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 BATCH_SIZE = 64
 SNR_DB = {"noisy": [0.0, 20.0], "clean": [60.0, 60.0], "levels": [60.0, 60.0]}
-STEPS = {"noisy": 1200, "clean": 600, "levels": 400}
+STEPS = {"noisy": 800, "clean": 400, "levels": 200}
 
 
 def get_config(name: str = "noisy") -> ConfigDict:

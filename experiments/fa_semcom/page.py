@@ -32,8 +32,8 @@ _DETAILED_DB = 12.0
 def main(store: Path = STORE, out: Path = Path("docs/fa_semcom")) -> None:
     """Draw the figure and fill the page of FA-SemCom."""
     with ResultStore(store, create=False) as results:
-        quiet = {(name, kind): _read(results, f"quiet, {name}, {kind}")
-                 for name in ("carla_test", "trapedesveh") for kind in ("all", *KINDS)}  # fmt: skip
+        groups = [("carla_test", kind) for kind in ("all", *KINDS)] + [("trapedesveh", "all")]
+        quiet = {group: _read(results, "quiet, {}, {}".format(*group)) for group in groups}
         swept = {name: _read(results, name) for name in (*(f"allocations, {label}" for label in LINKS), "float16")}
         paired = {name: _read(results, differences_name(name))[0] for name in swept}
     out.mkdir(parents=True, exist_ok=True)

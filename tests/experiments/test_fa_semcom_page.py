@@ -1,0 +1,79 @@
+"""FA-SemCom's study: its pairs, and its tables of numbers made up here."""
+
+import numpy as np
+import pytest
+
+from experiments.fa_semcom import measure, page
+from lvm_mtc.data.packed_questions import PackedQuestions
+from lvm_mtc.models.weights import save_weights
+from lvm_mtc.results.points import Measured, Point
+from lvm_mtc.schemes.fa_semcom.scheme import FaSemCom, FaSemComConfig
+from lvm_mtc.schemes.loading import identity
+
+
+def point(scheme, snr_db, accuracy, width=0.02, prefix=""):
+    values = {"accuracy": accuracy, "bit_error_rate": 0.01, "bit_error_rate_top": 0.002}
+    return Point(
+        config_hash="k", coordinates={"scheme": scheme, "channel": "awgn", "snr_db": snr_db}, seed=0,
+        snr_convention="esno", snr_db=snr_db, realised_snr_db=None,
+        metrics={prefix + name: Measured(value, width, 9) for name, value in values.items()},
+        ledger={"channel_uses": 7680.0, "side_information_bits": 186.0}, device="cpu", versions={},
+    )  # fmt: skip
+
+
+def test_differences_stand_beside_average_power_and_are_bold_where_they_are_sure():
+    noisy = measure.ANSWERERS["noisy"]
+    points = [point(f"{noisy}: {name}", snr_db, 0.5) for name in ("average", "both, beta 1") for snr_db in (0.0, 4.0)]
+    paired = [
+        point(f"{noisy}: both, beta 1", snr_db, d, prefix=page.PREFIX) for snr_db, d in ((0.0, -0.03), (4.0, 0.01))
+    ]
+    head, _, first, second = page.allocation_table(points, paired).splitlines()
+    assert head == "| answerer | SNR, dB | average power | both, beta 1 |"
+    assert first == f"| {noisy} | 0 | 0.500 ± 0.020 | **-0.030 ± 0.020** |"
+    assert second == f"| {noisy} | 4 | 0.500 ± 0.020 | +0.010 ± 0.020 |"
+
+
+def test_the_other_tables_and_the_panel():
+    every = [point(f"{label}: {name}", snr_db, 0.6) for label in measure.ANSWERERS.values()
+             for name in measure.ALLOCATIONS for snr_db in (8.0, 12.0)]  # fmt: skip
+    rows = page.levels_table({f"allocations, {label}": every for label in page.LINKS}).splitlines()[2:]
+    assert len(rows) == 2 * len(measure.ALLOCATIONS) and "| 1.0e-02 | 2.0e-03 | 0.600" in rows[0]
+    costs = page.cost_table(every).splitlines()[2:]
+    assert costs[1] == "| grid | 2880 | 2880 | 43.58 | 43.56 | 300 | 38400 |" and costs[2].startswith(
+        "| matched | 1152"
+    )
+    quiet = {("carla_test", "all"): (every[::12], {"floor": "0.4589", "questions": "1462"})}
+    assert page.quiet_table(quiet).splitlines()[2].startswith("| carla_test | all | 1462 | 0.459 | 0.600 ± 0.020")
+    panel = page._panel(every, "clean", "AWGN")
+    assert [curve.label for curve in panel.curves] == list(measure.ALLOCATIONS) and panel.curves[0].half_width
+    assert len(page._rows(every[:2], [])) == 2 * 3
+
+
+@pytest.fixture
+def shipped(tmp_path):
+    scheme = FaSemCom(FaSemComConfig(num_patches=60, patch_size=4, num_features=4, width=8))
+    import jax
+
+    params = jax.tree.map(np.asarray, scheme.init(jax.random.key(0)))
+    for file in measure.FILES.values():
+        save_weights(tmp_path / file, params, identity(scheme))
+    return tmp_path
+
+
+def test_every_allocation_is_held_against_average_power_of_the_same_answerer(shipped):
+    rng, count = np.random.default_rng(0), 8
+    packed = PackedQuestions(
+        np.float16(rng.normal(size=(count, 60, 4))), np.tile(np.float32([0, 0, 1, 1]), (count, 1)),
+        np.float32(rng.random((count, 60))), np.zeros((count, 2), np.int32), np.zeros(count, np.int32),
+        np.arange(count, dtype=np.int32)[:, None], np.float32(rng.random((count, 1, 60))),
+        np.arange(count, dtype=np.int32), np.array(["p"] * count),
+    )  # fmt: skip
+    schemes = measure.contenders(shipped, ("noisy", "clean"), measure.ALLOCATIONS, quantizer="float16")
+    assert all(one.scheme.config.quantizer == "float16" for one in schemes)
+    spec = measure._sweep("s", packed, np.arange(count), schemes, (measure.AWGN,), (0.0, 8.0), {})
+    pairs = list(measure.against_average(spec))
+    assert len(pairs) == 2 * 2 * 5
+    known = [dict(at) for at in spec.coordinates()]
+    for pair in pairs:
+        assert dict(pair.first) in known and dict(pair.second) in known
+        assert pair.second["beta"] == 0 and pair.second["scheme"].split(":")[0] == pair.first["scheme"].split(":")[0]
