@@ -47,6 +47,8 @@ FADING = LinkConfig(fading="fisher_snedecor", **_SHAPES, **_ANTENNAS)
 FAST = dataclasses.replace(FADING, name="F, per symbol", carrier=dataclasses.replace(FADING.carrier, block_length=1))
 _RESOURCES = Resources(num_devices=1, items_per_device=4)
 _UNITS = 4
+_AT_ONCE = 64
+"""Questions of a step; sources hold a multiple of it, and one program serves all."""
 
 
 @script(
@@ -75,12 +77,13 @@ def sweeps(packed: Path, weights: Path, count: int) -> Iterable[tuple[NamedSweep
         groups = {"all": np.arange(len(asked))}
         if name == "carla_test":
             groups |= {kind: np.flatnonzero(asked[:, 0] == number) for number, kind in enumerate(KINDS)}
-        for kind, index in groups.items():
+        for kind, own in groups.items():
+            index = _spread(own, len(own) // _AT_ONCE * _AT_ONCE)
             about = {"floor": f"{floor_accuracy(training, asked[index]):.4f}", "questions": str(len(index))}
             # Without noise all realisations are alike: two are enough where no interval is asked for.
             units = _UNITS if kind == "all" else 2
             yield _sweep(f"quiet, {name}, {kind}", files[name], index, quiet, (AWGN,), (QUIET_DB,), about, units), []
-    spread = np.linspace(0, len(test.answer) - 1, count).round().astype(int)
+    spread = _spread(np.arange(len(test.answer)), count)
     about = {"floor": f"{floor_accuracy(training, _asked(test)[spread]):.4f}", "questions": str(count)}
     every = contenders(weights, ("noisy", "clean"), ALLOCATIONS)
     for link in (AWGN, FADING):
@@ -132,8 +135,13 @@ def _sweep(
         stopping=StoppingRule(target_half_width=None, max_units=units),
         random_pictures=True,
         metrics=METRICS,
-        pictures_per_step=64,
+        pictures_per_step=_AT_ONCE,
     )
+
+
+def _spread(index: np.ndarray, count: int) -> np.ndarray:
+    """So many of ``index``, evenly spread."""
+    return index[np.linspace(0, len(index) - 1, count).round().astype(int)]
 
 
 def _asked(packed: PackedQuestions) -> np.ndarray:

@@ -53,11 +53,14 @@ def send(
 
     Of the point ``snr_db``, ``csi_error_var`` and ``max_doppler`` are used.
     """
-    num_uavs, power = signal.private.symbols.shape[1], signal.power
-    if power is not None and signal.public is not None:
+    num_uavs = signal.private.symbols.shape[1]
+    if signal.power is not None and signal.public is not None:
         raise ValueError("Signal.power is for private frames, and this signal has public ones")
-    if power is not None and not getattr(link.carrier, "takes_power", False):
-        return _send_as_amplitudes(link, signal, draws, point)
+    if _as_amplitudes(link, signal) is not signal:
+        # Its equalisers take every symbol for one of power 1: exact with one antenna and perfect CSI.
+        received, output = send(link, _as_amplitudes(link, signal), draws, point)
+        power = signal.power[..., None]
+        return Received(received.symbols / jnp.sqrt(power), received.no_eff / power), output
     if link.topology == "broadcast":
         return _send_broadcast(link, signal, draws, point)
     got = f"got {link.topology!r}"
@@ -87,6 +90,7 @@ def measure(link: LinkConfig, signal: Signal, output: phy.LinkOutput) -> Through
     """What became of a signal's symbols."""
     if link.topology != "broadcast":
         return Through(jnp.float32(jnp.nan), jnp.full(signal.private.symbols.shape[:2], jnp.nan))
+    signal = _as_amplitudes(link, signal)
     symbols, on_air = signal.private
     if signal.public is not None:
         symbols = jnp.where(signal.shared[..., None], signal.public.symbols[:, None], symbols)
@@ -145,12 +149,12 @@ def _of_slots(frames: jax.Array, num_symbols: int, num_tx_ant: int) -> jax.Array
     return jnp.repeat(frames, phy.slots_per_token(num_symbols, num_tx_ant), axis=-1)
 
 
-def _send_as_amplitudes(link, signal, draws, point):
-    """For carriers whose equalisers take every symbol for one of power 1: exact with one antenna and perfect CSI."""
-    amplitude = jnp.sqrt(signal.power)[..., None]
-    private = signal.private._replace(symbols=signal.private.symbols * amplitude)
-    received, output = send(link, signal._replace(private=private, power=None), draws, point)
-    return Received(received.symbols / amplitude, received.no_eff / amplitude**2), output
+def _as_amplitudes(link: LinkConfig, signal: Signal) -> Signal:
+    """The signal as it is; for carriers that cannot use its power, with that power in the symbols."""
+    if signal.power is None or getattr(link.carrier, "takes_power", False):
+        return signal
+    symbols = signal.private.symbols * jnp.sqrt(signal.power)[..., None]
+    return signal._replace(private=signal.private._replace(symbols=symbols), power=None)
 
 
 def _empty_slots(x: jax.Array, num_frames: int, num_symbols: int) -> jax.Array:
