@@ -1,7 +1,6 @@
 """Slots of known, unequal power: the link with ``power`` against the same link with other noise."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -35,9 +34,9 @@ def test_a_slot_of_known_power_is_one_in_less_noise(antennas, fading, error):
         for name in ("x_hat", "no_eff"):
             one, other = (getattr(out, name)[:, :, slots] for out in (got, want))
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6)
-    clean = x if fading is None else jnp.einsum("...rt,...st->...sr", got.h[:, :, 0], x)
-    noise = np.sqrt(NO) * draws.noise
-    np.testing.assert_allclose(got.y, np.sqrt(POWER)[:, None] * clean + noise, rtol=1e-5, atol=2e-6)
+    clean = np.asarray(x) if fading is None else np.einsum("...rt,...st->...sr", got.h[:, :, 0], x)
+    want = np.sqrt(POWER)[:, None] * clean + np.sqrt(NO) * np.asarray(draws.noise)
+    np.testing.assert_allclose(got.y, want, rtol=1e-5, atol=2e-6)
 
 
 def test_padded_blocks_and_pilots_keep_their_own_noise():
@@ -59,7 +58,7 @@ def test_error_variance_is_believed_right():
     wrong = (NO + ERROR) / POWER[None, None] / gain[..., None]
     believed = (NO / POWER[None, None] + ERROR) / gain[..., None]
     np.testing.assert_allclose(out.no_eff[..., 0], believed, rtol=1e-5)
-    assert np.abs(np.log(wrong / believed)).max() > 0.5
+    assert np.abs(np.log(wrong / believed)).max() > 0.4
 
 
 def test_a_resource_grid_has_it_too():
