@@ -61,7 +61,7 @@ def test_what_a_question_is_about(asked):
 
 WRONG = [
     ("--out r --uavs 2", "--uavs is not for a --question"),
-    ("--out r --question 'why me?'", "question 'why me?' is of no kind"),
+    ("--out r --question 'why me'", "question 'why me' is of no kind"),
     ("--out r --question 'how many persons are there?'", "names nothing of vehicle"),
     ("--out r --weights small.npz", "and a question is to be answered"),
     ("--out r --beta 9", "--beta.*9 is not a number in"),
