@@ -1,5 +1,7 @@
 """FA-SemCom over links: counted bit errors, what is booked, what the receiver may know, and the answerer."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,8 @@ from lvm_mtc.models.patch_features import grid_places
 from lvm_mtc.schemes.fa_semcom.scheme import FaSemCom, FaSemComConfig, Side
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.simulate import forward
+
+pytestmark = pytest.mark.usefixtures("fast_compile")
 
 BATCH, TOKENS = 40, 60
 SMALL = dict(patch_size=8, num_features=16, num_bits=4, width=16)
@@ -34,12 +38,17 @@ def _source(batch=BATCH, tokens=TOKENS):
     return jax.tree.map(jnp.asarray, Source(data, {"objective": weights, "subjective": weights[::-1], "valid": valid}))
 
 
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _forward(scheme, params, source, key, link, point):
+    return forward(scheme, params, source, key, link, point)
+
+
 def _sent(link=AWGN, beta=1.0, snr_db=6.0, **config):
     scheme = FaSemCom(FaSemComConfig(**SMALL | config))
     params = scheme.init(jax.random.key(0))
     point = OperatingPoint(snr_db, 0.0, {"alpha": 0.5, "beta": beta})
     source = _source()
-    return scheme, params, source, forward(scheme, params, source, jax.random.key(1), link, point)
+    return scheme, params, source, _forward(scheme, params, source, jax.random.key(1), link, point)
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
@@ -80,7 +89,7 @@ def test_windows_that_are_missing_cost_nothing():
     source = _source(tokens=2 * TOKENS)
     valid = jnp.arange(2 * TOKENS)[None, None] < jnp.where(jnp.arange(BATCH) % 2, TOKENS, 2 * TOKENS)[:, None, None]
     source = source._replace(hints={**source.hints, "valid": valid})
-    out = forward(scheme, scheme.init(jax.random.key(0)), source, jax.random.key(1), AWGN, OperatingPoint(6.0))
+    out = _forward(scheme, scheme.init(jax.random.key(0)), source, jax.random.key(1), AWGN, OperatingPoint(6.0))
     uses = np.asarray(out.ledger.channel_uses())
     assert uses[0] == 2 * uses[1] == 2 * TOKENS * 32
     power = jnp.where(valid, out.sent.tells["power"], 0).sum(-1)[:, 0]
