@@ -109,8 +109,9 @@ def allocation_table(points: Sequence[Point], differences: Sequence[Point]) -> s
 
 
 def _signed(value: Sequence[float | None]) -> str:
-    """A difference; in bold where its interval leaves 0 out."""
+    """A difference; in bold where its interval leaves 0 out, without one that is wider than all differences."""
     mean, half_width = value[:2]
+    half_width = None if half_width is None or half_width > 1 else half_width
     text = f"{mean + 0.0:+.3f}" + ("" if half_width is None else f" ± {half_width:.3f}")
     return f"**{text}**" if half_width is not None and abs(mean) > half_width else text
 

@@ -31,6 +31,8 @@ def test_differences_stand_beside_average_power_and_are_bold_where_they_are_sure
     assert head == "| answerer | SNR, dB | average power | both, beta 1 |"
     assert first == f"| {noisy} | 0 | 0.500 ± 0.020 | **-0.030 ± 0.020** |"
     assert second == f"| {noisy} | 4 | 0.500 ± 0.020 | +0.010 ± 0.020 |"
+    assert page._signed((-0.25, None)) == page._signed((-0.25, 3e9)) == "-0.250"
+    assert page._signed((0.0, 0.0)) == "+0.000 ± 0.000"
 
 
 def test_the_other_tables_and_the_panel():
