@@ -93,7 +93,7 @@ def sweeps(packed: Path, weights: Path, count: int) -> Iterable[tuple[NamedSweep
     spec = _sweep(f"allocations, {FAST.label}", test, spread, noisy, (FAST,), (-4.0, 4.0, 12.0), about)
     yield spec, list(against_average(spec))
     floats = contenders(weights, ("clean",), ("average", "both, beta 1"), quantizer="float16")
-    spec = _sweep("float16", test, spread, floats, (AWGN,), (8.0, 12.0, 16.0), about)
+    spec = _sweep("float16", test, spread, floats, (AWGN,), SNR_DB[2:7], about)
     yield spec, list(against_average(spec))
 
 

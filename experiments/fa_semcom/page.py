@@ -4,7 +4,7 @@ python -m experiments.fa_semcom.page --store docs/fa_semcom/results.sqlite --out
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from experiments.fa_semcom.measure import ALLOCATIONS, ANSWERERS, AWGN, FADING, FAST, STORE
@@ -65,6 +65,12 @@ def _read(store: ResultStore, name: str) -> tuple[list[Point], dict[str, str]]:
     return points, sweep.config.get("about", {})
 
 
+def _in_order(schemes: Iterable[str]) -> list[str]:
+    """Answerers and their allocations as the study names them."""
+    every = [f"{label}: {name}" for label in ANSWERERS.values() for name in ALLOCATIONS]
+    return sorted(set(schemes), key=every.index)
+
+
 def _of(points: Sequence[Point], scheme: str) -> list[Point]:
     return [point for point in points if point.coordinates["scheme"] == scheme]
 
@@ -84,7 +90,7 @@ def _panel(points: Sequence[Point], answerer: str, title: str) -> Panel:
 
 def quiet_table(quiet: dict[tuple[str, str], tuple[list[Point], dict[str, str]]]) -> str:
     """Accuracy without noise by set, kind of question and answerer, with the floors."""
-    names = [point.coordinates["scheme"] for point in quiet["carla_test", "all"][0]]
+    names = _in_order(point.coordinates["scheme"] for point in quiet["carla_test", "all"][0])
     lines = []
     for (name, kind), (points, about) in quiet.items():
         cells = (with_interval(_of(points, scheme)[0].metrics["accuracy"], 3) for scheme in names)
@@ -95,8 +101,9 @@ def quiet_table(quiet: dict[tuple[str, str], tuple[list[Point], dict[str, str]]]
 
 def allocation_table(points: Sequence[Point], differences: Sequence[Point]) -> str:
     """Accuracy with average power, and how much each allocation adds to it, at each SNR."""
-    answerers = list(dict.fromkeys(point.coordinates["scheme"].partition(": ")[0] for point in points))
-    names = list(dict.fromkeys(point.coordinates["scheme"].partition(": ")[2] for point in differences))
+    schemes = _in_order(point.coordinates["scheme"] for point in points)
+    answerers = dict.fromkeys(scheme.partition(": ")[0] for scheme in schemes)
+    names = [name for name in dict.fromkeys(scheme.partition(": ")[2] for scheme in schemes) if name != "average"]
     lines = []
     for answerer in answerers:
         for point in _of(points, f"{answerer}: average"):

@@ -28,7 +28,7 @@ def test_gaussian_noise(bits_per_symbol):
     want = [_by_regions(value, bits_per_symbol) for value in ES_NO]
     np.testing.assert_allclose(phy.qam_ber(ES_NO, bits_per_symbol), want, rtol=2e-5)
     if bits_per_symbol == 2:
-        np.testing.assert_allclose(want, stats.norm.sf(np.sqrt(ES_NO)), rtol=1e-9)
+        np.testing.assert_allclose(want, stats.norm.sf(np.sqrt(ES_NO)), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("m_f", "m_s"), [(5.0, 4.0), (1.0, 3.0), (0.6, 1.5)])
