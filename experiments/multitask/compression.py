@@ -1,11 +1,10 @@
-"""Measure compressed codecs: each method alone at each level, and plans for three devices, into a JSON file.
+"""Compressed codecs: each method alone at each level, and plans for three devices. Five minutes a codec.
 
 Plans are chosen on some examples and measured on others, over AWGN at 10 dB per receive antenna, always the same draws.
 """
 
-import argparse
-import json
 import operator
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.multitask.results import FOLDER, add
+from experiments.script import DATA, script
 from lvm_mtc.cli.pictures import load_views
 from lvm_mtc.cli.sentences import load_text_contender, read_source
 from lvm_mtc.link import LinkConfig, OperatingPoint
@@ -83,18 +84,11 @@ def measure(name: str, data: Path) -> dict[str, Any]:
     return {"metric": metric, "examples": examples, "budgets": {n: list(b) for n, b in budgets.items()}, "rows": rows}
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of data sets")
-    parser.add_argument("--codec", choices=tuple(CODECS), required=True)
-    parser.add_argument("--out", type=Path, required=True, help="JSON file, to which the codec's rows are added")
-    options = parser.parse_args(argv)
-    table = json.loads(options.out.read_text()) if options.out.exists() else {}
-    table[options.codec] = measure(options.codec, options.data)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+@script(codec={"choices": list(CODECS), "help": "which of them"}, data="folder of data sets", out="folder of the study")
+def main(codec: str = "token codec", data: Path = DATA, out: Path = FOLDER) -> None:
+    """Measure a codec that is compressed by each method alone, and for three devices."""
+    add(out, "compression", codec, measure(codec, data))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -64,9 +64,14 @@ def find_groups(loss: Callable[[Any], Any], params: Mapping[str, Any]) -> Groups
                 raise ValueError(f"{name} {shape}: layers that are scanned or mapped cannot be pruned one by one")
             size = shape[0] // by_name[name]
             groups[f"{prefix}/qkv"] = Group(shape[1] // 3 // size, size)
-        elif layer == "fc1" and name.endswith("/kernel") and f"{prefix}/norm2/scale" in flat:
+        elif layer == "fc1" and name.endswith("/kernel") and _norm(f"{prefix}/fc1") in flat:
             groups[f"{prefix}/fc1"] = Group(shape[1], 1)
     return groups
+
+
+def _norm(mlp: str) -> str:
+    """What stands before the MLP of a transformer and before no other pair of layers."""
+    return f"{mlp.rpartition('/')[0]}/norm2/scale"
 
 
 def layers(group: str) -> tuple[str, str]:
@@ -115,14 +120,9 @@ def grow(pruned: Mapping[str, Any], params: Mapping[str, Any], groups: Groups, k
 def widths(params: Mapping[str, Any]) -> dict[str, int]:
     """Features between the two layers of each group, by the group's name: what a weights file says of its pruning."""
     flat = flatten_params(params)
-    ends = {f"/{last}/kernel": first for first, last in _LAST.items()}
-    found = {}
-    for name, leaf in flat.items():
-        for end, first in ends.items():
-            group = name.removesuffix(end) + f"/{first}"
-            if name.endswith(end) and f"{group}/kernel" in flat and np.ndim(leaf) == 2:
-                found[group] = np.shape(leaf)[0]
-    return found
+    firsts = (name.removesuffix("/kernel") for name in flat if name.endswith(("/qkv/kernel", "/fc1/kernel")))
+    groups = [name for name in firsts if name.endswith("/qkv") or _norm(name) in flat]
+    return {name: np.shape(flat[layers(name)[1]])[0] for name in groups}
 
 
 def pruned_shapes(shapes: Mapping[str, Any], pruned: Mapping[str, int]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ SplitFed (2022), whose second version has one server network for all clients.
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -166,6 +166,7 @@ def train_federated(
     data: Sequence[PyTree],
     *,
     run_dir: str | Path | None = None,
+    watch: Callable[[int, PyTree, PyTree], None] = lambda number, front, back: None,
 ) -> Federated:
     """Runs the rounds, or goes on where the same run in ``run_dir`` stopped, in the middle of a round too.
 
@@ -176,6 +177,7 @@ def train_federated(
         back: The server's.
         data: A pytree of arrays for each client, whose leading axis is that of its examples; at least one.
         run_dir: Folder of the checkpoints; None: none are written.
+        watch: Called after each round with its number, the front and the back.
 
     Raises:
         ValueError: if a client has no examples.
@@ -184,7 +186,7 @@ def train_federated(
     sizes = [len(jax.tree.leaves(of)[0]) for of in data]
     if not sizes or min(sizes) == 0:
         raise ValueError(f"every client needs examples, got {sizes}")
-    run = _Run(config, split, [jax.tree.map(jnp.asarray, of) for of in data], sizes)
+    run = _Run(config, split, [jax.tree.map(jnp.asarray, of) for of in data], sizes, watch)
     state = run.begin(jax.tree.map(jnp.asarray, front), jax.tree.map(jnp.asarray, back))
     if run_dir is None:
         return run.go(state, None, 0, {"rounds": []})
@@ -197,8 +199,8 @@ def train_federated(
 class _Run:
     """Rounds of steps of single clients, in a fixed order: step after step, in each the clients in turn."""
 
-    def __init__(self, config: FederatedConfig, split: Split, data: list[PyTree], sizes: list[int]):
-        self.config, self.data, self.sizes = config, data, sizes
+    def __init__(self, config: FederatedConfig, split: Split, data: list[PyTree], sizes: list[int], watch: Callable):
+        self.config, self.data, self.sizes, self.watch = config, data, sizes, watch
         self.step = jax.jit(functools.partial(client_step, split, config))
 
     def begin(self, front: PyTree, back: PyTree) -> dict[str, Any]:
@@ -221,6 +223,7 @@ class _Run:
             if done % per_round == 0:
                 rounds.append(Round(float(state["loss"]) / max(int(state["count"]), 1), state["traffic"], steps))
                 state, spent = self.close(state, steps)
+                self.watch(number, state["global"], state["backs"][0])
                 rounds[-1] = rounds[-1]._replace(traffic=Traffic(*map(float, rounds[-1].traffic.plus(spent))))
             last = done == self.config.rounds * per_round
             if store is not None and (last or done % self.config.checkpoint_every == 0):

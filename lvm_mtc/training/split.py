@@ -17,7 +17,7 @@ import numpy as np
 from lvm_mtc import link as links_room
 from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.schemes.scheme import Scheme, Source
-from lvm_mtc.schemes.simulate import encode
+from lvm_mtc.schemes.simulate import all_knobs, encode
 
 PyTree = Any
 NUMBER_BITS = 32
@@ -109,6 +109,7 @@ def split_scheme(
         front: A client's parameters to those that the scheme's ``encode`` and ``modulate`` take, ``Lora.merge`` say.
         back: The server's to those of ``decode``.
     """
+    point = point._replace(knobs=all_knobs(scheme, point.knobs))
 
     def transmitter(params, source, key):
         batch, num_uavs = source.lead()

@@ -9,7 +9,7 @@ from lvm_mtc.models.clip import ClipVariant, clip
 from lvm_mtc.models.flops import count_flops
 from lvm_mtc.models.pruning import find_groups, grow, importance, prune, pruned_shapes, widths
 from lvm_mtc.models.transformer import apply_blocks
-from lvm_mtc.models.weights import flatten_params
+from lvm_mtc.models.weights import flatten_params, unflatten_params
 from lvm_mtc.schemes.witt.network import Witt, WittSizes
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
@@ -121,9 +121,8 @@ def test_scanned_layers_and_wrong_widths_are_refused():
     params = drawn(jax.eval_shape(Scanned().init, jax.random.key(0), x)["params"])
     with pytest.raises(ValueError, match="scanned or mapped cannot be pruned one by one"):
         find_groups(lambda params: Scanned().apply({"params": params}, x), params)
-    shapes = {
-        "block0": jax.eval_shape(lambda: {"fc1": {"kernel": jnp.zeros((4, 8))}, "fc2": {"kernel": jnp.zeros((8, 4))}})
-    }
+    sizes = {"norm2/scale": (4,), "fc1/kernel": (4, 8), "fc2/kernel": (8, 4)}
+    shapes = unflatten_params({f"block0/{n}": jax.ShapeDtypeStruct(s, jnp.float32) for n, s in sizes.items()})
     assert flatten_params(pruned_shapes(shapes, {"block0/fc1": 3}))["block0/fc2/kernel"].shape == (3, 4)
     for name, width, most in (("block0/fc1", 9, 8), ("block1/fc1", 1, 0), ("block0/fc1", 0, 8)):
         with pytest.raises(ValueError, match=f"'{name}' has at most {most} features, got {width}"):

@@ -23,7 +23,7 @@ BASE = RNG.normal(size=(4, WIDTH)).astype(np.float32)
 
 def front(params, batch, key):
     """A kernel with an adapter beside it; what crosses is complex, with noise of the key, and a mask."""
-    y = jnp.tanh(batch["x"] @ (BASE + params["layer"]["a"] @ params["layer"]["b"]) + params["bias"])
+    y = jnp.tanh(batch["x"] @ (BASE + params["layer"]["a"] @ params["layer"]["b"]) + params["bias"][None])
     crossing = {"y": jax.lax.complex(y, 2 * y) + 0.01 * jax.random.normal(key, y.shape), "heard": batch["x"][:, 0] > -9}
     return crossing, Traffic(jnp.float32(y.size), jnp.float32(3.0), 0.0, 0.0)
 
