@@ -101,7 +101,7 @@ def draw(results: Mapping[str, Any], out: Path) -> None:
                 (whole["size"] / r["size"], scale * r["metric"]) for r in of["rows"] if r["name"].startswith(method)
             ]
             axes.plot(*zip(*points, strict=True), "o-", ms=3, label=method)
-        points = [(whole["size"] / r["size"], scale * r["metric"]) for r in of["rows"] if r["name"] in DEVICES]
+        points = [(whole["size"] / row["size"], scale * row["metric"]) for row in of["rows"] if row["name"] in DEVICES]
         axes.plot(*zip(*points, strict=True), "k*", ms=9, label="devices")
         axes.axhline(scale * whole["metric"], color="grey", lw=0.8)
         axes.set(xlabel="compression ratio", ylabel=what, title=name, xscale="log")
