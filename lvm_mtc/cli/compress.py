@@ -71,7 +71,9 @@ def run_compress(options: argparse.Namespace) -> None:
     def loss(params):
         return float(measure(params)[0])
 
-    rises, known = measure_rises(network, loss), singles(network, loss)
+    known = singles(network, loss)
+    print(f"measuring what actions on {len(network.parts)} parts do, one by one", flush=True)
+    rises = measure_rises(network, loss)
     budget = Budget(1e6 * limits["megabytes"], 1e6 * limits["megaflops"])
     for _ in range(_ATTEMPTS):
         found = adapt(network, rises, budget, loss, known)

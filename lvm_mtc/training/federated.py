@@ -17,6 +17,7 @@ import numpy as np
 from lvm_mtc.config import require_count, require_number, require_one_of
 from lvm_mtc.models.lora import truncate
 from lvm_mtc.training.checkpoint import CheckpointStore
+from lvm_mtc.training.monitor import NonFiniteLoss
 from lvm_mtc.training.split import PyTree, Split, Traffic, bits_of, over_the_air
 from lvm_mtc.training.state import path_name
 
@@ -182,6 +183,7 @@ def train_federated(
     Raises:
         ValueError: if a client has no examples.
         CheckpointError: if the folder's checkpoints belong to another configuration.
+        NonFiniteLoss: at the end of a round whose loss is NaN or infinite.
     """
     sizes = [len(jax.tree.leaves(of)[0]) for of in data]
     if not sizes or min(sizes) == 0:
@@ -221,7 +223,10 @@ class _Run:
                 self.advance(state, number, step, client)
             done += 1
             if done % per_round == 0:
-                rounds.append(Round(float(state["loss"]) / max(int(state["count"]), 1), state["traffic"], steps))
+                loss = float(state["loss"]) / max(int(state["count"]), 1)
+                if not np.isfinite(loss):
+                    raise NonFiniteLoss(f"the loss of round {number + 1} is not finite: lower learning_rate", done)
+                rounds.append(Round(loss, state["traffic"], steps))
                 state, spent = self.close(state, steps)
                 self.watch(number, state["global"], state["backs"][0])
                 rounds[-1] = rounds[-1]._replace(traffic=Traffic(*map(float, rounds[-1].traffic.plus(spent))))

@@ -12,6 +12,7 @@ import pytest
 from lvm_mtc.training.border import PeerLost, join_round, receive_tree, send_tree, serve_round
 from lvm_mtc.training.checkpoint import CheckpointStore
 from lvm_mtc.training.federated import FederatedConfig, average, descend, dirichlet_split, train_federated
+from lvm_mtc.training.monitor import NonFiniteLoss
 from lvm_mtc.training.split import Split, Traffic
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
@@ -155,7 +156,13 @@ def test_skewed_shares():
 
 
 CONFIG = FederatedConfig(
-    rounds=3, local_steps=4, batch_size=5, aggregate="product", gradient_snr_db=10.0, checkpoint_every=1
+    rounds=3,
+    local_steps=4,
+    batch_size=5,
+    aggregate="product",
+    learning_rate=0.02,
+    gradient_snr_db=10.0,
+    checkpoint_every=1,
 )
 
 
@@ -261,6 +268,11 @@ def test_what_is_no_message_is_a_lost_peer():
 def test_wrong_fields_are_named(fields, message):
     with pytest.raises(ValueError, match=message):
         FederatedConfig(rounds=1, **fields)
+
+
+def test_a_run_that_diverges_says_so():
+    with pytest.raises(NonFiniteLoss, match="the loss of round 1 is not finite"):
+        train_federated(FederatedConfig(rounds=2, local_steps=30, learning_rate=1e6), SPLIT, FRONT, BACK, clients(5))
 
 
 def test_clients_need_examples():
