@@ -38,10 +38,17 @@ def quantize(tensor: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
     most = 2 ** (bits - 1) - 1
     matrix = np.asarray(tensor, np.float64).reshape(-1, tensor.shape[-1])
     wanted = np.abs(matrix).max(0) / most
-    scale = wanted.astype(np.float16)
+    with np.errstate(over="ignore"):
+        scale = wanted.astype(np.float16)
+    _check_finite(scale, tensor)
     scale = np.where(scale < wanted, np.nextafter(scale, np.float16(np.inf)), scale)
     codes = np.rint(matrix / np.where(scale > 0, scale, 1).astype(np.float64))
     return codes.astype(np.int8).reshape(tensor.shape), scale
+
+
+def _check_finite(stored: np.ndarray, tensor: np.ndarray) -> None:
+    if not np.isfinite(stored).all():
+        raise ValueError(f"numbers up to {np.abs(tensor).max():g} do not fit half precision")
 
 
 def pack_codes(codes: np.ndarray, bits: int) -> np.ndarray:
@@ -69,14 +76,18 @@ def pack(tensor: np.ndarray, packing: Packing) -> dict[str, Any] | np.ndarray:
     """A tensor as a weights file holds it: itself, or named parts of it.
 
     Raises:
-        ValueError: for bits that there are not, a rank outside of the matrix, or factors of a vector.
+        ValueError: for bits that there are not, a rank outside of the matrix, factors of a vector, or numbers that half
+            precision cannot hold.
     """
     check(packing, tensor.shape)
     if packing.rank is not None:
         parts = (pack(part, Packing(packing.bits)) for part in factors(tensor, packing.rank))
         return dict(zip("ab", parts, strict=True))
     if packing.bits >= 16:
-        return np.asarray(tensor, f"float{packing.bits}")
+        with np.errstate(over="ignore"):
+            stored = np.asarray(tensor, f"float{packing.bits}")
+        _check_finite(stored, tensor)
+        return stored
     codes, scale = quantize(tensor, packing.bits)
     return {"codes": pack_codes(codes, packing.bits), "scale": scale}
 

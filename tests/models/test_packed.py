@@ -89,6 +89,12 @@ def test_wrong_packings_are_named(packing, shape, message):
         pack(np.zeros(shape), packing)
 
 
+@pytest.mark.parametrize(("bits", "largest"), [(16, 1e5), (8, 1e8), (4, np.inf)])
+def test_numbers_that_are_too_large_are_refused(bits, largest):
+    with pytest.raises(ValueError, match="do not fit half precision"):
+        pack(np.full((4, 4), largest), Packing(bits))
+
+
 def test_parts_of_another_tensor_are_refused():
     stored = pack(RNG.normal(size=(4, 5)), Packing(4))
     with pytest.raises(ValueError, match=r"is no tensor of shape \(5, 5\) packed as \(4, None\): 10 bytes"):
