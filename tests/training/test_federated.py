@@ -162,7 +162,7 @@ CONFIG = FederatedConfig(
     aggregate="product",
     learning_rate=0.02,
     gradient_snr_db=10.0,
-    checkpoint_every=1,
+    checkpoint_every=11,
 )
 
 
