@@ -24,7 +24,7 @@ from lvm_mtc.schemes.scheme import Source
 
 LINK = LinkConfig.of(fading="awgn", convention="rx_per_antenna")
 POINT = OperatingPoint(10.0)
-DEVICES = {"vehicle": (1 / 4, 1.0), "handset": (1 / 5, 0.8), "sensor": (1 / 8, 0.5)}
+DEVICES = {"vehicle": (1 / 4, 1.0), "handset": (1 / 5, 0.9), "sensor": (1 / 8, 0.75)}
 """Bytes over those of the codec with 32 bits a number, and operations over its own, that a device allows."""
 GROUPS = 8
 
