@@ -41,7 +41,7 @@ ALLOWED = {
 
 # Third-party package -> rooms that may import it.
 CONFINED = {
-    "flax": {"models", "schemes"},
+    "flax": {"models", "schemes", "training"},
     "jax": set(ALLOWED) - {"data", "config", "results", "allocation"},
     "matplotlib": {"report"},
     "ml_collections": set(),

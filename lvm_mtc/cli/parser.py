@@ -7,6 +7,7 @@ import re
 import lvm_mtc
 from lvm_mtc.cli.bench import add_bench_parser
 from lvm_mtc.cli.completion import add_completion_parser
+from lvm_mtc.cli.compress import add_compress_parser
 from lvm_mtc.cli.doctor import add_doctor_parser
 from lvm_mtc.cli.errors import UsageError
 from lvm_mtc.cli.figures import add_figures_parser
@@ -20,6 +21,7 @@ _COMMANDS = (
     add_demo_parser,
     add_transmit_parser,
     add_train_parser,
+    add_compress_parser,
     add_sweep_parser,
     add_results_parser,
     add_figures_parser,

@@ -94,6 +94,12 @@ def _bicubic_weights(size: int, new_size: int) -> np.ndarray:
     return weights
 
 
+def held_features(module: nn.Module, layer: str, features: int) -> int:
+    """Outputs of a module's dense layer: those that its parameters have where some were pruned, else ``features``."""
+    held = module.get_variable("params", layer)
+    return features if held is None else held["kernel"].shape[-1]
+
+
 class Block(nn.Module):
     """Self-attention and a two-layer MLP, each behind a LayerNorm and added to its input (Eq. 16-17).
 
@@ -101,8 +107,8 @@ class Block(nn.Module):
     counts.
 
     Attributes:
-        num_heads: Attention heads; divides the token width.
-        mlp_ratio: Width of the MLP's hidden layer over the token width.
+        num_heads: Attention heads; divides the token width. Parameters may have fewer (``models.pruning``).
+        mlp_ratio: Width of the MLP's hidden layer over the token width; of this too.
         zero_residual: Start both residual branches at zero, so that the block starts as the identity.
         attention: Implementation of ``jax.nn.dot_product_attention``: ``"xla"``, ``"cudnn"`` (GPU, half precision) or
             None, which leaves the choice to JAX.
@@ -132,18 +138,20 @@ class Block(nn.Module):
             ValueError: if ``attention`` is ``"cudnn"`` and the type is not half precision.
         """
         *lead, num_tokens, width = x.shape
-        init = nn.initializers.xavier_uniform()
+        init, head = nn.initializers.xavier_uniform(), width // self.num_heads
         last = nn.initializers.zeros if self.zero_residual else init
 
         y = nn.LayerNorm(epsilon=self.norm_epsilon, dtype=self.dtype, name="norm1")(x)
-        qkv = nn.Dense(3 * width, dtype=self.dtype, kernel_init=init, name="qkv")(y)
-        query, key, value = jnp.moveaxis(qkv.reshape(-1, num_tokens, 3, self.num_heads, width // self.num_heads), 2, 0)
+        features = held_features(self, "qkv", 3 * width)
+        qkv = nn.Dense(features, dtype=self.dtype, kernel_init=init, name="qkv")(y)
+        query, key, value = jnp.moveaxis(qkv.reshape(-1, num_tokens, 3, features // 3 // head, head), 2, 0)
         options = {"implementation": self.attention, "is_causal": self.causal, **self._padding(qkv, valid)}
         y = jax.nn.dot_product_attention(query, key, value, **options)
-        x = x + nn.Dense(width, dtype=self.dtype, kernel_init=last, name="proj")(y.reshape(*lead, num_tokens, width))
+        x = x + nn.Dense(width, dtype=self.dtype, kernel_init=last, name="proj")(y.reshape(*lead, num_tokens, -1))
 
         y = nn.LayerNorm(epsilon=self.norm_epsilon, dtype=self.dtype, name="norm2")(x)
-        y = nn.Dense(int(width * self.mlp_ratio), dtype=self.dtype, kernel_init=init, name="fc1")(y)
+        hidden = held_features(self, "fc1", int(width * self.mlp_ratio))
+        y = nn.Dense(hidden, dtype=self.dtype, kernel_init=init, name="fc1")(y)
         y = ACTIVATIONS[self.activation](y)
         return x + nn.Dense(width, dtype=self.dtype, kernel_init=last, name="fc2")(y)
 

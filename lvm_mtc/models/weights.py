@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from lvm_mtc.models.packed import Packing, pack, unpack
+
 METADATA_NAME = "__metadata__"
 FORMAT = "lvm_mtc-weights-1"
 SHIPPED = Path(__file__).resolve().parents[1] / "weights"
@@ -60,7 +62,12 @@ def unflatten_params(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def save_weights(
-    path: str | Path, params: Mapping[str, Any], metadata: Mapping[str, Any], dtype: Any = "float16"
+    path: str | Path,
+    params: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    dtype: Any = "float16",
+    *,
+    packings: Mapping[str, Packing] = {},
 ) -> None:
     """Writes parameters and their description; the file appears under its name only when it is complete.
 
@@ -68,14 +75,23 @@ def save_weights(
         path: ``*.npz`` by convention; its folder is made.
         metadata: JSON object: where the weights come from (seed, data, versions) and the model's configuration.
         dtype: Type in which floating-point tensors are stored; None keeps theirs.
+        packings: Tensors ``"a/b/c"`` that are stored in another way; :func:`load_weights` unpacks them.
 
     Raises:
         ValueError: if a tensor holds a number that is not finite, in itself or in ``dtype``, or metadata is not JSON.
     """
     path = Path(path)
-    tensors = {}
+    tensors, packed = {}, {}
     for name, leaf in flatten_params(params).items():
         array = np.asarray(leaf)
+        if name in packings:
+            if not np.isfinite(array).all():
+                raise ValueError(f"tensor {name} holds a number that is not finite")
+            stored = pack(array, packings[name])
+            parts = flatten_params(stored) if isinstance(stored, Mapping) else {"": stored}
+            tensors |= {f"{name}/{part}".rstrip("/"): value for part, value in parts.items()}
+            packed[name] = [*packings[name], list(array.shape)]
+            continue
         if np.issubdtype(array.dtype, np.floating) or array.dtype.name == "bfloat16":
             with np.errstate(over="ignore"):
                 array = array.astype(array.dtype if dtype is None else dtype)
@@ -84,7 +100,8 @@ def save_weights(
         if array.dtype.name == "bfloat16":
             raise ValueError(f"tensor {name} is bfloat16, which npz cannot hold: pass a dtype")
         tensors[name] = array
-    description = json.dumps({"format": FORMAT, "metadata": dict(metadata)}, sort_keys=True, allow_nan=False)
+    about = {"format": FORMAT, "metadata": dict(metadata)} | ({"packed": packed} if packed else {})
+    description = json.dumps(about, sort_keys=True, allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -124,7 +141,7 @@ def load_weights(
                 raise WeightsError(f"{path} is not a weights file of lvm_mtc")
             description = json.loads(str(archive[METADATA_NAME]))
             flat = {name: archive[name] for name in archive.files if name != METADATA_NAME}
-            params = unflatten_params(flat)
+            params = unflatten_params(_unpacked(flat, description))
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no weights file {path}") from None
     except WeightsError:
@@ -139,6 +156,19 @@ def load_weights(
     if reference is not None:
         check_params(params, reference, name=str(path))
     return params, description.get("metadata", {})
+
+
+def _unpacked(flat: Mapping[str, np.ndarray], description: Any) -> dict[str, np.ndarray]:
+    """Tensors of which some are stored in parts, all of them whole."""
+    flat = dict(flat)
+    for name, (bits, rank, shape) in (description.get("packed", {}) if isinstance(description, dict) else {}).items():
+        parts = {key[len(name) + 1 :]: flat.pop(key) for key in [*flat] if key == name or key.startswith(f"{name}/")}
+        stored = parts[""] if "" in parts else unflatten_params(parts)
+        try:
+            flat[name] = unpack(stored, Packing(bits, rank), tuple(shape))
+        except ValueError as error:
+            raise ValueError(f"tensor {name} {error}") from error
+    return flat
 
 
 def check_params(params: Mapping[str, Any], reference_shapes: Mapping[str, Any], *, name: str = "params") -> None:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc.config import to_dict
+from lvm_mtc.models.pruning import pruned_shapes
 from lvm_mtc.models.weights import SHIPPED, WeightsError, check_params, load_weights
 from lvm_mtc.schemes import make_scheme, name_of
 from lvm_mtc.schemes.scheme import Params, Scheme
@@ -47,5 +48,8 @@ def load_scheme(path: str | os.PathLike) -> tuple[Scheme, Params]:
     scheme = make_scheme(name, config, where=f"{path}: {key}")
     if getattr(scheme, "per_uav", ()):
         raise WeightsError(f"{path} holds parameters per UAV, which serve only as many UAVs as they were trained for")
-    check_params(params, jax.eval_shape(scheme.init, jax.random.key(0)), name=str(path))
+    shapes = jax.eval_shape(scheme.init, jax.random.key(0))
+    if pruned := metadata.get("pruned"):
+        shapes = pruned_shapes(shapes, pruned)
+    check_params(params, shapes, name=str(path))
     return scheme, jax.tree.map(jnp.asarray, params)

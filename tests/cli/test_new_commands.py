@@ -6,6 +6,9 @@ import shutil
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from lvm_mtc.cli import main
@@ -80,6 +83,22 @@ def test_report(stores, capsys):
     assert "<title>Run 7</title>" in (stores / "r.html").read_text()
     assert run("report --store a.sqlite --out old.html --overwrite", capsys)
     assert "a.sqlite" in (stores / "old.html").read_text()
+
+
+def test_compress(folder, capsys, fast_compile):
+    """What is written is what the plan says: loaded by every command, of the size that was asked for."""
+    lines = run("compress --weights small.npz --images photos --budget megabytes=0.1 --out c.npz", capsys)
+    assert lines[0].startswith("small.npz: 0.") and lines[-1].startswith("c.npz: ")
+    (taken,) = (line for line in lines if line.startswith("taken: "))
+    megabytes = float(taken.partition(" MB")[0].split()[-1])
+    assert megabytes <= 0.1
+    with np.load("c.npz") as archive:
+        held = sum(archive[name].nbytes for name in archive.files if name != "__metadata__")
+    assert held == pytest.approx(1e6 * megabytes, abs=500)
+    scheme, params = loading.load_scheme("c.npz")
+    before = loading.load_scheme("small.npz")
+    assert scheme == before[0] and jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, before[1])
+    assert not all(jax.tree.leaves(jax.tree.map(np.array_equal, params, before[1])))
 
 
 def test_bench(folder, capsys, fast_compile):
@@ -197,7 +216,7 @@ def test_completion_knows_every_command_and_flag(capsys):
     assert "--snr-db" in places[" transmit"].valued and "--overwrite" not in places[" transmit"].valued
 
 
-@pytest.mark.parametrize("command", ["figures", "report", "bench", "doctor", "completion"])
+@pytest.mark.parametrize("command", ["compress", "figures", "report", "bench", "doctor", "completion"])
 def test_help_has_an_example_and_loads_no_jax(command):
     code = (
         "import sys; from lvm_mtc.cli import main\n"
@@ -231,6 +250,12 @@ WRONG = {
     "bench --out old.json": ["--out old.json", "there already", "--overwrite"],
     "bench --weights nothing.npz": ["nothing.npz"],
     "bench --weights text": ["text"],
+    "compress --out c.npz": ["--budget NAME=NUMBER is needed", "megabytes"],
+    "compress --out c.npz --budget grams=2": ["--budget grams=2", "megabytes, megaflops, milliseconds"],
+    "compress --out c.npz --budget megabytes=0": ["--budget megabytes=0", "> 0"],
+    "compress --out c.npz --budget megabytes=big": ["--budget megabytes=big", "> 0"],
+    "compress --out old.json --budget megabytes=1": ["--out old.json", "there already", "--overwrite"],
+    "compress --out c.npz --budget megabytes=1 --weights text": ["text"],
     "doctor now": ["now", "lvm-mtc doctor --help"],
     "completion": ["SHELL", "required"],
     "completion fish": ["'fish'", "bash", "zsh"],

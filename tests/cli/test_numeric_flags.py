@@ -29,6 +29,7 @@ REALS = {
     ("transmit", "--mask-prob"): "(0, 1)",
     ("transmit", "--importance-db"): "[0, 60]",
     ("transmit", "--epsilon"): "[0, 3.4028235e38]",
+    ("compress", "--snr-db"): "[-50, 100]",
     ("sweep", "--snr-db"): "[-50, 100]",
     ("sweep", "--csi-error"): "[0, 1e6]",
     ("sweep", "--mask-prob"): "(0, 1)",
@@ -44,6 +45,8 @@ WHOLES = {
     ("transmit", "--uavs"): (1, 64),
     ("transmit", "--limit"): (1, math.inf),
     ("train", "--processes"): (1, 1024),
+    ("compress", "--limit"): (1, math.inf),
+    ("compress", "--seed"): (0, 2**32 - 1),
     ("sweep", "--uavs"): (1, 64),
     ("sweep", "--seeds"): (0, 2**32 - 1),
     ("sweep", "--units"): (2, 1_000_000),
@@ -58,6 +61,7 @@ NEEDED = {
     "train": ["--config", "c", "--stage", "all", "--data", "d", "--run-dir", "r"],
     "sweep": ["--store", "s"],
     "bench": [],
+    "compress": ["--out", "o"],
 }
 PARSER = build_parser()
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lvm_mtc.models.transformer import held_features
 from lvm_mtc.models.windows import from_windows, relative_index, to_windows
 
 LAYER_NORM_EPSILON = 1e-5
@@ -44,15 +45,17 @@ class WindowAttention(nn.Module):
         """
         *lead, size, width = x.shape
         window, head = round(size**0.5), width // self.num_heads
-        qkv = nn.Dense(3 * width, kernel_init=DENSE_INIT, name="qkv")(x).reshape(*lead, size, 3, self.num_heads, head)
+        num_heads = held_features(self, "qkv", 3 * width) // 3 // head
+        qkv = nn.Dense(3 * num_heads * head, kernel_init=DENSE_INIT, name="qkv")(x)
+        qkv = qkv.reshape(*lead, size, 3, num_heads, head)
         query, key, value = jnp.moveaxis(qkv, -3, 0)
-        table = self.param("position_bias", DENSE_INIT, ((2 * window - 1) ** 2, self.num_heads))
+        table = self.param("position_bias", DENSE_INIT, ((2 * window - 1) ** 2, num_heads))
         bias = jnp.moveaxis(table[relative_index(window)], -1, 0)
         logits = jnp.einsum("bwqhd,bwkhd->bwhqk", query * head**-0.5, key) + bias[None, None]
         if mask is not None:
             logits = jnp.where(mask[None, :, None], logits, jnp.finfo(logits.dtype).min)
         y = jnp.einsum("bwhqk,bwkhd->bwqhd", nn.softmax(logits), value)
-        return nn.Dense(width, kernel_init=DENSE_INIT, name="proj")(y.reshape(x.shape))
+        return nn.Dense(width, kernel_init=DENSE_INIT, name="proj")(y.reshape(*x.shape[:-1], -1))
 
 
 class SwinBlock(nn.Module):
@@ -80,7 +83,8 @@ class SwinBlock(nn.Module):
         x = x + jnp.roll(y, (shift, shift), axis=(1, 2))
 
         y = nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, name="norm2")(x)
-        y = nn.gelu(nn.Dense(MLP_RATIO * width, kernel_init=DENSE_INIT, name="fc1")(y), approximate=False)
+        hidden = held_features(self, "fc1", MLP_RATIO * width)
+        y = nn.gelu(nn.Dense(hidden, kernel_init=DENSE_INIT, name="fc1")(y), approximate=False)
         return x + nn.Dense(width, kernel_init=DENSE_INIT, name="fc2")(y)
 
 
