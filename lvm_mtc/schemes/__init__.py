@@ -19,6 +19,7 @@ SCHEMES = {
     "witt": "lvm_mtc.schemes.witt.scheme:Witt",
     "importance": "lvm_mtc.schemes.importance.scheme:Importance",
     "linear": "lvm_mtc.schemes.linear.scheme:Linear",
+    "progressive": "lvm_mtc.schemes.progressive.scheme:Progressive",
     "vlm_csc": "lvm_mtc.schemes.vlm_csc.scheme:VlmCsc",
 }
 """Name to ``"module:class"``."""
