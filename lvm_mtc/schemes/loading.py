@@ -15,6 +15,7 @@ DEMO_WEIGHTS = SHIPPED / "demo.npz"
 PCA_WEIGHTS = SHIPPED / "pca.npz"
 IMPORTANCE_WEIGHTS = SHIPPED / "importance.npz"
 TEXT_WEIGHTS = SHIPPED / "vlm_csc.npz"
+PROGRESSIVE_WEIGHTS = SHIPPED / "progressive.npz"
 
 _OLD_KEYS = {
     "system": lambda config: "lvm_mtc",

@@ -127,15 +127,27 @@ class Progressive:
 
     def with_books(self, params: dict, pictures: np.ndarray, seed: int) -> dict:
         """Codebooks fitted to the features of random crops, drawn by ``seed``, of ``[num, height, width, 3]`` uint8."""
+        features = np.asarray(jax.jit(self.analyse)(params, self._crops(pictures, seed)))
+        vectors = features.reshape(-1, self.config.num_features)
+        codes, log_use = fit_codebooks(vectors, self.config.num_stages, self.config.codebook_size, seed=seed)
+        return params | {"books": {"codes": jnp.asarray(codes), "log_use": jnp.asarray(log_use)}}
+
+    def with_use(self, params: dict, pictures: np.ndarray, seed: int) -> dict:
+        """How often each code is used, counted anew on crops as those of :meth:`with_books`."""
+        indices = np.asarray(jax.jit(self.compress)(params, self._crops(pictures, seed)))
+        counts = np.stack([np.bincount(of_stage, minlength=self.config.codebook_size)
+                           for of_stage in np.moveaxis(indices, 1, 0).reshape(self.config.num_stages, -1)])  # fmt: skip
+        share = np.maximum(counts, 0.5) / counts[0].sum()
+        return params | {"books": params["books"] | {"log_use": jnp.asarray(np.log(share), jnp.float32)}}
+
+    def _crops(self, pictures: np.ndarray, seed: int) -> np.ndarray:
+        """Random crops, float32 in [0, 1]."""
         rng, side = np.random.default_rng(seed), self.config.image_size
         crops = []
         for i in rng.integers(0, len(pictures), _SAMPLE):
             top, left = (rng.integers(0, length - side + 1) for length in pictures.shape[1:3])
             crops.append(pictures[i, top : top + side, left : left + side])
-        features = np.asarray(jax.jit(self.analyse)(params, np.float32(crops) / 255))
-        vectors = features.reshape(-1, self.config.num_features)
-        codes, log_use = fit_codebooks(vectors, self.config.num_stages, self.config.codebook_size, seed=seed)
-        return params | {"books": {"codes": jnp.asarray(codes), "log_use": jnp.asarray(log_use)}}
+        return np.float32(crops) / 255
 
     def frames(self) -> tuple[int, int]:
         """As ``Scheme.frames``."""

@@ -1,0 +1,228 @@
+"""Pictures by stages: codebooks beside their distortion, rate and distortion, and what arrives over a link."""
+
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lvm_mtc import link as links_room
+from lvm_mtc.data.packing import PackedPictures
+from lvm_mtc.data.picture_codecs import best_fit
+from lvm_mtc.link import Frames, LinkConfig, OperatingPoint, Signal
+from lvm_mtc.models.vector_quantizer import index_entropy
+from lvm_mtc.schemes.linear.scheme import Linear, LinearConfig
+from lvm_mtc.schemes.loading import PROGRESSIVE_WEIGHTS, load_scheme
+from lvm_mtc.schemes.progressive import packets
+from lvm_mtc.schemes.progressive.packets import Packet
+from lvm_mtc.schemes.scheme import Source
+from lvm_mtc.schemes.separation.modulation_coding import SeparationScheme, bytes_of
+from lvm_mtc.schemes.simulate import forward
+from lvm_mtc.sweep.separation import run_separation
+
+SIZE = 96
+USES = 2304
+SNR_DB = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0)
+LEVELS = ((2, 0.27), (2, 1 / 3), (2, 1 / 2), (2, 2 / 3), (2, 5 / 6), (4, 1 / 2), (4, 2 / 3), (4, 5 / 6), (6, 2 / 3),
+          (6, 5 / 6), (6, 0.92))  # fmt: skip
+"""Bits a symbol and code rates that a stage may be sent at, strongest first."""
+REPEATS = 3
+SELECTION = 8
+
+
+def crops(pictures: np.ndarray) -> np.ndarray:
+    """The middle of square pictures, ``[num, 96, 96, 3]`` float32 in [0, 1]."""
+    begin = (pictures.shape[1] - SIZE) // 2
+    return np.float32(pictures[:, begin : begin + SIZE, begin : begin + SIZE]) / 255
+
+
+def spread(packed: PackedPictures, count: int, part: int = 0) -> np.ndarray:
+    """Crops of ``count`` of every other picture of the hold-out, evenly over it; ``part`` 0 and 1 share none."""
+    held = packed.holdout_pictures[part::2]
+    return crops(held[:: max(1, len(held) // count)][:count])
+
+
+def psnr_db(shown: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Of each picture, clipped to [0, 1], ``[num]``."""
+    error = np.mean((np.clip(np.float64(shown), 0, 1) - images) ** 2, axis=(1, 2, 3))
+    return -10 * np.log10(np.maximum(error, 1e-12))
+
+
+class Codec:
+    """The shipped codec, compiled."""
+
+    def __init__(self):
+        self.scheme, self.params = load_scheme(PROGRESSIVE_WEIGHTS)
+        self._compress, self._expand = (jax.jit(getattr(self.scheme, name)) for name in ("compress", "expand"))
+
+    def compress(self, images: np.ndarray) -> np.ndarray:
+        """Indices, ``[num, T, num_patches]``."""
+        return np.asarray(self._compress(self.params, images))
+
+    def expand(self, indices: np.ndarray, num_stages: np.ndarray) -> np.ndarray:
+        """Pictures from the first stages of each."""
+        return np.asarray(self._expand(self.params, indices, np.asarray(num_stages)))
+
+    def levels(self, images: np.ndarray) -> np.ndarray:
+        """PSNR of each picture after 1 ... T stages, ``[T, num]``, dB."""
+        indices, count = self.compress(images), self.scheme.config.num_stages
+        return np.stack([psnr_db(self.expand(indices, np.full(len(images), t)), images) for t in range(1, count + 1)])
+
+
+def measure_codec(packed: PackedPictures, num_pictures: int) -> dict[str, Any]:
+    """Codebooks over the whole hold-out, and PSNR over bits beside the codecs of files."""
+    codec, held, images = Codec(), crops(packed.holdout_pictures), spread(packed, num_pictures)
+    config, params = codec.scheme.config, codec.params
+    indices, books = codec.compress(held), np.asarray(codec.scheme.books(params))
+    features = np.asarray(jax.jit(codec.scheme.analyse)(params, held)).reshape(len(held), -1, config.num_features)
+    rows, power = [], float((features - features.mean((0, 1))).var(axis=(0, 1)).sum())
+    for stage, book in enumerate(books):
+        features = features - book[indices[:, stage]]
+        left = float((features**2).sum(-1).mean())
+        rows.append(dict(entropy=index_entropy(indices[:, stage], config.codebook_size),
+                         used=len(np.unique(indices[:, stage])), sqnr_db=10 * np.log10(power / left)))  # fmt: skip
+    levels = codec.levels(images)
+    budgets = [config.stage_bits * t for t in range(1, config.num_stages + 1)]
+    files = {name: [_file_psnr(images, name, bits) for bits in budgets] for name in ("webp", "avif")}
+    return dict(books=rows, num_books_pictures=len(held), codebook_size=config.codebook_size, bits=budgets,
+                pixels=SIZE**2, psnr_db=levels.mean(1).tolist(), worst_step=float(np.diff(levels, axis=0).min()),
+                files=files, num_pictures=len(images))  # fmt: skip
+
+
+def _file_psnr(images: np.ndarray, codec: str, bits: int) -> tuple[float | None, float]:
+    """Mean PSNR of the pictures if all fit, and the share that does."""
+    found = [best_fit(picture, codec, bits) for picture in bytes_of(images)]
+    fits = [one is not None for one in found]
+    values = [psnr_db(one.picture[None] / 255, image[None])[0] for one, image in zip(found, images, strict=True) if one]
+    return (float(np.mean(values)) if all(fits) else None), float(np.mean(fits))
+
+
+def single_rate(num_stages: int, stage_bits: int) -> tuple[Packet, ...]:
+    """All stages in one packet that fills the symbols there are."""
+    needed = (num_stages * stage_bits + 24) / USES
+    bits_per_symbol = next(bits for bits in (2, 4, 6) if needed <= (0.75 if bits < 6 else 0.95) * bits)
+    for rate in np.arange(max(1 / 5, needed / bits_per_symbol), 0.95, 0.001):
+        packet = packets.make_packet(num_stages, stage_bits, bits_per_symbol, float(rate))
+        if packet.num_symbols <= USES:
+            return (packet,)
+    raise ValueError(f"{num_stages} stages do not fit into {USES} symbols")
+
+
+def over(link: LinkConfig, plan: Sequence[Packet], bits: np.ndarray, key: jax.Array, snr_db: float) -> packets.Arrived:
+    """Sends the bits of pictures; each has ``USES`` symbols of the link, what is left of them is filled."""
+    symbols = packets.send_packets(bits, plan)
+    symbols = np.pad(symbols, [(0, 0), (0, USES - symbols.shape[1])], constant_values=1).reshape(len(bits), 1, -1, 4)
+    received = _send(link, symbols, key, np.float32(snr_db))
+    return packets.receive_packets(*(np.asarray(a).reshape(len(bits), -1) for a in received), plan)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _send(link, symbols, key, snr_db):
+    signal = Signal(Frames(symbols, jnp.ones(symbols.shape[:-1], bool)))
+    draws = links_room.draw(link, key[None], len(symbols), *symbols.shape[2:])
+    return links_room.send(link, signal, draws, OperatingPoint(snr_db=snr_db))[0]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _forward(scheme, params, images, key, link, snr_db):
+    point = OperatingPoint(snr_db=snr_db)
+    return forward(scheme, params, Source(images[:, None]), key, link, point).estimate.data[:, 0]
+
+
+def success(link: LinkConfig, packet: Packet, key: jax.Array, count: int) -> np.ndarray:
+    """Share of packets of random bits that arrive at each SNR."""
+    bits = np.random.default_rng(1).integers(0, 2, (count, packet.num_bits), np.uint8)
+    return np.array([np.mean(over(link, (packet,), bits, key, snr_db).num_stages > 0) for snr_db in SNR_DB])
+
+
+def best_staircase(
+    arrive: np.ndarray, uses: np.ndarray, levels: np.ndarray, envelope: np.ndarray, *, together: bool
+) -> tuple[int, ...]:
+    """The level of each stage, never rising in strength, whose largest gap to the envelope is the smallest.
+
+    Args:
+        arrive: Share of the packets of each level that arrive at each SNR, ``[num_levels, num_snrs]``.
+        uses: Symbols of a packet of each level.
+        levels: PSNR with nothing and after each stage, ``[T + 1]``.
+        envelope: Of the single-rate schemes, ``[num_snrs]``.
+        together: Whether packets of a picture share their channel, so that the weakest decides; else each has luck of
+            its own.
+    """
+    best, chosen = np.inf, ()
+    for count in range(1, len(levels)):
+        for plan in itertools.combinations_with_replacement(range(len(uses)), count):
+            if uses[list(plan)].sum() > USES:
+                continue
+            of_plan = arrive[list(plan)]
+            prefix = np.minimum.accumulate(of_plan) if together else np.cumprod(of_plan, axis=0)
+            gap = np.max(envelope - levels[0] - np.diff(levels)[:count] @ prefix)
+            if gap < best:
+                best, chosen = gap, plan
+    return chosen
+
+
+def measure_pictures(packed: PackedPictures, links: Mapping[str, LinkConfig], count: int, seed: int) -> dict[str, Any]:
+    """PSNR of the same pictures over the same channels at the same number of symbols, scheme by scheme."""
+    codec, images = Codec(), spread(packed, count)
+    mean_picture = crops(packed.pictures).mean(0)
+    tiled = np.concatenate([images] * REPEATS)
+    config, num_stages = codec.scheme.config, codec.scheme.config.num_stages
+    bits = np.asarray(codec.scheme.encode(codec.params, Source(jnp.asarray(tiled[:, None])), jax.random.key(0), {}))
+    bits = bits[:, 0]
+    shown = np.concatenate([psnr_db(np.broadcast_to(mean_picture, tiled.shape), tiled)[None],
+                            np.tile(codec.levels(images), REPEATS)])  # fmt: skip
+    levels = shown.mean(1)
+    linear = Linear(LinearConfig(image_size=SIZE, num_symbols=USES // config.num_patches))
+    analogue = linear, linear.fit(packed.pictures, seed)
+    results: dict[str, Any] = dict(snr_db=SNR_DB, uses=USES, num_pictures=len(images), repeats=REPEATS,
+                                   levels=levels.tolist(), links={})  # fmt: skip
+    for kind, link in links.items():
+        key = jax.random.key(seed + 11)
+
+        def digital(plan, link=link, key=key):
+            stages = [over(link, plan, bits, key, snr_db).num_stages for snr_db in SNR_DB]
+            return np.array([np.take_along_axis(shown, count[None], 0)[0] for count in stages])
+
+        curves = {}
+        for t in range(1, num_stages + 1):
+            plan = single_rate(t, config.stage_bits)
+            curves[f"{t} stages, one packet"] = _row(digital(plan), plan)
+        envelope = np.max([row["psnr_db"] for row in curves.values()], axis=0)
+        made = [packets.make_packet(1, config.stage_bits, *level) for level in LEVELS]
+        arrive = np.stack([success(link, packet, jax.random.key(seed + 12), 2 * count) for packet in made])
+        uses = np.array([packet.num_symbols for packet in made])
+        together = not link.is_awgn
+        chosen = [made[i] for i in best_staircase(arrive, uses, levels, envelope, together=together)]
+        curves["staircase"] = _row(digital(tuple(chosen)), chosen)
+        for name, (scheme, params) in (("uncoded", (codec.scheme, codec.params)), ("analogue", analogue)):
+            found = [psnr_db(np.asarray(_forward(scheme, params, tiled, jax.random.clone(key), link, np.float32(snr))),
+                             tiled) for snr in SNR_DB]  # fmt: skip
+            curves[name] = _row(np.array(found), None)
+        curves["WebP"] = _file_codec(packed, link, images, mean_picture, seed)
+        results["links"][kind] = dict(curves=curves, envelope=envelope.tolist())
+    return results
+
+
+def _row(psnr: np.ndarray, plan: Sequence[Packet] | None) -> dict[str, Any]:
+    """Mean and half width of its 95 % interval over pictures; what the packets cost."""
+    row = dict(psnr_db=psnr.mean(1).tolist(), half_width=(1.96 * psnr.std(1) / psnr.shape[1] ** 0.5).tolist())
+    if plan is not None:
+        row["packets"] = [(packet.num_stages, packet.bits_per_symbol, packet.blocks.code.k / packet.blocks.n)
+                          for packet in plan]  # fmt: skip
+        row["ledger"] = packets.book(plan)._asdict()
+    return row
+
+
+def _file_codec(packed: PackedPictures, link: LinkConfig, images: np.ndarray, mean_picture: np.ndarray, seed: int):
+    scheme = SeparationScheme(name="WebP", codec="webp", num_slots=USES, bits_per_symbol=(2, 4, 6), num_iter=20)
+    lead = (len(images), 1)
+    found = run_separation(
+        scheme, images.reshape(*lead, *images.shape[1:]), np.full((*lead, 4), SIZE / 2, np.float32),
+        jax.random.key(seed + 13), link, selection_images=spread(packed, SELECTION, part=1)[:, None],
+        mean_picture=mean_picture, snr_db=SNR_DB, num_realisations=REPEATS,
+    )  # fmt: skip
+    psnr = found.metrics["psnr_db"].transpose(1, 0, 2, 3).reshape(len(SNR_DB), -1)
+    return _row(psnr, None) | {"pairs": [(p.bits_per_symbol, p.rate) for p in found.selection.pairs]}
