@@ -8,6 +8,7 @@ and the figures into the folder ``--out``, and the tables into the page beside i
 docs/digital.md says what is measured. ``--page-only`` writes figures and tables again.
 """
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -104,7 +105,7 @@ def measure_adaptation(seed: int, num_words: int) -> dict[str, Any]:
     return results
 
 
-PARTS = ("short", "adaptation", "codec", "pictures")
+PARTS = ("short", "adaptation", "codec", *(f"pictures_{kind}" for kind in LINKS))
 
 
 def measure(parts: tuple[str, ...], packed: PackedPictures, seed: int, words: int, pictures: int) -> dict[str, Any]:
@@ -113,8 +114,9 @@ def measure(parts: tuple[str, ...], packed: PackedPictures, seed: int, words: in
         "short": lambda: measure_short_codes(seed, words),
         "adaptation": lambda: measure_adaptation(seed, words),
         "codec": lambda: measure_codec(packed, pictures),
-        "pictures": lambda: measure_pictures(packed, LINKS, pictures, seed),
     }
+    for kind, link in LINKS.items():
+        every[f"pictures_{kind}"] = functools.partial(measure_pictures, packed, link, pictures, seed)
     return {name: every[name]() for name in parts}
 
 
@@ -127,9 +129,12 @@ def main(
     words: int = 200, pictures: int = 24, seed: int = 0, parts: tuple[str, ...] = PARTS,
 ) -> None:  # fmt: skip
     """Measure the digital side."""
-    file = out / "results.json"
-    known = json.loads(file.read_text()) if file.exists() else {}
-    study(out, page_only, lambda: known | measure(parts, load_packed(data), seed, words, pictures), tables, draw)
+
+    def merged() -> dict[str, Any]:
+        new, file = measure(parts, load_packed(data), seed, words, pictures), out / "results.json"
+        return (json.loads(file.read_text()) if file.exists() else {}) | new
+
+    study(out, page_only, merged, tables, draw)
 
 
 if __name__ == "__main__":

@@ -21,11 +21,15 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
         places |= {f"adaptation_{kind}": _adaptation(results["adaptation"], kind) for kind in KINDS}
     if "codec" in results:
         places |= {"books": _books(results["codec"]), "rates": _rates(results["codec"])}
-    if "pictures" in results:
-        found = results["pictures"]
-        places |= {f"pictures_{kind}": _pictures(found, found["links"][kind]) for kind in KINDS}
-        places["staircase"] = _staircase(found)
+    pictures = _by_channel(results)
+    if pictures:
+        places |= {f"pictures_{kind}": _pictures(found) for kind, found in pictures.items()}
+        places["staircase"] = _staircase(pictures)
     return places
+
+
+def _by_channel(results: Mapping[str, Any]) -> dict[str, Any]:
+    return {kind: results[f"pictures_{kind}"] for kind in KINDS if f"pictures_{kind}" in results}
 
 
 def _short(found: Mapping[str, Any]) -> str:
@@ -78,15 +82,15 @@ def _file(name: str) -> str:
     return {"webp": "WebP", "avif": "AVIF"}[name]
 
 
-def _pictures(pictures: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+def _pictures(found: Mapping[str, Any]) -> str:
     rows = [(name, *(with_interval(pair) for pair in zip(row["psnr_db"], row["half_width"], strict=True)))
             for name, row in found["curves"].items()]  # fmt: skip
-    return table(("PSNR, dB", *(f"{snr:g} dB" for snr in pictures["snr_db"])), rows)
+    return table(("PSNR, dB", *(f"{snr:g} dB" for snr in found["snr_db"])), rows)
 
 
 def _staircase(pictures: Mapping[str, Any]) -> str:
     rows = []
-    for kind, found in pictures["links"].items():
+    for kind, found in pictures.items():
         row = found["curves"]["staircase"]
         gaps = np.array(found["envelope"]) - row["psnr_db"]
         plan = ", ".join(f"{2**bits}-QAM {rate:.2f}" for _, bits, rate in row["packets"])
@@ -99,9 +103,9 @@ def _staircase(pictures: Mapping[str, Any]) -> str:
 
 def draw(results: Mapping[str, Any], out: Path) -> None:
     """Writes ``pictures.png``, ``goodput.png`` and ``rates.png``, of the parts that are there."""
-    if "pictures" in results:
-        found = results["pictures"]
-        panels = [_panel(found, kind, found["links"][kind]) for kind in KINDS]
+    pictures = _by_channel(results)
+    if pictures:
+        panels, found = [_panel(kind, of_kind) for kind, of_kind in pictures.items()], next(iter(pictures.values()))
         note = f"{found['uses']} symbols a picture, perfect CSI; bands: 95 %, {found['num_pictures']} pictures"
         save_curves(out / "pictures.png", [panels], title="Cliff, staircase and slope", footnote=note)
     if "adaptation" in results:
@@ -110,7 +114,7 @@ def draw(results: Mapping[str, Any], out: Path) -> None:
         save_curves(out / "rates.png", [[_rate_panel(results["codec"])]])
 
 
-def _panel(pictures: Mapping[str, Any], kind: str, found: Mapping[str, Any]) -> Panel:
+def _panel(kind: str, found: Mapping[str, Any]) -> Panel:
     styles = {"staircase": ("C3", "-", "s"), "uncoded": ("C1", "--", "v"), "analogue": ("C2", "-", "^"),
               "WebP": ("k", ":", "d")}  # fmt: skip
     curves = []
@@ -118,7 +122,7 @@ def _panel(pictures: Mapping[str, Any], kind: str, found: Mapping[str, Any]) -> 
         color, line, marker = styles.get(name, ("C7", "-", ""))
         label = name if name in styles else "one packet" if name.startswith("1 ") else None
         half_width = row["half_width"] if name in styles else None
-        curves.append(Curve(label=label, convention=CONVENTION, snr_db=pictures["snr_db"], mean=row["psnr_db"],
+        curves.append(Curve(label=label, convention=CONVENTION, snr_db=found["snr_db"], mean=row["psnr_db"],
                             half_width=half_width, color=color, linestyle=line, marker=marker))  # fmt: skip
     return Panel(title=channel_name(kind), y_label="PSNR (dB)", curves=curves)
 

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -25,11 +25,12 @@ from lvm_mtc.sweep.separation import run_separation
 
 SIZE = 96
 USES = 2304
-SNR_DB = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0)
+SNR_DB = (0.0, 2.5, 5.0, 7.5, 10.0, 12.5, 15.0)
 LEVELS = ((2, 0.27), (2, 1 / 3), (2, 1 / 2), (2, 2 / 3), (2, 5 / 6), (4, 1 / 2), (4, 2 / 3), (4, 5 / 6), (6, 2 / 3),
           (6, 5 / 6), (6, 0.92))  # fmt: skip
 """Bits a symbol and code rates that a stage may be sent at, strongest first."""
-REPEATS = 3
+REPEATS = {"awgn": 1, "rayleigh": 4}
+"""Channels of each picture."""
 SELECTION = 8
 
 
@@ -164,65 +165,58 @@ def best_staircase(
     return chosen
 
 
-def measure_pictures(packed: PackedPictures, links: Mapping[str, LinkConfig], count: int, seed: int) -> dict[str, Any]:
+def measure_pictures(packed: PackedPictures, link: LinkConfig, count: int, seed: int) -> dict[str, Any]:
     """PSNR of the same pictures over the same channels at the same number of symbols, scheme by scheme."""
-    codec, images = Codec(), spread(packed, count)
-    mean_picture = crops(packed.pictures).mean(0)
-    tiled = np.concatenate([images] * REPEATS)
-    config, num_stages = codec.scheme.config, codec.scheme.config.num_stages
-    bits = np.asarray(codec.scheme.encode(codec.params, Source(jnp.asarray(tiled[:, None])), jax.random.key(0), {}))
-    bits = bits[:, 0]
+    codec, images, repeats = Codec(), spread(packed, count), REPEATS[link.fading]
+    config, key = codec.scheme.config, jax.random.key(seed + 11)
+    tiled, mean_picture = np.concatenate([images] * repeats), crops(packed.pictures).mean(0)
+    source = Source(jnp.asarray(tiled[:, None]))
+    bits = np.asarray(codec.scheme.encode(codec.params, source, jax.random.key(0), {}))[:, 0]
     shown = np.concatenate([psnr_db(np.broadcast_to(mean_picture, tiled.shape), tiled)[None],
-                            np.tile(codec.levels(images), REPEATS)])  # fmt: skip
+                            np.tile(codec.levels(images), repeats)])  # fmt: skip
     levels = shown.mean(1)
+
+    def row(psnr: np.ndarray, plan: Sequence[Packet] = ()) -> dict[str, Any]:
+        """Mean over everything, half width of its 95 % interval over pictures, and what packets cost."""
+        psnr = np.asarray(psnr).reshape(len(SNR_DB), repeats, -1).mean(1)
+        found = dict(psnr_db=psnr.mean(1).tolist(),
+                     half_width=(1.96 * psnr.std(1, ddof=1) / psnr.shape[1] ** 0.5).tolist())  # fmt: skip
+        if plan:
+            packed_as = [(one.num_stages, one.bits_per_symbol, one.blocks.k / one.blocks.n) for one in plan]
+            found |= dict(packets=packed_as, ledger=packets.book(plan)._asdict())
+        return found
+
+    def digital(plan: Sequence[Packet]) -> dict[str, Any]:
+        stages = [over(link, plan, bits, key, snr_db).num_stages for snr_db in SNR_DB]
+        return row([np.take_along_axis(shown, count[None], 0)[0] for count in stages], plan)
+
+    def whole(scheme, params) -> dict[str, Any]:
+        sent = [_forward(scheme, params, tiled, jax.random.clone(key), link, np.float32(snr_db)) for snr_db in SNR_DB]
+        return row([psnr_db(np.asarray(one), tiled) for one in sent])
+
+    curves = {f"{t} stages, one packet": digital(single_rate(t, config.stage_bits))
+              for t in range(1, config.num_stages + 1)}  # fmt: skip
+    envelope = np.max([one["psnr_db"] for one in curves.values()], axis=0)
+    made = [packets.make_packet(1, config.stage_bits, *level) for level in LEVELS]
+    arrive = np.stack([success(link, packet, jax.random.key(seed + 12), 2 * len(images)) for packet in made])
+    uses = np.array([packet.num_symbols for packet in made])
+    chosen = best_staircase(arrive, uses, levels, envelope, together=not link.is_awgn)
+    curves["staircase"] = digital([made[level] for level in chosen])
     linear = Linear(LinearConfig(image_size=SIZE, num_symbols=USES // config.num_patches))
-    analogue = linear, linear.fit(packed.pictures, seed)
-    results: dict[str, Any] = dict(snr_db=SNR_DB, uses=USES, num_pictures=len(images), repeats=REPEATS,
-                                   levels=levels.tolist(), links={})  # fmt: skip
-    for kind, link in links.items():
-        key = jax.random.key(seed + 11)
-
-        def digital(plan, link=link, key=key):
-            stages = [over(link, plan, bits, key, snr_db).num_stages for snr_db in SNR_DB]
-            return np.array([np.take_along_axis(shown, count[None], 0)[0] for count in stages])
-
-        curves = {}
-        for t in range(1, num_stages + 1):
-            plan = single_rate(t, config.stage_bits)
-            curves[f"{t} stages, one packet"] = _row(digital(plan), plan)
-        envelope = np.max([row["psnr_db"] for row in curves.values()], axis=0)
-        made = [packets.make_packet(1, config.stage_bits, *level) for level in LEVELS]
-        arrive = np.stack([success(link, packet, jax.random.key(seed + 12), 2 * count) for packet in made])
-        uses = np.array([packet.num_symbols for packet in made])
-        together = not link.is_awgn
-        chosen = [made[i] for i in best_staircase(arrive, uses, levels, envelope, together=together)]
-        curves["staircase"] = _row(digital(tuple(chosen)), chosen)
-        for name, (scheme, params) in (("uncoded", (codec.scheme, codec.params)), ("analogue", analogue)):
-            found = [psnr_db(np.asarray(_forward(scheme, params, tiled, jax.random.clone(key), link, np.float32(snr))),
-                             tiled) for snr in SNR_DB]  # fmt: skip
-            curves[name] = _row(np.array(found), None)
-        curves["WebP"] = _file_codec(packed, link, images, mean_picture, seed)
-        results["links"][kind] = dict(curves=curves, envelope=envelope.tolist())
-    return results
-
-
-def _row(psnr: np.ndarray, plan: Sequence[Packet] | None) -> dict[str, Any]:
-    """Mean and half width of its 95 % interval over pictures; what the packets cost."""
-    row = dict(psnr_db=psnr.mean(1).tolist(), half_width=(1.96 * psnr.std(1) / psnr.shape[1] ** 0.5).tolist())
-    if plan is not None:
-        row["packets"] = [(packet.num_stages, packet.bits_per_symbol, packet.blocks.code.k / packet.blocks.n)
-                          for packet in plan]  # fmt: skip
-        row["ledger"] = packets.book(plan)._asdict()
-    return row
+    curves["uncoded"] = whole(codec.scheme, codec.params)
+    curves["analogue"] = whole(linear, linear.fit(packed.pictures, seed))
+    curves["WebP"] = row(_file_codec(packed, link, images, mean_picture, seed))
+    return dict(snr_db=SNR_DB, uses=USES, num_pictures=len(images), repeats=repeats, levels=levels.tolist(),
+                curves=curves, envelope=envelope.tolist())  # fmt: skip
 
 
 def _file_codec(packed: PackedPictures, link: LinkConfig, images: np.ndarray, mean_picture: np.ndarray, seed: int):
+    """PSNR of the separation baseline, ``[num_snrs, repeats, num_pictures]``."""
     scheme = SeparationScheme(name="WebP", codec="webp", num_slots=USES, bits_per_symbol=(2, 4, 6), num_iter=20)
     lead = (len(images), 1)
     found = run_separation(
         scheme, images.reshape(*lead, *images.shape[1:]), np.full((*lead, 4), SIZE / 2, np.float32),
         jax.random.key(seed + 13), link, selection_images=spread(packed, SELECTION, part=1)[:, None],
-        mean_picture=mean_picture, snr_db=SNR_DB, num_realisations=REPEATS,
+        mean_picture=mean_picture, snr_db=SNR_DB, num_realisations=REPEATS[link.fading],
     )  # fmt: skip
-    psnr = found.metrics["psnr_db"].transpose(1, 0, 2, 3).reshape(len(SNR_DB), -1)
-    return _row(psnr, None) | {"pairs": [(p.bits_per_symbol, p.rate) for p in found.selection.pairs]}
+    return found.metrics["psnr_db"][..., 0].swapaxes(0, 1)

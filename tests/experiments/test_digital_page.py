@@ -50,7 +50,7 @@ def test_every_stage_adds_and_entropy_stands_beside_distortion():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_booked_bits_are_those_of_the_packets(kind):
-    curves = RESULTS["pictures"]["links"][kind]["curves"]
+    curves = RESULTS[f"pictures_{kind}"]["curves"]
     for t in (1, 4, 8):
         plan = single_rate(t, 1152)
         ledger = curves[f"{t} stages, one packet"]["ledger"]
