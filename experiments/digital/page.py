@@ -91,13 +91,14 @@ def _pictures(found: Mapping[str, Any]) -> str:
 def _staircase(pictures: Mapping[str, Any]) -> str:
     rows = []
     for kind, found in pictures.items():
-        row = found["curves"]["staircase"]
-        gaps = np.array(found["envelope"]) - row["psnr_db"]
-        plan = ", ".join(f"{2**bits}-QAM {rate:.2f}" for _, bits, rate in row["packets"])
-        ledger = row["ledger"]
-        rows.append((channel_name(kind), plan, ledger["payload_bits"], ledger["coded_bits"], ledger["channel_uses"],
-                     number(gaps.max()), number(gaps.mean())))  # fmt: skip
-    head = ("channel", "stages", "payload bits", "coded bits", "symbols", "largest gap, dB", "mean gap, dB")
+        for name in ("staircase", "staircase, told the SNR"):
+            row = found["curves"][name]
+            gaps = np.array(found["envelope"]) - row["psnr_db"]
+            plan = ", ".join(f"{2**bits}-QAM {rate:.2f}" for _, bits, rate in row["packets"][0])
+            stages = " to ".join(map(str, sorted({min(map(len, row["packets"])), max(map(len, row["packets"]))})))
+            rows.append((channel_name(kind), name, stages, number(gaps.max()), number(gaps.mean()),
+                         plan if len(row["packets"]) == 1 else ""))  # fmt: skip
+    head = ("channel", "plan", "stages sent", "largest gap, dB", "mean gap, dB", "packets")
     return table(head, rows)
 
 
@@ -115,8 +116,13 @@ def draw(results: Mapping[str, Any], out: Path) -> None:
 
 
 def _panel(kind: str, found: Mapping[str, Any]) -> Panel:
-    styles = {"staircase": ("C3", "-", "s"), "uncoded": ("C1", "--", "v"), "analogue": ("C2", "-", "^"),
-              "WebP": ("k", ":", "d")}  # fmt: skip
+    styles = {
+        "staircase": ("C3", "-", "s"),
+        "staircase, told the SNR": ("C0", "-", "o"),
+        "uncoded": ("C1", "--", "v"),
+        "analogue": ("C2", "-", "^"),
+        "WebP": ("k", ":", "d"),
+    }
     curves = []
     for name, row in found["curves"].items():
         color, line, marker = styles.get(name, ("C7", "-", ""))

@@ -26,10 +26,9 @@ from lvm_mtc.sweep.separation import run_separation
 SIZE = 96
 USES = 2304
 SNR_DB = (0.0, 2.5, 5.0, 7.5, 10.0, 12.5, 15.0)
-LEVELS = ((2, 0.27), (2, 1 / 3), (2, 1 / 2), (2, 2 / 3), (2, 5 / 6), (4, 1 / 2), (4, 2 / 3), (4, 5 / 6), (6, 2 / 3),
-          (6, 5 / 6), (6, 0.92))  # fmt: skip
-"""Bits a symbol and code rates that a stage may be sent at, strongest first."""
-REPEATS = {"awgn": 1, "rayleigh": 4}
+FILLED_BY = (1, 2, 3, 4, 5, 6, 7, 8, 10, 11)
+"""Levels of protection of a stage: so many of its packets fill the symbols."""
+REPEATS = {"awgn": 1, "rayleigh": 3}
 """Channels of each picture."""
 SELECTION = 8
 
@@ -101,15 +100,15 @@ def _file_psnr(images: np.ndarray, codec: str, bits: int) -> tuple[float | None,
     return (float(np.mean(values)) if all(fits) else None), float(np.mean(fits))
 
 
-def single_rate(num_stages: int, stage_bits: int) -> tuple[Packet, ...]:
-    """All stages in one packet that fills the symbols there are."""
-    needed = (num_stages * stage_bits + 24) / USES
+def fill(num_stages: int, stage_bits: int, num_symbols: int) -> Packet:
+    """Some stages in one packet that fills the symbols, as far as a rate of 1/5 or more does."""
+    needed = (num_stages * stage_bits + 24) / num_symbols
     bits_per_symbol = next(bits for bits in (2, 4, 6) if needed <= (0.75 if bits < 6 else 0.95) * bits)
     for rate in np.arange(max(1 / 5, needed / bits_per_symbol), 0.95, 0.001):
         packet = packets.make_packet(num_stages, stage_bits, bits_per_symbol, float(rate))
-        if packet.num_symbols <= USES:
-            return (packet,)
-    raise ValueError(f"{num_stages} stages do not fit into {USES} symbols")
+        if packet.num_symbols <= num_symbols:
+            return packet
+    raise ValueError(f"{num_stages} stages do not fit into {num_symbols} symbols")
 
 
 def over(link: LinkConfig, plan: Sequence[Packet], bits: np.ndarray, key: jax.Array, snr_db: float) -> packets.Arrived:
@@ -139,30 +138,31 @@ def success(link: LinkConfig, packet: Packet, key: jax.Array, count: int) -> np.
     return np.array([np.mean(over(link, (packet,), bits, key, snr_db).num_stages > 0) for snr_db in SNR_DB])
 
 
-def best_staircase(
-    arrive: np.ndarray, uses: np.ndarray, levels: np.ndarray, envelope: np.ndarray, *, together: bool
-) -> tuple[int, ...]:
-    """The level of each stage, never rising in strength, whose largest gap to the envelope is the smallest.
+def staircases(
+    arrive: np.ndarray, uses: np.ndarray, levels: np.ndarray, *, together: bool
+) -> tuple[list[tuple[int, ...]], np.ndarray]:
+    """All plans of stages that fit into the symbols and do not become stronger, and the PSNR to expect of each.
 
     Args:
         arrive: Share of the packets of each level that arrive at each SNR, ``[num_levels, num_snrs]``.
-        uses: Symbols of a packet of each level.
+        uses: Symbols of a packet of each level, strongest first.
         levels: PSNR with nothing and after each stage, ``[T + 1]``.
-        envelope: Of the single-rate schemes, ``[num_snrs]``.
         together: Whether packets of a picture share their channel, so that the weakest decides; else each has luck of
             its own.
+
+    Returns:
+        plans: The level of each stage.
+        psnr_db: ``[num_plans, num_snrs]``.
     """
-    best, chosen = np.inf, ()
+    plans, expected = [], []
     for count in range(1, len(levels)):
         for plan in itertools.combinations_with_replacement(range(len(uses)), count):
-            if uses[list(plan)].sum() > USES:
-                continue
-            of_plan = arrive[list(plan)]
-            prefix = np.minimum.accumulate(of_plan) if together else np.cumprod(of_plan, axis=0)
-            gap = np.max(envelope - levels[0] - np.diff(levels)[:count] @ prefix)
-            if gap < best:
-                best, chosen = gap, plan
-    return chosen
+            if uses[list(plan)].sum() <= USES:
+                of_plan = arrive[list(plan)]
+                prefix = np.minimum.accumulate(of_plan) if together else np.cumprod(of_plan, axis=0)
+                plans.append(plan)
+                expected.append(levels[0] + np.diff(levels)[:count] @ prefix)
+    return plans, np.array(expected)
 
 
 def measure_pictures(packed: PackedPictures, link: LinkConfig, count: int, seed: int) -> dict[str, Any]:
@@ -176,32 +176,36 @@ def measure_pictures(packed: PackedPictures, link: LinkConfig, count: int, seed:
                             np.tile(codec.levels(images), repeats)])  # fmt: skip
     levels = shown.mean(1)
 
-    def row(psnr: np.ndarray, plan: Sequence[Packet] = ()) -> dict[str, Any]:
+    def row(psnr: Sequence[np.ndarray], *plans: Sequence[Packet]) -> dict[str, Any]:
         """Mean over everything, half width of its 95 % interval over pictures, and what packets cost."""
         psnr = np.asarray(psnr).reshape(len(SNR_DB), repeats, -1).mean(1)
-        found = dict(psnr_db=psnr.mean(1).tolist(),
-                     half_width=(1.96 * psnr.std(1, ddof=1) / psnr.shape[1] ** 0.5).tolist())  # fmt: skip
-        if plan:
-            packed_as = [(one.num_stages, one.bits_per_symbol, one.blocks.k / one.blocks.n) for one in plan]
-            found |= dict(packets=packed_as, ledger=packets.book(plan)._asdict())
-        return found
+        return dict(
+            psnr_db=psnr.mean(1).tolist(), half_width=(1.96 * psnr.std(1, ddof=1) / psnr.shape[1] ** 0.5).tolist(),
+            packets=[[(one.num_stages, one.bits_per_symbol, one.blocks.k / one.blocks.n) for one in plan]
+                     for plan in plans],
+            ledgers=[packets.book(plan)._asdict() for plan in plans],
+        )  # fmt: skip
 
-    def digital(plan: Sequence[Packet]) -> dict[str, Any]:
-        stages = [over(link, plan, bits, key, snr_db).num_stages for snr_db in SNR_DB]
-        return row([np.take_along_axis(shown, count[None], 0)[0] for count in stages], plan)
+    def digital(*plans: Sequence[Packet]) -> dict[str, Any]:
+        """Of one plan, or one for each SNR."""
+        of_snr = zip(plans if len(plans) > 1 else plans * len(SNR_DB), SNR_DB, strict=True)
+        stages = [over(link, plan, bits, key, snr_db).num_stages for plan, snr_db in of_snr]
+        return row([np.take_along_axis(shown, count[None], 0)[0] for count in stages], *plans)
 
     def whole(scheme, params) -> dict[str, Any]:
         sent = [_forward(scheme, params, tiled, jax.random.clone(key), link, np.float32(snr_db)) for snr_db in SNR_DB]
         return row([psnr_db(np.asarray(one), tiled) for one in sent])
 
-    curves = {f"{t} stages, one packet": digital(single_rate(t, config.stage_bits))
+    curves = {f"{t} stages, one packet": digital([fill(t, config.stage_bits, USES)])
               for t in range(1, config.num_stages + 1)}  # fmt: skip
     envelope = np.max([one["psnr_db"] for one in curves.values()], axis=0)
-    made = [packets.make_packet(1, config.stage_bits, *level) for level in LEVELS]
+    made = [fill(1, config.stage_bits, USES // count) for count in FILLED_BY]
     arrive = np.stack([success(link, packet, jax.random.key(seed + 12), 2 * len(images)) for packet in made])
     uses = np.array([packet.num_symbols for packet in made])
-    chosen = best_staircase(arrive, uses, levels, envelope, together=not link.is_awgn)
-    curves["staircase"] = digital([made[level] for level in chosen])
+    plans, expected = staircases(arrive, uses, levels, together=not link.is_awgn)
+    one_for_all = (envelope - expected).max(1).argmin()
+    curves["staircase"] = digital([made[level] for level in plans[one_for_all]])
+    curves["staircase, told the SNR"] = digital(*([made[level] for level in plans[i]] for i in expected.argmax(0)))
     linear = Linear(LinearConfig(image_size=SIZE, num_symbols=USES // config.num_patches))
     curves["uncoded"] = whole(codec.scheme, codec.params)
     curves["analogue"] = whole(linear, linear.fit(packed.pictures, seed))

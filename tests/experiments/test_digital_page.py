@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.digital.page import KINDS, tables
-from experiments.digital.pictures import USES, best_staircase, single_rate
+from experiments.digital.pictures import FILLED_BY, USES, fill, staircases
 from lvm_mtc.report.pages import fill_page
 from lvm_mtc.schemes.progressive import packets
 
@@ -52,18 +52,34 @@ def test_every_stage_adds_and_entropy_stands_beside_distortion():
 def test_booked_bits_are_those_of_the_packets(kind):
     curves = RESULTS[f"pictures_{kind}"]["curves"]
     for t in (1, 4, 8):
-        plan = single_rate(t, 1152)
-        ledger = curves[f"{t} stages, one packet"]["ledger"]
+        plan = [fill(t, 1152, USES)]
+        (ledger,) = curves[f"{t} stages, one packet"]["ledgers"]
         assert packets.book(plan)._asdict() == ledger and ledger["channel_uses"] <= USES
         sent = packets.send_packets(np.zeros((1, ledger["payload_bits"]), np.uint8), plan)
         assert sent.shape[1] == ledger["channel_uses"]
-    ledger = curves["staircase"]["ledger"]
-    assert ledger["payload_bits"] == 1152 * len(curves["staircase"]["packets"]) and ledger["channel_uses"] <= USES
+    for name in ("staircase", "staircase, told the SNR"):
+        for ledger, plan in zip(curves[name]["ledgers"], curves[name]["packets"], strict=True):
+            assert ledger["payload_bits"] == 1152 * len(plan) and ledger["channel_uses"] <= USES
 
 
-def test_the_search_for_a_staircase():
+@pytest.mark.parametrize("kind", KINDS)
+def test_told_the_snr_the_staircase_is_within_a_decibel_of_every_single_rate(kind):
+    found = RESULTS[f"pictures_{kind}"]
+    told = np.array(found["curves"]["staircase, told the SNR"]["psnr_db"])
+    assert np.all(told > np.array(found["envelope"]) - 1)
+    for name, row in found["curves"].items():
+        if name.endswith("one packet"):
+            assert np.all(np.array(row["psnr_db"]) <= np.array(found["envelope"]) + 1e-9)
+
+
+def test_plans_and_what_to_expect_of_them():
     """A strong level of 1000 symbols that arrives from the first SNR on, a weak one of 400 from the second."""
-    arrive, uses = np.array([[1.0, 1.0], [0.0, 1.0]]), np.array([1000, 400])
-    levels, envelope = np.array([10.0, 20.0, 24.0, 27.0]), np.array([20.0, 27.0])
-    assert best_staircase(arrive, uses, levels, envelope, together=True) == (0, 1, 1)
-    assert best_staircase(arrive, uses, levels, np.array([10.0, 27.0]), together=False) in ((0, 1, 1), (1, 1, 1))
+    arrive, uses, levels = np.array([[1.0, 1.0], [0.0, 1.0]]), np.array([1000, 400]), np.array([10.0, 20.0, 24.0, 27.0])
+    plans, expected = staircases(arrive, uses, levels, together=True)
+    assert set(plans) == {(0,), (1,), (0, 0), (0, 1), (1, 1), (0, 1, 1), (1, 1, 1)}
+    np.testing.assert_array_equal(expected[plans.index((0, 1, 1))], [20, 27])
+    np.testing.assert_array_equal(expected[plans.index((1, 1, 1))], [10, 27])
+    half = np.array([[0.5, 1.0], [0.5, 1.0]])
+    plans, expected = staircases(half, uses, levels, together=False)
+    assert expected[plans.index((0, 1))][0] == 10 + 0.5 * 10 + 0.25 * 4
+    assert [fill(1, 1152, USES // count).num_symbols for count in FILLED_BY[:3]] == [2304, 1152, 768]
