@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("fast_compile")
 
 def test_every_stage_adds_and_the_file_says_where_it_is_from():
     scheme, params = load_scheme(PROGRESSIVE_WEIGHTS)
-    images = np.float32(demo_views(4, 96).views.reshape(-1, 96, 96, 3)) / 255
+    images = np.float32(demo_views(2, 96).views.reshape(-1, 96, 96, 3)) / 255
     expand = jax.jit(scheme.expand)
     indices = jax.jit(scheme.compress)(params, images)
     count = scheme.config.num_stages
