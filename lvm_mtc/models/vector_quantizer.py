@@ -156,11 +156,9 @@ def _start(vectors: np.ndarray, count: int, rng: np.random.Generator) -> np.ndar
     chosen = [vectors[0]]
     square = ((vectors - chosen[0]) ** 2).sum(-1)
     for _ in range(count - 1):
-        total = square.sum()
-        share = square / total if total > 0 else None
-        chosen.append(
-            vectors[rng.choice(len(vectors), p=share if share is None else np.float64(share) / share.sum(dtype=float))]
-        )
+        total = square.sum(dtype=float)
+        share = square.astype(float) / total if total > 0 else None
+        chosen.append(vectors[rng.choice(len(vectors), p=share)])
         square = np.minimum(square, ((vectors - chosen[-1]) ** 2).sum(-1))
     return np.stack(chosen)
 
