@@ -24,6 +24,7 @@ SCHEMES = {
     "linear_clouds": "lvm_mtc.schemes.point_clouds.linear:LinearClouds",
     "point_clouds": "lvm_mtc.schemes.point_clouds.scheme:PointClouds",
     "sfma": "lvm_mtc.schemes.sfma.scheme:Sfma",
+    "progressive": "lvm_mtc.schemes.progressive.scheme:Progressive",
     "vlm_csc": "lvm_mtc.schemes.vlm_csc.scheme:VlmCsc",
 }
 """Name to ``"module:class"``."""

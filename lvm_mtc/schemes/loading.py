@@ -18,6 +18,7 @@ IMPORTANCE_WEIGHTS = SHIPPED / "importance.npz"
 TEXT_WEIGHTS = SHIPPED / "vlm_csc.npz"
 CLOUD_WEIGHTS = SHIPPED / "point_clouds.npz"
 QUESTION_WEIGHTS = SHIPPED / "fa_semcom.npz"
+PROGRESSIVE_WEIGHTS = SHIPPED / "progressive.npz"
 
 _OLD_KEYS = {
     "system": lambda config: "lvm_mtc",

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import exp1
+from scipy.stats import norm
 
 from lvm_mtc import phy
 from lvm_mtc.phy import capacity
@@ -134,6 +135,60 @@ def test_edges():
     np.testing.assert_allclose(gradient, (1 / (1 + 4 / 0.5)) * (-4 / 0.25) / np.log(2), rtol=1e-5)
 
 
+def test_dispersion_is_the_variance_of_the_information():
+    # i(x; y) = log2(1 + s) + (|y|^2 / (1 + s) - |y - x|^2) log2 e for |x|^2 = s and y = x + CN(0, 1).
+    snr = 10.0 ** np.array([-2.0, 0.0, 1.0])
+    noise = _channels(7, 400_000, 1)
+    density = (np.abs(np.sqrt(snr) + noise) ** 2 / (1 + snr) - np.abs(noise) ** 2) / np.log(2)
+    spread = density.std(0) ** 2 * np.sqrt((((density - density.mean(0)) / density.std(0)) ** 4).mean(0) / len(noise))
+    found = np.asarray(capacity.awgn_dispersion(1 / snr))
+    assert np.all(np.abs(density.var(0) - found) < 5 * spread)
+    # Of real signals it is half: seen.
+    assert np.all(np.abs(density.var(0) - found / 2) > 5 * spread)
+    h = _channels(8, 5, 2, 3)
+    gains = np.linalg.svd(h, compute_uv=False) ** 2 / 0.3
+    with jax.enable_x64(True):
+        expected = np.sum(1 - (1 + gains) ** -2, axis=-1) / np.log(2) ** 2
+        np.testing.assert_allclose(capacity.mimo_dispersion(jnp.asarray(h), 0.3), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        capacity.awgn_dispersion(np.float32([0.0, 1e-9, 1e9])), np.array([1, 1, 2e-9]) / np.log(2) ** 2, rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        capacity.mimo_dispersion(jnp.eye(4, dtype=jnp.complex64), 0.2), capacity.awgn_dispersion(0.2, num_streams=4)
+    )
+
+
+def test_normal_approximation_in_float64_and_its_inverse():
+    no = 10.0 ** -np.array([0.0, 0.7, 1.5])[:, None]
+    length, error = np.array([100.0, 1000.0, 1e5]), 1e-3
+    rates = np.log2(1 + 1 / no)
+    variance = (1 - (1 + 1 / no) ** -2) / np.log(2) ** 2
+    expected = rates - np.sqrt(variance / length) * norm.isf(error) + np.log2(2 * length) / (2 * length)
+    with jax.enable_x64(True):
+        at = capacity.awgn_capacity(no), capacity.awgn_dispersion(no), length
+        found = np.asarray(capacity.finite_rate(*at, error))
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+        np.testing.assert_allclose(capacity.finite_error(*at, found), error, rtol=1e-9)
+    assert np.all(np.diff(found, axis=1) > 0) and np.all(found < rates)
+
+
+def test_quasi_static_error_is_the_mean_over_the_fading():
+    no, rate, count, length = 0.1, 2.0, 200_000, 50
+    h = jnp.asarray(_channels(9, count, 1, 1), jnp.complex64)
+    at = capacity.mimo_capacity(h, no), capacity.mimo_dispersion(h, no)
+    lost = np.asarray(capacity.finite_error(*at, length, rate, log_term=False))
+    gain = -np.log1p(-(np.arange(count) + 0.5) / count) / no  # quantiles of |h|^2
+    deviation = np.sqrt((1 - (1 + gain) ** -2) / length) / np.log(2)
+    expected = norm.sf((np.log2(1 + gain) - rate) / deviation).mean()
+    error = 5 * lost.std() / np.sqrt(count)
+    assert abs(lost.mean(dtype=float) - expected) < error
+    # Long codes have the outage probability.
+    outage = 1 - np.exp(-(2.0**rate - 1) * no)
+    assert expected > outage + 0.001
+    long = np.asarray(capacity.finite_error(*at, 1e7, rate, log_term=False)).mean(dtype=float)
+    assert abs(long - outage) < error
+
+
 H = jnp.ones((3, 2, 2), jnp.complex64)
 
 
@@ -147,6 +202,10 @@ H = jnp.ones((3, 2, 2), jnp.complex64)
         (lambda: capacity.waterfilling_capacity(H, 1.0, 0.0), "total_power must be > 0, got 0.0"),
         (lambda: capacity.waterfilling_capacity(H, 1.0, jnp.ones(2)), r"total_power of shape \(2,\)"),
         (lambda: capacity.awgn_capacity(-1.0), "no must be >= 0, got -1.0"),
+        (lambda: capacity.awgn_dispersion(-1.0), "no must be >= 0, got -1.0"),
+        (lambda: capacity.mimo_dispersion(H.real, 1.0), "h must be complex, got float32"),
+        (lambda: capacity.finite_rate(1.0, 1.0, 0, 0.1), "num_slots must be > 0, got 0"),
+        (lambda: capacity.finite_error(1.0, 1.0, -3, 0.1), "num_slots must be > 0, got -3"),
     ],
 )
 def test_errors(call, message):

@@ -70,6 +70,7 @@ CALLS = {
         key, [[100, 0, 50]], tx_power_dbm=30, bandwidth=10e6, noise_figure_db=7, velocity=np.array([1, 2, 0]), **AIR
     ),
     "awgn_capacity": lambda key: phy.awgn_capacity([1, 2], num_streams=2),
+    "awgn_dispersion": lambda key: phy.awgn_dispersion([1, 2], num_streams=2),
     "bessel_j0": lambda key: phy.bessel_j0([0, 1]),
     "block_lmmse": lambda key: phy.block_lmmse(_ones(3, 20), _ones(3, 20, 18), 1),
     "block_layout": lambda key: phy.block_layout(7, 3),
@@ -109,6 +110,8 @@ CALLS = {
     ),
     "exponential_profile": lambda key: phy.exponential_profile(3, 1, 0.5),
     "features_to_symbols": lambda key: phy.features_to_symbols(jnp.ones((3, 4))),
+    "finite_error": lambda key: phy.finite_error(jnp.ones(2), 1, 100, [[1], [2]]),
+    "finite_rate": lambda key: phy.finite_rate(jnp.ones(2), 1, [[100], [200]], 0.1),
     "fisher_snedecor": lambda key: phy.fisher_snedecor(key, (2,), m_f=2, m_s=3, **TWO),
     "fisher_snedecor_ber": lambda key: phy.fisher_snedecor_ber([1, 10], m_f=5, m_s=4),
     "frequency_response": lambda key: phy.frequency_response(
@@ -145,6 +148,7 @@ CALLS = {
     ),
     "mf_equalizer": lambda key: _equalize("mf"),
     "mimo_capacity": lambda key: phy.mimo_capacity(_ones(3, 2, 2), 1),
+    "mimo_dispersion": lambda key: phy.mimo_dispersion(_ones(3, 2, 2), 1),
     "mu_mimo": lambda key: [
         phy.mu_mimo(key, _ones(5, 2), no=1, num_tx_ant=4, common=_bits(5), active=_bits(5, 2), method=method, **kind)
         for method in phy.PRECODINGS

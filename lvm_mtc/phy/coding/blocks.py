@@ -6,13 +6,15 @@ length is decided here from the symbols that there are: the fewest equal blocks 
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from lvm_mtc.phy.coding.belief_propagation import ldpc_decode
 from lvm_mtc.phy.coding.crc import crc_attach, crc_holds, crc_length
-from lvm_mtc.phy.coding.ldpc import LARGEST_BLOCK, SMALLEST_BLOCK, LdpcCode, ldpc_encode
+from lvm_mtc.phy.coding.ldpc import LARGEST_BLOCK, SMALLEST_BLOCK, LdpcCode
+from lvm_mtc.phy.coding.redundancy import encode_version, version_places
 
 RATES = (1 / 5, 0.95)
 BLOCK_CRC = "CRC24B"
@@ -32,6 +34,7 @@ class CodeBlocks(NamedTuple):
         bits_per_symbol: Of the modulation that the bits are interleaved for.
         crc: Of the payload.
         per_block_crc: Whether each of several blocks has a CRC24B.
+        base_graph: Of the code; None: what its rate asks for.
     """
 
     num_blocks: int
@@ -41,11 +44,12 @@ class CodeBlocks(NamedTuple):
     bits_per_symbol: int
     crc: str = "CRC24A"
     per_block_crc: bool = False
+    base_graph: int | None = None
 
     @property
     def code(self) -> LdpcCode:
         """Of each block."""
-        return LdpcCode(self.k, self.n, self.bits_per_symbol)
+        return LdpcCode(self.k, self.n, self.bits_per_symbol, self.base_graph)
 
     @property
     def block_crc_bits(self) -> int:
@@ -126,18 +130,19 @@ def words_of(name: str, array: np.ndarray, length: int) -> np.ndarray:
     return array
 
 
-def encode_payload(payload: np.ndarray, blocks: CodeBlocks) -> np.ndarray:
+def encode_payload(payload: np.ndarray, blocks: CodeBlocks, version: int = 0) -> np.ndarray:
     """Appends the CRC, segments, encodes and matches the rate.
 
     Args:
         payload: Zeros and ones, ``[batch, blocks.payload_bits]``.
         blocks: Of :func:`code_blocks`.
+        version: Redundancy version, 0 to 3, see :func:`combine_versions`.
 
     Returns:
         Coded bits, block after block, ``[batch, blocks.num_coded_bits]`` uint8.
 
     Raises:
-        ValueError: if the payload has another shape, or an entry is neither 0 nor 1.
+        ValueError: if the payload has another shape, an entry is neither 0 nor 1, or there is no such version.
     """
     payload = words_of("payload", payload, blocks.payload_bits)
     if not np.all((payload == 0) | (payload == 1)):
@@ -145,8 +150,39 @@ def encode_payload(payload: np.ndarray, blocks: CodeBlocks) -> np.ndarray:
     words = crc_attach(payload, blocks.crc).reshape(-1, blocks.num_blocks, blocks.k - blocks.block_crc_bits)
     if blocks.block_crc_bits:
         words = crc_attach(words, BLOCK_CRC)
-    coded = ldpc_encode(words, blocks.code).reshape(len(payload), blocks.num_blocks * blocks.n)
+    coded = encode_version(words, blocks.code, version).reshape(len(payload), blocks.num_blocks * blocks.n)
     return np.pad(coded, [(0, 0), (0, blocks.num_coded_bits - coded.shape[1])])
+
+
+def combine_versions(llr: np.ndarray, blocks: CodeBlocks, versions: Sequence[int]) -> tuple[np.ndarray, CodeBlocks]:
+    """Several transmissions of a payload as one of a longer code, for :func:`decode_payload`.
+
+    LLRs of a bit that was sent more than once add up: equal versions are Chase combining, others bring new parity
+    bits, incremental redundancy.
+
+    Args:
+        llr: Of the transmissions, ``[len(versions), batch, blocks.num_coded_bits]``.
+        blocks: Of each.
+        versions: The redundancy version of each.
+
+    Returns:
+        LLRs ``[batch, num_coded_bits]`` of the bits of the circular buffer up to the last that was sent, and their
+        blocks.
+
+    Raises:
+        ValueError: if ``llr`` has another shape or there is no such version.
+    """
+    if not versions or np.ndim(llr) != 3 or len(llr) != len(versions):
+        raise ValueError(f"llr must be [{len(versions)}, batch, {blocks.num_coded_bits}], got {np.shape(llr)}")
+    code = blocks.code
+    places = [version_places(code, version) for version in versions]
+    length = max(int(of_version.max()) for of_version in places) + 1
+    words = [words_of("llr", one, blocks.num_coded_bits)[:, : blocks.num_blocks * blocks.n] for one in llr]
+    combined = np.zeros((len(words[0]), blocks.num_blocks, length), np.float32)
+    for one, of_version in zip(words, places, strict=True):
+        combined[..., of_version] += one.reshape(-1, blocks.num_blocks, blocks.n)
+    longer = dict(n=length, num_coded_bits=blocks.num_blocks * length, bits_per_symbol=1, base_graph=code.base_graph)
+    return combined.reshape(len(combined), -1), blocks._replace(**longer)
 
 
 def decode_payload(

@@ -59,12 +59,10 @@ class LdpcCode:
             raise ValueError(f"n {self.n} must exceed k {self.k}")
         if self.n % self.bits_per_symbol:
             raise ValueError(f"bits_per_symbol {self.bits_per_symbol} does not divide n {self.n}")
-        z = self.lifting
-        longest = (self.info_columns + NUM_ROWS[self.base_graph] - 2) * z - self.num_filler
-        if self.n > longest:
+        if self.n > self.longest:
             raise ValueError(
-                f"n {self.n} needs repetition: base graph {self.base_graph} with Z {z} has at most {longest} coded "
-                f"bits for k {self.k}"
+                f"n {self.n} needs repetition: base graph {self.base_graph} with Z {self.lifting} has at most "
+                f"{self.longest} coded bits for k {self.k}"
             )
 
     @functools.cached_property
@@ -84,6 +82,11 @@ class LdpcCode:
     def num_filler(self) -> int:
         """Bits that are known to be zero behind the information."""
         return self.info_columns * self.lifting - self.k
+
+    @property
+    def longest(self) -> int:
+        """Bits that there are to send: the length of the circular buffer, filler left out."""
+        return (self.info_columns + NUM_ROWS[self.base_graph] - 2) * self.lifting - self.num_filler
 
     @property
     def num_rows(self) -> int:

@@ -1,0 +1,1 @@
+"""Residual vector quantisation of a learned picture transform: previews from any prefix of the bits."""

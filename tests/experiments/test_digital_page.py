@@ -1,0 +1,85 @@
+"""The page about the digital side says what its results say, and its bits are those of packets made anew."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.digital.page import KINDS, tables
+from experiments.digital.pictures import FILLED_BY, USES, fill, staircases
+from lvm_mtc.report.pages import fill_page
+from lvm_mtc.schemes.progressive import packets
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = (DOCS / "digital.md").read_text()
+RESULTS = json.loads((DOCS / "digital" / "results.json").read_text())
+
+
+def test_page_and_results_agree():
+    assert fill_page(PAGE, tables(RESULTS)) == PAGE
+    changed = copy.deepcopy(RESULTS)
+    changed["codec"]["psnr_db"][0] += 0.1
+    assert fill_page(PAGE, tables(changed)) != PAGE
+
+
+def test_short_codes_stay_above_the_least_that_is_possible():
+    found = RESULTS["short"]
+    error = 5 * np.sqrt(0.25 / found["num_words"])
+    assert np.all(np.array(found["measured"]) > np.array(found["least"]) - error)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_adaptive_link_keeps_below_its_limits(kind):
+    found = RESULTS["adaptation"][kind]
+    for harq, single, limit in zip(found["harq"], found["single"], found["limits"], strict=True):
+        assert harq["goodput"] < limit["capacity"] and single["goodput"] < limit["outage"]
+        assert harq["goodput"] > 0.99 * single["goodput"] - 2 * harq["goodput_deviation"]
+        words = harq["coded_bits"] / (RESULTS["adaptation"]["slots"] * harq["bits_per_symbol"])
+        assert words == round(words) >= RESULTS["adaptation"]["num_words"]
+
+
+def test_every_stage_adds_and_entropy_stands_beside_distortion():
+    codec = RESULTS["codec"]
+    assert np.all(np.diff(codec["psnr_db"]) > 0.2)
+    assert np.all(np.diff([row["sqnr_db"] for row in codec["books"]]) > 0.2)
+    assert all(row["entropy"] <= np.log2(codec["codebook_size"]) for row in codec["books"])
+    assert np.all(np.diff(codec["bits"]) == 1152)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_booked_bits_are_those_of_the_packets(kind):
+    curves = RESULTS[f"pictures_{kind}"]["curves"]
+    for t in (1, 4, 8):
+        plan = [fill(t, 1152, USES)]
+        (ledger,) = curves[f"{t} stages, one packet"]["ledgers"]
+        assert packets.book(plan)._asdict() == ledger and ledger["channel_uses"] <= USES
+        sent = packets.send_packets(np.zeros((1, ledger["payload_bits"]), np.uint8), plan)
+        assert sent.shape[1] == ledger["channel_uses"]
+    for name in ("staircase", "staircase, told the SNR"):
+        for ledger, plan in zip(curves[name]["ledgers"], curves[name]["packets"], strict=True):
+            assert ledger["payload_bits"] == 1152 * len(plan) and ledger["channel_uses"] <= USES
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_told_the_snr_the_staircase_is_within_a_decibel_of_every_single_rate(kind):
+    found = RESULTS[f"pictures_{kind}"]
+    told = np.array(found["curves"]["staircase, told the SNR"]["psnr_db"])
+    assert np.all(told > np.array(found["envelope"]) - 1)
+    for name, row in found["curves"].items():
+        if name.endswith("one packet"):
+            assert np.all(np.array(row["psnr_db"]) <= np.array(found["envelope"]) + 1e-9)
+
+
+def test_plans_and_what_to_expect_of_them():
+    """A strong level of 1000 symbols that arrives from the first SNR on, a weak one of 400 from the second."""
+    arrive, uses, levels = np.array([[1.0, 1.0], [0.0, 1.0]]), np.array([1000, 400]), np.array([10.0, 20.0, 24.0, 27.0])
+    plans, expected = staircases(arrive, uses, levels, together=True)
+    assert set(plans) == {(0,), (1,), (0, 0), (0, 1), (1, 1), (0, 1, 1), (1, 1, 1)}
+    np.testing.assert_array_equal(expected[plans.index((0, 1, 1))], [20, 27])
+    np.testing.assert_array_equal(expected[plans.index((1, 1, 1))], [10, 27])
+    half = np.array([[0.5, 1.0], [0.5, 1.0]])
+    plans, expected = staircases(half, uses, levels, together=False)
+    assert expected[plans.index((0, 1))][0] == 10 + 0.5 * 10 + 0.25 * 4
+    assert [fill(1, 1152, USES // count).num_symbols for count in FILLED_BY[:3]] == [2304, 1152, 768]
