@@ -41,6 +41,9 @@ ALLOWED = {
 # Third-party package -> rooms that may import it.
 CONFINED = {
     "flax": {"models", "schemes"},
+    "cloudpickle": {"sweep"},
+    "dask": {"sweep"},
+    "distributed": {"sweep"},
     "jax": set(ALLOWED) - {"data", "config", "results"},
     "matplotlib": {"report"},
     "ml_collections": set(),
