@@ -114,7 +114,8 @@ def _workers(options: argparse.Namespace) -> "Iterator[DaskWorkers | None]":
     from lvm_mtc.sweep.cluster import DaskWorkers, local_client, remote_client
 
     with local_client(options.workers) if options.scheduler is None else remote_client(options.scheduler) as client:
-        yield DaskWorkers(client, points_per_task=options.task_points, patience_s=60 * options.patience)
+        how = dict(points_per_task=options.task_points, patience_s=60 * options.patience)
+        yield DaskWorkers(client, share_programs=options.scheduler is None, **how)
 
 
 def sweep_config(options: argparse.Namespace) -> "SweepConfig":

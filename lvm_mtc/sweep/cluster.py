@@ -8,9 +8,11 @@ import contextlib
 import importlib.util
 import itertools
 import math
+import os
 import pickle
 import queue
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,6 +35,15 @@ _LOCAL = {
     "distributed.scheduler.allowed-failures": 10,
     "distributed.admin.large-graph-warning-threshold": "1TiB",
     "distributed.logging": {"distributed": "critical"},
+}
+
+
+# What one worker has compiled, the others read.
+_SHARED = {
+    "JAX_COMPILATION_CACHE_DIR": "{}/programs",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
 }
 
 
@@ -76,8 +87,12 @@ def local_client(num_workers: int, *, silent_s: float = 120.0) -> "Iterator[Clie
 
     quiet = _LOCAL | {"distributed.scheduler.worker-ttl": f"{silent_s} s"}
     options = dict(threads_per_worker=1, memory_limit=0, dashboard_address=None, host="127.0.0.1", silence_logs=50)
-    with dask.config.set(quiet), LocalCluster(n_workers=num_workers, **options) as cluster, Client(cluster) as client:
-        yield client
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lvm-mtc-"))
+        shared = {name: os.environ.get(name, value.format(folder)) for name, value in _SHARED.items()}
+        stack.enter_context(dask.config.set(quiet | {"temporary-directory": folder}))
+        cluster = stack.enter_context(LocalCluster(n_workers=num_workers, env=shared, **options))
+        yield stack.enter_context(Client(cluster))
 
 
 @contextlib.contextmanager
@@ -107,6 +122,7 @@ class DaskWorkers:
     Args:
         points_per_task: Points of a task at most, >= 1.
         patience_s: A task without an answer for so long goes to another worker, too; what comes first counts.
+        share_programs: The workers have a cache of programs in common: one compiles, and then all begin.
         say: Told of what goes wrong and of what is waited for, a line each.
     """
 
@@ -116,6 +132,7 @@ class DaskWorkers:
         *,
         points_per_task: int = 8,
         patience_s: float = 1800.0,
+        share_programs: bool = False,
         say: Callable[[str], None] = lambda line: print(f"sweep: {line}", file=sys.stderr, flush=True),
     ):
         if points_per_task < 1:
@@ -123,7 +140,7 @@ class DaskWorkers:
         if not patience_s > 0:
             raise ValueError(f"DaskWorkers.patience_s must be > 0, got {patience_s!r}")
         self.points_per_task = points_per_task
-        self._client, self._patience, self._say = client, patience_s, say
+        self._client, self._patience, self._share, self._say = client, patience_s, share_programs, say
         self._answers: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._running: dict[int, _Running] = {}
         self._task_of: dict[str, int] = {}
@@ -145,6 +162,8 @@ class DaskWorkers:
         try:
             while True:
                 for number, task in itertools.islice(numbered, max(self._room(), 0)):
+                    if number == 0 and self._share:
+                        self._compile(task)
                     self._send(number, _Running(task, 0.0, ()))
                 if not self._running:
                     return
@@ -177,6 +196,13 @@ class DaskWorkers:
         if differing:
             more = f" ({len(differing) - 1} more workers differ)" if len(differing) > 1 else ""
             raise ClusterError(differing[0] + more)
+
+    def _compile(self, task: Task) -> None:
+        """Has one worker compile; should it fail, all do."""
+        from distributed import wait
+
+        payload = pickle.dumps(task._replace(points=task.points[:1], kept=None))
+        wait(self._client.submit(_do, self._versions, self._key, self._sweep, payload, only_compile=True))
 
     def _room(self) -> int:
         """How many tasks more to give out: a worker has one, another waits for it."""
@@ -251,7 +277,7 @@ _RUNNERS: dict[str, Runner] = {}
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def _do(ours: Mapping[str, str], key: str, sweep: bytes, task: bytes) -> _Answer:
+def _do(ours: Mapping[str, str], key: str, sweep: bytes, task: bytes, only_compile: bool = False) -> _Answer:
     """Does a task on a worker. What it is given is read only after the versions were compared."""
     from distributed import get_worker
 
@@ -265,5 +291,8 @@ def _do(ours: Mapping[str, str], key: str, sweep: bytes, task: bytes) -> _Answer
                 return _Answer(address, f"worker {address} has other code from outside the library", b"")
             _RUNNERS.clear()
             _RUNNERS[key] = Runner(spec, resources, keep)
+        if only_compile:
+            _RUNNERS[key].compile(pickle.loads(task))
+            return _Answer(address, None, b"")
         rows = [row for rows in _RUNNERS[key].rows(pickle.loads(task)) for row in rows]
     return _Answer(address, None, pickle.dumps(rows))

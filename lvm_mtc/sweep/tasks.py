@@ -47,12 +47,19 @@ class Runner:
 
     def rows(self, task: Task, advance: Advance = lambda _: None) -> Iterator[list[Row]]:
         """Rows of a task, as soon as they are complete."""
+        for done in self._group_of(task).measure(task.points, advance, task.kept):
+            yield [make_row(self._spec, at, samples, task.names, keep=self._keep) for at, samples in done]
+
+    def compile(self, task: Task) -> None:
+        """Has its programs compiled, by sending one point over one channel realisation."""
+        self._group_of(task).send(task.points[:1], range(1))
+
+    def _group_of(self, task: Task) -> Group:
         about = self._spec.encoded_group(task.points[0]), task.names
         if about != self._about:
             self._group = Group(_measuring(self._spec, task.names), task.points[0], self._resources)
             self._about = about
-        for done in self._group.measure(task.points, advance, task.kept):
-            yield [make_row(self._spec, at, samples, task.names, keep=self._keep) for at, samples in done]
+        return self._group
 
     def compute(self, tasks: Iterable[Task], advance: Advance) -> Iterator[tuple[Task, list[Row]]]:
         """Does tasks one after another, and takes each when it is its turn."""

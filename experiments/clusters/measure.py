@@ -1,0 +1,189 @@
+"""What a sweep on many workers costs: measured on this machine, and planned by simulation beyond it.
+
+    python -m experiments.clusters.measure --out docs/clusters
+
+A quarter of an hour on two cores. Writes ``results.json`` into ``--out`` and the tables into the page beside it,
+``--out``.md. ``--add`` measures the 220 points once more; ``--page-only`` writes from the old ``results.json``.
+"""
+
+import dataclasses
+import itertools
+import json
+import math
+import os
+import pickle
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from experiments.clusters.page import tables
+from experiments.clusters.simulate import Costs, Plan, simulate
+from experiments.script import PAGE_ONLY, script, study
+from lvm_mtc.cli.sweep_config import SweepConfig, make_spec
+from lvm_mtc.results.store import ResultStore
+from lvm_mtc.sweep.cluster import local_client
+from lvm_mtc.sweep.group import Group, Resources
+from lvm_mtc.sweep.plan import SweepSpec
+from lvm_mtc.sweep.rows import Row, make_row
+from lvm_mtc.sweep.shelf import Shelf
+from lvm_mtc.sweep.stopping import StoppingRule
+
+# The grid of benchmarks/sweep.py: 11 SNRs x 5 CSI errors x 2 channels x 2 schemes.
+GRID = ["--snr-db", "0:20:2", "--csi-error", "0,0.025,0.05,0.075,0.1", "--channel", "awgn,rayleigh", "--no-pictures",
+        "--uavs", "1", "--schemes", "object,uniform",
+        "--set", 'metrics=["psnr_db","psnr_inside_db","ssim"]']  # fmt: skip
+WAYS = {"one process, two devices": (2, []), "2 workers": (1, ["--workers", "2"]),
+        "4 workers": (1, ["--workers", "4"])}  # fmt: skip
+POINTS, UNITS, WORKERS, GROUPS = 1_000_000, 1_000, 1_000, 100
+
+
+def local_sweeps(units: int) -> list[dict[str, Any]]:
+    """Wall times of the 220 points in different ways; all stores must be equal row for row."""
+    found, first = [], None
+    for way, (devices, flags) in WAYS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            store = Path(folder) / "s.sqlite"
+            variables = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+            command = [sys.executable, "-m", "lvm_mtc", "sweep", "--store", store, "--units", str(units)]
+            began = time.perf_counter()
+            subprocess.run([*command, *GRID, *flags], env=variables, check=True, stdout=subprocess.DEVNULL)
+            found.append({"way": way, "seconds": [time.perf_counter() - began]})
+            with ResultStore(store) as opened:
+                rows = opened.read()
+        first = first or rows
+        if rows != first or len(rows) != 220:
+            raise ValueError(f"{way}: the rows are not those of {next(iter(WAYS))}")
+    return found
+
+
+def timed(function: Callable[[], Any], repeats: int = 5) -> float:
+    """Median time of a call after a first one, seconds."""
+    jax.block_until_ready(function())
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        jax.block_until_ready(function())
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def computing(spec: SweepSpec) -> dict[str, float]:
+    """What a worker does: programs, encoder and an item, seconds."""
+    resources = Resources(num_devices=1)
+    points = list(itertools.islice(spec.coordinates(), 2))
+    began = time.perf_counter()
+    group = Group(spec, points[0], resources)
+    units = range(group.units_per_draw)
+    group.send(points, units)
+    first = time.perf_counter() - began
+    encode = timed(lambda: [step.encoded for step in Group(spec, points[0], resources).steps])
+    sending = timed(lambda: group.send(points, units)[0].realised_snr)
+    return {"compile": first - encode - sending, "encode": encode, "item": sending / (len(points) * len(units))}
+
+
+def answers(spec: SweepSpec, units: int) -> dict[str, bytes]:
+    """A row on its way to the store with and without the values of its units, as made of real ones repeated."""
+    at = next(spec.coordinates())
+    (samples,) = Group(spec, at, Resources(num_devices=1)).send([at], range(16))
+    repeat = lambda array: jax.numpy.tile(array, (math.ceil(units / 16), *[1] * (array.ndim - 1)))[:units]  # noqa: E731
+    metrics = {name: jax.device_get(repeat(values)) for name, values in samples.metrics.items()}
+    noisy = {name: values + 1e-3 * jax.device_get(jax.random.normal(jax.random.key(1), values.shape)) for name, values
+             in metrics.items()}  # fmt: skip
+    samples = samples._replace(metrics=noisy, realised_snr=jax.device_get(repeat(samples.realised_snr)))
+    names = tuple(samples.metrics)
+    return {
+        keep: pickle.dumps(make_row(spec, at, samples, names, keep=keep == "kept")) for keep in ("kept", "left out")
+    }
+
+
+def storing(spec: SweepSpec, units: int) -> list[dict[str, Any]]:
+    """The driver's part of a task: looking up, answers read, a transaction; by points a task and what is kept."""
+    found = []
+    for keep, answer in answers(spec, units).items():
+        for size in (1, 8, 64):
+            # SNRs of its own for every row.
+            wide = dataclasses.replace(spec, snr_db=tuple(i / 100 for i in range(size * 40)), csi_error_var=(0.0,),
+                                       links=spec.links[:1], schemes=spec.schemes[:1])  # fmt: skip
+            with tempfile.TemporaryDirectory(dir=".") as folder, ResultStore(Path(folder) / "s.sqlite") as store:
+                shelf = Shelf(wide, store)
+                shelf.claim()
+                points = list(wide.coordinates())
+                times = []
+                for start in range(0, len(points), size):
+                    batch = points[start : start + size]
+                    began = time.perf_counter()
+                    lacking = shelf.lacking(batch)
+                    for at, names in lacking:
+                        shelf.kept(at, names)
+                    rows = [pickle.loads(answer) for _ in batch]
+                    shelf.put([_moved(row, at) for row, at in zip(rows, batch, strict=True)], names)
+                    times.append(time.perf_counter() - began)
+            found.append({"units": keep, "points_per_task": size, "answer_bytes": len(answer),
+                          "task_s": statistics.median(times)})  # fmt: skip
+    return found
+
+
+def _moved(row: Row, at: dict[str, Any]) -> Row:
+    return row._replace(point=dataclasses.replace(row.point, coordinates=dict(at), snr_db=at["snr_db"]))
+
+
+def passing(tasks: int = 2000) -> dict[str, float]:
+    """Dask's own time: from nothing to workers that answer, and for a task that does nothing; seconds."""
+    began = time.perf_counter()
+    with local_client(2) as client:
+        start = time.perf_counter() - began
+        client.gather(client.map(abs, range(100)))
+        began = time.perf_counter()
+        client.gather([client.submit(pow, i, 2, pure=False) for i in range(tasks)])
+        return {"start": start, "task": (time.perf_counter() - began) / tasks}
+
+
+def costs_of(results: dict[str, Any]) -> Costs:
+    """What the simulation is to know: the driver's costs where units are left out, through two sizes of tasks."""
+    of = {row["points_per_task"]: row["task_s"] for row in results["storing"] if row["units"] == "left out"}
+    point = (of[64] - of[1]) / 63
+    dask, worker = results["dask"], results["computing"]
+    return Costs(start=dask["start"], point=point, task=of[1] - point + dask["task"], **worker)
+
+
+def plans(costs: Costs) -> Iterator[dict[str, Any]]:
+    """The sweep by the size of its tasks and the life of its workers."""
+    for lifetime in (math.inf, 4 * 3600.0, 1800.0):
+        for size in (1, 2, 4, 8, 16, 64, 256):
+            plan = Plan(POINTS, UNITS, GROUPS, WORKERS, size, lifetime)
+            told = plan._asdict() | {"lifetime": None if math.isinf(lifetime) else lifetime}
+            yield {"plan": told, "outcome": simulate(plan, costs)._asdict()}
+
+
+@script(out="folder; the page is beside it", units="channel realisations of a point, of the 220",
+        add="another round of the 220 points to the old results", page_only=PAGE_ONLY)  # fmt: skip
+def main(out: Path = Path("docs/clusters"), units: int = 8, add: bool = False, page_only: bool = False) -> None:
+    """Measure a sweep's costs on this machine, and plan one on a thousand workers."""
+
+    def results() -> dict[str, Any]:
+        if add:
+            found = json.loads((out / "results.json").read_text())
+            for way, new in zip(found["local"]["sweeps"], local_sweeps(found["local"]["units"]), strict=True):
+                way["seconds"] += new["seconds"]
+        else:
+            config = SweepConfig(metrics=("psnr_db", "psnr_inside_db", "ssim"), schemes=("object", "uniform"),
+                                 stopping=StoppingRule(target_half_width=None, max_units=16))  # fmt: skip
+            spec = make_spec(config)
+            found = {"computing": computing(spec), "storing": storing(spec, UNITS), "dask": passing()}
+            found |= {"local": {"units": units, "sweeps": local_sweeps(units)}, "cores": os.cpu_count()}
+        costs = costs_of(found)
+        found |= {"costs": costs._asdict(), "plans": list(plans(costs))}
+        return json.loads(json.dumps(found), parse_float=lambda text: float(f"{float(text):.8g}"))
+
+    study(out, page_only, results, tables)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
