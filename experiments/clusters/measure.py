@@ -3,11 +3,12 @@
     python -m experiments.clusters.measure --out docs/clusters
 
 A quarter of an hour on two cores. Writes ``results.json`` into ``--out`` and the tables into the page beside it,
-``--out``.md. ``--add`` measures the 220 points once more; ``--page-only`` writes from the old ``results.json``.
+``--out``.md. ``--parts`` measures some of it, the 220 points once more each time; ``--page-only`` writes from the old
+``results.json``.
 """
 
 import dataclasses
-import itertools
+import hashlib
 import json
 import math
 import os
@@ -26,6 +27,7 @@ import jax
 from experiments.clusters.page import tables
 from experiments.clusters.simulate import Costs, Plan, simulate
 from experiments.script import PAGE_ONLY, script, study
+from lvm_mtc.cli.huge_pages import restart_with_huge_pages
 from lvm_mtc.cli.sweep_config import SweepConfig, make_spec
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.sweep.cluster import local_client
@@ -35,35 +37,45 @@ from lvm_mtc.sweep.rows import Row, make_row
 from lvm_mtc.sweep.shelf import Shelf
 from lvm_mtc.sweep.stopping import StoppingRule
 
+METRICS = ("psnr_db", "psnr_inside_db", "ssim")
 # The grid of benchmarks/sweep.py: 11 SNRs x 5 CSI errors x 2 channels x 2 schemes.
 GRID = ["--snr-db", "0:20:2", "--csi-error", "0,0.025,0.05,0.075,0.1", "--channel", "awgn,rayleigh", "--no-pictures",
         "--uavs", "1", "--schemes", "object,uniform",
-        "--set", 'metrics=["psnr_db","psnr_inside_db","ssim"]']  # fmt: skip
-WAYS = {"one process, two devices": (2, []), "2 workers": (1, ["--workers", "2"]),
-        "4 workers": (1, ["--workers", "4"])}  # fmt: skip
+        "--set", "metrics=" + json.dumps(METRICS)]  # fmt: skip
+WAYS = {"devices-2": (2, []), "workers-2": (1, ["--workers", "2"]), "workers-4": (1, ["--workers", "4"])}
+LOCAL_UNITS = 4
 POINTS, UNITS, WORKERS, GROUPS = 1_000_000, 1_000, 1_000, 100
 
 
-def local_sweeps(units: int) -> list[dict[str, Any]]:
-    """Wall times of the 220 points in different ways; all stores must be equal row for row."""
-    found, first = [], None
-    for way, (devices, flags) in WAYS.items():
-        with tempfile.TemporaryDirectory() as folder:
-            store = Path(folder) / "s.sqlite"
-            variables = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
-            command = [sys.executable, "-m", "lvm_mtc", "sweep", "--store", store, "--units", str(units)]
-            began = time.perf_counter()
-            subprocess.run([*command, *GRID, *flags], env=variables, check=True, stdout=subprocess.DEVNULL)
-            found.append({"way": way, "seconds": [time.perf_counter() - began]})
-            with ResultStore(store) as opened:
-                rows = opened.read()
-        first = first or rows
-        if rows != first or len(rows) != 220:
-            raise ValueError(f"{way}: the rows are not those of {next(iter(WAYS))}")
-    return found
+def one_way(way: str) -> tuple[float, str]:
+    """Wall time of the 220 points done in one way, and a digest of their rows."""
+    devices, flags = WAYS[way]
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "s.sqlite"
+        variables = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+        command = [sys.executable, "-m", "lvm_mtc", "sweep", "--store", store, "--units", str(LOCAL_UNITS)]
+        began = time.perf_counter()
+        subprocess.run([*command, *GRID, *flags], env=variables, check=True, stdout=subprocess.DEVNULL)
+        seconds = time.perf_counter() - began
+        with ResultStore(store) as opened:
+            rows = opened.read()
+    numbers = [(row.config_hash, row.coordinates, row.metrics, row.ledger, row.realised_snr_db) for row in rows]
+    if len(rows) != 220:
+        raise ValueError(f"{way}: {len(rows)} rows instead of 220")
+    return seconds, hashlib.sha256(repr(numbers).encode()).hexdigest()
 
 
-def timed(function: Callable[[], Any], repeats: int = 5) -> float:
+def with_round(found: dict[str, Any], way: str) -> dict[str, Any]:
+    """Results with one sweep more; all rows must be those of the first one."""
+    seconds, digest = one_way(way)
+    local = found.get("local", {"units": LOCAL_UNITS, "cores": os.cpu_count(), "digest": digest, "seconds": {}})
+    if (digest, LOCAL_UNITS) != (local["digest"], local["units"]):
+        raise ValueError(f"{way}: the rows are not those of the sweep that was measured first")
+    local["seconds"].setdefault(way, []).append(seconds)
+    return found | {"local": local}
+
+
+def timed(function: Callable[[], Any], repeats: int = 3) -> float:
     """Median time of a call after a first one, seconds."""
     jax.block_until_ready(function())
     times = []
@@ -76,16 +88,16 @@ def timed(function: Callable[[], Any], repeats: int = 5) -> float:
 
 def computing(spec: SweepSpec) -> dict[str, float]:
     """What a worker does: programs, encoder and an item, seconds."""
-    resources = Resources(num_devices=1)
-    points = list(itertools.islice(spec.coordinates(), 2))
+    resources = Resources(num_devices=1, items_per_device=16)
+    at = next(spec.coordinates())
     began = time.perf_counter()
-    group = Group(spec, points[0], resources)
+    group = Group(spec, at, resources)
     units = range(group.units_per_draw)
-    group.send(points, units)
+    group.send([at], units)
     first = time.perf_counter() - began
-    encode = timed(lambda: [step.encoded for step in Group(spec, points[0], resources).steps])
-    sending = timed(lambda: group.send(points, units)[0].realised_snr)
-    return {"compile": first - encode - sending, "encode": encode, "item": sending / (len(points) * len(units))}
+    encode = timed(lambda: [step.encoded for step in Group(spec, at, resources).steps])
+    sending = timed(lambda: group.send([at], units)[0].realised_snr)
+    return {"compile": first - encode - sending, "encode": encode, "item": sending / len(units)}
 
 
 def answers(spec: SweepSpec, units: int) -> dict[str, bytes]:
@@ -162,28 +174,36 @@ def plans(costs: Costs) -> Iterator[dict[str, Any]]:
             yield {"plan": told, "outcome": simulate(plan, costs)._asdict()}
 
 
-@script(out="folder; the page is beside it", units="channel realisations of a point, of the 220",
-        add="another round of the 220 points to the old results", page_only=PAGE_ONLY)  # fmt: skip
-def main(out: Path = Path("docs/clusters"), units: int = 8, add: bool = False, page_only: bool = False) -> None:
+PARTS = {
+    "computing": lambda: computing(_spec()),
+    "storing": lambda: storing(_spec(), UNITS),
+    "dask": lambda: passing(),
+}
+
+
+def _spec() -> SweepSpec:
+    rule = StoppingRule(target_half_width=None, max_units=16)
+    return make_spec(SweepConfig(metrics=METRICS, schemes=("object", "uniform"), stopping=rule))
+
+
+@script(out="folder; the page is beside it", parts={"help": "measure these alone, and keep the rest",
+        "choices": [*PARTS, *WAYS]}, page_only=PAGE_ONLY)  # fmt: skip
+def main(out: Path = Path("docs/clusters"), parts: tuple[str, ...] = (), page_only: bool = False) -> None:
     """Measure a sweep's costs on this machine, and plan one on a thousand workers."""
 
     def results() -> dict[str, Any]:
-        if add:
-            found = json.loads((out / "results.json").read_text())
-            for way, new in zip(found["local"]["sweeps"], local_sweeps(found["local"]["units"]), strict=True):
-                way["seconds"] += new["seconds"]
-        else:
-            config = SweepConfig(metrics=("psnr_db", "psnr_inside_db", "ssim"), schemes=("object", "uniform"),
-                                 stopping=StoppingRule(target_half_width=None, max_units=16))  # fmt: skip
-            spec = make_spec(config)
-            found = {"computing": computing(spec), "storing": storing(spec, UNITS), "dask": passing()}
-            found |= {"local": {"units": units, "sweeps": local_sweeps(units)}, "cores": os.cpu_count()}
-        costs = costs_of(found)
-        found |= {"costs": costs._asdict(), "plans": list(plans(costs))}
+        file = out / "results.json"
+        found = json.loads(file.read_text()) if parts and file.exists() else {}
+        for name in parts or (*PARTS, *WAYS):
+            found = with_round(found, name) if name in WAYS else found | {name: PARTS[name]()}
+        if PARTS.keys() <= found.keys():
+            costs = costs_of(found)
+            found |= {"costs": costs._asdict(), "plans": list(plans(costs))}
         return json.loads(json.dumps(found), parse_float=lambda text: float(f"{float(text):.8g}"))
 
     study(out, page_only, results, tables)
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages()
     sys.exit(main())

@@ -30,7 +30,7 @@ def main(
     minutes = round(60 * hours)
     cluster = SLURMCluster(
         queue=queue, cores=1, processes=1, memory=memory, walltime=f"{minutes // 60:02d}:{minutes % 60:02d}:00",
-        job_script_prologue=[setup] if setup else [], scheduler_options={"dashboard_address": None},
+        job_script_prologue=[setup] if setup else [], scheduler_options={"dashboard_address": ":0"},
         # Before its time is over a worker ends by itself, without a task in its hands.
         worker_extra_args=["--lifetime", f"{max(minutes - 5, 1)}m", "--lifetime-stagger", "4m"],
     )  # fmt: skip

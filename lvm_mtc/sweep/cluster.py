@@ -86,7 +86,7 @@ def local_client(num_workers: int, *, silent_s: float = 120.0) -> "Iterator[Clie
     from distributed import Client, LocalCluster
 
     quiet = _LOCAL | {"distributed.scheduler.worker-ttl": f"{silent_s} s"}
-    options = dict(threads_per_worker=1, memory_limit=0, dashboard_address=None, host="127.0.0.1", silence_logs=50)
+    options = dict(threads_per_worker=1, memory_limit=0, dashboard_address=":0", host="127.0.0.1", silence_logs=50)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lvm-mtc-"))
         shared = {name: os.environ.get(name, value.format(folder)) for name, value in _SHARED.items()}

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("fast_compile", "users_emitters")
 
 @pytest.fixture(scope="module")
 def client():
-    options = dict(processes=False, threads_per_worker=1, dashboard_address=None, memory_limit=0)
+    options = dict(processes=False, threads_per_worker=1, dashboard_address=":0", memory_limit=0)
     with distributed.LocalCluster(n_workers=2, **options) as of, distributed.Client(of) as client:
         yield client
 
