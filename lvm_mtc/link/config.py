@@ -111,9 +111,11 @@ class LinkConfig:
                     f"LinkConfig.{field} {value!r}: csi 'mmse' is defined for uncorrelated fading; "
                     "use 'additive' or pilots"
                 )
-        if self.carrier is None:
-            object.__setattr__(self, "carrier", Ofdm() if self.is_selective else SingleCarrier())
-        self.carrier.check(self)
+        carrier = self.carrier
+        if carrier is None:
+            carrier = Ofdm() if self.is_selective else SingleCarrier()
+            object.__setattr__(self, "carrier", carrier)
+        carrier.check(self)
 
     @classmethod
     def of(cls, **fields: Any) -> "LinkConfig":
