@@ -17,8 +17,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lvm_mtc.results.files import UNFINISHED
 from lvm_mtc.sweep.group import Resources
 from lvm_mtc.sweep.plan import SweepSpec
 from lvm_mtc.sweep.rows import Row, versions
@@ -88,7 +90,9 @@ def local_client(num_workers: int, *, silent_s: float = 120.0) -> "Iterator[Clie
     quiet = _LOCAL | {"distributed.scheduler.worker-ttl": f"{silent_s} s"}
     options = dict(threads_per_worker=1, memory_limit=0, dashboard_address=":0", host="127.0.0.1", silence_logs=50)
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lvm-mtc-"))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lvm-mtc-", ignore_cleanup_errors=True))
+        UNFINISHED.add(Path(folder))
+        stack.callback(UNFINISHED.discard, Path(folder))
         shared = {name: os.environ.get(name, value.format(folder)) for name, value in _SHARED.items()}
         stack.enter_context(dask.config.set(quiet | {"temporary-directory": folder}))
         cluster = stack.enter_context(LocalCluster(n_workers=num_workers, env=shared, **options))
@@ -179,6 +183,7 @@ class DaskWorkers:
         finally:
             self._client.cancel([future for one in self._running.values() for future in one.futures])
             self._running.clear()
+            self._task_of.clear()
 
     def _wait_for_workers(self) -> None:
         if not self._client.nthreads():
