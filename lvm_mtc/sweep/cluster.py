@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _MOST_ENDS = 5
 """How often Dask may give a task up, because the workers that had it ended, before a sweep does."""
 _TICK, _RECOUNT = 1.0, 5.0  # seconds
+_LATE = 3.0  # times the longest that a task took, its wait behind another one included
 _LOCAL = {
     # Kills are nobody's fault here: a task that ends its workers is given up by _MOST_ENDS.
     "distributed.scheduler.allowed-failures": 10,
@@ -125,7 +126,8 @@ class DaskWorkers:
 
     Args:
         points_per_task: Points of a task at most, >= 1.
-        patience_s: A task without an answer for so long goes to another worker, too; what comes first counts.
+        patience_s: A task without an answer for so long, and for much longer than others took, goes to another worker,
+            too; what comes first counts.
         share_programs: The workers have a cache of programs in common: one compiles, and then all begin.
         say: Told of what goes wrong and of what is waited for, a line each.
     """
@@ -148,7 +150,7 @@ class DaskWorkers:
         self._answers: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._running: dict[int, _Running] = {}
         self._task_of: dict[str, int] = {}
-        self._window, self._counted, self._looked = 0, -math.inf, -math.inf
+        self._window, self._counted, self._looked, self._longest = 0, -math.inf, -math.inf, 0.0
 
     def compute(self, spec: SweepSpec, resources: Resources, keep: bool) -> Compute:
         """Asks the workers for their versions, and makes them ready for a sweep."""
@@ -227,7 +229,9 @@ class DaskWorkers:
         now = time.monotonic()
         if now - self._looked > _TICK:
             self._looked = now
-            late = [number for number, one in self._running.items() if now - one.since > self._patience]
+            usual = _LATE * self._longest
+            late = [number for number, one in self._running.items()
+                    if now - one.since > max(self._patience * len(one.futures), usual)]  # fmt: skip
             if late:
                 self._send_elsewhere(late)
         try:
@@ -241,9 +245,8 @@ class DaskWorkers:
             one = self._running[number]
             at = {holders[future.key] for future in one.futures if future.key in holders}
             others = [address for address in self._client.nthreads() if address not in at]
-            self._say(
-                f"no answer for {self._patience:g} s from {', '.join(at) or 'any worker'}: its task goes elsewhere"
-            )
+            since = time.monotonic() - one.since
+            self._say(f"no answer for {since:.0f} s from {', '.join(at) or 'any worker'}: its task goes elsewhere")
             self._send(number, one, **(dict(workers=others, allow_other_workers=True) if at and others else {}))
 
     def _rows_of(self, number: int, answer: "Future") -> list[Row] | None:
@@ -270,6 +273,7 @@ class DaskWorkers:
             self._client.retire_workers([worker])
             self._send(number, again)
             return None
+        self._longest = max(self._longest, time.monotonic() - one.since)
         return pickle.loads(rows)
 
 
