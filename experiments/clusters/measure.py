@@ -43,7 +43,7 @@ GRID = ["--snr-db", "0:20:2", "--csi-error", "0,0.025,0.05,0.075,0.1", "--channe
         "--uavs", "1", "--schemes", "pca,pca-object",
         "--set", "metrics=" + json.dumps(METRICS)]  # fmt: skip
 WAYS = {"devices-2": (2, []), "workers-2": (1, ["--workers", "2"]), "workers-4": (1, ["--workers", "4"])}
-LOCAL_UNITS = 32
+LOCAL_UNITS = 8
 POINTS, UNITS, WORKERS, GROUPS = 1_000_000, 1_000, 1_000, 100
 
 

@@ -31,7 +31,7 @@ def _costs(results: Mapping[str, Any]) -> str:
     said = {
         "start": "a worker's start to its first task",
         "compile": "a worker's programs, compiled (processor time)",
-        "encode": "the 28 views of four UAVs encoded, once for a task whose group is new to the worker (processor time)",
+        "encode": "28 views encoded, once for a task whose group is new to the worker (processor time)",
         "item": "one point on one channel realisation (processor time)",
         "point": "driver, for each point: reading the answer, writing the row",
         "task": "driver, for each task besides: looking up, giving out, a transaction",
