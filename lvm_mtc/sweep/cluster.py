@@ -46,7 +46,6 @@ _SHARED = {
     "JAX_COMPILATION_CACHE_DIR": "{}/programs",
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
 }
 
 
@@ -95,6 +94,8 @@ def local_client(num_workers: int, *, silent_s: float = 120.0) -> "Iterator[Clie
         UNFINISHED.add(Path(folder))
         stack.callback(UNFINISHED.discard, Path(folder))
         shared = {name: os.environ.get(name, value.format(folder)) for name, value in _SHARED.items()}
+        # Of a program that it reads XLA may say at length that it was made for another machine, which is not so.
+        shared["TF_CPP_MIN_LOG_LEVEL"] = "3"
         stack.enter_context(dask.config.set(quiet | {"temporary-directory": folder}))
         cluster = stack.enter_context(LocalCluster(n_workers=num_workers, env=shared, **options))
         yield stack.enter_context(Client(cluster))
