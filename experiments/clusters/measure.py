@@ -42,7 +42,12 @@ METRICS = ("psnr_db", "psnr_inside_db", "ssim")
 GRID = ["--snr-db", "0:20:2", "--csi-error", "0,0.025,0.05,0.075,0.1", "--channel", "awgn,rayleigh", "--no-pictures",
         "--uavs", "1", "--schemes", "pca,pca-object",
         "--set", "metrics=" + json.dumps(METRICS)]  # fmt: skip
-WAYS = {"devices-2": (2, []), "workers-2": (1, ["--workers", "2"]), "workers-4": (1, ["--workers", "4"])}
+WAYS = {
+    "devices-1": (1, []),
+    "devices-2": (2, []),
+    "workers-2": (1, ["--workers", "2"]),
+    "workers-4": (1, ["--workers", "4"]),
+}
 LOCAL_UNITS = 8
 POINTS, UNITS, WORKERS, GROUPS = 1_000_000, 1_000, 1_000, 100
 
@@ -66,9 +71,10 @@ def one_way(way: str) -> tuple[float, str]:
 
 
 def with_round(found: dict[str, Any], way: str, seconds: float, digest: str) -> dict[str, Any]:
-    """Results with one sweep more; all rows must be those of the first one."""
-    local = found.get("local", {"units": LOCAL_UNITS, "cores": os.cpu_count(), "digest": digest, "seconds": {}})
-    if (digest, LOCAL_UNITS) != (local["digest"], local["units"]):
+    """Results with one sweep more; all rows must be those of the first one on as many devices."""
+    local = found.get("local", {"units": LOCAL_UNITS, "cores": os.cpu_count(), "digests": {}, "seconds": {}})
+    first = local["digests"].setdefault(str(WAYS[way][0]), digest)
+    if (digest, LOCAL_UNITS) != (first, local["units"]):
         raise ValueError(f"{way}: the rows are not those of the sweep that was measured first")
     local["seconds"].setdefault(way, []).append(seconds)
     return found | {"local": local}

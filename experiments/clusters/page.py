@@ -15,7 +15,12 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
     return {"local": _local(results), "costs": _costs(results), "storing": _storing(results), "plans": _plans(results)}
 
 
-WAYS = {"devices-2": "one process, two simulated devices", "workers-2": "2 workers", "workers-4": "4 workers"}
+WAYS = {
+    "devices-1": "one process",
+    "devices-2": "one process, two simulated devices",
+    "workers-2": "2 workers",
+    "workers-4": "4 workers",
+}
 
 
 def _local(results: Mapping[str, Any]) -> str:
