@@ -84,7 +84,7 @@ def _send(carrier, link: Link, slots: Slots, draws: ChannelDraws, point: Operati
     x_hat, no_eff = received
     if slots.active is not None:
         x_hat, no_eff = jnp.where(slots.active, x_hat, 0), jnp.where(slots.active, no_eff, 1)
-    return phy.LinkOutput(x_hat, no_eff, None, None, None)
+    return phy.LinkOutput(x_hat, no_eff, None, None, None)  # pyright: ignore[reportArgumentType]
 
 
 def _on_air(x: jax.Array, slots: Slots, index: jax.Array, num_lead: int) -> jax.Array:
