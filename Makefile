@@ -33,7 +33,7 @@ DEV := $(VENV)/.installed-dev
 DETECTOR := $(VENV)/.installed-detection
 DOCS := $(VENV)/.installed-docs
 
-.PHONY: help demo test test-slow test-sionna test-parity lint docs train train-detector queue queue-status smoke clean distclean
+.PHONY: help demo test test-slow test-sionna test-parity lint types docs train train-detector queue queue-status smoke clean distclean
 
 help: ## What the targets do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -80,6 +80,9 @@ test-parity: $(TORCH_VENV)/.installed ## Run the comparisons with PyTorch and tr
 lint: $(DEV) ## Check the style
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
+
+types: $(DEV) ## Check the types of link and results (needs node)
+	"$(BIN)/pyright" --pythonpath "$(BIN)/python"
 
 $(DOCS): setup.cfg pyproject.toml | $(BIN)/python
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -e '.[demo,docs]'

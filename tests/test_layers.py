@@ -42,6 +42,9 @@ ALLOWED = {
 # Third-party package -> rooms that may import it.
 CONFINED = {
     "flax": {"models", "schemes", "training"},
+    "cloudpickle": {"sweep"},
+    "dask": {"sweep"},
+    "distributed": {"sweep"},
     "jax": set(ALLOWED) - {"data", "config", "results", "allocation"},
     "matplotlib": {"report"},
     "ml_collections": set(),

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from lvm_mtc.cli import names, values
 from lvm_mtc.cli.command import add_command, add_flags
+from lvm_mtc.cli.errors import UsageError
 from lvm_mtc.cli.stores import SHORT
 
 if TYPE_CHECKING:
     from lvm_mtc.cli.sweep_config import SweepConfig
+    from lvm_mtc.sweep.cluster import DaskWorkers
     from lvm_mtc.sweep.run import Progress
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -62,6 +64,12 @@ def add_sweep_parser(commands) -> None:
         "--no-units: keep no values of single channel realisations; more --units are then measured from the first one "
         "on": bool,
         "--no-pictures: leave out the pictures through which the report's sliders move": bool,
+        "--workers N: compute in so many processes of this machine": values.whole(1, 1024),
+        "--scheduler ADDRESS: compute on the workers of the Dask scheduler there, such as tcp://10.0.0.1:8786": str,
+        "--task-points N = 8: points that a worker gets together": values.whole(1, 100_000),
+        "--patience MINUTES = 30: what a worker has not answered for so long another one gets, too": values.number(
+            "above_zero"
+        ),
         "--dry-run: compile and time the programs; print grid, memory and expected time; store nothing": bool,
     }
     add_flags(parser, flags)
@@ -69,6 +77,12 @@ def add_sweep_parser(commands) -> None:
 
 def run_sweep_command(options: argparse.Namespace) -> None:
     """Runs ``lvm-mtc sweep``."""
+    if options.workers is not None and options.scheduler is not None:
+        raise UsageError("--workers and --scheduler: give one of them")
+    if options.workers or options.scheduler:
+        from lvm_mtc.sweep.cluster import require_dask
+
+        require_dask()
     config = sweep_config(options)
 
     from lvm_mtc.cli.sweep_config import command_of, make_spec
@@ -84,13 +98,26 @@ def run_sweep_command(options: argparse.Namespace) -> None:
         _dry_run(options, spec, resources)
         return
     with ResultStore(options.store) as store:
-        with _bar() as tell:
+        with _workers(options) as workers, _bar() as tell:
             kept = dict(command=command_of(config), keep=not options.no_units)
-            key = run_sweep(spec, store, resources=resources, progress=tell, **kept)
+            key = run_sweep(spec, store, resources=resources, progress=tell, workers=workers, **kept)
         if not options.no_pictures:
             viewer_pictures(spec, store)
         called = f"{config.name!r} ({key[:SHORT]})" if config.name else key[:SHORT]
         print(f"{options.store}: sweep {called}, {len(store.read(key))} points")
+
+
+@contextlib.contextmanager
+def _workers(options: argparse.Namespace) -> "Iterator[DaskWorkers | None]":
+    """Who computes; None: this process."""
+    if options.workers is None and options.scheduler is None:
+        yield None
+        return
+    from lvm_mtc.sweep.cluster import DaskWorkers, local_client, remote_client
+
+    with local_client(options.workers) if options.scheduler is None else remote_client(options.scheduler) as client:
+        how = dict(points_per_task=options.task_points, patience_s=60 * options.patience)
+        yield DaskWorkers(client, share_programs=options.scheduler is None, **how)
 
 
 def sweep_config(options: argparse.Namespace) -> "SweepConfig":

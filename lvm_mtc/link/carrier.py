@@ -32,7 +32,7 @@ class Slots(NamedTuple):
 
     x: jax.Array
     active: jax.Array | None = None
-    index: jax.Array | None = None
+    index: jax.Array | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
     total: int | None = None
     num_common: int = 0
     power: jax.Array | None = None
@@ -54,20 +54,24 @@ class Carrier(Protocol):
 
     def check(self, link: Link) -> None:
         """Raises ``ValueError`` for a link that this carrier cannot serve."""
+        ...
 
     def draw(
         self, link: Link, keys: jax.Array, batch: int, num_slots: int, total_slots: int, point: OperatingPoint
     ) -> ChannelDraws:
         """Draws all that is random, of unit variance, once for all points of a sweep; keys ``[num_uavs]``."""
+        ...
 
     def send(self, link: Link, slots: Slots, draws: ChannelDraws, point: OperatingPoint) -> phy.LinkOutput:
         """Sends and equalises; ``x_hat`` and ``no_eff`` have the shape of ``slots.x``.
 
         The other entries only serve to measure the SNR and may be None, but ``h`` and ``y`` only together.
         """
+        ...
 
     def book(self, link: Link, ledger: Ledger, num_uavs: int) -> Ledger:
         """Adds pilots, prefix and idle elements to what the symbols cost."""
+        ...
 
 
 def noise_variance(link: Link, point: OperatingPoint) -> jax.Array:

@@ -88,15 +88,16 @@ def _is_installed(file: str | None) -> bool:
 
 def _imported(module: ModuleType) -> list[ModuleType]:
     """Other modules of the user's that a module uses, directly or not, by name."""
-    if getattr(module, "__file__", None) is None:
+    if module.__file__ is None:
         return []
     folder, found, open_ends = Path(module.__file__).parent, {module.__name__: module}, [module]
     while open_ends:
         for value in vars(open_ends.pop()).values():
             name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-            other = sys.modules.get(name) if isinstance(name, str) else None
+            if not isinstance(name, str) or name in found or (other := sys.modules.get(name)) is None:
+                continue
             file = getattr(other, "__file__", None)
-            if file is None or name in found or _is_installed(file) or folder not in Path(file).parents:
+            if file is None or _is_installed(file) or folder not in Path(file).parents:
                 continue
             if name.partition(".")[0] != "lvm_mtc":
                 found[name] = other

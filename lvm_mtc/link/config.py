@@ -111,9 +111,11 @@ class LinkConfig:
                     f"LinkConfig.{field} {value!r}: csi 'mmse' is defined for uncorrelated fading; "
                     "use 'additive' or pilots"
                 )
-        if self.carrier is None:
-            object.__setattr__(self, "carrier", Ofdm() if self.is_selective else SingleCarrier())
-        self.carrier.check(self)
+        carrier = self.carrier
+        if carrier is None:
+            carrier = Ofdm() if self.is_selective else SingleCarrier()
+            object.__setattr__(self, "carrier", carrier)
+        carrier.check(self)
 
     @classmethod
     def of(cls, **fields: Any) -> "LinkConfig":
@@ -171,7 +173,8 @@ class LinkConfig:
         fields = [field.name for field in dataclasses.fields(self) if field.name not in ("name", "carrier")]
         own = {name: getattr(self, name) for name in fields}
         if callable(self.fading):
-            own["fading"] = self.fading.described() if hasattr(self.fading, "described") else code_of(self.fading)
+            described = getattr(self.fading, "described", None)
+            own["fading"] = code_of(self.fading) if described is None else described()
         name = next((name for name, kind in CARRIERS.items() if type(self.carrier) is kind), None)
         if name is None:
             return own | {"carrier": describe(self.carrier, "LinkConfig.carrier")}
@@ -184,8 +187,10 @@ class LinkConfig:
     @property
     def label(self) -> str:
         """What it is called in sweeps, tables and legends: its name, or else its fading's."""
-        if self.name or not callable(self.fading):
-            return self.name or self.fading
+        if self.name:
+            return self.name
+        if not callable(self.fading):
+            return self.fading
         return getattr(self.fading, "name", None) or self.fading.__name__
 
     @property

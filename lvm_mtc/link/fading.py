@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,7 +29,7 @@ _ACTS_ON = {
 FLAT_ON_GRID = ("rayleigh", "rician")
 
 
-def has_profile(fading: str | Callable) -> bool:
+def has_profile(fading: str | Callable) -> TypeGuard[str]:
     """Whether fading is a model with a fixed power-delay profile, stretched by the link's ``delay_spread``."""
     return not callable(fading) and (fading in SELECTIVE or "_tdl_" in fading or "_cdl_" in fading)
 

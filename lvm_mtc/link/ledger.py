@@ -76,7 +76,8 @@ def book_frames(
         private_slots = num_private * slots_per_token
         private_uses = num_private * uses_per_token
     slots = private_slots + num_public * slots_per_token
-    return Ledger(private_uses, num_public * uses_per_token, *[jnp.zeros_like(num_public)] * 4, slots)
+    none = jnp.zeros_like(num_public)
+    return Ledger(private_uses, num_public * uses_per_token, none, none, none, none, slots)
 
 
 def book_pilots(ledger: Ledger, num_pilots: int, uses_per_slot: int, block_length: int | None) -> Ledger:

@@ -1,7 +1,7 @@
 """The uplink: devices of one antenna each, and one receiver."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +68,7 @@ class Mac:
         no = jnp.max(noise, axis=-1)
         power = jnp.where(noise > 0, no[:, None] / jnp.where(noise > 0, noise, 1), 1)
         slots = _in_turns(slots, turns)
-        options = send_options(link, slots, draws, point, (batch, num_devices)) | {"no": no}
+        options: dict[str, Any] = send_options(link, slots, draws, point, (batch, num_devices)) | {"no": no}
         out = phy.mac(
             None,
             slots.x,
@@ -115,8 +115,10 @@ def _in_turns(slots: Slots, turns: int) -> Slots:
     return Slots(x, active, index, None if slots.total is None else turns * slots.total)
 
 
-def _apart(heard: phy.Observation, num_devices: int) -> phy.Observation:
+def _apart(heard: phy.Observation | None, num_devices: int) -> phy.Observation | None:
     """What was heard of each device in its turns, ``[batch, num_devices, num_slots, ...]`` with one column."""
+    if heard is None:
+        return None
     y, h = heard
     y = jnp.swapaxes(y.reshape(y.shape[0], -1, num_devices, y.shape[-1]), 1, 2)
     if h.shape[1] == 1:

@@ -63,7 +63,7 @@ class MuMimo:
         pilots = self._demodulation_slots(keys.shape[0])
         return draw_flat(self, link, keys, batch, num_slots, total_slots, point, pilots)
 
-    def send(self, link: Link, slots: Slots, draws: ChannelDraws, point: OperatingPoint) -> phy.LinkOutput:
+    def send(self, link: Link, slots: Slots, draws: ChannelDraws, point: OperatingPoint) -> phy.MuMimoOutput:
         """As ``Carrier.send``."""
         batch, num_slots, num_uavs = slots.x.shape
         common = jnp.broadcast_to(jnp.arange(num_slots) < slots.num_common, (batch, num_slots))

@@ -68,7 +68,7 @@ def _send(carrier, link: Link, slots: Slots, draws: ChannelDraws, point: Operati
     doppler = carrier.max_doppler if point.max_doppler is None else point.max_doppler
     x = slots.x if slots.active is None else jnp.where(slots.active, slots.x, 0)
     received = phy.sampled_link(
-        x if slots.index is None else _on_air(x, slots, len(lead)),
+        x if slots.index is None else _on_air(x, slots, slots.index, len(lead)),
         draws,
         no=per_link(noise_variance(link, point), lead),
         csi_error_var=per_link(point.csi_error_var, lead),
@@ -84,17 +84,17 @@ def _send(carrier, link: Link, slots: Slots, draws: ChannelDraws, point: Operati
     x_hat, no_eff = received
     if slots.active is not None:
         x_hat, no_eff = jnp.where(slots.active, x_hat, 0), jnp.where(slots.active, no_eff, 1)
-    return phy.LinkOutput(x_hat, no_eff, None, None, None)
+    return phy.LinkOutput(x_hat, no_eff, None, None, None)  # pyright: ignore[reportArgumentType]
 
 
-def _on_air(x: jax.Array, slots: Slots, num_lead: int) -> jax.Array:
+def _on_air(x: jax.Array, slots: Slots, index: jax.Array, num_lead: int) -> jax.Array:
     """What the time axis carries, ``[batch, total, streams]``, under broadcast ``[batch, 1, total, streams]``.
 
     A slot that several UAVs hear has the mean of their copies, which are the same but for gradients.
     """
     batch, num_streams = x.shape[0], x.shape[-1]
     active = jnp.ones(x.shape, bool) if slots.active is None else slots.active
-    places = jnp.arange(batch)[:, None], slots.index.reshape(batch, -1)
+    places = jnp.arange(batch)[:, None], index.reshape(batch, -1)
     air = jnp.zeros((batch, slots.total, num_streams), x.dtype)
     copies = air.real.at[places].add(active.reshape(batch, -1, num_streams).astype(air.real.dtype))
     air = air.at[places].add(x.reshape(batch, -1, num_streams))

@@ -76,6 +76,8 @@ class Signal(NamedTuple):
     @property
     def shared(self) -> jax.Array:
         """Where a UAV listens to the public frame, ``[batch, num_uavs, num_frames]`` bool (1 for all UAVs alike)."""
+        if self.public is None:
+            raise ValueError("Signal.shared: no frame is public")
         return heard_by(self.public.sent, self.audience)
 
 

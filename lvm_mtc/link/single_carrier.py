@@ -80,7 +80,7 @@ class SingleCarrier:
         check_antennas(link)
         check_flat(link, self)
         if self.block_doppler is not None:
-            check_moving(link, self)
+            check_moving(link, self, self.block_doppler)
 
     def send(self, link: Link, slots: Slots, draws: ChannelDraws, point: OperatingPoint) -> phy.LinkOutput:
         """As ``Carrier.send``."""
@@ -116,9 +116,9 @@ def check_antennas(link: Link) -> None:
         raise ValueError(f"LinkConfig.equalizer 'none' needs num_rx_ant == num_tx_ant, {counts}")
 
 
-def check_moving(link: Link, carrier: SingleCarrier) -> None:
+def check_moving(link: Link, carrier: SingleCarrier, doppler: float) -> None:
     """Raises where blocks cannot fade on from one another."""
-    require_number("SingleCarrier", "block_doppler", carrier.block_doppler, 0.0)
+    require_number("SingleCarrier", "block_doppler", doppler, 0.0)
     if link.fading not in ("rayleigh", "rician") or link.rx_corr or link.tx_corr:
         raise ValueError(
             f"SingleCarrier.block_doppler {carrier.block_doppler!r}: uncorrelated Rayleigh and Rician fading move from "

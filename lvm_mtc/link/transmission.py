@@ -141,7 +141,8 @@ def _fill_slots(symbols: jax.Array, sent: jax.Array, num_tx_ant: int) -> tuple[j
     """Symbols of the frames that are ``sent`` and their activity, as ``[..., slots, num_tx_ant]``."""
     active = jnp.broadcast_to(sent[..., None], symbols.shape)
     x, active = (phy.tokens_to_slots(a, num_tx_ant) for a in (jnp.where(active, symbols, 0), active))
-    return tuple(a.reshape(*a.shape[:-3], -1, num_tx_ant) for a in (x, active))
+    x, active = (a.reshape(*a.shape[:-3], -1, num_tx_ant) for a in (x, active))
+    return x, active
 
 
 def _of_slots(frames: jax.Array, num_symbols: int, num_tx_ant: int) -> jax.Array:

@@ -38,8 +38,8 @@ class GridStatistics(NamedTuple):
         max_doppler: Largest Doppler shift, Hz, scalar or ``[...]``; E[h(t + d) h(t)^*] = J0(2 pi max_doppler d).
     """
 
-    delays: ArrayLike
-    powers: ArrayLike
+    delays: ArrayLike | tuple[float, ...]
+    powers: ArrayLike | tuple[float, ...]
     max_doppler: ArrayLike = 0.0
 
 

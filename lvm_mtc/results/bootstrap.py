@@ -99,6 +99,6 @@ def _resample(effects: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.
 def _weights(seed: int, stream: int, num_replicates: int, num_units: int) -> np.ndarray:
     """How often each unit stands in each resample, ``[num_replicates, num_units]``."""
     rng = np.random.default_rng([seed, stream, num_units])
-    weights = np.float64(rng.multinomial(num_units, np.full(num_units, 1.0 / num_units), size=num_replicates))
+    weights = rng.multinomial(num_units, np.full(num_units, 1.0 / num_units), size=num_replicates).astype(np.float64)
     weights.flags.writeable = False  # the cache hands out the same array again
     return weights

@@ -23,7 +23,7 @@ class Measured(NamedTuple):
 
     mean: float
     half_width: float | None
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def text(self, mean: str, half_width: str, sign: str = "±") -> str:
         """Mean and half width in these formats, such as ".2f"."""

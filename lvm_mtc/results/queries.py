@@ -45,7 +45,9 @@ def with_parts(sweep: Sweep, known: Mapping[str, Sweep]) -> Sweep:
     if not among:
         return sweep
     count = sum(one.num_points for one in among)
-    return sweep._replace(num_points=count, first=min(one.first for one in among), last=max(one.last for one in among))
+    first = min(one.first for one in among if one.first is not None)
+    last = max(one.last for one in among if one.last is not None)
+    return sweep._replace(num_points=count, first=first, last=last)
 
 
 def select(connection: sqlite3.Connection, where: str, values: Sequence[Any]) -> list[Point]:

@@ -16,7 +16,7 @@ METRIC = "metrics."
 def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
     """Arrays by name, compressed."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)
+    np.savez_compressed(stream, allow_pickle=False, **arrays)
     return stream.getvalue()
 
 

@@ -2,14 +2,15 @@
 
 import math
 import platform
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 import lvm_mtc
 from lvm_mtc.link import Ledger, LinkConfig, error_exponent
+from lvm_mtc.results import units
 from lvm_mtc.results.bootstrap import two_way_interval
 from lvm_mtc.results.intervals import Interval, student_interval
 from lvm_mtc.results.points import Measured, Point
@@ -19,6 +20,54 @@ from lvm_mtc.sweep.programs import Arrived
 
 OBJECT_SIZES = {"small": (0.0, 1 / 16), "medium": (1 / 16, 1 / 4), "large": (1 / 4, math.inf)}
 """Share of the view's area that the object's box has: from, below."""
+
+
+class Row(NamedTuple):
+    """A complete point on its way to the store.
+
+    Attributes:
+        point: Under no key yet.
+        num_units: Of how many it is made.
+        packed: What was measured in each, as :func:`unpacked` reads it; None where that is not kept.
+    """
+
+    point: Point
+    num_units: int
+    packed: bytes | None
+
+
+def make_row(spec: SweepSpec, at: Mapping[str, Any], samples: Arrived, names: Sequence[str], *, keep: bool) -> Row:
+    """Row of the metrics of these names."""
+    samples = samples._replace(metrics={name: samples.metrics[name] for name in names})
+    point = make_point(spec, "", at, samples)
+    return Row(point, len(samples.realised_snr), packed(samples) if keep else None)
+
+
+def packed(arrived: Arrived) -> bytes:
+    """What was measured of a point, without pictures."""
+    groups = {"metrics": arrived.metrics, "ledger": arrived.ledger._asdict(), "reports": arrived.reports}
+    flat = {f"{group}.{name}": values for group, of in groups.items() for name, values in of.items()}
+    return units.pack(flat | {"realised_snr": arrived.realised_snr, "public_share": arrived.public_share})
+
+
+def unpacked(data: bytes) -> Arrived:
+    """The inverse of :func:`packed`."""
+    groups: dict[str, dict[str, np.ndarray]] = {"metrics": {}, "ledger": {}, "reports": {}}
+    alone = {}
+    for name, array in units.unpack(data).items():
+        group, _, own = name.partition(".")
+        groups.get(group, alone)[own or name] = array
+    return Arrived(groups["metrics"], ledger=Ledger(**groups["ledger"]), reports=groups["reports"], **alone)
+
+
+def both_packed(before: bytes | None, new: bytes | None) -> bytes | None:
+    """Two measurements of one point's units, joined; None where one is not kept, or they differ in number."""
+    if before is None or new is None:
+        return None
+    first, second = unpacked(before), unpacked(new)
+    if len(first.realised_snr) != len(second.realised_snr):
+        return None
+    return packed(first._replace(metrics=first.metrics | second.metrics))
 
 
 def interval_of(spec: SweepSpec, name: str, values: np.ndarray, counts: np.ndarray) -> Interval | None:

@@ -5,20 +5,30 @@ at every point. An item, a point on one channel realisation, runs through the sa
 it, so a point that is computed alone, after a kill or on other devices has the same numbers, bit for bit.
 """
 
-import dataclasses
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.sweep.group import Coordinates, Group, Resources, check_memory
 from lvm_mtc.sweep.plan import SweepSpec
 from lvm_mtc.sweep.programs import Arrived
 from lvm_mtc.sweep.shelf import Shelf
+from lvm_mtc.sweep.tasks import Compute, Runner, Task
 
 _FIRST_POINTS, _POINTS_AT_ONCE = 8, 128
 _ALL_THERE_IS = Resources()
+
+
+class Workers(Protocol):
+    """Whoever computes tasks of a sweep elsewhere."""
+
+    points_per_task: int
+
+    def compute(self, spec: SweepSpec, resources: Resources, keep: bool) -> Compute:
+        """Makes them ready for a sweep."""
+        ...
 
 
 class Progress(NamedTuple):
@@ -43,6 +53,7 @@ def run_sweep(
     command: Mapping[str, Any] | None = None,
     keep: bool = True,
     again: Mapping[str, Any] | None = None,
+    workers: Workers | None = None,
 ) -> str:
     """Computes what a store lacks of a sweep.
 
@@ -54,12 +65,13 @@ def run_sweep(
         command: What computes the sweep, in plain values, kept beside it.
         keep: Keep what is measured in every unit, so that more units can be added later.
         again: Coordinates, such as ``{"snr_db": 10}``, of points that are deleted and computed anew.
+        workers: Who computes, such as ``cluster.DaskWorkers``; None: this process. It changes no number.
 
     Returns:
         The sweep's key in the store.
     """
     check_memory(spec, resources)
-    shelf = Shelf(spec, store, keep=keep)
+    shelf = Shelf(spec, store)
     shelf.claim(command, again)
     wanted = list(spec.coordinates())
     missing = shelf.lacking(wanted)
@@ -74,33 +86,21 @@ def run_sweep(
         now = Progress(points, now.points, items_done, items, left)
         progress(now)
 
-    for _, group in itertools.groupby(missing, key=lambda one: (spec.encoded_group(one[0]), one[1])):
-        runner = None
-        for batch in _batched(group):
-            # Another run may have been faster.
-            names = batch[0][1]
-            left = [at for at, lacks in shelf.lacking([at for at, _ in batch]) if lacks == names]
-            skipped = len(batch) - len(left)
-            tell(points=skipped, items=-skipped * most)
-            if not left:
-                continue
-            runner = runner or Group(_measuring(spec, names), left[0], resources)
-            for points, kept in _by_units(left, [shelf.kept(at, names) for at in left]):
-                units = 0 if kept is None else len(kept[0].realised_snr)
-                for done in runner.measure(points, lambda items: tell(items_done=items), kept):
-                    shelf.put(done, names)
-                    new = sum(max(len(samples.realised_snr) - units, 0) - most for _, samples in done)
-                    tell(points=len(done), items=new)
+    def tasks() -> Iterator[Task]:
+        """What is missing, when it is asked for: another run may have been faster."""
+        for _, group in itertools.groupby(missing, key=lambda one: (spec.encoded_group(one[0]), one[1])):
+            for batch in _batched(group, workers and workers.points_per_task):
+                names = batch[0][1]
+                left = [at for at, lacks in shelf.lacking([at for at, _ in batch]) if lacks == names]
+                tell(points=len(batch) - len(left), items=(len(left) - len(batch)) * most)
+                for points, kept in _by_units(left, [shelf.kept(at, names) for at in left]):
+                    yield Task(points, names, kept)
+
+    compute = Runner(spec, resources, keep).compute if workers is None else workers.compute(spec, resources, keep)
+    for task, rows in compute(tasks(), lambda items: tell(items_done=items)):
+        shelf.put(rows, task.names)
+        tell(points=len(rows), items=sum(max(row.num_units - task.num_kept(), 0) - most for row in rows))
     return shelf.key
-
-
-def _measuring(spec: SweepSpec, names: Sequence[str]) -> SweepSpec:
-    """A sweep of these metrics and judges, and of what its stopping rule looks at."""
-    wanted = {*names, spec.stop_metric}
-    metrics = tuple(name for name in spec.metrics if name in wanted)
-    return dataclasses.replace(
-        spec, metrics=metrics, judges=tuple(judge for judge in spec.judges if judge.name in wanted)
-    )
 
 
 def _by_units(
@@ -132,9 +132,9 @@ def sample_points(
     return [measured[id(at)] for at in points]
 
 
-def _batched(points: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-    """Few points at first, so that some are stored soon, and then more."""
-    points, count = iter(points), _FIRST_POINTS
+def _batched(points: Iterable[Any], size: int | None) -> Iterator[tuple[Any, ...]]:
+    """Points in portions; without a size few at first, so that some are stored soon, and then more."""
+    points, count = iter(points), size or _FIRST_POINTS
     while batch := tuple(itertools.islice(points, count)):
         yield batch
-        count = min(2 * count, _POINTS_AT_ONCE)
+        count = size or min(2 * count, _POINTS_AT_ONCE)

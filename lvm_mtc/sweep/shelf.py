@@ -4,17 +4,16 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from lvm_mtc.link import Ledger
-from lvm_mtc.results import units
 from lvm_mtc.results.parts import is_part, part_of, values_of
 from lvm_mtc.results.points import Measurement, Point, Sweep, canonical_json, config_hash
 from lvm_mtc.results.queries import lies
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.sweep.plan import SweepSpec
 from lvm_mtc.sweep.programs import Arrived
-from lvm_mtc.sweep.rows import make_point
+from lvm_mtc.sweep.rows import Row, both_packed, unpacked
+
+_FEW = 128
+"""Points that are looked up one by one: of a large store that is faster than reading what it has of a whole place."""
 
 Coordinates = Mapping[str, Any]
 
@@ -35,14 +34,10 @@ class Place(NamedTuple):
 
 
 class Shelf:
-    """A sweep's rows in a store, found by what decides each of them.
+    """A sweep's rows in a store, found by what decides each of them."""
 
-    Args:
-        keep: Keep what is measured in every unit, so that more units can be added and values be exported.
-    """
-
-    def __init__(self, spec: SweepSpec, store: ResultStore, *, keep: bool = True):
-        self._spec, self._store, self._keep = spec, store, keep
+    def __init__(self, spec: SweepSpec, store: ResultStore):
+        self._spec, self._store = spec, store
         self._config, self.key = spec.config(), spec.key()
         self._stored = store.sweeps(parts=True)
         self._places: dict[tuple, Place] = {}
@@ -76,13 +71,18 @@ class Shelf:
     def lacking(self, points: Sequence[Coordinates]) -> list[tuple[Coordinates, tuple[str, ...]]]:
         """The points of which something is not measured yet, each with the names of that, in the order given."""
         measured: dict[str, dict[str, set[str]]] = {}
+        few = len(points) <= _FEW
         found = []
         for at in points:
             place = self._place(at)
-            if place.key not in measured:
-                measured[place.key] = self._measured(place)
-            there = measured[place.key].get(canonical_json(at), set())
-            if names := tuple(name for name in self._spec.measured if name not in there):
+            if few:
+                there = self._measured(place, at)
+            else:
+                if place.key not in measured:
+                    measured[place.key] = self._measured(place)
+                there = measured[place.key]
+            known = there.get(canonical_json(at), set())
+            if names := tuple(name for name in self._spec.measured if name not in known):
                 found.append((at, names))
         return found
 
@@ -94,24 +94,22 @@ class Shelf:
         for key in self._place(at).alike:
             for one in self._store.measurements(key, at):
                 if one.data is not None and {*names, self._spec.stop_metric} <= {*one.names}:
-                    arrived = _unpacked(one.data)
+                    arrived = unpacked(one.data)
                     if best is None or len(arrived.realised_snr) > len(best.realised_snr):
                         best = arrived
         return best
 
-    def put(self, done: Sequence[tuple[Coordinates, Arrived]], names: Sequence[str]) -> None:
-        """Stores what was measured of points: new rows, or these metrics of rows that are there."""
+    def put(self, rows: Sequence[Row], names: Sequence[str]) -> None:
+        """Stores points: new rows, or these metrics of rows that are there."""
         points, beside = [], []
-        for at, samples in done:
-            key = self._place(at).key
-            samples = samples._replace(metrics={name: samples.metrics[name] for name in names})
-            points.append(make_point(self._spec, key, at, samples))
-            known, data = tuple(names), samples
+        for row in rows:
+            at = row.point.coordinates
+            key, known, data = self._place(at).key, tuple(names), row.packed
             for before in self._store.measurements(key, at):
                 known = (*before.names, *(name for name in names if name not in before.names))
-                data = None if before.data is None else _both(_unpacked(before.data), samples)
-            packed = _packed(data) if self._keep and data is not None else None
-            beside.append(Measurement(key, at, known, packed))
+                data = both_packed(before.data, row.packed)
+            points.append(dataclasses.replace(row.point, config_hash=key))
+            beside.append(Measurement(key, at, known, data))
         self._store.add(points, beside)
 
     def _place(self, at: Coordinates) -> Place:
@@ -141,39 +139,16 @@ class Shelf:
         same = all(known.get(name) == entry for name, entry in sweep.config["schemes"].items())
         return "draws" in sweep.config or len(sweep.config["schemes"]) == 1 or (same and len(sizes) == 1)
 
-    def _measured(self, place: Place) -> dict[str, set[str]]:
-        """Coordinates of the rows of a place, with the names of what was measured."""
-        kept = self._store.measurements(place.key, data=False)
+    def _measured(self, place: Place, at: Coordinates | None = None) -> dict[str, set[str]]:
+        """Coordinates of the rows of a place, or of one of them, with the names of what was measured."""
+        kept = self._store.measurements(place.key, at, data=False)
         found = {canonical_json(one.coordinates): {*one.names} for one in kept}
-        for at, (_, names) in place.others.items():
-            if at not in self._anew:
-                found.setdefault(at, {*names})
+        others = place.others if at is None else {canonical_json(at)} & place.others.keys()
+        for other in others:
+            if other not in self._anew:
+                found.setdefault(other, {*place.others[other][1]})
         return found
 
 
 def _in(row: Point, where: tuple) -> bool:
     return tuple(row.coordinates[axis] for axis in ("num_uavs", "scheme", "channel")) == where
-
-
-def _packed(arrived: Arrived) -> bytes:
-    """What was measured of a point, without pictures."""
-    groups = {"metrics": arrived.metrics, "ledger": arrived.ledger._asdict(), "reports": arrived.reports}
-    flat = {f"{group}.{name}": values for group, of in groups.items() for name, values in of.items()}
-    return units.pack(flat | {"realised_snr": arrived.realised_snr, "public_share": arrived.public_share})
-
-
-def _unpacked(data: bytes) -> Arrived:
-    """The inverse of :func:`_packed`."""
-    groups: dict[str, dict[str, np.ndarray]] = {"metrics": {}, "ledger": {}, "reports": {}}
-    alone = {}
-    for name, array in units.unpack(data).items():
-        group, _, own = name.partition(".")
-        groups.get(group, alone)[own or name] = array
-    return Arrived(groups["metrics"], ledger=Ledger(**groups["ledger"]), reports=groups["reports"], **alone)
-
-
-def _both(before: Arrived, new: Arrived) -> Arrived | None:
-    """Two measurements of one point's units, joined; None where they are not of the same number."""
-    if len(before.realised_snr) != len(new.realised_snr):
-        return None
-    return before._replace(metrics=before.metrics | new.metrics)

@@ -1,0 +1,308 @@
+"""Tasks of a sweep on workers of a Dask cluster. The driver gives them out and alone writes the store.
+
+Workers may come and go. A task is a few points with all their units; it is cheap to do again, and gives the same bits
+wherever it runs, so every fault has one answer: the task goes to a worker once more. Needs the extra ``cluster``.
+"""
+
+import contextlib
+import importlib.util
+import itertools
+import math
+import os
+import pickle
+import queue
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lvm_mtc.results.files import UNFINISHED
+from lvm_mtc.sweep.group import Resources
+from lvm_mtc.sweep.plan import SweepSpec
+from lvm_mtc.sweep.rows import Row, versions
+from lvm_mtc.sweep.tasks import Advance, Compute, Runner, Task
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_MOST_ENDS = 5
+"""How often Dask may give a task up, because the workers that had it ended, before a sweep does."""
+_TICK, _RECOUNT = 1.0, 5.0  # seconds
+_LATE = 3.0  # times the longest that a task took, its wait behind another one included
+_LOCAL = {
+    # Kills are nobody's fault here: a task that ends its workers is given up by _MOST_ENDS.
+    "distributed.scheduler.allowed-failures": 10,
+    "distributed.admin.large-graph-warning-threshold": "1TiB",
+    "distributed.logging": {"distributed": "critical"},
+}
+
+
+# What one worker has compiled, the others read.
+_SHARED = {
+    "JAX_COMPILATION_CACHE_DIR": "{}/programs",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+
+
+class ClusterError(ValueError):
+    """Workers cannot be used; the message is one line."""
+
+
+class _Answer(NamedTuple):
+    """From a worker: rows, or why it does not compute."""
+
+    worker: str
+    fault: str | None
+    rows: bytes
+
+
+class _Running(NamedTuple):
+    """A task that was given out: when last, as which futures, and how often it ended its workers."""
+
+    task: Task
+    since: float
+    futures: "tuple[Future, ...]"
+    ends: int = 0
+
+
+def require_dask() -> None:
+    """Raises ``ClusterError`` where the extra is not installed."""
+    if importlib.util.find_spec("distributed") is None:
+        raise ClusterError("workers need Dask, which is not installed: pip install 'lvm-mtc[cluster]'")
+
+
+@contextlib.contextmanager
+def local_client(num_workers: int, *, silent_s: float = 120.0) -> "Iterator[Client]":
+    """A cluster of processes of this machine, which end with this one, however that ends.
+
+    Args:
+        silent_s: A worker that gives no sign of life for so long is replaced.
+    """
+    require_dask()
+    import dask
+    from distributed import Client, LocalCluster
+
+    quiet = _LOCAL | {"distributed.scheduler.worker-ttl": f"{silent_s} s"}
+    options = dict(threads_per_worker=1, memory_limit=0, dashboard_address=":0", host="127.0.0.1", silence_logs=50)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lvm-mtc-", ignore_cleanup_errors=True))
+        UNFINISHED.add(Path(folder))
+        stack.callback(UNFINISHED.discard, Path(folder))
+        shared = {name: os.environ.get(name, value.format(folder)) for name, value in _SHARED.items()}
+        # Of a program that it reads XLA may say at length that it was made for another machine, which is not so.
+        shared["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        stack.enter_context(dask.config.set(quiet | {"temporary-directory": folder}))
+        cluster = stack.enter_context(LocalCluster(n_workers=num_workers, env=shared, **options))
+        yield stack.enter_context(Client(cluster))
+
+
+@contextlib.contextmanager
+def remote_client(address: str) -> "Iterator[Client]":
+    """A cluster whose scheduler is at an address, such as ``tcp://10.0.0.1:8786``."""
+    require_dask()
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout="30 s")
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"scheduler {address}: does not answer ({type(error).__name__})") from error
+    with client:
+        yield client
+
+
+def difference(worker: str, theirs: Mapping[str, str], ours: Mapping[str, str]) -> str | None:
+    """What a worker has of other versions than the driver, as a sentence; None where they are the same."""
+    names = [name for name in ours if theirs.get(name) != ours[name]]
+    has = ", ".join(f"{name} {theirs.get(name)}, the driver {ours[name]}" for name in names)
+    return f"worker {worker} has {has}: install the same on both" if names else None
+
+
+class DaskWorkers:
+    """Workers of a Dask cluster, as ``run_sweep(..., workers=)`` takes them.
+
+    Args:
+        points_per_task: Points of a task at most, >= 1.
+        patience_s: A task without an answer for so long, and for much longer than others took, goes to another worker,
+            too; what comes first counts.
+        share_programs: The workers have a cache of programs in common: one compiles, and then all begin.
+        say: Told of what goes wrong and of what is waited for, a line each.
+    """
+
+    def __init__(
+        self,
+        client: "Client",
+        *,
+        points_per_task: int = 8,
+        patience_s: float = 1800.0,
+        share_programs: bool = False,
+        say: Callable[[str], None] = lambda line: print(f"sweep: {line}", file=sys.stderr, flush=True),
+    ):
+        if points_per_task < 1:
+            raise ValueError(f"DaskWorkers.points_per_task must be >= 1, got {points_per_task!r}")
+        if not patience_s > 0:
+            raise ValueError(f"DaskWorkers.patience_s must be > 0, got {patience_s!r}")
+        self.points_per_task = points_per_task
+        self._client, self._patience, self._share, self._say = client, patience_s, share_programs, say
+        self._answers: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self._running: dict[int, _Running] = {}
+        self._task_of: dict[str, int] = {}
+        self._window, self._counted, self._looked, self._longest = 0, -math.inf, -math.inf, 0.0
+
+    def compute(self, spec: SweepSpec, resources: Resources, keep: bool) -> Compute:
+        """Asks the workers for their versions, and makes them ready for a sweep."""
+        import cloudpickle
+
+        self._wait_for_workers()
+        self._versions, self._key = versions(), spec.key()
+        self._check_versions()
+        # As a task and not scattered, so that it is there again when the workers that hold it have ended.
+        self._sweep = self._client.submit(_itself, cloudpickle.dumps((spec, resources, keep)))
+        return self._compute
+
+    def _compute(self, tasks: Iterable[Task], advance: Advance) -> Iterator[tuple[Task, list[Row]]]:
+        numbered = iter(enumerate(tasks))
+        try:
+            while True:
+                for number, task in itertools.islice(numbered, max(self._room(), 0)):
+                    if number == 0 and self._share:
+                        self._compile(task)
+                    self._send(number, _Running(task, 0.0, ()))
+                if not self._running:
+                    return
+                answer = self._next_answer()
+                number = None if answer is None else self._task_of.pop(answer.key, None)
+                if number not in self._running:
+                    continue  # another worker was faster
+                rows = self._rows_of(number, answer)
+                if rows is not None:
+                    task = self._running.pop(number).task
+                    advance(sum(max(row.num_units - task.num_kept(), 0) for row in rows))
+                    yield task, rows
+        finally:
+            self._client.cancel([future for one in self._running.values() for future in one.futures])
+            self._running.clear()
+            self._task_of.clear()
+
+    def _wait_for_workers(self) -> None:
+        if not self._client.nthreads():
+            self._say("waiting for workers")
+        while not self._client.nthreads():
+            time.sleep(_TICK)
+
+    def _check_versions(self) -> None:
+        differing = []
+        for address, theirs in self._client.run(versions, on_error="return").items():
+            if isinstance(theirs, BaseException):
+                differing.append(f"worker {address} does not say what it has: {theirs}")
+            elif fault := difference(address, theirs, self._versions):
+                differing.append(fault)
+        if differing:
+            more = f" ({len(differing) - 1} more workers differ)" if len(differing) > 1 else ""
+            raise ClusterError(differing[0] + more)
+
+    def _compile(self, task: Task) -> None:
+        """Has one worker compile; should it fail, all do."""
+        from distributed import wait
+
+        payload = pickle.dumps(task._replace(points=task.points[:1], kept=None))
+        wait(self._client.submit(_do, self._versions, self._key, self._sweep, payload, only_compile=True))
+
+    def _room(self) -> int:
+        """How many tasks more to give out: a worker has one, another waits for it."""
+        if time.monotonic() - self._counted > _RECOUNT:
+            self._window, self._counted = 2 * sum(self._client.nthreads().values()) + 2, time.monotonic()
+        return self._window - len(self._running)
+
+    def _send(self, number: int, one: _Running, **where: Any) -> None:
+        # Every attempt is a task of its own to Dask, whose values are functions of their keys.
+        payload = pickle.dumps(one.task)
+        future = self._client.submit(_do, self._versions, self._key, self._sweep, payload, pure=False, **where)
+        self._task_of[future.key] = number
+        self._running[number] = one._replace(since=time.monotonic(), futures=(*one.futures, future))
+        future.add_done_callback(self._answers.put)
+
+    def _next_answer(self) -> "Future | None":
+        now = time.monotonic()
+        if now - self._looked > _TICK:
+            self._looked = now
+            usual = _LATE * self._longest
+            late = [number for number, one in self._running.items()
+                    if now - one.since > max(self._patience * len(one.futures), usual)]  # fmt: skip
+            if late:
+                self._send_elsewhere(late)
+        try:
+            return self._answers.get(timeout=_TICK)
+        except queue.Empty:
+            return None
+
+    def _send_elsewhere(self, late: list[int]) -> None:
+        holders = {key: address for address, keys in self._client.processing().items() for key in keys}
+        for number in late:
+            one = self._running[number]
+            at = {holders[future.key] for future in one.futures if future.key in holders}
+            others = [address for address in self._client.nthreads() if address not in at]
+            since = time.monotonic() - one.since
+            self._say(f"no answer for {since:.0f} s from {', '.join(at) or 'any worker'}: its task goes elsewhere")
+            self._send(number, one, **(dict(workers=others, allow_other_workers=True) if at and others else {}))
+
+    def _rows_of(self, number: int, answer: "Future") -> list[Row] | None:
+        """Rows of a task; None where it was given out again."""
+        from distributed import KilledWorker
+
+        one = self._running[number]
+        again = one._replace(futures=tuple(future for future in one.futures if future is not answer))
+        try:
+            worker, fault, rows = answer.result(timeout=self._patience)
+        except KilledWorker as error:
+            if one.ends >= _MOST_ENDS:
+                what = f"task of {len(one.task.points)} points from {dict(one.task.points[0])} on"
+                raise ClusterError(f"the {what} ends every worker that gets it: is their memory enough?") from error
+            self._send(number, again._replace(ends=one.ends + 1))
+            return None
+        except TimeoutError:  # its worker ended with the answer, and nobody gave another
+            self._send(number, again)
+            return None
+        except CancelledError as error:
+            raise ClusterError("the scheduler has ended; what is stored stays, and the same command goes on") from error
+        if fault is not None:
+            self._say(f"{fault}; it is sent away")
+            self._client.retire_workers([worker])
+            self._send(number, again)
+            return None
+        self._longest = max(self._longest, time.monotonic() - one.since)
+        return pickle.loads(rows)
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+# On a worker: the sweep that it knows, under its key.
+_RUNNERS: dict[str, Runner] = {}
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def _do(ours: Mapping[str, str], key: str, sweep: bytes, task: bytes, only_compile: bool = False) -> _Answer:
+    """Does a task on a worker. What it is given is read only after the versions were compared."""
+    from distributed import get_worker
+
+    address = get_worker().address
+    if fault := difference(address, versions(), ours):
+        return _Answer(address, fault, b"")
+    with _ONE_AT_A_TIME:
+        if key not in _RUNNERS:
+            spec, resources, keep = pickle.loads(sweep)
+            if spec.key() != key:
+                return _Answer(address, f"worker {address} has other code from outside the library", b"")
+            _RUNNERS.clear()
+            _RUNNERS[key] = Runner(spec, resources, keep)
+        if only_compile:
+            _RUNNERS[key].compile(pickle.loads(task))
+            return _Answer(address, None, b"")
+        rows = [row for rows in _RUNNERS[key].rows(pickle.loads(task)) for row in rows]
+    return _Answer(address, None, pickle.dumps(rows))
