@@ -71,7 +71,7 @@ def test_figures(stores, capsys):
         [RECORD, "quality.png", "quality.svg", "quality.csv"]
     )
     record = json.loads((stores / "drawn" / RECORD).read_text())
-    assert list(record["captions"]) == ["quality"] and len(record["sweeps"]) == 1 and len(record["skipped"]) == 9
+    assert list(record["captions"]) == ["quality"] and len(record["sweeps"]) == 1 and len(record["skipped"]) == 10
     (stores / "drawn" / "quality.png").unlink()
     run("figures --store a.sqlite --out drawn --overwrite", capsys)
     assert (stores / "drawn" / "quality.png").stat().st_size > 1000

@@ -1,11 +1,14 @@
 """Tables and figure of the study of point clouds, of numbers made up here."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from experiments.point_clouds import measure, page
 from lvm_mtc.report.clouds import project
 from lvm_mtc.results.points import Measured, Point
+from lvm_mtc.results.store import ResultStore
 from lvm_mtc.sweep.programs import Arrived
 
 
@@ -49,6 +52,19 @@ def test_the_best_mode_is_taken_and_differences_are_of_each_cloud():
                  for v in (3.0, 5.0))  # fmt: skip
     assert measure.best((low, high)) is high
     np.testing.assert_array_equal(measure.difference(high, low).metrics["difference_chamfer"], -2)
+
+
+def test_the_store_says_what_the_page_says():
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    with ResultStore(docs / "point_clouds" / "results.sqlite", create=False) as store:
+        gaps = page._points(store, page.differences_name(page.NAME))
+        every = [*page._points(store, page.NAME), *page._points(store, f"{page.NAME}, {page.BITS}")]
+    assert len(gaps) == 3 * 2 * 4
+    for gap in gaps:
+        value = gap.metrics["difference_d1_psnr_db"]
+        assert value.mean > value.half_width or (gap.snr_db == 20 and gap.coordinates["channel"] == "awgn")
+    assert {point.ledger["channel_uses"] for point in every} == {320}
+    assert page.quality(every) in (docs / "point_clouds.md").read_text()
 
 
 def test_clouds_are_turned_to_the_eye():
