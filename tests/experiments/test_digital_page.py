@@ -72,6 +72,17 @@ def test_told_the_snr_the_staircase_is_within_a_decibel_of_every_single_rate(kin
             assert np.all(np.array(row["psnr_db"]) <= np.array(found["envelope"]) + 1e-9)
 
 
+def test_what_the_page_says_of_the_curves():
+    awgn, rayleigh = (RESULTS[f"pictures_{kind}"] for kind in KINDS)
+    told = np.array(awgn["curves"]["staircase, told the SNR"]["psnr_db"])
+    assert np.all(told > np.array(awgn["envelope"]) - 0.5)
+    digital = [row["psnr_db"] for name, row in rayleigh["curves"].items() if name != "analogue"]
+    ahead = np.array(rayleigh["curves"]["analogue"]["psnr_db"]) > np.max(digital, axis=0)
+    np.testing.assert_array_equal(ahead, [False] + 6 * [True])
+    gaps = np.array(rayleigh["envelope"]) - rayleigh["curves"]["staircase"]["psnr_db"]
+    assert round(gaps.mean(), 1) == 0.8 and round(gaps[0], 1) == 2.5 == round(gaps.max(), 1)
+
+
 def test_plans_and_what_to_expect_of_them():
     """A strong level of 1000 symbols that arrives from the first SNR on, a weak one of 400 from the second."""
     arrive, uses, levels = np.array([[1.0, 1.0], [0.0, 1.0]]), np.array([1000, 400]), np.array([10.0, 20.0, 24.0, 27.0])
