@@ -90,8 +90,8 @@ def levels(scheme: Sfma, params: Params, pairs: Mapping[str, np.ndarray]) -> lis
                          "plain": _psnr(scheme, params, *of, {"gate": jnp.float32(0)}),
                          "orthogonal": _psnr(half, apart, *of, {})}  # fmt: skip
                 uses = {name: float(count.mean()) for name, (_, count) in found.items()}
-                psnr_db = {name: np.asarray(value).tolist() for name, (value, _) in found.items()}
-                alike_of = np.asarray(alike).tolist()
+                psnr_db = {name: np.round(np.float64(value), 4).tolist() for name, (value, _) in found.items()}
+                alike_of = np.round(np.float64(alike), 4).tolist()
                 at = {"pair": kind, "link": link, "snr_db": snr_db}
                 rows.append(at | {"similarity": alike_of, "uses": uses, "psnr_db": psnr_db})
         print(kind, flush=True)
@@ -122,7 +122,7 @@ def leak(scheme: Sfma, params: Params, pairs: Mapping[str, np.ndarray]) -> dict[
                 if np.isfinite(left).all():
                     samples.append((float(np.mean(left)), alike, 1 - share, ratio))
     fitted, explained = fit_leak(*np.array(samples).T)
-    return {"samples": samples, "coefficients": fitted, "explained": explained}
+    return {"samples": np.round(samples, 5).tolist(), "coefficients": fitted, "explained": explained}
 
 
 @script(data="pictures of Kodak", weights="file of the trained exchange", out="folder; the page is beside it",
