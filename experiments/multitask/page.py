@@ -54,7 +54,7 @@ def _compression(of: Mapping[str, Any]) -> str:
 
 
 def _rounds(skews: Mapping[str, Any]) -> str:
-    shown = (1, 2, 5, 10, 15)
+    shown = (1, 2, 5, 10)
     rows = []
     for skew, of in skews.items():
         for way, told in of["ways"].items():
