@@ -96,7 +96,7 @@ def measure(skew: str, data: Path, rounds: int, pictures: int, seed: int) -> dic
         rounds="of ten steps of 32 pictures of each client", pictures="of each class, dealt out", seed="of all draws",
         out="folder of the study")  # fmt: skip
 def main(
-    skew: str = "equal", data: Path = DATA, rounds: int = 15, pictures: int = 500, seed: int = 0, out: Path = FOLDER
+    skew: str = "equal", data: Path = DATA, rounds: int = 10, pictures: int = 500, seed: int = 0, out: Path = FOLDER
 ) -> None:
     """Measure federated split learning of a classifier."""
     add(out, "federated", skew, measure(skew, data, rounds, pictures, seed))

@@ -13,18 +13,14 @@ from lvm_mtc.report.figures import save_png
 from lvm_mtc.report.pages import fill_file, number, table
 
 DEVICES = ("vehicle", "handset", "sensor")
-UNITS = {"psnr": ("PSNR, dB", 1.0), "word_accuracy": ("right words, %", 100.0)}
 
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Markdown tables by the name of their place."""
-    compressed, rounds = results.get("compression", {}), results.get("federated", {})
-    filled = {f"compression_{name.split()[0]}": _compression(of) for name, of in compressed.items()}
-    if rounds:
-        filled |= {"federated": _rounds(rounds), "traffic": _traffic(rounds)}
-    if "retrieval" in results:
-        filled["retrieval"] = _retrieval(results["retrieval"]["captions"]["rows"])
-    return filled
+    return {
+        "compression": _compression(results["compression"]["token codec"]),
+        "retrieval": _retrieval(results["retrieval"]["captions"]["rows"]),
+    }
 
 
 def best_single(of: Mapping[str, Any], device: str) -> Mapping[str, Any] | None:
@@ -34,43 +30,22 @@ def best_single(of: Mapping[str, Any], device: str) -> Mapping[str, Any] | None:
 
 
 def _compression(of: Mapping[str, Any]) -> str:
-    whole, (what, scale) = of["rows"][0], UNITS[of["metric"]]
+    whole = of["rows"][0]
     rows = []
     for row in of["rows"]:
         name = row["name"]
         if name in DEVICES:
             single = best_single(of, name)
-            beside = "none fits" if single is None else f"{single['name']}: {number(scale * single['metric'], 2)}"
+            beside = "none fits" if single is None else f"{single['name']}: {number(single['metric'], 2)}"
             name = f"**{name}**: {row['method']}"
         else:
             beside = ""
         rows.append((
             name, number(row["size"] / 1e6, 3), number(whole["size"] / row["size"], 2), number(row["flops"] / 1e6, 1),
-            number(row["ms"], 1) if "ms" in row else "", number(scale * row["metric"], 2),
-            number(scale * (row["metric"] - whole["metric"]), 2), beside,
+            number(row["ms"], 1) if "ms" in row else "", number(row["metric"], 2),
+            number(row["metric"] - whole["metric"], 2), beside,
         ))  # fmt: skip
-    head = ("method", "MB", "ratio", "MFLOP", "ms", what, "change", "best single method that fits")
-    return table(head, rows)
-
-
-def _rounds(skews: Mapping[str, Any]) -> str:
-    shown = (1, 2, 5, 10, 15)
-    rows = []
-    for skew, of in skews.items():
-        for way, told in of["ways"].items():
-            values = [told["accuracy"][n - 1] if n <= len(told["accuracy"]) else None for n in shown]
-            rows.append((skew, way, *("" if v is None else number(100 * v, 1) for v in values)))
-    return table(("classes", "way", *(f"round {n}" for n in shown)), rows)
-
-
-def _traffic(skews: Mapping[str, Any]) -> str:
-    ways = next(iter(skews.values()))["ways"]
-    rows = [
-        (way, f"{t['symbols']:,.0f}", f"{t['side_bits']:,.0f}", f"{32 * t['gradient_numbers'] / 1e6:.2f}",
-         f"{t['adapter_bits'] / 1e6:.2f}")
-        for way, t in ((way, told["traffic"]) for way, told in ways.items())
-    ]  # fmt: skip
-    head = ("way", "symbols of activations, up", "side information, bit", "gradients, down, Mbit", "adapters, Mbit")
+    head = ("method", "MB", "ratio", "MFLOP", "ms", "PSNR, dB", "change, dB", "best single method that fits")
     return table(head, rows)
 
 
@@ -89,28 +64,26 @@ def _retrieval(of: list[Mapping[str, Any]]) -> str:
 
 
 def draw(results: Mapping[str, Any], out: Path) -> None:
-    """Draws ``figure.png``: what is lost over the compression ratio, and accuracy over rounds."""
-    compressed, rounds = results["compression"], results["federated"]
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
-    panels = figure.subplots(1, len(compressed) + len(rounds), squeeze=False)[0]
-    for axes, (name, of) in zip(panels, compressed.items(), strict=False):
-        what, scale = UNITS[of["metric"]]
-        whole = of["rows"][0]
-        for method in ("share", "bits", "rank"):
-            points = [
-                (whole["size"] / r["size"], scale * r["metric"]) for r in of["rows"] if r["name"].startswith(method)
-            ]
-            axes.plot(*zip(*points, strict=True), "o-", ms=3, label=method)
-        points = [(whole["size"] / row["size"], scale * row["metric"]) for row in of["rows"] if row["name"] in DEVICES]
-        axes.plot(*zip(*points, strict=True), "k*", ms=9, label="devices")
-        axes.axhline(scale * whole["metric"], color="grey", lw=0.8)
-        axes.set(xlabel="compression ratio", ylabel=what, title=name, xscale="log")
-        axes.legend(fontsize=7)
-    for axes, (skew, of) in zip(panels[len(compressed) :], rounds.items(), strict=True):
-        for way, told in of["ways"].items():
-            axes.plot(range(1, len(told["accuracy"]) + 1), [100 * a for a in told["accuracy"]], label=way)
-        axes.set(xlabel="round", ylabel="accuracy, %", title=f"federated, {skew} classes")
-        axes.legend(fontsize=7)
+    """Draws ``figure.png``: PSNR over the compression ratio, and what retrieval gains over SNR."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    axes, gains = figure.subplots(1, 2)
+    rows = results["compression"]["token codec"]["rows"]
+    ratios = {row["name"]: (rows[0]["size"] / row["size"], row["metric"]) for row in rows}
+    for method in ("share", "bits", "rank"):
+        axes.plot(
+            *zip(*(at for name, at in ratios.items() if name.startswith(method)), strict=True), "o-", label=method
+        )
+    axes.plot(*zip(*(ratios[device] for device in DEVICES), strict=True), "k*", ms=9, label="devices")
+    axes.axhline(rows[0]["metric"], color="grey", lw=0.8)
+    axes.set(xlabel="compression ratio", ylabel="PSNR, dB", title="token codec", xscale="log")
+    axes.legend(fontsize=8)
+    told = results["retrieval"]["captions"]["rows"]
+    for store in dict.fromkeys(row["store"] for row in told):
+        own = [row for row in told if row["store"] == store]
+        (line,) = gains.plot([r["snr_db"] for r in own], [r["gain"][0] for r in own], "o-", ms=3, label=store)
+        gains.plot([r["snr_db"] for r in own], [r["index_gain"][0] for r in own], "--", color=line.get_color())
+    gains.set(xlabel="SNR, dB", ylabel="gain in BLEU-1", title="retrieval; dashed: index sent")
+    gains.legend(fontsize=8)
     save_png(figure, out / "figure.png")
 
 

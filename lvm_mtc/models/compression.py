@@ -194,8 +194,8 @@ def measure_rises(network: Network, loss: Callable[[Any], float]) -> Rises:
 def greedy(network: Network, rises: Rises, budget: Budget) -> dict[str, Choice]:
     """Takes the action of the least rise for what it saves, one after the other, until the budget holds.
 
-    Saved is counted in the budget that is exceeded most, and no more than is needed. Rises are taken to add; a fall
-    counts as a rise of its size, for on a few examples it is chance.
+    Saved is counted in the budget that is exceeded most, and no more than is needed. Rises are taken to add, and a fall
+    costs nothing.
 
     Raises:
         ValueError: if all actions together are not enough; it names what they reach.
@@ -212,7 +212,7 @@ def greedy(network: Network, rises: Rises, budget: Budget) -> dict[str, Choice]:
                 continue
             new = old._replace(**{field: level})
             saved = _saved(network, part, old, new, which)
-            more = abs(rise - rises.get((part, field, before), 0.0))
+            more = max(rise - rises.get((part, field, before), 0.0), 0.0)
             if saved > 0 and (best is None or (more + 1e-12) / min(saved, need) < best[0]):
                 best = (more + 1e-12) / min(saved, need), part, new
         if best is None:

@@ -3,6 +3,7 @@
 import operator
 import os
 import re
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -94,18 +95,18 @@ def _gradients(scheme, params, source, key, link, point):
 
 def milliseconds(
     scheme: Scheme, params: Params, source: Source, key: jax.Array, link: LinkConfig, point: OperatingPoint,
-    repeats: int = 40,
+    repeats: int = 20,
 ) -> float:  # fmt: skip
-    """Shortest time of one item there and back on this machine, the channel included; others only disturb."""
+    """Median time of one item there and back on this machine, the channel included, after a call to warm up."""
     one = jax.tree.map(lambda leaf: leaf[:1, :1], source)
     send = jax.jit(lambda p, x: forward(scheme, p, x, jax.random.clone(key), link, point).estimate.data)
     arguments = jax.device_put(params), one
     times = []
-    for _ in range(1 + repeats):  # the first call compiles
+    for _ in range(repeats + 1):
         start = time.perf_counter()
         jax.block_until_ready(send(*arguments))
         times.append(time.perf_counter() - start)
-    return 1e3 * min(times)
+    return 1e3 * statistics.median(times[1:])
 
 
 def save_compressed(

@@ -9,7 +9,7 @@ from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.models.compression import Choice, Network, uniform
 from lvm_mtc.models.pruning import Group, find_groups
 from lvm_mtc.models.weights import WeightsError, flatten_params, load_weights, save_weights
-from lvm_mtc.schemes.compressing import measured_on, milliseconds, save_compressed, survey
+from lvm_mtc.schemes.compressing import measured_on, save_compressed, survey
 from lvm_mtc.schemes.loading import load_scheme
 from lvm_mtc.schemes.lvm_mtc.config import LvmMtcConfig
 from lvm_mtc.schemes.lvm_mtc.scheme import LvmMtc
@@ -61,11 +61,10 @@ def test_a_survey_and_a_file_that_is_the_plan(witt, tmp_path):
         np.testing.assert_array_equal(leaf, wanted[name])
     with np.load(tmp_path / "small.npz") as archive:
         held = sum(archive[name].nbytes for name in archive.files if name != "__metadata__")
-    assert held == network.cost(plan).size < 0.5 * network.cost({}).size
+    assert held == network.cost(plan).size < network.cost({}).size
 
     np.testing.assert_allclose(measure(small)[0], measure(network.same_shapes(plan))[0], rtol=1e-5)
     assert abs(float(measure(params)[0] - measure(small)[0])) > 1e-6
-    assert milliseconds(scheme, small, source, *over, repeats=2) > 0
 
 
 def test_blocks_of_the_token_codec_and_of_the_text_transceiver_are_found():
