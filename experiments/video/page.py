@@ -3,6 +3,7 @@ r"""Figure and tables of docs/video.md, from the store of ``experiments.video.me
 python -m experiments.video.page --store docs/video/results.sqlite --out docs/video
 """
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from lvm_mtc.results.table import read_csv
 from lvm_mtc.sweep.paired import PREFIX, differences_name, find_sweep
 
 TITLE = "Six test clips of 24 frames, 96 x 96 pixels; equal channel uses a frame, side information included"
+SPEED = Path("benchmarks/results/video_cpu.json")
 CONVENTION = "rx_per_antenna"
 _SHOWN_SNR_DB = (0.0, 5.0, 10.0)
 _COLORS = dict(zip((FULL, *OTHERS), ("C0", "C1", "C2", "C3", "C4"), strict=True))
@@ -28,8 +30,11 @@ Points = Mapping[tuple[str, str, str, float], Point]
 """By clip, scheme, channel and SNR."""
 
 
-@script(store="of experiments.video.measure (default: %(default)s)", out="folder for the figure; the page is out.md")
-def main(store: Path = STORE, out: Path = Path("docs/video")) -> None:
+@script(
+    store="of experiments.video.measure (default: %(default)s)", out="folder for the figure; the page is out.md",
+    speed="of benchmarks/video.py (default: %(default)s)",
+)  # fmt: skip
+def main(store: Path = STORE, out: Path = Path("docs/video"), speed: Path = SPEED) -> None:
     """Draw the figure and fill the page of the video codec."""
     with ResultStore(store, create=False) as results:
         points, differences = ({} for _ in range(2))
@@ -45,10 +50,21 @@ def main(store: Path = STORE, out: Path = Path("docs/video")) -> None:
         "costs": costs(points),
         "digital": of_digital(points, digital),
         "losses": of_losses(losses),
+        "speed": of_speed(json.loads(speed.read_text())),
     }
     if (page := out.with_suffix(".md")).exists():
         fill_file(page, tables)
     print("\n\n".join(tables.values()))
+
+
+def of_speed(measured: Mapping[str, Any]) -> str:
+    """Frames a second of ``benchmarks/video.py``, median and quartiles."""
+    parts = ("encode", "decode, linear", "decode")
+    rows = [
+        (part, number(measured[part]["frames_per_second"], 0), *(number(v, 0) for v in measured[part]["quartiles"]))
+        for part in parts
+    ]
+    return table(("144 x 144 pixels", "frames a second", "lower quartile", "upper quartile"), rows)
 
 
 def _points(store: ResultStore, name: str, clip: str) -> Points:
