@@ -104,7 +104,7 @@ def panels(points: Points, digital: Sequence[Mapping], losses: Sequence[Mapping]
     lost = []
     for (reference, frame), linestyle in zip(_kinds(losses), ("-", "--", "-", "--"), strict=True):
         mean = [np.mean(values) for values in _by_frame(losses, reference, frame)]
-        label = f"{reference}, {'nothing lost' if frame == 'none' else f'frame {frame} lost'}"
+        label = f"{reference}, {'nothing lost' if frame == 'none' else f'frame {frame:g} lost'}"
         color = "C7" if reference == "chain" else "C8"
         lost.append(curve(label, range(FRAMES), mean, color=color, linestyle=linestyle, marker=""))
     psnr = "PSNR, mean over frames and clips (dB)"
@@ -212,7 +212,8 @@ def of_losses(losses: Sequence[Mapping]) -> str:
     rows = []
     for reference, lost in _kinds(losses):
         values = [np.mean(values) for values in _by_frame(losses, reference, lost)]
-        rows.append((reference, lost, *(number(values[frame]) for frame in shown), number(np.mean(values))))
+        which = lost if lost == "none" else f"{lost:g}"
+        rows.append((reference, which, *(number(values[frame]) for frame in shown), number(np.mean(values))))
     return table(("reference", "lost frame", *(f"frame {frame}, dB" for frame in shown), "all, dB"), rows)
 
 
