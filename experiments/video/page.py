@@ -41,17 +41,18 @@ def main(store: Path = STORE, out: Path = Path("docs/video"), speed: Path = SPEE
         for clip in CLIPS:
             points |= _points(results, f"video, {clip}", clip)
             differences |= _points(results, differences_name(f"video, {clip}"), clip)
-    digital, losses = (list(read_csv(out / f"{name}.csv")) for name in ("digital", "losses"))
+    losses = list(read_csv(out / "losses.csv"))
+    digital = list(read_csv(out / "digital.csv")) if (out / "digital.csv").exists() else []
     save_png(curves_figure([panels(points, digital, losses)], title=TITLE), out / "curves.png")
     tables = {
         "clips": of_clips(points, differences),
         "wins": wins(differences),
         "means": means(points),
         "costs": costs(points),
-        "digital": of_digital(points, digital),
         "losses": of_losses(losses),
         "speed": of_speed(json.loads(speed.read_text())),
     }
+    tables |= {"digital": of_digital(points, digital)} if digital else {}
     if (page := out.with_suffix(".md")).exists():
         fill_file(page, tables)
     print("\n\n".join(tables.values()))
@@ -100,7 +101,8 @@ def panels(points: Points, digital: Sequence[Mapping], losses: Sequence[Mapping]
     bits = []
     for codec, color in (("x264", "C5"), ("x265", "C6")):
         rows = {snr: psnr for snr, psnr, *_ in _confirmed(digital, codec)}
-        bits.append(curve(f"{codec} and LDPC", list(rows), list(rows.values()), color=color, linestyle="--"))
+        style = dict(color=color, linestyle="--")
+        bits += [curve(f"{codec} and LDPC", list(rows), list(rows.values()), **style)] if rows else []
     lost = []
     for (reference, frame), linestyle in zip(_kinds(losses), ("-", "--", "-", "--"), strict=True):
         mean = [np.mean(values) for values in _by_frame(losses, reference, frame)]
