@@ -41,6 +41,7 @@ ALLOWED = {
 
 # Third-party package -> rooms that may import it.
 CONFINED = {
+    "av": {"data"},
     "flax": {"models", "schemes", "training"},
     "cloudpickle": {"sweep"},
     "dask": {"sweep"},

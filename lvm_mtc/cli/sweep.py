@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from lvm_mtc.sweep.run import Progress
 
 _SECONDS_BETWEEN_LINES = 10.0
-_ITEMS = {"pictures": ("pictures", "pixels"), "text": ("sentences", "words"), "points": ("clouds", "points")}
+_ITEMS = {
+    "pictures": ("pictures", "pixels"),
+    "text": ("sentences", "words"),
+    "points": ("clouds", "points"),
+    "clips": ("clips", "frames"),
+}
 
 
 def add_sweep_parser(commands) -> None:
@@ -54,6 +59,7 @@ def add_sweep_parser(commands) -> None:
         "--images DIR: folder of pictures, or one picture": str,
         "--text FILE: sentences to send instead of pictures, one a line": str,
         "--clouds PATH: point cloud, or a folder of them, to send instead of pictures": str,
+        "--video PATH: a folder of frames, or a video file, to send instead of pictures": str,
         "--units N: channel realisations of a point, at most where there is a target": values.whole(2, 1_000_000),
         "--target WIDTH: go on until half of the confidence interval of stop_metric is at most this "
         "wide": values.number("above_zero"),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lvm_mtc.cli import names
+from lvm_mtc.cli.clips import load_clip_contender
 from lvm_mtc.cli.clouds import load_cloud_contender, read_clouds
 from lvm_mtc.cli.errors import UsageError
 from lvm_mtc.cli.pictures import Views, demo_photographs, find_objects, load_views
@@ -26,7 +27,7 @@ from lvm_mtc.sweep.plan import SweepSpec, picture_source
 from lvm_mtc.sweep.stopping import StoppingRule
 
 METRICS = (*study.METRICS, "nmse_tokens", "nmse_symbols", "evm")
-_FILES = ("weights", "images", "text", "clouds", "boxes", "classifier", "words", "perceptual")
+_FILES = ("weights", "images", "text", "clouds", "video", "boxes", "classifier", "words", "perceptual")
 _OF_PICTURES = ("schemes", "mask_prob", "epsilon", "images", "boxes", "task", "classifier", "words", "perceptual")
 
 
@@ -49,10 +50,11 @@ class SweepConfig:
         link: Other fields of ``LinkConfig.of``.
         keep: Share of the patches that is kept where patches are dropped.
         weights: Weights file of any scheme that sends pictures, or with ``text`` sentences, with ``clouds`` point
-            clouds; None: the shipped ones.
+            clouds, with ``video`` clips; None: the shipped ones.
         images: Folder of pictures, or one picture; None: scikit-image's photographs.
         text: File of sentences, one a line, to send instead of pictures: groups of K in their order.
         clouds: Point cloud, or folder of them, to send instead of pictures, likewise.
+        video: Folder of frames, or a video file, to send instead of pictures: K pieces of it.
         views: ``"cut"``: K overlapping views of each picture; ``"folder"``: each K pictures are a group.
         overlap: Shared fraction of neighbouring views.
         boxes: JSON file of the objects' boxes.
@@ -64,7 +66,7 @@ class SweepConfig:
         stop_metric: Whose interval that looks at; None: as in ``SweepSpec``.
         random_pictures: Intervals speak of other pictures, too.
         metrics: What is measured; None: ``METRICS``, of sentences ``study.TEXT_METRICS``, of clouds
-            ``study.CLOUD_METRICS``.
+            ``study.CLOUD_METRICS``, of clips ``study.CLIP_METRICS``.
         pictures_per_step: Pictures that go through the networks together.
     """
 
@@ -85,6 +87,7 @@ class SweepConfig:
     images: str | None = None
     text: str | None = None
     clouds: str | None = None
+    video: str | None = None
     views: str = "cut"
     overlap: float = 0.5
     boxes: str | None = None
@@ -117,16 +120,16 @@ class SweepConfig:
                     raise ValueError(f"SweepConfig.{field} {value!r} is {fault}")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"SweepConfig.limit must be >= 1, got {self.limit}")
-        others = [name for name in ("text", "clouds") if getattr(self, name) is not None]
+        sends = {"text": "sentences", "clouds": "point clouds", "video": "clips"}
+        others = [name for name in sends if getattr(self, name) is not None]
         if self.images is None and not others and (self.boxes or self.limit or self.views != "cut"):
             raise ValueError(
                 "SweepConfig.boxes, limit and views are for a folder of pictures: name it as SweepConfig.images"
             )
         given = [name for name in (*_OF_PICTURES, *others[1:]) if getattr(self, name)]
         if others and given:
-            what = "for point clouds" if given[0] == "clouds" else "for pictures"
-            sends = {"text": "sentences", "clouds": "point clouds"}[others[0]]
-            raise ValueError(f"SweepConfig.{given[0]} is {what}, and SweepConfig.{others[0]} sends {sends}")
+            what = f"for {sends.get(given[0], 'pictures')}, and SweepConfig.{others[0]} sends {sends[others[0]]}"
+            raise ValueError(f"SweepConfig.{given[0]} is {what}")
         if self.loc == "centre" and self.task:
             raise ValueError(f"SweepConfig.loc 'centre' looks for nothing, so it does not go with task {self.task!r}")
 
@@ -144,6 +147,8 @@ def make_spec(config: SweepConfig) -> SweepSpec:
         usual, parts = study.TEXT_METRICS, _sentences(config)
     if config.clouds is not None:
         usual, parts = study.CLOUD_METRICS, _clouds(config)
+    if config.video is not None:
+        usual, parts = study.CLIP_METRICS, _clips(config)
     parts = _pictures(config, knobs) if parts is None else parts
     rest = _fields(SweepSpec) & _fields(SweepConfig) - {"schemes", "knobs", "metrics"}
     kind, named = (SweepSpec, {}) if config.name is None else (NamedSweep, {"name": config.name})
@@ -169,6 +174,15 @@ def _clouds(config: SweepConfig) -> dict[str, Any]:
     options = dict(num_points=contender.scheme.config.num_points, limit=config.limit)
     sources = {count: read_clouds(Path(config.clouds), num_uavs=count, **options).source for count in config.num_uavs}
     return dict(schemes=(contender,), sources=sources)
+
+
+def _clips(config: SweepConfig) -> dict[str, Any]:
+    options = Path(config.video), config.weights, config.limit
+    read = {count: load_clip_contender(*options, num_uavs=count) for count in config.num_uavs}
+    contenders = [contender for contender, _ in read.values()]
+    if len({contender.scheme for contender in contenders}) > 1:
+        raise ValueError(f"SweepConfig.num_uavs {config.num_uavs}: pieces of {config.video} would differ in length")
+    return dict(schemes=(contenders[0],), sources={count: source for count, (_, source) in read.items()})
 
 
 def _pictures(config: SweepConfig, knobs: Mapping[str, Any]) -> dict[str, Any]:

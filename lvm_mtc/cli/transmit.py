@@ -26,11 +26,12 @@ def add_transmit_parser(commands) -> None:
     parser = add_command(
         commands,
         "transmit",
-        "Send your own pictures, sentences or point clouds to K UAVs and measure what arrives.",
+        "Send your own pictures, sentences, point clouds or clip to K UAVs and measure what arrives.",
         "lvm-mtc transmit --images photos --out result --snr-db 0,5,10 --csi-error 0,0.1 --channel awgn,rayleigh "
         "--uavs 4 --views cut\n  lvm-mtc transmit --images photos --out dogs --task 'a dog' --classifier "
         "efficientnet_lite0.npz --words glove50.npz\n  lvm-mtc transmit --text captions.txt --out result --uavs 1\n"
         "  lvm-mtc transmit --clouds chair.ply --out chair --uavs 1\n"
+        "  lvm-mtc transmit --video frames --out clip --uavs 1\n"
         "  lvm-mtc transmit --images scenes --question 'how many cars are there?' --detector yolox_nano.onnx --words "
         "glove50.npz --out answers",
         _run_transmit,
@@ -42,6 +43,7 @@ def add_transmit_parser(commands) -> None:
         "--images DIR: folder of pictures, or one picture": Path,
         f"--text FILE: sentences, one a line; {serve}": Path,
         f"--clouds PATH: point cloud, or a folder of them, as .ply, .off, .xyz or .npz; {serve}": Path,
+        f"--video PATH: folder of frames, or a video file (needs the extra 'video'), cut into K pieces; {serve}": Path,
     }
     add_flags(parser.add_mutually_exclusive_group(required=True), sources)
     flags = {
@@ -121,6 +123,11 @@ def _run_transmit(options: argparse.Namespace) -> None:
         from lvm_mtc.cli.clouds import transmit_clouds
 
         transmit_clouds(options)
+        return
+    if options.video is not None:
+        from lvm_mtc.cli.clips import transmit_clip
+
+        transmit_clip(options)
         return
     if options.question is not None:
         from lvm_mtc.cli.questions import transmit_question

@@ -41,6 +41,17 @@ def _of_pictures(measure: Callable, where: str = "") -> Metric:
     return metric
 
 
+def _of_clips(measure: Callable) -> Metric:
+    """A function of two pictures as a metric, its mean over a clip's frames."""
+    return lambda source, outcome: measure(source.data, shown(outcome)).mean(-1)
+
+
+def _flicker(source: Source, outcome: Outcome) -> jax.Array:
+    """Mean squared error of the change from frame to frame."""
+    error = jnp.diff(shown(outcome) - source.data, axis=2)
+    return jnp.mean(error**2, axis=(-4, -3, -2, -1))
+
+
 def _of_text(measure: Callable, *options: int) -> Metric:
     return lambda source, outcome: measure(source.data, received_words(outcome), *options)
 
@@ -85,6 +96,13 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         "word_accuracy": lambda source, outcome: text.word_accuracy(source.data, outcome.estimate.data),
         **_OF_SYMBOLS,
     },
+    "clips": {
+        "psnr_db": _of_clips(pictures.psnr),
+        "ssim": _of_clips(pictures.ssim),
+        "mse": _of_clips(pictures.mse),
+        "flicker": _flicker,
+        **_OF_SYMBOLS,
+    },
     "points": {
         "d1_psnr_db": _of_points(points.d1_psnr),
         "chamfer": _of_points(points.chamfer_distance),
@@ -102,6 +120,7 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
 
 SHOWN: Mapping[str, Callable[[Outcome], jax.Array]] = {
     "pictures": lambda outcome: jnp.round(shown(outcome) * 255).astype(jnp.uint8),
+    "clips": lambda outcome: jnp.round(shown(outcome) * 255).astype(jnp.uint8),
     "text": received_words,
     "points": lambda outcome: outcome.estimate.data,
     "answers": lambda outcome: jnp.argmax(outcome.estimate.data, axis=-1).astype(jnp.int32),

@@ -1,13 +1,13 @@
 """Pictures of a study: rows of a sheet, and picture files."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from lvm_mtc.report.figures import Picture
+from lvm_mtc.report.figures import Picture, save_sheet
 from lvm_mtc.report.shown import Shown
 
 
@@ -40,6 +40,23 @@ def sheet_rows(
             rows.append(row)
             names.append(f"{labels[view[0]]}, UAV {view[1]}\n{channel}")
     return rows, names
+
+
+def write_clips(folder: str | os.PathLike, clips: Mapping[str, np.ndarray], *, title: str, most: int = 8) -> None:
+    """Writes ``sheet.png``, at most ``most`` frames of each clip, and ``frames/`` with all of them as PNG files.
+
+    Args:
+        folder: An existing folder.
+        clips: Name to ``[frames, height, width, 3]`` uint8, all of one length.
+    """
+    folder, (first, *_) = Path(folder), clips.values()
+    shown = np.unique(np.linspace(0, len(first) - 1, most).round().astype(int))
+    rows = [[Picture(image=clip[i] / 255.0, caption=f"frame {i}") for i in shown] for clip in clips.values()]
+    save_sheet(folder / "sheet.png", rows, row_labels=list(clips), title=title)
+    for name, clip in clips.items():
+        (folder / "frames" / name).mkdir(parents=True)
+        for i, frame in enumerate(clip):
+            Image.fromarray(frame).save(folder / "frames" / name / f"{i:04d}.png")
 
 
 def write_pictures(folder: str | os.PathLike, shown: Shown, labels: Sequence[str]) -> None:

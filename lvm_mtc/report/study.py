@@ -23,6 +23,8 @@ METRICS = ("psnr_db", "psnr_inside_db", "psnr_background_db", "ssim", "ssim_insi
 """What a study measures; all but the last have columns with their intervals."""
 TEXT_METRICS = ("bleu1", "bleu2", "bleu4", "word_error_rate")
 """What is measured of sentences."""
+CLIP_METRICS = ("psnr_db", "ssim", "flicker")
+"""What is measured of clips."""
 CLOUD_METRICS = ("d1_psnr_db", "chamfer", "hausdorff")
 """What is measured of point clouds."""
 _PANELS = ("psnr_db", "psnr_inside_db", "ssim", "ssim_inside")

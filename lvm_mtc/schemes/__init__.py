@@ -25,6 +25,8 @@ SCHEMES = {
     "point_clouds": "lvm_mtc.schemes.point_clouds.scheme:PointClouds",
     "sfma": "lvm_mtc.schemes.sfma.scheme:Sfma",
     "progressive": "lvm_mtc.schemes.progressive.scheme:Progressive",
+    "pvsc": "lvm_mtc.schemes.pvsc.scheme:Pvsc",
+    "softcast": "lvm_mtc.schemes.softcast.scheme:SoftCast",
     "vlm_csc": "lvm_mtc.schemes.vlm_csc.scheme:VlmCsc",
 }
 """Name to ``"module:class"``."""

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from lvm_mtc.config import from_dict, require_count, to_dict
 from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.schemes.scheme import Knob, Params, Scheme, Source, Stage
+from lvm_mtc.training.clips import draw_clips, load_training_clips
 from lvm_mtc.training.clouds import draw_clouds, load_training_clouds
 from lvm_mtc.training.pictures import TrainingData, load_training_pictures
 from lvm_mtc.training.questions import draw_questions, load_training_questions
@@ -148,6 +149,7 @@ MODALITIES = {
     "points": Modality(load_training_clouds, draw_clouds),
     "text": Modality(load_training_sentences, draw_sentences),
     "answers": Modality(load_training_questions, draw_questions),
+    "clips": Modality(load_training_clips, draw_clips),
 }
 """By ``Scheme.modality``."""
 

@@ -1,0 +1,1 @@
+"""Perception-aware video without motion vectors."""

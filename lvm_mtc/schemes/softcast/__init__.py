@@ -1,0 +1,1 @@
+"""SoftCast: video as a scaled three-dimensional DCT."""
