@@ -21,6 +21,7 @@ CLOUDS = dict(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_it(tmp_path):
     rng = np.random.default_rng(0)
     points = rng.normal(size=(12, 32, 3)) * [1.0, 1.0, 0.1]
