@@ -56,9 +56,10 @@ def send(
     num_uavs = signal.private.symbols.shape[1]
     if signal.power is not None and signal.public is not None:
         raise ValueError("Signal.power is for private frames, and this signal has public ones")
-    if _as_amplitudes(link, signal) is not signal:
+    amplitudes = _as_amplitudes(link, signal)
+    if signal.power is not None and amplitudes is not signal:
         # Its equalisers take every symbol for one of power 1: exact with one antenna and perfect CSI.
-        received, output = send(link, _as_amplitudes(link, signal), draws, point)
+        received, output = send(link, amplitudes, draws, point)
         power = signal.power[..., None]
         return Received(received.symbols / jnp.sqrt(power), received.no_eff / power), output
     if link.topology == "broadcast":
