@@ -14,7 +14,8 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = (os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8").strip()
 # Without optimisation and with XLA's older emitters most programs compile in half the time, draws of random numbers in
-# a third, and unsplit they take a fifth less yet; the processes that tests start do the same. jaxlib 0.12 has no others.
+# a third, and unsplit they take a fifth less yet; the processes that tests start do the same.
+# jaxlib 0.12 has no older emitters.
 if "xla_cpu_use_fusion_emitters" not in os.environ["XLA_FLAGS"] and int(version("jaxlib").split(".")[1]) < 12:
     os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 if "xla_cpu_parallel_codegen_split_count" not in os.environ["XLA_FLAGS"]:
