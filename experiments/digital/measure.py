@@ -33,8 +33,6 @@ LINKS = {
 }
 """One antenna sends; of Rayleigh channels there is one for each transmission, heard by two antennas."""
 SLOTS = 480
-CHOSEN_BY = 4
-"""Channel draws that a pair is chosen by, over those that it is reported on."""
 ADAPTED_SNR_DB = tuple(range(-2, 19, 2))
 VARIANTS = {"harq": dict(target_error=0.1), "single": dict(target_error=0.01, versions=(0,))}
 SHORT = {"snr_db": (-2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0), "slots": (120, 480, 1920)}
@@ -88,7 +86,7 @@ def measure_adaptation(seed: int, num_words: int) -> dict[str, Any]:
         for name, fields in VARIANTS.items():
             adaptive, rows = AdaptiveLink(link=link, num_slots=SLOTS, **fields), []
             for snr_db in ADAPTED_SNR_DB:
-                pair = adaptive.choose(keys[0], snr_db, num_words if link.is_awgn else CHOSEN_BY * num_words)
+                pair = adaptive.choose(keys[0], snr_db, num_words)
                 service = adaptive.serve(pair, keys[1], snr_db, num_words)
                 rows.append(dict(
                     bits_per_symbol=pair.bits_per_symbol, rate=pair.rate, payload_bits=pair.blocks.payload_bits,

@@ -83,6 +83,18 @@ def test_what_the_page_says_of_the_curves():
     assert round(gaps.mean(), 1) == 0.8 and round(gaps[0], 1) == 2.5 == round(gaps.max(), 1)
 
 
+def test_what_the_page_says_of_repeats():
+    rows = RESULTS["adaptation"]["rayleigh"]
+    gain = np.array(
+        [one["goodput"] / other["goodput"] for one, other in zip(rows["harq"], rows["single"], strict=True)]
+    )
+    assert round(gain[2:].min(), 1) == 1.2 and round(gain.max(), 1) == 2.4
+    later = np.array([row["latency"] for row in rows["harq"][2:]]) / RESULTS["adaptation"]["slots"] - 1
+    assert (round(100 * later.min()), round(100 * later.max())) == (13, 21)
+    assert max(row["first_errors"] for row in rows["harq"]) < 0.205
+    assert all(row["latency_99"] >= 968 for row in rows["harq"])
+
+
 def test_plans_and_what_to_expect_of_them():
     """A strong level of 1000 symbols that arrives from the first SNR on, a weak one of 400 from the second."""
     arrive, uses, levels = np.array([[1.0, 1.0], [0.0, 1.0]]), np.array([1000, 400]), np.array([10.0, 20.0, 24.0, 27.0])
