@@ -19,6 +19,8 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Markdown tables by the name of their place."""
     return {
         "compression": _compression(results["compression"]["token codec"]),
+        "federated": _rounds(results["federated"]),
+        "traffic": _traffic(results["federated"]),
         "retrieval": _retrieval(results["retrieval"]["captions"]["rows"]),
     }
 
@@ -46,6 +48,27 @@ def _compression(of: Mapping[str, Any]) -> str:
             number(row["metric"] - whole["metric"], 2), beside,
         ))  # fmt: skip
     head = ("method", "MB", "ratio", "MFLOP", "ms", "PSNR, dB", "change, dB", "best single method that fits")
+    return table(head, rows)
+
+
+def _rounds(skews: Mapping[str, Any]) -> str:
+    shown = (1, 2, 5, 10)
+    rows = []
+    for skew, of in skews.items():
+        for way, told in of["ways"].items():
+            values = [told["accuracy"][n - 1] if n <= len(told["accuracy"]) else None for n in shown]
+            rows.append((skew, way, *("" if v is None else number(100 * v, 1) for v in values)))
+    return table(("classes", "way", *(f"round {n}" for n in shown)), rows)
+
+
+def _traffic(skews: Mapping[str, Any]) -> str:
+    ways = next(iter(skews.values()))["ways"]
+    rows = [
+        (way, f"{t['symbols']:,.0f}", f"{t['side_bits']:,.0f}", f"{32 * t['gradient_numbers'] / 1e6:.2f}",
+         f"{t['adapter_bits'] / 1e6:.2f}")
+        for way, t in ((way, told["traffic"]) for way, told in ways.items())
+    ]  # fmt: skip
+    head = ("way", "symbols of activations, up", "side information, bit", "gradients, down, Mbit", "adapters, Mbit")
     return table(head, rows)
 
 

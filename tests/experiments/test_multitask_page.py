@@ -38,3 +38,12 @@ def test_plans_fit_their_devices_and_lose_no_more_than_single_methods(results):
             assert max(cost) < 1 + 1e-5 and rows[device]["ms"] > 0  # budgets are stored with six digits
             single = best_single(of, device)
             assert single is None or rows[device]["loss"] <= single["loss"]
+
+
+def test_activations_dominate_the_traffic(results):
+    for of in results["federated"].values():
+        for way in ("freeze_a", "factors", "product"):
+            traffic = of["ways"][way]["traffic"]
+            # 4 clients, 10 steps of 32 pictures of 64 frames of 16 symbols.
+            assert traffic["symbols"] == 4 * 10 * 32 * 64 * 16
+            assert 32 * traffic["gradient_numbers"] > 10 * traffic["adapter_bits"]
