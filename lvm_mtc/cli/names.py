@@ -3,7 +3,8 @@
 from lvm_mtc.interop.sionna import CHANNELS as SIONNA_CHANNELS
 
 CHANNELS = (
-    "awgn", "rayleigh", "rayleigh_magnitude", "rician", "nakagami", "fisher_snedecor", "exponential", *SIONNA_CHANNELS,
+    "awgn", "rayleigh", "rayleigh_magnitude", "rician", "nakagami", "fisher_snedecor", "exponential", "tdl_a", "tdl_b",
+    "tdl_c", "tdl_d", "tdl_e", "cdl_a", "cdl_b", "cdl_c", "cdl_d", "cdl_e", *SIONNA_CHANNELS,
 )  # fmt: skip
 CONVENTIONS = ("esno", "rx_per_antenna", "received_total")
 CONTENDERS = (

@@ -28,6 +28,8 @@ REALS = {
     ("transmit", "--keep"): "(0, 1]",
     ("transmit", "--mask-prob"): "(0, 1)",
     ("transmit", "--importance-db"): "[0, 60]",
+    ("transmit", "--alpha"): "[0, 1]",
+    ("transmit", "--beta"): "[0, 8]",
     ("transmit", "--epsilon"): "[0, 3.4028235e38]",
     ("compress", "--snr-db"): "[-50, 100]",
     ("sweep", "--snr-db"): "[-50, 100]",
@@ -35,6 +37,7 @@ REALS = {
     ("sweep", "--mask-prob"): "(0, 1)",
     ("sweep", "--epsilon"): "[0, 3.4028235e38]",
     ("sweep", "--target"): "(0, 3.4028235e38]",
+    ("sweep", "--patience"): "(0, 3.4028235e38]",
     ("sweep", "--memory"): "(0, 3.4028235e38]",
 }
 WHOLES = {
@@ -50,6 +53,8 @@ WHOLES = {
     ("sweep", "--uavs"): (1, 64),
     ("sweep", "--seeds"): (0, 2**32 - 1),
     ("sweep", "--units"): (2, 1_000_000),
+    ("sweep", "--workers"): (1, 1024),
+    ("sweep", "--task-points"): (1, 100_000),
     ("sweep", "--devices"): (1, math.inf),
     ("bench", "--batch"): (1, 4096),
     ("bench", "--uavs"): (1, 64),
