@@ -54,6 +54,8 @@ def two_way_interval(
         mean, replicate_variance = _resample(effects, _weights(seed, stream, num_replicates, effects.shape[0]))
         deviation, spread = deviation + mean, spread + replicate_variance
     rounding = 64 * np.finfo(np.float64).eps * np.max(np.abs(samples), axis=(0, 1))
+    # Resamples of equal units have no spread but rounding's, and say nothing of how wide the interval is: infinite.
+    spread = np.where(spread <= rounding**2, 0.0, spread)
     with np.errstate(divide="ignore", invalid="ignore"):
         studentised = np.where(np.abs(deviation) <= rounding, 0.0, np.abs(deviation) / np.sqrt(spread))
     half_width = np.quantile(studentised, level, axis=0, method="higher") * np.sqrt(variance)
