@@ -32,6 +32,7 @@ def packed(tmp_path):
     return tmp_path / "clips.npz"
 
 
+@pytest.mark.slow
 def test_a_recipe_fits_the_linear_codec_and_trains_the_network_behind_it(packed, tmp_path):
     weights = run_stage(make_recipe(CLIPS), "all", packed, tmp_path / "run", progress=False)
     first, last = (r["loss"] for r in read_log(tmp_path / "run" / "system" / "log.jsonl") if r["event"] == "train")
