@@ -24,8 +24,8 @@ from lvm_mtc.sweep.rows import versions
 from lvm_mtc.sweep.stopping import StoppingRule
 
 _SERVES = (
-    "run", "parser", "out", "uavs", "limit", "snr_db", "csi_error", "channel", "convention", "link", "weights",
-    "realisations", "seed", "overwrite",
+    "run", "parser", "out", "uavs", "limit", "snr_db", "csi_error", "channel", "convention", "link", "positions",
+    "weights", "realisations", "seed", "overwrite",
 )  # fmt: skip
 """What is read of the flags; the others are for pictures."""
 

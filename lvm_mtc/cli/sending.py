@@ -1,9 +1,11 @@
 """How a user's flags say that pictures are sent: over which links, by which contenders."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from lvm_mtc.cli.errors import read_json
 from lvm_mtc.config import replace_dotted
 from lvm_mtc.interop import sionna
 from lvm_mtc.interop.sionna import runtime
@@ -33,9 +35,20 @@ def make_links(channels: Sequence[str], convention: str, fields: Sequence[tuple[
     return links
 
 
+def read_scene(path: Path) -> Mapping[str, Any]:
+    """Fields of ``link.Scene`` from the JSON file of ``--positions``: a mapping of them, or the positions alone."""
+    scene = read_json("--positions", path)
+    return scene if isinstance(scene, Mapping) else {"positions": scene}
+
+
 def transmit_links(options: Any) -> list[LinkConfig]:
     """The links of ``lvm-mtc transmit``'s flags."""
-    links = make_links(options.channel, options.convention, options.link)
+    scene = [] if options.positions is None else [("scene", read_scene(options.positions))]
+    links = make_links(options.channel, options.convention, scene + list(options.link))
+    if scene and len(links[0].carrier.positions) < options.uavs:
+        raise ValueError(
+            f"--positions {options.positions}: {len(links[0].carrier.positions)} places, and --uavs {options.uavs}"
+        )
     if links[0].csi == "mmse" and max(options.csi_error) >= 1:
         raise ValueError(f"--csi-error {max(options.csi_error):g}: under csi=mmse it must be < 1")
     if links[0].topology == "joint" and links[0].num_tx_ant != options.uavs:

@@ -19,6 +19,8 @@ from lvm_mtc.cli.sending import load_contenders, make_links, transmit_links
 from lvm_mtc.data.batches import chunks_of
 from lvm_mtc.knowledge import KnowledgeBase
 from lvm_mtc.knowledge.loading import DETECTOR_WEIGHTS, load_knowledge_base
+from lvm_mtc.link import Scene
+from lvm_mtc.report.scene import save_scene
 from lvm_mtc.report.shown import show
 from lvm_mtc.report.study import METRICS, describe, write_report
 from lvm_mtc.results.files import RECORD, UNFINISHED, atomic_directory, check_output_directory
@@ -102,6 +104,8 @@ def _study(
         points = sorted(points, key=lambda point: order.index(point.coordinates["scheme"]))
         shown = show(sweeps[0], [at for at in sweeps[0].coordinates() if at["scheme"] == order[0]])
         write_report(folder, points, shown, objects.loc, views.labels, links=links, title=f"{title}; {count}")
+        if isinstance(links[0].carrier, Scene):
+            save_scene(folder / "scene.png", links[0].carrier, num_uavs)
         record = {
             "command": {name: value for name, value in vars(options).items() if name not in ("run", "parser")},
             "versions": versions(),
@@ -113,8 +117,9 @@ def _study(
     print(f"loc: {objects.source}")
     print(summary(points, gains))
     print(f"{title}: {count} in {time.monotonic() - start:.0f} s")
-    for name in ("table.csv", "curves.png", "sheet.png", "pictures"):
-        print(f"  {options.out / name}")
+    for name in ("table.csv", "curves.png", "sheet.png", "scene.png", "pictures"):
+        if (options.out / name).exists():
+            print(f"  {options.out / name}")
 
 
 def study_sweeps(contenders: Sequence[Contender], **fields) -> list[NamedSweep]:

@@ -63,6 +63,9 @@ def add_sweep_parser(commands) -> None:
         "--units N: channel realisations of a point, at most where there is a target": values.whole(2, 1_000_000),
         "--target WIDTH: go on until half of the confidence interval of stop_metric is at most this "
         "wide": values.number("above_zero"),
+        "--positions FILE: JSON of the UAVs' places around the base station, [[x, y, z], ...] in metres, or a mapping "
+        "of them and other fields of link.Scene (scenario, carrier_frequency, velocity, bs_position); each UAV has the "
+        "SNR of its place, and snr_db is their mean": Path,
         "--set FIELD=VALUE: another field, such as keep=0.3, link.num_rx_ant=8 or stopping.level=0.99; may be "
         "repeated": values.assignment,
         "--memory GIB = 1: for the channels that are drawn together": values.number("above_zero"),
@@ -141,6 +144,10 @@ def sweep_config(options: argparse.Namespace) -> "SweepConfig":
     for name, value in (("max_units", options.units), ("target_half_width", options.target)):
         if value is not None:
             config = replace_dotted(config, f"stopping.{name}", value)
+    if options.positions is not None:
+        from lvm_mtc.cli.sending import read_scene
+
+        config = replace_dotted(config, "link.scene", read_scene(options.positions))
     for name, value in options.set:
         config = replace_dotted(config, name, value)
     if isinstance(config.get("stopping"), dict):

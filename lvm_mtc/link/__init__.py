@@ -18,6 +18,7 @@ from lvm_mtc.link.mu_mimo import MuMimo
 from lvm_mtc.link.ofdm import Ofdm
 from lvm_mtc.link.recorded import RecordedChannel
 from lvm_mtc.link.sampled import OfdmIci, Otfs
+from lvm_mtc.link.scene import Scene
 from lvm_mtc.link.signal import Frames, OperatingPoint, Received, Signal
 from lvm_mtc.link.single_carrier import SingleCarrier
 from lvm_mtc.link.transmission import Through, book, draw, measure, send
@@ -25,6 +26,6 @@ from lvm_mtc.phy.keys import uav_keys
 
 __all__ = [
     "Carrier", "Frames", "Ledger", "LinkConfig", "Mac", "MuMimo", "Ofdm", "OfdmIci", "OperatingPoint", "Otfs",
-    "Received", "RecordedChannel", "Signal", "SingleCarrier", "Slots", "Through", "book", "code_of", "describe", "draw",
-    "error_exponent", "measure", "noise_variance", "per_link", "send", "uav_keys",
+    "Received", "RecordedChannel", "Scene", "Signal", "SingleCarrier", "Slots", "Through", "book", "code_of",
+    "describe", "draw", "error_exponent", "measure", "noise_variance", "per_link", "send", "uav_keys",
 ]  # fmt: skip

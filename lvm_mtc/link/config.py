@@ -14,6 +14,7 @@ from lvm_mtc.link.mu_mimo import MuMimo
 from lvm_mtc.link.ofdm import Ofdm
 from lvm_mtc.link.recorded import RecordedChannel
 from lvm_mtc.link.sampled import OfdmIci, Otfs
+from lvm_mtc.link.scene import Scene
 from lvm_mtc.link.single_carrier import SingleCarrier
 
 CARRIERS = {
@@ -40,8 +41,9 @@ class LinkConfig:
             ``"sionna_umi"``, ``"sionna_uma"``, ``"sionna_rma"``. Or a function of your own with the signature of
             ``phy.rayleigh`` (of ``phy.rayleigh_path`` on a resource grid), E abs(h)^2 = 1; or a ``RecordedChannel``.
         num_tx_ant: Under ``"joint"`` the number of UAVs, under ``"mac"`` 1, a device's.
-        carrier: What carries the symbols: ``SingleCarrier``, ``Ofdm``, ``OfdmIci``, ``Otfs``, ``MuMimo``, ``Mac`` or
-            another ``Carrier``; None: ``Ofdm`` where the fading is frequency-selective, else ``SingleCarrier``.
+        carrier: What carries the symbols: ``SingleCarrier``, ``Ofdm``, ``OfdmIci``, ``Otfs``, ``MuMimo``, ``Mac``,
+            ``Scene`` or another ``Carrier``; None: ``Ofdm`` where the fading is frequency-selective, else
+            ``SingleCarrier``.
         csi: ``"additive"``, ``"mmse"``, ``"pilots_ls"`` or ``"pilots_lmmse"``.
         equalizer: A name in ``phy.EQUALIZERS``; ``"none"`` gives what arrived to the decoder as it is.
         convention: What ``snr_db`` means: ``"esno"``, ``"rx_per_antenna"`` or ``"received_total"``.
@@ -122,8 +124,13 @@ class LinkConfig:
         """A link from one level of names, its carrier's fields among them, as flags, files and stores have them.
 
         ``waveform`` is a name in ``CARRIERS`` or ``"auto"``; ``ofdm`` the resource grid, as a ``phy.ResourceGrid`` or a
-        mapping. A field that the carrier does not have is a ValueError, unless it has its default.
+        mapping. A field that the carrier does not have is a ValueError, unless it has its default. ``scene`` is a
+        mapping of the fields of ``Scene`` but the carrier, which are the others'.
         """
+        if (scene := fields.pop("scene", None)) is not None:
+            link = cls.of(**fields)
+            fields = dict(scene) | {"carrier": link.carrier}
+            return dataclasses.replace(link, carrier=from_dict(Scene, fields, where="LinkConfig.scene"))
         waveform, topology = fields.pop("waveform", "auto"), fields.pop("topology", "broadcast")
         fading = fields.get("fading", "rayleigh")
         require_one_of("LinkConfig", "waveform", waveform, ("auto", *CARRIERS))
@@ -171,6 +178,9 @@ class LinkConfig:
         its source is; so does a function of the user's under ``"fading"``.
         """
         fields = [field.name for field in dataclasses.fields(self) if field.name not in ("name", "carrier")]
+        if isinstance(self.carrier, Scene):
+            scene = {key: value for key, value in to_dict(self.carrier).items() if key != "carrier"}
+            return dataclasses.replace(self, carrier=self.carrier.carrier).described() | {"scene": scene}
         own = {name: getattr(self, name) for name in fields}
         if callable(self.fading):
             described = getattr(self.fading, "described", None)

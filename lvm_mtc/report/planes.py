@@ -208,6 +208,8 @@ def _link(sample: Sample) -> LinkConfig:
         raise ValueError("its sweep's configuration does not hold the link")
     if "carrier" in sample.link or not isinstance(sample.link.get("fading", ""), str):
         raise ValueError("its fading or its carrier is of the user's own code")
+    if "scene" in sample.link:
+        raise ValueError("its UAVs have SNRs of their own")
     # Older stores hold fields that had no effect.
     fading = sample.link.get("fading", "")
     return LinkConfig.of(**{name: value for name, value in sample.link.items() if acts(name, fading)})

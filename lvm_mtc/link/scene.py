@@ -1,0 +1,160 @@
+"""UAVs at positions around a base station: each has the SNR, the K factor and the Doppler shift of its place."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lvm_mtc import phy
+from lvm_mtc.config import require_number, require_one_of
+from lvm_mtc.link.carrier import ChannelDraws, Link, Slots, per_link
+from lvm_mtc.link.ledger import Ledger
+from lvm_mtc.link.signal import OperatingPoint
+from lvm_mtc.link.single_carrier import SingleCarrier
+
+Place = tuple[float, float, float]
+
+
+class SceneDraws(NamedTuple):
+    """Draws of the carrier within, and of each UAV ``[batch, num_uavs]`` its SNR above the scene's, dB, and Hz."""
+
+    within: ChannelDraws
+    gain_db: jax.Array
+    max_doppler: jax.Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A carrier to UAVs at known places, over the air-to-ground link of TR 36.777 (``phy.air_to_ground``).
+
+    ``snr_db`` of a point is what the UAVs have on average, in dB, in line of sight and without shadowing; the own one
+    of each lies above or below it by its path loss, its state of the line of sight and its shadowing, which are drawn
+    anew for every group of pictures and channel realisation. :meth:`snr_db` says what a transmit power gives. Under
+    Rician fading the K factor is that of the place; over resource grids UAVs that fly have a Doppler shift. K UAVs take
+    the first K places.
+
+    Attributes:
+        positions: Metres around the base station, z above ground, in [1.5, 300] m.
+        carrier: What carries the symbols, of topology ``"broadcast"``.
+        scenario: ``"RMa-AV"``, ``"UMa-AV"`` or ``"UMi-AV"``.
+        carrier_frequency: Hz, of the air-to-ground link.
+        velocity: Of each UAV, m/s; None: they hover.
+        bs_position: Of the base station, metres; None: the scenario's height at (0, 0).
+        shadowing: False leaves it out.
+        spatial_consistency: Near UAVs have alike shadowing and states of the line of sight.
+    """
+
+    positions: tuple[Place, ...]
+    carrier: Any = SingleCarrier()
+    scenario: str = "UMa-AV"
+    carrier_frequency: float = 3.5e9
+    velocity: tuple[Place, ...] | None = None
+    bs_position: Place | None = None
+    shadowing: bool = True
+    spatial_consistency: bool = True
+
+    topology = property(lambda self: self.carrier.topology)
+    takes_power = property(lambda self: getattr(self.carrier, "takes_power", False))
+    block_length = property(lambda self: getattr(self.carrier, "block_length", None))
+    num_pilots = property(lambda self: getattr(self.carrier, "num_pilots", None))
+    grid = property(lambda self: getattr(self.carrier, "grid", None))
+
+    def __post_init__(self):
+        for name in ("positions", "velocity"):
+            places = getattr(self, name)
+            if places is None and name == "velocity":
+                continue
+            if np.ndim(places) != 2 or np.shape(places)[1] != 3 or not len(places):
+                raise ValueError(f"Scene.{name} must be a list of [x, y, z], got {places!r}")
+            for i, place in enumerate(places):
+                for value in place:
+                    require_number("Scene", f"{name}[{i}]", value)
+            object.__setattr__(self, name, tuple(tuple(float(value) for value in place) for place in places))
+        if self.velocity is not None and len(self.velocity) != len(self.positions):
+            raise ValueError(f"Scene.velocity has {len(self.velocity)} entries for {len(self.positions)} positions")
+        if self.bs_position is not None:
+            if np.shape(self.bs_position) != (3,):
+                raise ValueError(f"Scene.bs_position must be [x, y, z], got {self.bs_position!r}")
+            object.__setattr__(self, "bs_position", tuple(float(value) for value in self.bs_position))
+        require_one_of("Scene", "scenario", self.scenario, tuple(phy.SCENARIOS))
+        require_number("Scene", "carrier_frequency", self.carrier_frequency, 0.5e9, most=100e9)
+        try:
+            jax.eval_shape(lambda: self._line_of_sight(len(self.positions)))
+        except ValueError as error:
+            raise ValueError(f"Scene: {error}") from error
+
+    def check(self, link: Link) -> None:
+        """As ``Carrier.check``."""
+        if self.topology != "broadcast":
+            raise ValueError(f"Scene: UAVs with SNRs of their own need topology 'broadcast', got {self.topology!r}")
+        self.carrier.check(self._within(link))
+
+    def draw(
+        self, link: Link, keys: jax.Array, batch: int, num_slots: int, total_slots: int, point: OperatingPoint
+    ) -> SceneDraws:
+        """As ``Carrier.draw``: the scenes of the groups are independent."""
+        num_uavs = keys.shape[0]
+        if num_uavs > len(self.positions):
+            raise ValueError(f"Scene.positions are {len(self.positions)} places, and there are {num_uavs} UAVs")
+        # The key of a UAV serves its fading, and the first one's, in streams of its own, the scene.
+        air = jax.vmap(lambda key: self._air(num_uavs, key))(jax.random.split(keys[0], batch))
+        gain_db = jnp.mean(self._line_of_sight(num_uavs).path_loss_db) - air.path_loss_db - air.shadowing_db
+        own = self._own(link, point, air.k_factor_db, air.max_doppler)
+        within = self.carrier.draw(self._within(link), jax.random.clone(keys), batch, num_slots, total_slots, own)
+        return SceneDraws(within, gain_db, air.max_doppler)
+
+    def send(self, link: Link, slots: Slots, draws: SceneDraws, point: OperatingPoint) -> phy.LinkOutput:
+        """As ``Carrier.send``; the channel is not told, for one SNR is not measured where each UAV has its own."""
+        snr_db = per_link(point.snr_db, draws.gain_db.shape) + draws.gain_db
+        own = self._own(link, point._replace(snr_db=snr_db), None, draws.max_doppler)
+        return self.carrier.send(self._within(link), slots, draws.within, own)._replace(h=None, y=None)
+
+    def book(self, link: Link, ledger: Ledger, num_uavs: int) -> Ledger:
+        """As ``Carrier.book``."""
+        return self.carrier.book(self._within(link), ledger, num_uavs)
+
+    def snr_db(
+        self, tx_power_dbm: float, bandwidth: float, noise_figure_db: float, num_uavs: int | None = None
+    ) -> float:
+        """The ``snr_db`` of a point, under ``"rx_per_antenna"``, that a base station's transmit power gives.
+
+        Args:
+            tx_power_dbm: Over all antennas.
+            bandwidth: Hz.
+            noise_figure_db: Of the UAVs' receivers.
+            num_uavs: How many of the places; None: all.
+        """
+        loss = self._line_of_sight(len(self.positions) if num_uavs is None else num_uavs).path_loss_db
+        return float(tx_power_dbm - jnp.mean(loss) - phy.thermal_noise_dbm(bandwidth, noise_figure_db))
+
+    def level_db(self, num_uavs: int) -> np.ndarray:
+        """SNR of each UAV above a point's ``snr_db``, in line of sight and without shadowing, dB, ``[num_uavs]``."""
+        loss = self._line_of_sight(num_uavs).path_loss_db
+        return np.asarray(jnp.mean(loss) - loss)
+
+    def _within(self, link: Link) -> Link:
+        return dataclasses.replace(link, carrier=self.carrier)
+
+    def _own(self, link: Link, point: OperatingPoint, k_factor_db: Any, max_doppler: jax.Array) -> OperatingPoint:
+        """The point with what a UAV has from its place, where the point does not say otherwise."""
+        if link.fading == "rician" and point.k_factor_db is None:
+            point = point._replace(k_factor_db=k_factor_db)
+        if self.grid is not None and self.velocity is not None and point.max_doppler is None:
+            point = point._replace(max_doppler=max_doppler)
+        return point
+
+    def _air(self, num_uavs: int, key: jax.Array | None, **states: Any) -> phy.AirToGround:
+        velocity = None if self.velocity is None else np.float32(self.velocity[:num_uavs])
+        bs_position = None if self.bs_position is None else np.float32(self.bs_position)
+        budget = dict(tx_power_dbm=0.0, bandwidth=1.0, noise_figure_db=0.0)  # only losses are looked at
+        places = np.float32(self.positions[:num_uavs])
+        return phy.air_to_ground(
+            key, places, scenario=self.scenario, carrier_frequency=self.carrier_frequency, velocity=velocity,
+            bs_position=bs_position, **budget,
+            **{"shadowing": self.shadowing, "spatial_consistency": self.spatial_consistency} | states,
+        )  # fmt: skip
+
+    def _line_of_sight(self, num_uavs: int) -> phy.AirToGround:
+        return self._air(num_uavs, None, los=True, shadowing=False, spatial_consistency=False)
