@@ -25,6 +25,19 @@ class SceneDraws(NamedTuple):
     max_doppler: jax.Array
 
 
+def _of_carrier(name: str, otherwise: Any) -> Any:
+    return property(lambda self: getattr(self.carrier, name, otherwise), doc=f"``{name}`` of the carrier.")
+
+
+def _places(name: str, places: Any) -> tuple[Place, ...]:
+    if np.ndim(places) != 2 or np.shape(places)[1] != 3:
+        raise ValueError(f"Scene.{name} must be a list of [x, y, z], got {places!r}")
+    for i, place in enumerate(places):
+        for value in place:
+            require_number("Scene", f"{name}[{i}]", value)
+    return tuple((float(x), float(y), float(z)) for x, y, z in places)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scene:
     """A carrier to UAVs at known places, over the air-to-ground link of TR 36.777 (``phy.air_to_ground``).
@@ -55,29 +68,20 @@ class Scene:
     shadowing: bool = True
     spatial_consistency: bool = True
 
-    topology = property(lambda self: self.carrier.topology)
-    takes_power = property(lambda self: getattr(self.carrier, "takes_power", False))
-    block_length = property(lambda self: getattr(self.carrier, "block_length", None))
-    num_pilots = property(lambda self: getattr(self.carrier, "num_pilots", None))
-    grid = property(lambda self: getattr(self.carrier, "grid", None))
+    topology = _of_carrier("topology", "broadcast")
+    takes_power = _of_carrier("takes_power", False)
+    block_length = _of_carrier("block_length", None)
+    num_pilots = _of_carrier("num_pilots", None)
+    grid = _of_carrier("grid", None)
 
     def __post_init__(self):
-        for name in ("positions", "velocity"):
-            places = getattr(self, name)
-            if places is None and name == "velocity":
-                continue
-            if np.ndim(places) != 2 or np.shape(places)[1] != 3 or not len(places):
-                raise ValueError(f"Scene.{name} must be a list of [x, y, z], got {places!r}")
-            for i, place in enumerate(places):
-                for value in place:
-                    require_number("Scene", f"{name}[{i}]", value)
-            object.__setattr__(self, name, tuple(tuple(float(value) for value in place) for place in places))
-        if self.velocity is not None and len(self.velocity) != len(self.positions):
-            raise ValueError(f"Scene.velocity has {len(self.velocity)} entries for {len(self.positions)} positions")
+        object.__setattr__(self, "positions", _places("positions", self.positions))
+        if self.velocity is not None:
+            object.__setattr__(self, "velocity", _places("velocity", self.velocity))
+            if len(self.velocity) != len(self.positions):
+                raise ValueError(f"Scene.velocity has {len(self.velocity)} entries for {len(self.positions)} positions")
         if self.bs_position is not None:
-            if np.shape(self.bs_position) != (3,):
-                raise ValueError(f"Scene.bs_position must be [x, y, z], got {self.bs_position!r}")
-            object.__setattr__(self, "bs_position", tuple(float(value) for value in self.bs_position))
+            object.__setattr__(self, "bs_position", _places("bs_position", (self.bs_position,))[0])
         require_one_of("Scene", "scenario", self.scenario, tuple(phy.SCENARIOS))
         require_number("Scene", "carrier_frequency", self.carrier_frequency, 0.5e9, most=100e9)
         try:
@@ -146,10 +150,10 @@ class Scene:
         return point
 
     def _air(self, num_uavs: int, key: jax.Array | None, **states: Any) -> phy.AirToGround:
-        velocity = None if self.velocity is None else np.float32(self.velocity[:num_uavs])
-        bs_position = None if self.bs_position is None else np.float32(self.bs_position)
+        velocity = None if self.velocity is None else np.asarray(self.velocity[:num_uavs], np.float32)
+        bs_position = None if self.bs_position is None else np.asarray(self.bs_position, np.float32)
         budget = dict(tx_power_dbm=0.0, bandwidth=1.0, noise_figure_db=0.0)  # only losses are looked at
-        places = np.float32(self.positions[:num_uavs])
+        places = np.asarray(self.positions[:num_uavs], np.float32)
         return phy.air_to_ground(
             key, places, scenario=self.scenario, carrier_frequency=self.carrier_frequency, velocity=velocity,
             bs_position=bs_position, **budget,

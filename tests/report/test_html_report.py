@@ -81,7 +81,7 @@ def page(written, tmp_path):
 def test_the_file_holds_all_that_it_shows(written):
     folder, key, figures, _ = written
     text = (folder / "report.html").read_text()
-    assert len(figures.drawn) == 5 and len(figures.skipped) == 5
+    assert len(figures.drawn) == 5 and len(figures.skipped) == 6
     for one in figures.drawn:
         assert f'<figure id="{one.name}">' in text
     for line in figures.skipped:
@@ -225,7 +225,7 @@ def test_a_store_without_pictures(tmp_path):
         fill(store, [(coordinates(), {"psnr_db": (20.0, 0.5, 9)})])
         figures = write_html_report(store, tmp_path / "a.html", title="T & U")
     text = (tmp_path / "a.html").read_text()
-    assert figures.drawn == [] and len(figures.skipped) == 10
+    assert figures.drawn == [] and len(figures.skipped) == 11
     assert "T &amp; U" in text and "holds no pictures" in text and "<script" not in text
 
 
