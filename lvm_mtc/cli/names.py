@@ -12,5 +12,6 @@ CONTENDERS = (
 )  # fmt: skip
 GOAL_FILTERS = ("score", "label", "classifier-words", "clip")
 CLIP_ACTIVATIONS = ("quick_gelu", "gelu")
+DEMO_SCHEMES = ("vlm_csc", "pvsc", "point_clouds")
 LOCS = ("knowledge-base", "centre")
 VIEWS = ("cut", "folder")

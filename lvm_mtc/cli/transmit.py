@@ -1,6 +1,7 @@
 """Flags of ``lvm-mtc demo`` and ``lvm-mtc transmit``. Imports nothing heavy."""
 
 import argparse
+import tempfile
 from pathlib import Path
 
 from lvm_mtc.cli import names, values
@@ -15,10 +16,14 @@ _REPETITION = {
 
 def add_demo_parser(commands) -> None:
     """Declares ``lvm-mtc demo``."""
-    summary = "Send scikit-image's photographs with the shipped weights over AWGN and Rayleigh."
+    summary = "Send scikit-image's photographs, or sentences, a clip or point clouds, with the shipped weights."
     parser = add_command(commands, "demo", summary, "lvm-mtc demo --out demo_output", _run_demo)
     out = "--out DIR = demo_output: folder for table.csv, curves.png, sheet.png and pictures"
-    add_flags(parser, {out: Path} | _REPETITION)
+    scheme = (
+        "--scheme NAME: vlm_csc sends twelve sentences, pvsc a clip of 24 frames, point_clouds four pieces of "
+        "furniture, to one UAV (default: pictures to four)"
+    )
+    add_flags(parser, {out: Path, scheme: values.choice(*names.DEMO_SCHEMES)} | _REPETITION)
 
 
 def add_transmit_parser(commands) -> None:
@@ -111,9 +116,24 @@ def add_transmit_parser(commands) -> None:
 
 
 def _run_demo(options: argparse.Namespace) -> None:
+    if options.scheme is not None:
+        _demo_of(options)
+        return
     from lvm_mtc.cli.study import run_demo
 
     run_demo(options)
+
+
+def _demo_of(options: argparse.Namespace) -> None:
+    """The demo of another kind of source: ``lvm-mtc transmit`` of files that the package writes."""
+    from lvm_mtc.cli.parser import build_parser
+    from lvm_mtc.data.demo_sources import DEMO_SOURCES
+
+    flag, write = DEMO_SOURCES[options.scheme]
+    with tempfile.TemporaryDirectory(prefix="lvm-mtc-demo-") as folder:
+        repeated = ["--realisations", str(options.realisations), "--seed", str(options.seed)]
+        argv = ["transmit", f"--{flag}", str(write(Path(folder))), "--out", str(options.out), "--uavs", "1", *repeated]
+        _run_transmit(build_parser().parse_args(argv + ["--overwrite"] * options.overwrite))
 
 
 def _run_transmit(options: argparse.Namespace) -> None:

@@ -1,0 +1,40 @@
+"""The demo's sentences, clip and furniture are what their readers take, and what the shipped weights are for."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from lvm_mtc.cli import names
+from lvm_mtc.cli.sentences import load_text_contender
+from lvm_mtc.data.captions import read_sentences, split_words
+from lvm_mtc.data.clips import load_clip
+from lvm_mtc.data.clouds import list_clouds, load_cloud
+from lvm_mtc.data.demo_sources import DEMO_SOURCES, FURNITURE, NUM_FRAMES, SENTENCES
+
+
+def test_every_scheme_of_the_demo_has_a_source():
+    assert set(names.DEMO_SCHEMES) == set(DEMO_SOURCES)
+
+
+def test_sentences_are_in_the_vocabulary(tmp_path):
+    contender, vocabulary = load_text_contender(None)
+    sentences = [split_words(line) for line in read_sentences(DEMO_SOURCES["vlm_csc"][1](tmp_path))]
+    assert len(vocabulary.encode(sentences, contender.scheme.config.num_words)[0]) == len(SENTENCES)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("skimage") is None, reason="needs scikit-image (demo)")
+def test_the_clip_moves_by_whole_pixels(tmp_path):
+    clip = load_clip(DEMO_SOURCES["pvsc"][1](tmp_path)).astype(int)
+    assert clip.shape == (NUM_FRAMES, 96, 144, 3)
+    # Two frames on, the camera is one pixel lower and four further right.
+    assert np.array_equal(clip[2:, :-1, :-4], clip[:-2, 1:, 4:]) and np.any(clip[1:] != clip[:-1])
+
+
+def test_furniture_is_closed_boxes(tmp_path):
+    files = list_clouds(DEMO_SOURCES["point_clouds"][1](tmp_path))
+    assert [file.stem for file in files] == sorted(FURNITURE)
+    for file in files:
+        points = load_cloud(file, 1024)
+        assert points.shape == (1024, 3) and np.isclose(np.linalg.norm(points, axis=1).max(), 1, atol=1e-5)
+        assert np.ptp(points, axis=0).min() > 0.2
