@@ -126,14 +126,15 @@ def _run_demo(options: argparse.Namespace) -> None:
 
 def _demo_of(options: argparse.Namespace) -> None:
     """The demo of another kind of source: ``lvm-mtc transmit`` of files that the package writes."""
-    from lvm_mtc.cli.parser import build_parser
     from lvm_mtc.data.demo_sources import DEMO_SOURCES
 
+    parser = argparse.ArgumentParser()
+    add_transmit_parser(parser.add_subparsers())
     flag, write = DEMO_SOURCES[options.scheme]
     with tempfile.TemporaryDirectory(prefix="lvm-mtc-demo-") as folder:
         repeated = ["--realisations", str(options.realisations), "--seed", str(options.seed)]
         argv = ["transmit", f"--{flag}", str(write(Path(folder))), "--out", str(options.out), "--uavs", "1", *repeated]
-        _run_transmit(build_parser().parse_args(argv + ["--overwrite"] * options.overwrite))
+        _run_transmit(parser.parse_args(argv + ["--overwrite"] * options.overwrite))
 
 
 def _run_transmit(options: argparse.Namespace) -> None:
