@@ -3,11 +3,9 @@
 import argparse
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -23,7 +21,7 @@ from lvm_mtc.link import Scene
 from lvm_mtc.report.scene import save_scene
 from lvm_mtc.report.shown import show
 from lvm_mtc.report.study import METRICS, describe, write_report
-from lvm_mtc.results.files import RECORD, UNFINISHED, atomic_directory, check_output_directory
+from lvm_mtc.results.files import RECORD, atomic_directory, check_output_directory, scratch_directory
 from lvm_mtc.results.points import Point, canonical_json
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.sweep.contender import Contender
@@ -141,9 +139,8 @@ def measure_study(sweeps: Sequence[NamedSweep]) -> tuple[list[Point], list[Point
         All points in the order of the sweeps; and, where both are there, what object first gains over uniform, by
         importance and by masking, at the best operating point of each channel.
     """
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(max_workers=2) as pool:
-        UNFINISHED.add(Path(folder))
-        path = Path(folder) / "study.sqlite"
+    with scratch_directory() as folder, ThreadPoolExecutor(max_workers=2) as pool:
+        path = folder / "study.sqlite"
         total, quiet = sum(len(spec.links) for spec in sweeps), not sys.stderr.isatty()
         bar = tqdm(total=total, desc="sweeps x channels", disable=quiet, leave=False)
 

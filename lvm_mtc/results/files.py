@@ -15,6 +15,17 @@ UNFINISHED: set[Path] = set()
 """Temporary files and folders of results that are being written now."""
 
 
+@contextlib.contextmanager
+def scratch_directory() -> Iterator[Path]:
+    """A temporary folder that is gone afterwards, also if the process is told to end at once."""
+    with tempfile.TemporaryDirectory(prefix="lvm-mtc-", ignore_cleanup_errors=True) as folder:
+        UNFINISHED.add(Path(folder))
+        try:
+            yield Path(folder)
+        finally:
+            UNFINISHED.discard(Path(folder))
+
+
 class OutputError(ValueError):
     """A result cannot be written where it was asked for; the message is one line."""
 

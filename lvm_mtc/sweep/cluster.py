@@ -12,15 +12,13 @@ import os
 import pickle
 import queue
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lvm_mtc.results.files import UNFINISHED
+from lvm_mtc.results.files import scratch_directory
 from lvm_mtc.sweep.group import Resources
 from lvm_mtc.sweep.plan import SweepSpec
 from lvm_mtc.sweep.rows import Row, versions
@@ -90,9 +88,7 @@ def local_client(num_workers: int, *, silent_s: float = 120.0) -> "Iterator[Clie
     quiet = _LOCAL | {"distributed.scheduler.worker-ttl": f"{silent_s} s"}
     options = dict(threads_per_worker=1, memory_limit=0, dashboard_address=":0", host="127.0.0.1", silence_logs=50)
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lvm-mtc-", ignore_cleanup_errors=True))
-        UNFINISHED.add(Path(folder))
-        stack.callback(UNFINISHED.discard, Path(folder))
+        folder = str(stack.enter_context(scratch_directory()))
         shared = {name: os.environ.get(name, value.format(folder)) for name, value in _SHARED.items()}
         # Of a program that it reads XLA may say at length that it was made for another machine, which is not so.
         shared["TF_CPP_MIN_LOG_LEVEL"] = "3"

@@ -10,6 +10,7 @@ from lvm_mtc.results.files import (
     atomic_file,
     check_output_directory,
     remove_unfinished,
+    scratch_directory,
 )
 from lvm_mtc.results.table import read_csv, write_csv
 
@@ -137,6 +138,13 @@ def test_of_two_runs_into_one_folder_the_first_stays(tmp_path, before, overwrite
             (late / "lvm-mtc-result.json").write_text("late")
     assert (target / "lvm-mtc-result.json").read_text() == "early"
     assert os.listdir(tmp_path) == ["out"] and not UNFINISHED
+
+
+def test_a_scratch_folder_is_forgotten():
+    before = set(UNFINISHED)
+    with scratch_directory() as folder:
+        assert folder.is_dir() and UNFINISHED == before | {folder}
+    assert not folder.exists() and UNFINISHED == before
 
 
 def test_a_process_that_ends_at_once_leaves_nothing(tmp_path):
