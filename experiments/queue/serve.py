@@ -187,7 +187,9 @@ def status_lines(entries: Mapping, home: Path) -> list[str]:
         psnr = [f"{curve[-1][f'psnr_awgn_{snr}']:.2f}" if curve else "-" for snr in (1, 7, 13)]
         rates = [r["pictures_per_second"] for r in trained if r.get("pictures_per_second")]
         state = "done" if weights_of(home, name).exists() else "shipped" if name in there else "waits"
-        if (home / name / "lock").exists() and state != "done":
+        if state == "done" and name in SHIPPED_ENTRIES.values() and not log.exists():
+            state = "shipped"  # prepare_home took it from the package
+        if (home / name / "lock").exists() and state not in ("done", "shipped"):
             with held_for_reading(home / name / "lock") as free:
                 state = "stopped" if free else "runs"
         lines.append(

@@ -155,7 +155,7 @@ def _couplings() -> np.ndarray:
     """Permutations of the rays of a cluster, ``[1280, 20]``: 64 drawn ones, each in all its rotations.
 
     With the rotations, each ray has each place equally often, so that all moments of second order are those of uniform
-    permutations, which take three times as long to draw.
+    permutations, which would have to be sorted for every cluster.
     """
     rays = 2 * len(RAY_OFFSETS)
     rng = np.random.default_rng(38901)

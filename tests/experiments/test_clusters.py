@@ -54,7 +54,8 @@ def test_the_plan_on_the_page_is_what_the_simulation_gives():
 
 
 def test_the_script_for_slurm_starts_one_worker_with_a_core(capsys):
-    slurm = pytest.importorskip("experiments.clusters.slurm")
+    from experiments.clusters import slurm  # Dask and dask-jobqueue are in the tests' extra
+
     assert slurm.main(["--print-only", "--hours", "1.5", "--queue", "short", "--setup", "module load python"]) == 0
     text = capsys.readouterr().out
     assert re.search(r"#SBATCH -p short\n#SBATCH -n 1\n#SBATCH --cpus-per-task=1\n.*\n#SBATCH -t 01:30:00\n", text)

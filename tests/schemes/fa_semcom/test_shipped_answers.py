@@ -30,7 +30,8 @@ def test_they_say_what_they_are_and_are_small():
 @pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "carla_320").is_dir(), reason="needs CARLA's pictures")
 def test_answers_about_test_pictures():
-    pack = pytest.importorskip("experiments.fa_semcom.pack")
+    from experiments.fa_semcom import pack
+
     encoder = pack.PatchEncoder(pack.Yolox(pack.read_onnx(DATA / "weights" / "yolox_nano.onnx")))
     words = pack.read_word_vectors(DATA / "weights" / "glove50_top20k_fp16.npz")
     files = pack.list_images(DATA / "carla_320" / "test" / "JPEGImages")[::5]
