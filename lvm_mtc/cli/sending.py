@@ -1,5 +1,6 @@
 """How a user's flags say that pictures are sent: over which links, by which contenders."""
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from lvm_mtc.link.fading import acts
 from lvm_mtc.schemes import name_of
 from lvm_mtc.schemes.loading import DEMO_WEIGHTS, load_scheme
 from lvm_mtc.schemes.scheme import Masking, Params, Scheme
+from lvm_mtc.schemes.tiled import tiled
 from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.named import make_contenders, plain_contender
 
@@ -79,3 +81,19 @@ def load_contenders(
     if names is None and not isinstance(scheme, Masking):
         return scheme, [plain_contender(scheme, params)]
     return scheme, make_contenders(names or default, scheme, params, **options)
+
+
+def fit_contenders(contenders: Sequence[Contender], height: int, width: int) -> list[Contender]:
+    """Contenders for views of this size, in tiles where their codecs are for smaller pictures; says how."""
+    fitted, said = [], {}
+    for contender in contenders:
+        if (height, width) != (contender.scheme.config.image_size,) * 2:
+            scheme = tiled(contender.scheme, height, width)
+            contender = dataclasses.replace(contender, scheme=scheme)
+            (rows, columns), padding = scheme.grid, " and ".join(map(str, scheme.padding))
+            how = "whole" if rows * columns == 1 else f"{rows} x {columns} tiles of {' x '.join(map(str, scheme.tile))}"
+            said.setdefault(f"{how}, {padding} rows and columns mirrored", []).append(contender.name)
+        fitted.append(contender)
+    for how, names in said.items():
+        print(f"{height} x {width} (height x width) with {', '.join(names)}: {how}")
+    return fitted

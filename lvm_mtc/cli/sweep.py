@@ -57,6 +57,7 @@ def add_sweep_parser(commands) -> None:
         "--name NAME: of the sweep in the store; a later one of this name takes its place, rows stay": str,
         f"--convention: what the SNR means: {', '.join(names.CONVENTIONS)}": values.choice(*names.CONVENTIONS),
         "--images DIR: folder of pictures, or one picture": str,
+        "--size SIZE: codec, native, N or HxW: as of transmit, of the --images": values.picture_size,
         "--text FILE: sentences to send instead of pictures, one a line": str,
         "--clouds PATH: point cloud, or a folder of them, to send instead of pictures": str,
         "--video PATH: a folder of frames, or a video file, to send instead of pictures": str,
@@ -171,7 +172,10 @@ def _dry_run(options: argparse.Namespace, spec, resources) -> None:
         print(f"  {axis}: {', '.join(value if isinstance(value, str) else f'{value:g}' for value in on_axis)}")
     for num_uavs, source in spec.sources.items():
         what, side = _ITEMS[spec.schemes[0].scheme.modality]
-        print(f"{what}: {len(source.data)} groups of {num_uavs}, {source.data.shape[2]} {side}")
+        size = source.data.shape[2]
+        if source.data.ndim == 5 and size != source.data.shape[3]:
+            size = f"{size} x {source.data.shape[3]}"
+        print(f"{what}: {len(source.data)} groups of {num_uavs}, {size} {side}")
     rule = spec.stopping
     until = "all"
     if rule.target_half_width is not None:

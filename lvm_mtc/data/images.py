@@ -57,6 +57,16 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error}); expected a readable file") from error
 
 
+def what_is_taken(path: str | os.PathLike) -> str:
+    """What :func:`load_image` takes of an animated or transparent picture, ``"the first of 12 frames"``; else ``""``."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path) as image:
+            frames = getattr(image, "n_frames", 1)
+            parts = [f"the first of {frames} frames"] if frames > 1 else []
+            return ", ".join(parts + ["transparency laid over white"] * image.has_transparency_data)
+
+
 def decode_image(stream: BinaryIO, name: str) -> np.ndarray:
     """Decodes one picture from a seekable binary stream, as :func:`load_image`; ``name`` is for messages."""
     with warnings.catch_warnings():

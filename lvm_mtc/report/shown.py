@@ -9,7 +9,7 @@ import numpy as np
 
 from lvm_mtc.data.batches import chunks_of
 from lvm_mtc.sweep.group import Coordinates, Group, Resources
-from lvm_mtc.sweep.plan import SweepSpec
+from lvm_mtc.sweep.plan import SweepSpec, picture_sizes
 
 _POINTS_AT_ONCE = 16
 
@@ -23,6 +23,7 @@ class Shown(NamedTuple):
         kept: Likewise, with the pixels that are not sent in grey, and those of fewer symbols greyer.
         received: ``[P, B, K, height, width, 3]`` uint8.
         psnr_db: Of the received pictures, ``[P, B, K]``.
+        sizes: Height and width of each picture, beyond which it is mirrored, ``[B, K, 2]``.
     """
 
     points: Sequence[Coordinates]
@@ -30,6 +31,12 @@ class Shown(NamedTuple):
     kept: np.ndarray
     received: np.ndarray
     psnr_db: np.ndarray
+    sizes: np.ndarray
+
+    def whole(self, pictures: np.ndarray, view: tuple[int, int]) -> np.ndarray:
+        """Of ``[B, K, height, width, 3]`` the picture of one group and UAV, without what is mirrored."""
+        height, width = self.sizes[view]
+        return pictures[view][:height, :width]
 
 
 def show(spec: SweepSpec, points: Sequence[Coordinates], *, first_group: bool = False) -> Shown:
@@ -59,4 +66,5 @@ def show(spec: SweepSpec, points: Sequence[Coordinates], *, first_group: bool = 
     if samples.removed is not None:
         removed = np.float32(samples.removed[:num_groups, ..., None])
         kept = originals * (1 - removed) + np.float32(0.5) * removed
-    return Shown(points, originals, kept, np.stack(received), np.stack(psnr_db))
+    sizes = picture_sizes(source)[:num_groups]
+    return Shown(points, originals, kept, np.stack(received), np.stack(psnr_db), sizes)

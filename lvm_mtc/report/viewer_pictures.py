@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from lvm_mtc.data.resizing import resize_image
 from lvm_mtc.report.shown import show
 from lvm_mtc.results.points import StoredPicture, canonical_json
 from lvm_mtc.results.store import ResultStore
@@ -14,6 +15,7 @@ from lvm_mtc.sweep.plan import SweepSpec
 
 ERROR_GAIN = 4.0
 """What the difference of two pictures is multiplied by, to be seen."""
+_LARGEST = 1024  # pixels of the longer side: larger pictures are made smaller, to be looked at
 _QUALITY = 90  # as JPEG; every pixel keeps its own colour
 
 
@@ -69,11 +71,11 @@ def _pictures_of(spec: SweepSpec, key: str, points: list[dict[str, Any]]) -> Ite
     early = spec.contender(first["scheme"]).early_knobs()
     of_encoder = {name: first[name] for name in ("num_uavs", "seed", "scheme", *early)}
     for uav in range(first["num_uavs"]):
-        original, kept = shown.originals[0, uav], shown.kept[0, uav]
+        original, kept = (shown.whole(pictures, (0, uav)) for pictures in (shown.originals, shown.kept))
         yield StoredPicture(key, {"num_uavs": first["num_uavs"]}, "original", uav, _encode(original))
         yield StoredPicture(key, of_encoder, "kept", uav, _encode(kept))
         for at, pictures in zip(points, shown.received, strict=True):
-            received = pictures[0, uav] / np.float32(255)
+            received = shown.whole(pictures, (0, uav)) / np.float32(255)
             error = ERROR_GAIN * np.abs(received - original)
             yield StoredPicture(key, at, "received", uav, _encode(received))
             yield StoredPicture(key, at, "error", uav, _encode(error))
@@ -82,5 +84,7 @@ def _pictures_of(spec: SweepSpec, key: str, points: list[dict[str, Any]]) -> Ite
 def _encode(image: np.ndarray) -> bytes:
     stream = io.BytesIO()
     pixels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    height, width = (max(1, round(side * min(1, _LARGEST / max(pixels.shape)))) for side in pixels.shape[:2])
+    pixels = pixels if pixels.shape[0] == height else resize_image(pixels, (height, width))
     Image.fromarray(pixels).save(stream, "JPEG", quality=_QUALITY, subsampling=0)
     return stream.getvalue()

@@ -27,6 +27,7 @@ SCHEMES = {
     "progressive": "lvm_mtc.schemes.progressive.scheme:Progressive",
     "pvsc": "lvm_mtc.schemes.pvsc.scheme:Pvsc",
     "softcast": "lvm_mtc.schemes.softcast.scheme:SoftCast",
+    "tiled": "lvm_mtc.schemes.tiled:Tiled",
     "vlm_csc": "lvm_mtc.schemes.vlm_csc.scheme:VlmCsc",
 }
 """Name to ``"module:class"``."""

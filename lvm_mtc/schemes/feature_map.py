@@ -79,16 +79,28 @@ def init(self, key: jax.Array, num_uavs: int | None = None) -> dict:
     return params | {"decoder": codec.init(keys[1], received, snr_db, method="decode")["params"]}
 
 
+def sides(self) -> tuple[int, int]:
+    """Height and width of the pictures, pixels: the configured square, unless the scheme has a ``size`` of its own."""
+    return getattr(self, "size", None) or (self.config.image_size,) * 2
+
+
+def positions(self) -> tuple[int, int]:
+    """Rows and columns of the feature map."""
+    height, width = sides(self)
+    return height // self.codec.reduction, width // self.codec.reduction
+
+
 def frames(self) -> tuple[int, int]:
     """As ``Scheme.frames``: positions of the feature map."""
-    return (self.config.image_size // self.codec.reduction) ** 2, self.config.num_symbols
+    rows, columns = positions(self)
+    return rows * columns, self.config.num_symbols
 
 
 def encode(self, params: dict, source: Source, key: jax.Array, knobs: Mapping[str, Any]) -> jax.Array:
     """As ``Scheme.encode``; ``[batch, num_uavs, rows, columns, width]``. Nothing is chosen, so hints are not used."""
-    images, side = source.data, self.config.image_size
-    if images.ndim != 5 or images.shape[2:] != (side, side, 3):
-        raise ValueError(f"images must be [batch, num_uavs, {side}, {side}, 3], got {images.shape}")
+    images, (height, width) = source.data, sides(self)
+    if images.ndim != 5 or images.shape[2:] != (height, width, 3):
+        raise ValueError(f"images must be [batch, num_uavs, {height}, {width}, 3], got {images.shape}")
     tokens = self.codec.apply({"params": params["encoder"]}, _merge(images), method="encode")
     return tokens.reshape(*images.shape[:2], *tokens.shape[1:])
 
@@ -107,9 +119,9 @@ def modulate(self, params: dict, encoded: jax.Array, point: OperatingPoint) -> S
 
 def decode(self, params: dict, received: Received, side: jax.Array | None, point: OperatingPoint) -> Estimate:
     """As ``Scheme.decode``; ``side`` are the pictures' gains, ``[batch, num_uavs]``, for ``"wiener"``."""
-    lead, positions = received.symbols.shape[:2], self.config.image_size // self.codec.reduction
+    lead = received.symbols.shape[:2]
     features = reliable(self.config.receiver, params, received, side)
-    features = features.reshape(lead[0] * lead[1], positions, positions, -1)
+    features = features.reshape(lead[0] * lead[1], *positions(self), -1)
     images = self.codec.apply(
         {"params": params["decoder"]}, features, per_link(point.snr_db, lead).reshape(-1), method="decode"
     )

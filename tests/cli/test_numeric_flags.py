@@ -25,6 +25,7 @@ REALS = {
     ("transmit", "--snr-db"): "[-50, 100]",
     ("transmit", "--csi-error"): "[0, 1e6]",
     ("transmit", "--overlap"): "[0, 1)",
+    ("transmit", "--memory"): "(0, 3.4028235e38]",
     ("transmit", "--keep"): "(0, 1]",
     ("transmit", "--mask-prob"): "(0, 1)",
     ("transmit", "--importance-db"): "[0, 60]",
