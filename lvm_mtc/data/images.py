@@ -58,7 +58,7 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
 
 
 def what_is_taken(path: str | os.PathLike) -> str:
-    """What :func:`load_image` takes of an animated or transparent picture, ``"the first of 12 frames"``; else ``""``."""
+    """What :func:`load_image` takes of an animated or transparent picture: "the first of 12 frames"; of others ""."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(path) as image:

@@ -92,7 +92,7 @@ class Tiled:
 
     @property
     def reports(self) -> tuple[str, ...]:
-        """As ``Scheme.reports``: the codec's, means over tiles, of the object's inside over tiles that hold some of it."""
+        """As ``Scheme.reports``: the codec's, means over tiles, of an object's inside over those that hold some of it."""
         return self.scheme.reports
 
     @property
