@@ -92,7 +92,7 @@ class Tiled:
 
     @property
     def reports(self) -> tuple[str, ...]:
-        """As ``Scheme.reports``: the codec's, means over tiles, of an object's inside over those that hold some of it."""
+        """As ``Scheme.reports``: the codec's, means over tiles; of an object's inside, over those that hold some."""
         return self.scheme.reports
 
     @property
