@@ -216,9 +216,12 @@ def _read(file: Path, cut: tuple[int, float] | None, size: Size, box) -> _Read:
     if box is not None:
         pairs = zip(windows, views, strict=True)
         boxes = np.stack([box_in_window(box, window, view.shape[:2])[0] for window, view in pairs])
-    seen = " x ".join(f"{length:.0f}" for length in windows[0][2:] - windows[0][:2])
-    what = f"{len(views)} views of {seen} pixels" if len(views) > 1 else f"{seen} pixels of it"
-    there = "as they are" if size is None else f"resized to {views[0].shape[1]} x {views[0].shape[0]}"
+    width_of, height_of = (windows[0][2:] - windows[0][:2]).round().astype(int)
+    what = (
+        f"{len(views)} views of {width_of} x {height_of}" if len(views) > 1 else f"its middle {width_of} x {height_of}"
+    )
+    what = "whole" if (width_of, height_of) == (width, height) else what
+    there = "every pixel as it is" if size is None else f"resized to {views[0].shape[1]} x {views[0].shape[0]}"
     taken = what_is_taken(file)
     about = f"{width} x {height}{', ' if taken else ''}{taken}: {what}, {there}"
     return _Read(views, np.stack([_camera(image, window) for window in windows]), boxes, about)

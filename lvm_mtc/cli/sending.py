@@ -90,10 +90,14 @@ def fit_contenders(contenders: Sequence[Contender], height: int, width: int) -> 
         if (height, width) != (contender.scheme.config.image_size,) * 2:
             scheme = tiled(contender.scheme, height, width)
             contender = dataclasses.replace(contender, scheme=scheme)
-            (rows, columns), padding = scheme.grid, " and ".join(map(str, scheme.padding))
-            how = "whole" if rows * columns == 1 else f"{rows} x {columns} tiles of {' x '.join(map(str, scheme.tile))}"
-            said.setdefault(f"{how}, {padding} rows and columns mirrored", []).append(contender.name)
+            (rows, columns), padding = scheme.grid, " and ".join(map(str, scheme.padding[::-1]))
+            how = (
+                "whole"
+                if rows * columns == 1
+                else f"in {columns} x {rows} tiles of {scheme.tile[1]} x {scheme.tile[0]}"
+            )
+            said.setdefault(f"{how}, {padding} columns and rows mirrored", []).append(contender.name)
         fitted.append(contender)
     for how, names in said.items():
-        print(f"{height} x {width} (height x width) with {', '.join(names)}: {how}")
+        print(f"{'; '.join(names)}: pictures of up to {width} x {height} {how}")
     return fitted

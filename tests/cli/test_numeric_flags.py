@@ -33,6 +33,7 @@ REALS = {
     ("transmit", "--beta"): "[0, 8]",
     ("transmit", "--epsilon"): "[0, 3.4028235e38]",
     ("compress", "--snr-db"): "[-50, 100]",
+    ("figures", "--width"): "[1, 100]",
     ("sweep", "--snr-db"): "[-50, 100]",
     ("sweep", "--csi-error"): "[0, 1e6]",
     ("sweep", "--mask-prob"): "(0, 1)",
@@ -68,6 +69,7 @@ NEEDED = {
     "sweep": ["--store", "s"],
     "bench": [],
     "compress": ["--out", "o"],
+    "figures": ["--store", "s", "--out", "o"],
 }
 PARSER = build_parser()
 
@@ -128,7 +130,7 @@ def parse(command, flag, text):
 
 @pytest.mark.parametrize(("command", "flag"), [*REALS, *WHOLES])
 def test_an_ordinary_number_is_taken(command, flag):
-    text = "0.5" if (command, flag) in REALS else "2"
+    text = "2" if (command, flag) in WHOLES or REALS[command, flag].startswith("[1,") else "0.5"
     assert np.ravel(parse(command, flag, text)) == float(text)
 
 
