@@ -4,7 +4,7 @@ r"""Codecs of the package on whole pictures: Kodak's 24 at 768 x 512, and a fram
     python -m experiments.native.measure --data ../shared/data --codecs pca deepjscc_whole
     python -m experiments.native.measure --data ../shared/data --codecs frame
 
-An hour on two cores; codecs that are not named keep their rows. Writes ``results.json`` into ``--out`` and the tables
+Half an hour on two cores; codecs that are not named keep their rows. Writes ``results.json`` into ``--out`` and the tables
 into the page beside it. ``--page-only`` writes from the old ``results.json``.
 """
 
@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from PIL import Image
 
@@ -53,10 +54,7 @@ def contender(name: str, height: int, width: int) -> Contender:
     kind, _, how = name.partition("_")
     if kind in ("deepjscc", "token2"):
         scheme, params = load_codec(f"{kind}_cifar10_cbr_1_3")
-        fitted = tiled(scheme, height, width)
-        if how == "tiles":
-            side = scheme.config.image_size
-            fitted = dataclasses.replace(fitted, scheme=scheme, tile=(side, side))
+        fitted = tiled(scheme, height, width, several=how != "whole")
         return dataclasses.replace(plain_contender(scheme, params), scheme=fitted)
     (one,) = make_contenders([name], *load_scheme(DEMO_WEIGHTS))
     return dataclasses.replace(one, scheme=tiled(one.scheme, height, width))
@@ -79,28 +77,44 @@ def seam_db(shown: Shown, tile: tuple[int, int]) -> float | None:
     return float(10 * np.log10(beside / count[0] / (others / count[1]))) if count[0] else None
 
 
+def of_one_size(source: Source) -> list[Source]:
+    """The pictures of each size by themselves."""
+    sizes = picture_sizes(source)[:, 0]
+    parts = []
+    for height, width in np.unique(sizes, axis=0):
+        own = (sizes == (height, width)).all(axis=-1)
+        parts.append(picture_source(source.data[own][:, :, :height, :width], source.hints["loc"][own]))
+    return parts
+
+
 def measure(name: str, source: Source) -> dict[str, Any]:
-    """The row of a codec."""
+    """The row of a codec; where it takes pictures whole, those of each size by themselves."""
+    start = time.perf_counter()
+    parts = [measure_part(name, part) for part in (of_one_size(source) if name.endswith("whole") else [source])]
+    weights = np.array([part.pop("pictures") for part in parts], float)
+    weights /= weights.sum()
+    mean = jax.tree.map(lambda *values: float(np.dot(weights, values)), *(part.pop("numbers") for part in parts))
+    return parts[0] | mean | {"seconds": time.perf_counter() - start}
+
+
+def measure_part(name: str, source: Source) -> dict[str, Any]:
+    """Means over the pictures of a source, and how many these are."""
     one = contender(name, *source.data.shape[2:4])
     options = dict(links=LINKS, sources={1: source}, snr_db=SNR_DB, metrics=METRICS, pictures_per_step=1)
     spec = SweepSpec(schemes=(one,), stopping=StoppingRule(target_half_width=None, max_units=2), **options)
-    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, ResultStore(Path(folder) / "kodak.sqlite") as store:
         points = store.read(run_sweep(spec, store, resources=Resources(num_devices=1, items_per_device=8)))
-    seconds = time.perf_counter() - start
-    values = [
-        {"channel": point.coordinates["channel"], "snr_db": point.snr_db}
-        | {metric: list(point.metrics[metric][:2]) for metric in METRICS}
+    values = {
+        f"{point.coordinates['channel']} {point.snr_db:g} dB": {name: point.metrics[name].mean for name in METRICS}
         for point in points
-    ]
+    }
     at = next(at for at in spec.coordinates() if at["channel"] == "awgn" and at["snr_db"] == SEAM_SNR_DB)
-    scheme, metrics = one.scheme, points[0].metrics
-    tile = scheme.tile if name != "deepjscc_whole" else (32, 32)  # where the tiles of the same codec meet
-    return {
-        "codec": name, "tile": None if scheme.grid == (1, 1) else list(scheme.tile), "seconds": seconds,
-        "cbr": metrics["cbr"].mean, "cbr_with_side_information": metrics["cbr_with_side_information"].mean,
-        "seam_db": seam_db(show(spec, [at]), tile), "points": values,
-    }  # fmt: skip
+    scheme, costs = one.scheme, points[0].metrics
+    tile = (32, 32) if name == "deepjscc_whole" else scheme.tile  # there the tiles of the same codec meet
+    numbers = {name: costs[name].mean for name in ("cbr", "cbr_with_side_information")} | {"points": values}
+    numbers |= {"seam_db": seam_db(show(spec, [at]), tile)}
+    about = {"codec": name, "tile": None if scheme.grid == (1, 1) else list(scheme.tile)}
+    return about | {"pictures": source.lead()[0], "numbers": numbers}
 
 
 def kodak(data: Path) -> Source:
@@ -155,8 +169,6 @@ def main(
         for name in named:
             rows[name] = measure(name, source)
             print(name, f"{rows[name]['seconds']:.0f} s", flush=True)
-        if source is not None:
-            found["pictures"] = int(picture_sizes(source).shape[0])
         return found | {"rows": [rows[name] for name in CODECS if name in rows]}
 
     study(out, page_only, results, tables)

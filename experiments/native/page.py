@@ -21,17 +21,16 @@ CODECS = {
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Markdown tables by the name of their place."""
     rows = results["rows"]
-    places = [(point["channel"], point["snr_db"]) for point in rows[0]["points"]] if rows else []
-    head = ("codec", "tile", "CBR", "with side information", *(f"{channel} {snr:g} dB" for channel, snr in places),
-            "seam, dB")  # fmt: skip
+    places = list(rows[0]["points"])
+    head = ("codec", "tile", "CBR", "with side information", *places, "seam, dB")
     filled = {"kodak": table(head, [_row(row, places) for row in rows])}
     return filled | ({"frame": _frame(results["frame"])} if results["frame"] else {})
 
 
-def _row(row: Mapping[str, Any], places: list[tuple[str, float]]) -> tuple[str, ...]:
-    points = {(point["channel"], point["snr_db"]): point for point in row["points"]}
+def _row(row: Mapping[str, Any], places: list[str]) -> tuple[str, ...]:
+    points = row["points"]
     tile = "whole" if row["tile"] is None else " x ".join(map(str, row["tile"]))
-    cells = [f"{number(points[at]['psnr_db'][0])} / {points[at]['ssim'][0]:.3f}" for at in places]
+    cells = [f"{number(points[at]['psnr_db'])} / {points[at]['ssim']:.3f}" for at in places]
     ratios = (f"{row[name]:.4f}" for name in ("cbr", "cbr_with_side_information"))
     return (CODECS[row["codec"]], tile, *ratios, *cells, number(row["seam_db"], 2))
 

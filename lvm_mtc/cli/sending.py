@@ -83,12 +83,14 @@ def load_contenders(
     return scheme, make_contenders(names or default, scheme, params, **options)
 
 
-def fit_contenders(contenders: Sequence[Contender], height: int, width: int) -> list[Contender]:
-    """Contenders for views of this size, in tiles where their codecs are for smaller pictures; says how."""
+def fit_contenders(
+    contenders: Sequence[Contender], height: int, width: int, *, several: bool = False
+) -> list[Contender]:
+    """Contenders for views of up to this size, in tiles where their codecs are for smaller pictures; says how."""
     fitted, said = [], {}
     for contender in contenders:
-        if (height, width) != (contender.scheme.config.image_size,) * 2:
-            scheme = tiled(contender.scheme, height, width)
+        if several or (height, width) != (contender.scheme.config.image_size,) * 2:
+            scheme = tiled(contender.scheme, height, width, several=several)
             contender = dataclasses.replace(contender, scheme=scheme)
             (rows, columns), padding = scheme.grid, " and ".join(map(str, scheme.padding[::-1]))
             how = (
@@ -99,5 +101,5 @@ def fit_contenders(contenders: Sequence[Contender], height: int, width: int) -> 
             said.setdefault(f"{how}, {padding} columns and rows mirrored", []).append(contender.name)
         fitted.append(contender)
     for how, names in said.items():
-        print(f"{'; '.join(names)}: pictures of up to {width} x {height} {how}")
+        print(f"{'; '.join(names)}: {'up to ' if several else ''}{width} x {height} {how}")
     return fitted

@@ -66,7 +66,7 @@ def run_transmit(options: argparse.Namespace) -> None:
     cut = {name: getattr(options, name) for name in ("views", "overlap", "boxes", "limit")}
     side = scheme.config.image_size
     views = load_views(options.images, size=size_of(options.size, side), num_uavs=options.uavs, **cut)
-    contenders = fit_contenders(contenders, *views.images.shape[2:4])
+    contenders = fit_contenders(contenders, *views.images.shape[2:4], several=views.extent is not None)
     objects = find_objects(views, knowledge_base, options.task)
     title = f"lvm-mtc transmit {options.images}"
     _study(options, views, objects, contenders, links, options.snr_db, options.csi_error, title=title)

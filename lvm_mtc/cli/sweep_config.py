@@ -210,11 +210,12 @@ def _pictures(config: SweepConfig, knobs: Mapping[str, Any]) -> dict[str, Any]:
 
     views = {count: _views(config, count, scheme.config.image_size) for count in config.num_uavs}
     canvas = np.max([of_count.images.shape[2:4] for of_count in views.values()], axis=0).tolist()
-    contenders = fit_contenders(contenders, *canvas)
+    views = {count: on_canvas(of_count, *canvas) for count, of_count in views.items()}
+    several = any(of_count.extent is not None for of_count in views.values())
+    contenders = fit_contenders(contenders, *canvas, several=several)
 
     def source(of_count: Views) -> Source:
         loc = find_objects(of_count, knowledge_base, config.task).loc
-        of_count = on_canvas(of_count, *canvas)
         return picture_source(of_count.images, loc, extent=of_count.extent)
 
     sources = {count: source(of_count) for count, of_count in views.items()}

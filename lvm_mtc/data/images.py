@@ -62,9 +62,12 @@ def what_is_taken(path: str | os.PathLike) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(path) as image:
-            frames = getattr(image, "n_frames", 1)
-            parts = [f"the first of {frames} frames"] if frames > 1 else []
-            return ", ".join(parts + ["transparency laid over white"] * image.has_transparency_data)
+            parts = ["transparency laid over white"] * image.has_transparency_data
+            try:
+                frames = getattr(image, "n_frames", 1)
+            except Exception:  # Later pictures of a file may be damaged where the first is whole.
+                frames = 1
+    return ", ".join([f"the first of {frames} frames"] * (frames > 1) + parts)
 
 
 def decode_image(stream: BinaryIO, name: str) -> np.ndarray:

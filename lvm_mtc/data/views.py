@@ -100,10 +100,10 @@ def resize_windows(image: np.ndarray, windows: np.ndarray, size: int) -> np.ndar
 
 
 def native_windows(height: int, width: int, num_uavs: int, overlap: float) -> np.ndarray:
-    """K overlapping rectangles of whole pixels that cover a photograph, ``[K, 4]`` int64; one is all of it.
+    """K overlapping rectangles of whole pixels that reach a photograph's edges, ``[K, 4]`` int64; one is all of it.
 
-    Each is left, top, right, bottom edge. They stand on :func:`view_lattice`, are of one size and have the photograph's
-    proportions as nearly as the lattice allows; ``overlap`` is shared along the side where they are displaced.
+    Each is left, top, right, bottom edge. They are of one size and stand on :func:`view_lattice`; neighbours share
+    ``overlap`` of the side along which they are displaced, to a pixel.
     """
     columns, rows = _extent(num_uavs, overlap)
     size = np.array([int(width / columns), int(height / rows)])

@@ -6,7 +6,7 @@ channel that changes between blocks of slots, not between tiles. What is mirrore
 smaller than the largest one, told by the hint ``"extent"``, leave out the tiles that they do not reach.
 
 A codec that takes pictures of other sizes itself says so with ``multiple``, pixels of which its sides are multiples,
-and ``with_size``: its one tile is the picture.
+and ``with_size``: its one tile is the picture, where all pictures are of one size.
 """
 
 import dataclasses
@@ -280,13 +280,15 @@ class TiledMasking(Tiled):
         return self.config.height, self.config.width
 
 
-def tiled(scheme: Scheme, height: int, width: int) -> Scheme:
+def tiled(scheme: Scheme, height: int, width: int, *, several: bool = False) -> Scheme:
     """A scheme for pictures of ``height`` x ``width`` pixels or less.
 
     Args:
         scheme: Of square pictures, ``config.image_size``.
         height: Of the largest picture.
         width: Likewise.
+        several: Some pictures are smaller. All codecs then send tiles, of which a small picture has few: taken whole it
+            would cost as much as the largest one.
 
     Raises:
         ValueError: for a scheme without such a size, or one whose P_r follows the object's share of the picture, which
@@ -298,7 +300,7 @@ def tiled(scheme: Scheme, height: int, width: int) -> Scheme:
     if getattr(scheme, "scale_aware", False):
         raise ValueError("scale_aware: P_r follows the object's share of the picture, which tiles do not know")
     config, tile = TiledConfig(codec=name, height=height, width=width), (side, side)
-    if isinstance(scheme, AnySize):
+    if isinstance(scheme, AnySize) and not several:
         tile = tuple(-(-length // scheme.multiple) * scheme.multiple for length in (height, width))
         scheme = scheme.with_size(*tile)
     return (TiledMasking if isinstance(scheme, Masking) else Tiled)(config, scheme, tile)
