@@ -4,8 +4,8 @@ r"""Codecs of the package on whole pictures: Kodak's 24 at 768 x 512, and a fram
     python -m experiments.native.measure --data ../shared/data --codecs pca deepjscc_whole
     python -m experiments.native.measure --data ../shared/data --codecs frame
 
-Half an hour on two cores; codecs that are not named keep their rows. Writes ``results.json`` into ``--out`` and the tables
-into the page beside it. ``--page-only`` writes from the old ``results.json``.
+Half an hour on two cores; codecs that are not named keep their rows. Writes ``results.json`` into ``--out`` and the
+tables into the page beside it. ``--page-only`` writes from the old ``results.json``.
 """
 
 import dataclasses

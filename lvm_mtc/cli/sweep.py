@@ -74,6 +74,8 @@ def add_sweep_parser(commands) -> None:
         "--no-units: keep no values of single channel realisations; more --units are then measured from the first one "
         "on": bool,
         "--no-pictures: leave out the pictures through which the report's sliders move": bool,
+        "--shown-groups N = 1: groups of pictures among which the report's viewer chooses": values.whole(1, 64),
+        "--shown-realisations N = 1: channel realisations, likewise": values.whole(1, 64),
         "--workers N: compute in so many processes of this machine": values.whole(1, 1024),
         "--scheduler ADDRESS: compute on the workers of the Dask scheduler there, such as tcp://10.0.0.1:8786": str,
         "--task-points N = 8: points that a worker gets together": values.whole(1, 100_000),
@@ -112,7 +114,7 @@ def run_sweep_command(options: argparse.Namespace) -> None:
             kept = dict(command=command_of(config), keep=not options.no_units)
             key = run_sweep(spec, store, resources=resources, progress=tell, workers=workers, **kept)
         if not options.no_pictures:
-            viewer_pictures(spec, store)
+            viewer_pictures(spec, store, groups=options.shown_groups, realisations=options.shown_realisations)
         called = f"{config.name!r} ({key[:SHORT]})" if config.name else key[:SHORT]
         print(f"{options.store}: sweep {called}, {len(store.read(key))} points")
 

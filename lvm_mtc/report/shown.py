@@ -39,27 +39,29 @@ class Shown(NamedTuple):
         return pictures[view][:height, :width]
 
 
-def show(spec: SweepSpec, points: Sequence[Coordinates], *, first_group: bool = False) -> Shown:
+def show(spec: SweepSpec, points: Sequence[Coordinates], *, groups: int | None = None, unit: int = 0) -> Shown:
     """Sends the pictures of points again, as the sweep begins.
 
     Args:
         spec: The sweep, of pictures.
         points: Of it, all of one K, seed and scheme and of equal knobs that its encoder reads.
-        first_group: Only of the first group of pictures; of the others only its step is encoded, for equal draws.
+        groups: Of the first so many groups of pictures; None: of all. Where they are in the first step only that is
+            encoded, for equal draws.
+        unit: Number of the channel realisation.
     """
     num_uavs = points[0]["num_uavs"]
     source = spec.sources[num_uavs]
     num_groups = source.lead()[0]
-    if first_group:
-        _, _, size = spec.steps(num_uavs)[0]
-        source, num_groups = jax.tree.map(lambda array: array[:size], source), 1
+    if groups is not None and groups < num_groups:
+        num_groups, (_, _, size) = groups, spec.steps(num_uavs)[0]
+        source = jax.tree.map(lambda array: array[:size], source) if groups <= size else source
     plain = dict(sources={num_uavs: source}, metrics=("psnr_db",), stop_metric="psnr_db", judges=())
     spec = dataclasses.replace(spec, **plain, random_pictures=False)
     chunks = chunks_of(len(points), _POINTS_AT_ONCE)
     group = Group(spec, points[0], Resources(num_devices=1, items_per_device=chunks[0][2]), pictures=True)
     originals, received, psnr_db = np.asarray(source.data[:num_groups]), [], []
     for start, stop, _ in chunks:
-        for samples in group.send(points[start:stop], range(1)):
+        for samples in group.send(points[start:stop], range(unit, unit + 1)):
             received.append(samples.pictures[0, :num_groups])
             psnr_db.append(samples.metrics["psnr_db"][0, :num_groups])
     kept = originals

@@ -55,6 +55,8 @@ WHOLES = {
     ("sweep", "--uavs"): (1, 64),
     ("sweep", "--seeds"): (0, 2**32 - 1),
     ("sweep", "--units"): (2, 1_000_000),
+    ("sweep", "--shown-groups"): (1, 64),
+    ("sweep", "--shown-realisations"): (1, 64),
     ("sweep", "--workers"): (1, 1024),
     ("sweep", "--task-points"): (1, 100_000),
     ("sweep", "--devices"): (1, math.inf),
