@@ -17,7 +17,7 @@ def viewer_sets(store: ResultStore) -> list[dict[str, Any]]:
     """Pictures of every sweep that has any, as JSON takes them.
 
     Returns:
-        A set for each group of pictures and channel realisation of a sweep, which its name says where there are several:
+        A set for each group of pictures and channel realisation of a sweep, named in it where there are several:
         ``name``, ``uavs``, ``schemes``, ``channels``, ``snr_db``, ``csi_error_var`` (ascending), ``snr_label``;
         ``original`` (UAV to data URI), ``kept`` (scheme to the same) and ``points``: "scheme|channel|i|j", i and j the
         places of SNR and CSI error, to ``received``, ``error`` and ``text``.
