@@ -4,11 +4,12 @@ r"""Codecs of the package on whole pictures: Kodak's 24 at 768 x 512, and a fram
     python -m experiments.native.measure --data ../shared/data --codecs pca deepjscc_whole
     python -m experiments.native.measure --data ../shared/data --codecs frame
 
-Half an hour on two cores; codecs that are not named keep their rows. Writes ``results.json`` into ``--out`` and the
-tables into the page beside it. ``--page-only`` writes from the old ``results.json``.
+Ten minutes on two idle cores; a run that was ended goes on from its ``--work``. Writes ``results.json`` into ``--out``
+and the tables into the page beside it. ``--page-only`` writes from the old ``results.json``.
 """
 
 import dataclasses
+import functools
 import json
 import os
 import resource
@@ -16,39 +17,37 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from experiments.native.page import CODECS, tables
 from experiments.script import DATA, PAGE_ONLY, script, study
 from lvm_mtc.cli.pictures import find_objects, load_views
+from lvm_mtc.data import list_images
 from lvm_mtc.knowledge.loading import DETECTOR_WEIGHTS, load_knowledge_base
 from lvm_mtc.link import LinkConfig
-from lvm_mtc.report.shown import Shown, show
-from lvm_mtc.results.store import ResultStore
 from lvm_mtc.schemes.loading import DEMO_WEIGHTS, load_scheme
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.tiled import tiled
 from lvm_mtc.sweep.contender import Contender
-from lvm_mtc.sweep.group import Resources
+from lvm_mtc.sweep.group import Group, Resources
 from lvm_mtc.sweep.named import make_contenders, plain_contender
-from lvm_mtc.sweep.plan import SweepSpec, picture_sizes, picture_source
-from lvm_mtc.sweep.run import run_sweep
-from lvm_mtc.sweep.stopping import StoppingRule
+from lvm_mtc.sweep.plan import SweepSpec, picture_source
 from lvm_mtc.zoo import load_codec
 
-SNR_DB, SEAM_SNR_DB = (1.0, 10.0), 10.0
+SNR_DB, NUM_PICTURES = 10.0, 24
 LINKS = tuple(LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh"))
 METRICS = ("psnr_db", "psnr_inside_db", "ssim")
 FRAME = 3000, 4000
 FRAME_FLAGS = "--size native --uavs 1 --snr-db 10 --channel rayleigh --realisations 2 --schemes importance --memory 0.5"
 
 
+@functools.cache
 def contender(name: str, height: int, width: int) -> Contender:
     """A codec for pictures of up to this size."""
     kind, _, how = name.partition("_")
@@ -60,69 +59,63 @@ def contender(name: str, height: int, width: int) -> Contender:
     return dataclasses.replace(one, scheme=tiled(one.scheme, height, width))
 
 
-def seam_db(shown: Shown, tile: tuple[int, int]) -> float | None:
-    """Squared error of the pixels on both sides of the tiles' borders over that of all others, dB; None without any."""
-    beside = others = 0.0
-    count = [0, 0]
-    for view in np.ndindex(shown.sizes.shape[:2]):
-        original, received = (shown.whole(a, view) for a in (shown.originals, shown.received[0]))
-        error = np.mean((received / 255.0 - original) ** 2, axis=-1)
-        border = np.zeros(error.shape, bool)
-        for side in range(tile[0], error.shape[0], tile[0]):
-            border[side - 1 : side + 1] = True
-        for side in range(tile[1], error.shape[1], tile[1]):
-            border[:, side - 1 : side + 1] = True
-        beside, others = beside + error[border].sum(), others + error[~border].sum()
-        count = [count[0] + border.sum(), count[1] + (~border).sum()]
-    return float(10 * np.log10(beside / count[0] / (others / count[1]))) if count[0] else None
+def seam(original: np.ndarray, received: np.ndarray, tile: tuple[int, int]) -> tuple[float, float]:
+    """Mean squared error of the pixels on both sides of the tiles' borders, and of all others.
+
+    Pictures are ``[height, width, 3]``, the original float in [0, 1], the received one uint8.
+    """
+    error = np.mean((received / 255.0 - original) ** 2, axis=-1)
+    border = np.zeros(error.shape, bool)
+    for side in range(tile[0], error.shape[0], tile[0]):
+        border[side - 1 : side + 1] = True
+    for side in range(tile[1], error.shape[1], tile[1]):
+        border[:, side - 1 : side + 1] = True
+    return float(error[border].mean()), float(error[~border].mean())
 
 
-def of_one_size(source: Source) -> list[Source]:
-    """The pictures of each size by themselves."""
-    sizes = picture_sizes(source)[:, 0]
-    parts = []
-    for height, width in np.unique(sizes, axis=0):
-        own = (sizes == (height, width)).all(axis=-1)
-        parts.append(picture_source(source.data[own][:, :, :height, :width], source.hints["loc"][own]))
-    return parts
-
-
-def measure(name: str, source: Source) -> dict[str, Any]:
-    """The row of a codec; where it takes pictures whole, those of each size by themselves."""
-    start = time.perf_counter()
-    parts = [measure_part(name, part) for part in (of_one_size(source) if name.endswith("whole") else [source])]
-    weights = np.array([part.pop("pictures") for part in parts], float)
-    weights /= weights.sum()
-    mean = jax.tree.map(lambda *values: float(np.dot(weights, values)), *(part.pop("numbers") for part in parts))
-    return parts[0] | mean | {"seconds": time.perf_counter() - start}
-
-
-def measure_part(name: str, source: Source) -> dict[str, Any]:
-    """Means over the pictures of a source, and how many these are."""
+def measure_picture(name: str, number: int, source: Source) -> dict[str, Any]:
+    """What a codec makes of one picture over a channel of its own on each link."""
     one = contender(name, *source.data.shape[2:4])
-    options = dict(links=LINKS, sources={1: source}, snr_db=SNR_DB, metrics=METRICS, pictures_per_step=1)
-    spec = SweepSpec(schemes=(one,), stopping=StoppingRule(target_half_width=None, max_units=2), **options)
-    with tempfile.TemporaryDirectory() as folder, ResultStore(Path(folder) / "kodak.sqlite") as store:
-        points = store.read(run_sweep(spec, store, resources=Resources(num_devices=1, items_per_device=8)))
-    values = {
-        f"{point.coordinates['channel']} {point.snr_db:g} dB": {name: point.metrics[name].mean for name in METRICS}
-        for point in points
-    }
-    at = next(at for at in spec.coordinates() if at["channel"] == "awgn" and at["snr_db"] == SEAM_SNR_DB)
-    scheme, costs = one.scheme, points[0].metrics
+    options = dict(links=LINKS, sources={1: source}, snr_db=(SNR_DB,), metrics=METRICS, seeds=(number,))
+    spec = SweepSpec(schemes=(one,), pictures_per_step=1, **options)
+    points = list(spec.coordinates())
+    group = Group(spec, points[0], Resources(num_devices=1, items_per_device=len(points)), pictures=True)
+    numbers, scheme = {}, one.scheme
+    sent = group.send(points, range(1))
+    for at, arrived in zip(points, sent, strict=True):
+        numbers |= {f"{at['channel']} {name}": float(arrived.metrics[name].item()) for name in METRICS}
+    for key, counted in (("cbr", False), ("cbr_with_side_information", True)):
+        numbers[key] = float(arrived.ledger.cbr(source.data.size, side_information=counted).item())
     tile = (32, 32) if name == "deepjscc_whole" else scheme.tile  # there the tiles of the same codec meet
-    numbers = {name: costs[name].mean for name in ("cbr", "cbr_with_side_information")} | {"points": values}
-    numbers |= {"seam_db": seam_db(show(spec, [at]), tile)}
-    about = {"codec": name, "tile": None if scheme.grid == (1, 1) else list(scheme.tile)}
-    return about | {"pictures": source.lead()[0], "numbers": numbers}
+    numbers["beside_borders"], numbers["elsewhere"] = seam(source.data[0, 0], sent[0].pictures[0, 0, 0], tile)
+    return {"codec": name, "number": number, "tile": None if scheme.grid == (1, 1) else list(scheme.tile)} | numbers
 
 
-def kodak(data: Path) -> Source:
-    """All pictures with the box that the shipped knowledge base finds in each."""
-    options = dict(size=None, num_uavs=1, views="folder", overlap=0.5, boxes=None, limit=None)
-    views = load_views(data / "kodak", **options)
-    loc = find_objects(views, load_knowledge_base(detector=DETECTOR_WEIGHTS), "").loc
-    return picture_source(views.images, loc, extent=views.extent)
+def pictures(data: Path) -> Iterator[Source]:
+    """Kodak's pictures, with the box that the shipped knowledge base finds in each."""
+    knowledge_base = load_knowledge_base(detector=DETECTOR_WEIGHTS)
+    for file in list_images(data / "kodak"):
+        views = load_views(file, size=None, num_uavs=1, views="cut", overlap=0.5, boxes=None, limit=None)
+        yield picture_source(views.images, find_objects(views, knowledge_base, "").loc)
+
+
+def measured(work: Path) -> list[dict[str, Any]]:
+    """What earlier runs have measured, a line a codec and picture."""
+    return [json.loads(line) for line in work.read_text().splitlines()] if work.exists() else []
+
+
+def rows(lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Means over all pictures, of the codecs that have seen them all."""
+    of_codec: dict[str, list] = {}
+    for line in lines:
+        of_codec.setdefault(line["codec"], []).append(line)
+    found = []
+    for name in CODECS:
+        if len(own := of_codec.get(name, [])) == NUM_PICTURES:
+            numbers = [key for key in own[0] if key not in ("codec", "number", "tile")]
+            mean = {key: float(np.mean([line[key] for line in own])) for key in numbers}
+            found.append({"codec": name, "tile": own[0]["tile"]} | mean)
+    return found
 
 
 def frame(data: Path) -> dict[str, Any]:
@@ -149,10 +142,12 @@ def frame(data: Path) -> dict[str, Any]:
 
 
 @script(data="folder that holds kodak", out="folder; the page is beside it", page_only=PAGE_ONLY,
+        work="file of what is measured so far; a run goes on from there",
         codecs={"choices": (*CODECS, "frame"), "help": "which are measured"})  # fmt: skip
 def main(
     data: Path = DATA,
     out: Path = Path("docs/native_size"),
+    work: Path = Path("native_size.jsonl"),
     codecs: tuple[str, ...] = (*CODECS, "frame"),
     page_only: bool = False,
 ) -> None:
@@ -160,16 +155,15 @@ def main(
 
     def results() -> Mapping[str, Any]:
         file = out / "results.json"
-        found = json.loads(file.read_text()) if file.exists() else {"rows": [], "frame": None}
-        rows = {row["codec"]: row for row in found["rows"]}
-        if "frame" in codecs:
-            found["frame"] = frame(data)
-        named = [name for name in CODECS if name in codecs]
-        source = kodak(data) if named else None
-        for name in named:
-            rows[name] = measure(name, source)
-            print(name, f"{rows[name]['seconds']:.0f} s", flush=True)
-        return found | {"rows": [rows[name] for name in CODECS if name in rows]}
+        old = json.loads(file.read_text()) if file.exists() else {"frame": None}
+        found = {"frame": frame(data) if "frame" in codecs else old["frame"]}
+        done = {(line["codec"], line["number"]) for line in measured(work)}
+        wanted = [(name, i) for name in codecs if name in CODECS for i in range(NUM_PICTURES) if (name, i) not in done]
+        sources = list(pictures(data)) if wanted else []
+        for name, number in tqdm(wanted):
+            with open(work, "a") as stream:
+                stream.write(json.dumps(measure_picture(name, number, sources[number])) + "\n")
+        return {"snr_db": SNR_DB, "rows": rows(measured(work))} | found
 
     study(out, page_only, results, tables)
 

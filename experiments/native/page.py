@@ -1,5 +1,6 @@
 """The page about pictures of native size: tables, from ``results.json``."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,19 +21,22 @@ CODECS = {
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Markdown tables by the name of their place."""
-    rows = results["rows"]
-    places = list(rows[0]["points"])
-    head = ("codec", "tile", "CBR", "with side information", *places, "seam, dB")
-    filled = {"kodak": table(head, [_row(row, places) for row in rows])}
+    snr = f"{results['snr_db']:g} dB"
+    head = ("codec", "tile", "CBR", "with side information", f"AWGN {snr}", f"Rayleigh {snr}", "seam, dB")
+    filled = {"kodak": table(head, map(_row, results["rows"]))}
     return filled | ({"frame": _frame(results["frame"])} if results["frame"] else {})
 
 
-def _row(row: Mapping[str, Any], places: list[str]) -> tuple[str, ...]:
-    points = row["points"]
+def seam_db(row: Mapping[str, Any]) -> float:
+    """Squared error beside the borders of tiles over that elsewhere, dB."""
+    return 10 * math.log10(row["beside_borders"] / row["elsewhere"])
+
+
+def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
     tile = "whole" if row["tile"] is None else " x ".join(map(str, row["tile"]))
-    cells = [f"{number(points[at]['psnr_db'])} / {points[at]['ssim']:.3f}" for at in places]
     ratios = (f"{row[name]:.4f}" for name in ("cbr", "cbr_with_side_information"))
-    return (CODECS[row["codec"]], tile, *ratios, *cells, number(row["seam_db"], 2))
+    cells = (f"{number(row[f'{link} psnr_db'])} / {row[f'{link} ssim']:.3f}" for link in ("awgn", "rayleigh"))
+    return (CODECS[row["codec"]], tile, *ratios, *cells, number(seam_db(row), 2))
 
 
 def _frame(frame: Mapping[str, Any]) -> str:

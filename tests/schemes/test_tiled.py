@@ -10,11 +10,12 @@ from small_runs import SMALL, small_params, smooth_pictures
 from lvm_mtc import phy
 from lvm_mtc.link import Frames, LinkConfig, OperatingPoint, Received, Signal
 from lvm_mtc.metrics import METRICS, pictures
+from lvm_mtc.models.tiles import boxes_in_tiles, cut_tiles, join_tiles
 from lvm_mtc.schemes.deepjscc.scheme import DeepJscc, DeepJsccConfig
 from lvm_mtc.schemes.lvm_mtc.scheme import LvmMtc
 from lvm_mtc.schemes.scheme import Estimate, Masking, Sent, Source
 from lvm_mtc.schemes.simulate import Outcome, forward
-from lvm_mtc.schemes.tiled import SIZE_BITS, boxes_in_tiles, cut_tiles, join_tiles, tiled
+from lvm_mtc.schemes.tiled import SIZE_BITS, tiled
 
 
 @dataclasses.dataclass(frozen=True)
