@@ -1,4 +1,5 @@
 import dataclasses
+import json
 from typing import ClassVar
 
 import jax
@@ -16,6 +17,7 @@ from lvm_mtc.schemes.lvm_mtc.scheme import LvmMtc
 from lvm_mtc.schemes.scheme import Estimate, Masking, Sent, Source
 from lvm_mtc.schemes.simulate import Outcome, forward
 from lvm_mtc.schemes.tiled import SIZE_BITS, tiled
+from lvm_mtc.sweep.contender import Contender
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,6 +210,14 @@ def test_a_convolutional_codec_takes_the_picture_whole(fast_compile):
     image = scheme.decode(params, received, sent.side, point).data
     assert image.shape == source.data.shape
     np.testing.assert_allclose(image, direct.decode(params, received, want.side, point).data[:, :, :13, :22], atol=1e-5)
+
+
+def test_a_sweeps_key_tells_codecs_sizes_and_tiles_apart():
+    codecs = [LvmMtc(SMALL), LvmMtc(SMALL).with_budget(8, scale_aware=False), DeepJscc(DeepJsccConfig(image_size=32))]
+    schemes = [tiled(codec, height, 64) for codec in codecs for height in (64, 96)]
+    schemes.append(tiled(codecs[-1], 96, 64, several=True))
+    texts = {json.dumps(Contender(name="a", scheme=one, params={"a": np.zeros(1)}).described()) for one in schemes}
+    assert len(texts) == len(schemes) and not any("source" in text for text in texts)
 
 
 def test_what_has_no_tiles_is_refused():
