@@ -44,7 +44,9 @@ SNR_DB, NUM_PICTURES = 10.0, 24
 LINKS = tuple(LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh"))
 METRICS = ("psnr_db", "psnr_inside_db", "ssim")
 FRAME = 3000, 4000
-FRAME_FLAGS = "--size native --uavs 1 --snr-db 10 --channel rayleigh --realisations 2 --schemes importance --memory 0.5"
+FRAME_FLAGS = (
+    "--size native --uavs 1 --snr-db 10 --channel rayleigh --realisations 2 --schemes importance-pca --memory 0.5"
+)
 
 
 @functools.cache
