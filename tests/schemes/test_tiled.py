@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 from typing import ClassVar
 
@@ -55,8 +56,8 @@ def noise(shape, seed=0):
     return real + 1j * imaginary
 
 
-@pytest.mark.parametrize("size", [(8, 12), (10, 7), (3, 17), (4, 4)])
-def test_a_codec_that_sends_pixels_gives_the_picture_and_its_own_noise(size):
+@pytest.mark.parametrize("size", [(10, 7), (3, 17)])
+def test_a_codec_that_sends_pixels_gives_the_picture_and_its_own_noise(size, fast_compile):
     images = np.random.default_rng(1).uniform(size=(2, 3, *size, 3)).astype(np.float32)
     scheme, point = tiled(Pixels(), *size), OperatingPoint()
     rows, columns = -(-size[0] // 4), -(-size[1] // 4)
@@ -162,7 +163,7 @@ def test_every_tile_is_what_it_is_by_itself_bit_for_bit(shared_tiles):
     np.testing.assert_allclose(sent.tells["keep_rate_inside"][0], held.mean(axis=0), rtol=1e-6)
 
 
-def test_smaller_pictures_are_measured_as_if_they_were_alone():
+def test_smaller_pictures_are_measured_as_if_they_were_alone(fast_compile):
     """Beside a larger one: tiles that they do not reach are not sent, and no pixel beyond enters a metric."""
     sizes, images = [(40, 30), (25, 64)], []
     rng = np.random.default_rng(4)
@@ -175,19 +176,23 @@ def test_smaller_pictures_are_measured_as_if_they_were_alone():
     scheme, point = tiled(Pixels(Side(16)), 40, 64), OperatingPoint()
     link = LinkConfig(fading="awgn", num_rx_ant=1, num_tx_ant=1)
     source = Source(canvas, {"loc": loc, "extent": extent})
-    out = jax.jit(lambda key: forward(scheme, None, source, key, link, point))(jax.random.key(0))
+    measures = [name for name in METRICS["pictures"] if not name.startswith(("ms_", "nmse", "evm"))]
+
+    @jax.jit
+    def send(key):
+        out = forward(scheme, None, source, key, link, point)
+        return out, {name: METRICS["pictures"][name](source, out) for name in measures}
+
+    out, values = send(jax.random.key(0))
     # 3 x 2 and 2 x 4 tiles of 16 rows of 24 symbols.
     np.testing.assert_array_equal(out.ledger.channel_uses(), [6 * 16 * 24, 8 * 16 * 24])
     arrived = np.asarray(out.estimate.data)
-    measures = [name for name in METRICS["pictures"] if not name.startswith(("ms_", "nmse", "evm"))]
-    with np.errstate(all="ignore"):
-        values = {name: np.asarray(METRICS["pictures"][name](source, out)) for name in measures}
     for i, (height, width) in enumerate(sizes):
         own = arrived[i : i + 1, :, :height, :width]
-        alone = Outcome(Estimate(jnp.asarray(own)), *out[1:])
-        for name, measured in values.items():
-            want = METRICS["pictures"][name](Source(images[i], {"loc": loc[i : i + 1]}), alone)
-            np.testing.assert_allclose(measured[i, 0], want[0, 0], rtol=2e-5, err_msg=name)
+        alone = Source(images[i], {"loc": loc[i : i + 1]}), Outcome(Estimate(jnp.asarray(own)), *out[1:])
+        wanted = jax.jit(lambda pair: {name: METRICS["pictures"][name](*pair)[0, 0] for name in measures})(alone)
+        for name, want in wanted.items():
+            np.testing.assert_allclose(values[name][i, 0], want, rtol=2e-5, err_msg=name)
         assert np.abs(own - images[i]).max() > 0.1
     with pytest.raises(ValueError, match="ms_ssim is for pictures of one size"):
         METRICS["pictures"]["ms_ssim"](source, out)
@@ -200,16 +205,21 @@ def test_a_convolutional_codec_takes_the_picture_whole(fast_compile):
     assert scheme.grid == (1, 1) and scheme.padding == (3, 2) and scheme.frames() == (4 * 6, 2)
     source = Source(np.random.default_rng(0).uniform(size=(1, 2, 13, 22, 3)).astype(np.float32))
     whole = Source(np.pad(source.data, [(0, 0), (0, 0), (0, 3), (0, 2), (0, 0)], mode="symmetric"))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def there_and_back(scheme, source, key):
+        sent = scheme.modulate(params, scheme.encode(params, source, key, {}), point)
+        symbols = sent.signal.private.symbols
+        received = Received(symbols, jnp.full(symbols.shape, 0.1))
+        return symbols, sent.side_bits, scheme.decode(params, received, sent.side, point).data
+
     key = jax.random.split(jax.random.key(1), 2)
-    direct = codec.with_size(16, 24)
-    want = direct.modulate(params, direct.encode(params, whole, key, {}), point)
-    sent = scheme.modulate(params, scheme.encode(params, source, jax.random.clone(key), {}), point)
-    np.testing.assert_allclose(sent.signal.private.symbols, want.signal.private.symbols, atol=1e-5)
-    np.testing.assert_array_equal(sent.side_bits, want.side_bits + 2 * SIZE_BITS)
-    received = Received(want.signal.private.symbols, jnp.full(want.signal.private.symbols.shape, 0.1))
-    image = scheme.decode(params, received, sent.side, point).data
+    symbols, bits, image = there_and_back(scheme, source, key)
+    want, its_bits, its_image = there_and_back(codec.with_size(16, 24), whole, jax.random.clone(key))
+    np.testing.assert_allclose(symbols, want, atol=1e-5)
+    np.testing.assert_array_equal(bits, its_bits + 2 * SIZE_BITS)
     assert image.shape == source.data.shape
-    np.testing.assert_allclose(image, direct.decode(params, received, want.side, point).data[:, :, :13, :22], atol=1e-5)
+    np.testing.assert_allclose(image, its_image[:, :, :13, :22], atol=1e-5)
 
 
 def test_a_sweeps_key_tells_codecs_sizes_and_tiles_apart():
