@@ -22,7 +22,8 @@ CODECS = {
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Markdown tables by the name of their place."""
     snr = f"{results['snr_db']:g} dB"
-    head = ("codec", "tile", "CBR", "with side information", f"AWGN {snr}", f"Rayleigh {snr}", "seam, dB")
+    head = ("codec", "tile", "CBR", "with side information", f"AWGN {snr}", "inside the box", f"Rayleigh {snr}",
+            "seam, dB")  # fmt: skip
     filled = {"kodak": table(head, map(_row, results["rows"]))}
     return filled | ({"frame": _frame(results["frame"])} if results["frame"] else {})
 
@@ -35,8 +36,9 @@ def seam_db(row: Mapping[str, Any]) -> float:
 def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
     tile = "whole" if row["tile"] is None else " x ".join(map(str, row["tile"]))
     ratios = (f"{row[name]:.4f}" for name in ("cbr", "cbr_with_side_information"))
-    cells = (f"{number(row[f'{link} psnr_db'])} / {row[f'{link} ssim']:.3f}" for link in ("awgn", "rayleigh"))
-    return (CODECS[row["codec"]], tile, *ratios, *cells, number(seam_db(row), 2))
+    awgn, rayleigh = (f"{number(row[f'{link} psnr_db'])} / {row[f'{link} ssim']:.3f}" for link in ("awgn", "rayleigh"))
+    inside = number(row["awgn psnr_inside_db"])
+    return (CODECS[row["codec"]], tile, *ratios, awgn, inside, rayleigh, number(seam_db(row)))
 
 
 def _frame(frame: Mapping[str, Any]) -> str:
