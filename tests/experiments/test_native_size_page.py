@@ -44,6 +44,13 @@ def test_codecs_stand_in_their_order():
     assert measured == [name for name in CODECS if name in measured] and len(measured) >= 5
 
 
+def test_the_frame_went_as_it_is():
+    frame = RESULTS["frame"]
+    assert frame["psnr_db"] > 20 and frame["said"][0] == "frame.png: 4000 x 3000: whole, every pixel as it is"
+    tiles, symbols = 42 * 32, 2304
+    assert frame["cbr"] == pytest.approx(tiles * symbols / (3 * 4000 * 3000), rel=1e-4)
+
+
 def test_a_seam_is_the_error_beside_the_borders():
     error = np.full((12, 20), 8.0)
     error[[3, 4, 7, 8]] = error[:, [7, 8, 15, 16]] = 32.0
