@@ -195,9 +195,7 @@ def _of_call(node: ast.Call) -> Iterator[ast.AST]:
     called = node.func
     name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
     if name in NAMES:
-        other = (
-            ast.Attribute(called.value, NAMES[name]) if isinstance(called, ast.Attribute) else ast.Name(NAMES[name])
-        )
+        other = ast.Attribute(called.value, NAMES[name]) if isinstance(called, ast.Attribute) else ast.Name(NAMES[name])
         yield ast.Call(other, node.args, node.keywords)
     if name == "where" and len(node.args) == 3:
         yield node.args[1]
