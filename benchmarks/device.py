@@ -35,7 +35,7 @@ PEAK_TERAFLOPS = {
     "L4": (121.0, 60.0, 30.3),
     "A10": (125.0, 62.5, 31.2),
 }
-"""Part of a device's name to the peaks of ``MODES``, dense, 10^12 operations a second: NVIDIA's data sheets, SXM forms."""
+"""Part of a device's name to the peaks of ``MODES``, dense, 10^12 operations a second (NVIDIA's data sheets, SXM)."""
 
 
 def peak_of(device_kind: str, mode: str) -> float | None:

@@ -218,7 +218,8 @@ def main(argv: list[str] | None = None) -> int:
     left_out = pack(out, home, out / "pack")
     print((out / "report.txt").read_text(), end="")
     print(
-        f"{out / 'pack'}: {len(list((out / 'pack').iterdir()))} files" + (f", left out: {left_out}" if left_out else "")
+        f"{out / 'pack'}: {len(list((out / 'pack').iterdir()))} files"
+        + (f", left out: {', '.join(left_out)}" if left_out else "")
     )
     return int(any(states[part.name]["state"] != "done" for part in parts))
 

@@ -78,7 +78,7 @@ def test_what_is_carried_back_fits_and_the_important_comes_first(tmp_path):
         home / "trained" / "log.jsonl": b"\n" * 500,
         home / "trained" / "weights.npz": rng.bytes(6000),
         home / "begun" / "log.jsonl": b"{}\n",
-        home / "begun" / "checkpoints" / "step_00000100" / "large": rng.bytes(9500),
+        home / "begun" / "checkpoints" / "step_00000100" / "large": rng.bytes(10_500),
         home / "begun" / "checkpoints" / "step_00000100" / "small": rng.bytes(2500),
         home / "shipped" / "weights.npz": rng.bytes(100),
         home / "mixture.npz": rng.bytes(100),

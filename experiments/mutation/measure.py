@@ -3,8 +3,8 @@
     python -m experiments.mutation.measure [--minutes 9] [--only lvm_mtc/phy/csi.py]
 
 A process that has imported what the tests need forks for each mutant, puts the mutant in the file's place and runs the
-tests until one fails, those first that noticed most mutants before. Results are appended to ``docs/mutation/mutants.csv``;
-a run that was ended goes on where it was, mutants of functions that have changed are run again, and ``--survivors`` runs
+tests until one fails, those first that noticed most mutants before. Results go to ``docs/mutation/mutants.csv``; a run
+that was ended goes on where it was, mutants of functions that have changed are run again, and ``--survivors`` runs
 those again that were not noticed, for tests that are new.
 """
 
