@@ -23,7 +23,7 @@ class Stream(IntEnum):
     DEMODULATION = 8
 
 
-def require_key(key: jax.Array) -> jax.Array:
+def require_key(key: jax.Array | None) -> jax.Array:
     """The key, if it is a typed one.
 
     Args:

@@ -56,6 +56,45 @@ def test_posterior_of_additive_error():
         assert abs(value - expected) < 5 * spread
 
 
+def test_the_mmse_model_of_a_rician_channel_shrinks_its_scattered_part_alone():
+    h, w, mean, s, q = _complex(10, 6, 3, 2), _complex(11, 6, 3, 2), _complex(12, 3, 2), 0.1, 0.4
+    found = phy.estimate_csi(h, w, s, model="mmse", prior=phy.ChannelPrior(mean=mean, scattered_power=q))
+    wide_h, wide_w, wide_mean = (np.complex128(a) for a in (h, w, mean))
+    shrink = 1 - s / q
+    expected = wide_mean + shrink * (wide_h - wide_mean) + np.sqrt(s * shrink) * wide_w
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    # A power that is traced is not looked at.
+    traced = jax.jit(
+        lambda q: phy.estimate_csi(h, w, s, model="mmse", prior=phy.ChannelPrior(mean=mean, scattered_power=q))
+    )
+    np.testing.assert_allclose(traced(q), expected, atol=1e-6)
+
+
+def test_posterior_of_several_error_variances():
+    h_hat, s = _complex(13, 4, 3, 2), np.array([0.1, 0.2, 0.5, 2.0])
+    mean, variance = phy.csi_posterior(h_hat, s)
+    np.testing.assert_allclose(variance, s / (1 + s), rtol=1e-6)
+    np.testing.assert_allclose(mean, np.complex128(h_hat) / (1 + s)[:, None, None], rtol=1e-6)
+
+
+def test_correlation_is_a_constant_and_eigenvalues_below_zero_count_as_zero():
+    h_hat, flat = _complex(14, 3, 3), jnp.diag(jnp.array([1.0, 1.0, -1e-6]))
+
+    def total(corr):
+        mean, cov = phy.csi_posterior_correlated(h_hat, 0.3, prior=phy.ChannelPrior(rx_corr=corr, tx_corr=corr))
+        return jnp.sum(jnp.real(mean)) + jnp.sum(jnp.real(cov))
+
+    np.testing.assert_array_equal(jax.grad(total)(jnp.eye(3)), 0.0)
+    by_rows, _ = phy.csi_posterior_correlated(h_hat, 2e-6, prior=phy.ChannelPrior(rx_corr=flat))
+    by_columns, _ = phy.csi_posterior_correlated(h_hat, 2e-6, prior=phy.ChannelPrior(tx_corr=flat))
+    np.testing.assert_array_equal(by_rows[2], 0.0)
+    np.testing.assert_array_equal(by_columns[:, 2], 0.0)
+
+
+def test_names_of_the_models():
+    assert phy.CSI_MODELS == ("additive", "mmse", "pilots_ls", "pilots_lmmse")
+
+
 def _dense_posterior(h_hat, s, prior):
     """``mu + R (R + s I)^-1 (h_hat - mu)`` with the full covariance of vec(H), in float64 NumPy."""
     num_rx, num_tx = h_hat.shape
@@ -154,8 +193,17 @@ H = jnp.ones((2, 2), jnp.complex64)
         (lambda: phy.estimate_csi(H, H, -0.1), "csi_error_var must be >= 0, got -0.1"),
         (lambda: phy.estimate_csi(H, H, 1.0, model="mmse"), "must be < 1.0 for model 'mmse', got 1.0"),
         (lambda: phy.estimate_csi(H, H, jnp.ones(3)), r"csi_error_var of shape \(3,\).*leading axes \(\)"),
-        (lambda: phy.estimate_csi(H.real, H, 0.1), "must be complex, got float32"),
+        (lambda: phy.estimate_csi(H.real, H, 0.1), "the channel must be complex, got float32"),
+        (lambda: phy.estimate_csi(H[0], H[0], 0.1), r"\[..., num_rx_ant, num_tx_ant\], got shape \(2,\)"),
+        (lambda: phy.estimate_csi(H[None], H[None], np.array([0.1, 1.5]), model="mmse"), r"must be < 1.0"),
+        (lambda: phy.estimate_csi(H, H, 0.1, model="mmse", prior=phy.ChannelPrior(rx_corr=H)), "uncorrelated fading"),
+        (lambda: phy.estimate_csi(H, H, 0.1, model="mmse", prior=phy.ChannelPrior(tx_corr=H)), "uncorrelated fading"),
         (lambda: phy.csi_posterior(H, 0.1, prior=phy.ChannelPrior(rx_corr=H)), "use csi_posterior_correlated"),
+        (lambda: phy.csi_posterior(H, 0.1, prior=phy.ChannelPrior(tx_corr=H)), "use csi_posterior_correlated"),
+        (
+            lambda: phy.csi_posterior_correlated(H, 0.1, prior=phy.ChannelPrior(tx_corr=jnp.eye(3))),
+            r"prior.tx_corr must have shape \(2, 2\)",
+        ),
         (
             lambda: phy.csi_posterior_correlated(H, 0.1, prior=phy.ChannelPrior(rx_corr=jnp.eye(3))),
             r"prior.rx_corr must have shape \(2, 2\)",

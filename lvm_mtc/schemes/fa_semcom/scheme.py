@@ -160,8 +160,8 @@ class FaSemCom:
         features = ((patches - mean) / deviation) @ params["projection"]["kernel"]
         features *= jax.lax.rsqrt(jnp.mean(features**2, axis=-1, keepdims=True) + _LEAST)
         question = source.data["question"][..., 0] * len(SUBJECTS) + source.data["question"][..., 1]
-        hints = (source.hints[name] for name in ("objective", "subjective"))
-        return Encoded(features, source.hints["valid"] > 0, *hints, source.data["places"], question)
+        objective, subjective, valid = (source.hints[name] for name in ("objective", "subjective", "valid"))
+        return Encoded(features, valid > 0, objective, subjective, source.data["places"], question)
 
     def modulate(self, params: dict, encoded: Encoded, point: OperatingPoint) -> Sent:
         """Symbols of power 1 beside each patch's power, whose mean over the patches that are sent is 1."""
