@@ -86,7 +86,7 @@ lint: $(DEV) ## Check the style
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
 
-types: $(DEV) ## Check the types of link and results (needs node)
+types: $(DEV) ## Check the types of phy, link, schemes and results (needs node)
 	"$(BIN)/pyright" --pythonpath "$(BIN)/python"
 
 $(DOCS): setup.cfg pyproject.toml | $(BIN)/python

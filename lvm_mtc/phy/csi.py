@@ -219,6 +219,7 @@ def require_pilots(num_pilots: int | None, num_tx_ant: int) -> int:
     require_count("num_pilots", num_pilots)
     if num_pilots < num_tx_ant:
         raise ValueError(f"num_pilots must be >= num_tx_ant for orthogonal pilots, got {num_pilots} < {num_tx_ant}")
+    return num_pilots
 
 
 def pilot_uses(num_pilots: int, num_tx_ant: int, num_blocks: int = 1) -> int:

@@ -48,10 +48,8 @@ def draw_mac(key: jax.Array, batch_shape: tuple[int, ...], num_slots: int, num_d
         ValueError: as :func:`draw_link`.
     """
     keys = uav_keys(key, num_devices)
-    options: dict[str, Any] = {"total_slots": num_slots} | {
-        name: value for name, value in options.items() if value is not None
-    }
-    draws = draw_link(keys, (*batch_shape, num_devices), 1, num_tx_ant=1, **options)
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    draws = draw_link(keys, (*batch_shape, num_devices), 1, num_tx_ant=1, **{"total_slots": num_slots, **given})
     noise = complex_normal(
         stream_key(keys[0], Stream.NOISE), (*batch_shape, num_slots), draws.noise.shape[-1:], draws.noise.dtype
     )

@@ -323,9 +323,10 @@ def mu_mimo(
         x = jnp.where(active, x, 0)
     gain_hat, gain_error_var = gains, jnp.zeros_like(no)
     if demodulation == "pilots":
-        gain_error_var = pilot_error_var(no, num_demodulation_pilots)
+        count = require_given("num_demodulation_pilots", num_demodulation_pilots)
+        gain_error_var = pilot_error_var(no, count)
         per_gain = gain_error_var if no.ndim == 0 else gain_error_var[..., None, :, None]
-        gain_hat = measure_gains(gains, realised.demodulation, per_gain, num_demodulation_pilots)
+        gain_hat = measure_gains(gains, realised.demodulation, per_gain, count)
     y, x_hat, no_eff = receive(
         x, no, common, grid, gains, gain_hat, gain_error_var, realised.noise, equalizer=equalizer
     )

@@ -150,7 +150,7 @@ def align(name: str, value: ArrayLike, batch_shape: Sequence[Any], extra: int, d
     return value.reshape((1,) * (len(batch_shape) - value.ndim) + value.shape + (1,) * extra)
 
 
-def fit(name: str, array: ArrayLike, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+def fit(name: str, array: ArrayLike | None, shape: tuple[Any, ...], dtype: DTypeLike) -> jax.Array:
     """Broadcast an array to a shape, in a dtype.
 
     Args:
@@ -160,9 +160,9 @@ def fit(name: str, array: ArrayLike, shape: tuple[int, ...], dtype: DTypeLike) -
         dtype: Of the result.
 
     Raises:
-        ValueError: if it does not broadcast to ``shape``.
+        ValueError: if it does not broadcast to ``shape``, or is None.
     """
-    array = jnp.asarray(array)
+    array = jnp.asarray(require_given(name, array))
     try:
         return jnp.broadcast_to(array, shape).astype(dtype)
     except ValueError as error:

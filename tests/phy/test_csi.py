@@ -85,10 +85,11 @@ def test_correlation_is_a_constant_and_eigenvalues_below_zero_count_as_zero():
         return jnp.sum(jnp.real(mean)) + jnp.sum(jnp.real(cov))
 
     np.testing.assert_array_equal(jax.grad(total)(jnp.eye(3)), 0.0)
-    by_rows, _ = phy.csi_posterior_correlated(h_hat, 2e-6, prior=phy.ChannelPrior(rx_corr=flat))
-    by_columns, _ = phy.csi_posterior_correlated(h_hat, 2e-6, prior=phy.ChannelPrior(tx_corr=flat))
-    np.testing.assert_array_equal(by_rows[2], 0.0)
-    np.testing.assert_array_equal(by_columns[:, 2], 0.0)
+    for s in (0.0, 2e-6):
+        by_rows, _ = phy.csi_posterior_correlated(h_hat, s, prior=phy.ChannelPrior(rx_corr=flat))
+        by_columns, _ = phy.csi_posterior_correlated(h_hat, s, prior=phy.ChannelPrior(tx_corr=flat))
+        np.testing.assert_array_equal(by_rows[2], 0.0)
+        np.testing.assert_array_equal(by_columns[:, 2], 0.0)
 
 
 def test_names_of_the_models():
@@ -127,6 +128,9 @@ def test_posterior_with_a_general_prior(s):
     )
     np.testing.assert_allclose(batched[0], mean, atol=1e-6)
     np.testing.assert_allclose(batched_cov[0], cov, atol=1e-6)
+    several, one_cov = phy.csi_posterior_correlated(jnp.stack([h_hat, 2 * h_hat]), s, prior=prior)
+    np.testing.assert_allclose(several[1], _dense_posterior(2 * h_hat, s, prior)[0], atol=4e-6)
+    np.testing.assert_allclose(one_cov, expected_cov, atol=2e-6)
     white = prior._replace(rx_corr=None, tx_corr=None)
     white_mean, variance = phy.csi_posterior(h_hat, s, prior=white)
     same_mean, same_cov = phy.csi_posterior_correlated(h_hat, s, prior=white)

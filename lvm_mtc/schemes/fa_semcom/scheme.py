@@ -202,7 +202,7 @@ class FaSemCom:
             features = jnp.pad(told, [(0, 0)] * side.levels.ndim + [(0, features.shape[-1] - NUM_LEVELS)])
         inputs = (a.reshape(-1, *a.shape[2:]) for a in (features, side.places, side.valid, side.question))
         scores = self._answerer().apply({"params": params["answerer"]}, *inputs)
-        return scores.reshape(*features.shape[:2], -1)
+        return jnp.asarray(scores).reshape(*features.shape[:2], -1)
 
     def stages(self) -> tuple[Stage, ...]:
         """As ``Scheme.stages``: projection and answerer, end to end."""

@@ -229,7 +229,7 @@ class Importance:
     def _apply(self, name: str, params: dict, images: jax.Array, deviation: jax.Array, point: OperatingPoint):
         lead = images.shape[:2]
         inputs = (a.reshape(-1, *a.shape[2:]) for a in (images, deviation, per_link(point.snr_db, lead)))
-        return jnp.reshape(self._network.apply({"params": params[name]}, *inputs), images.shape)
+        return jnp.asarray(self._network.apply({"params": params[name]}, *inputs)).reshape(images.shape)
 
 
 def _of_network(name: str) -> bool:

@@ -308,7 +308,7 @@ class Pvsc:
     def _refine(self, params: dict, clips: jax.Array, deviation: jax.Array) -> jax.Array:
         """The network behind the linear codec, which it leaves as it is."""
         inputs = (jax.lax.stop_gradient(a.reshape(-1, *a.shape[2:])) for a in (clips, jnp.swapaxes(deviation, -1, -2)))
-        return jnp.reshape(self._network.apply({"params": params}, *inputs), clips.shape)
+        return jnp.asarray(self._network.apply({"params": params}, *inputs)).reshape(clips.shape)
 
 
 def _texture_weights(clip: jax.Array, config: PvscConfig) -> jax.Array:
