@@ -74,11 +74,8 @@ def estimate_fading(
         h_hat: The estimate, if it comes from elsewhere: what the estimator named by ``csi`` returned.
     """
     if csi == "mmse":
-        h_hat = (
-            estimate_csi(h, require_given("draw", draw), error_var, model="mmse", prior=prior)
-            if h_hat is None
-            else h_hat
-        )
+        if h_hat is None:
+            h_hat = estimate_csi(h, require_given("draw", draw), error_var, model="mmse", prior=prior)
         return Estimate(h_hat, h_hat, error_var, None)
     if h_hat is not None and csi == "pilots_lmmse":
         _, variance, error_cov = _posterior(h_hat, error_var, prior)

@@ -52,7 +52,7 @@ def allocate(
         return _bisect(lambda mu: choose(mu, nu), lambda a: power[a.power][a.symbols > 0].sum() <= total_power)
 
     free = within_power(0.0)
-    if free.count.sum() <= num_symbols:
+    if free.symbols.sum() <= num_symbols:
         return free
     return _bisect(within_power, lambda a: a.symbols.sum() <= num_symbols)
 
