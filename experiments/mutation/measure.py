@@ -34,11 +34,11 @@ TARGETS = {
 }
 """File to the tests that have to notice its faults."""
 IMPORTED_BEFORE = ("flax.linen", "hypothesis", "jax.test_util", "optax", "PIL.Image", "scipy.stats")
-KILLED, SURVIVED, TIMED_OUT = "killed", "survived", "timed out"
+KILLED, SURVIVED, TIMED_OUT, WAITS = "killed", "survived", "timed out", "waits"
 
 
 class Row(NamedTuple):
-    """One mutant's result; ``test`` is what noticed it, "import" where the file could not even be imported."""
+    """One mutant's result; ``test`` is what noticed it, "import" where the tests could not even be collected."""
 
     file: str
     function: str
@@ -150,9 +150,8 @@ def measure_file(file: str, out: Path, until: float, *, survivors: bool) -> bool
     """Runs what is missing of a file's mutants; whether there was time for all."""
     source, tests = (ROOT / file).read_text(), TARGETS[file]
     mutants = mutants_of(source)
-    rows = still_there(read_rows(out), file, mutants)
-    if survivors:
-        rows = [row for row in rows if row.file != file or row.status == KILLED]
+    again = (WAITS, SURVIVED, TIMED_OUT) if survivors else (WAITS,)
+    rows = [row for row in still_there(read_rows(out), file, mutants) if row.file != file or row.status not in again]
     known = {(row.function, row.mutant) for row in rows if row.file == file}
     left = [mutant for mutant in mutants if (mutant.function, mutant.name) not in known]
     print(f"{file}: {len(mutants)} mutants, {len(left)} to run", flush=True)
@@ -164,13 +163,14 @@ def measure_file(file: str, out: Path, until: float, *, survivors: bool) -> bool
     if status != SURVIVED:
         raise ValueError(f"{file}: the tests fail without a mutant ({failed or status})")
     seconds = 30.0 + 5 * (time.monotonic() - start)
-    for mutant in left:
+    for number, mutant in enumerate(left):
         if time.monotonic() > until:
             return False
         status, failed = run_tests(ROOT / file, mutant.source, tests, best, seconds)
         best[failed] += status == KILLED
         rows.append(Row(file, mutant.function, mutant.name, mutant.digest, mutant.line, status, failed))
-        write_rows(out, sorted(rows))
+        waiting = [Row(file, m.function, m.name, m.digest, m.line, WAITS, "") for m in left[number + 1 :]]
+        write_rows(out, sorted([*rows, *waiting]))
         if status != KILLED:
             print(f"{file}:{mutant.line}: {mutant.function}: {mutant.name}: {status}", flush=True)
     return True
