@@ -21,6 +21,7 @@ from lvm_mtc import phy
 from lvm_mtc.config import require_count, require_one_of
 from lvm_mtc.link import Frames, OperatingPoint, Received, Signal, per_link
 from lvm_mtc.models.receivers import GAIN_BITS, RECEIVERS, as_sent, unit_power, wiener
+from lvm_mtc.phy.numerics import require_given
 from lvm_mtc.schemes.losses import IMAGE_LOSSES, picture_loss
 from lvm_mtc.schemes.scheme import Estimate, Sent, Source, Stage
 
@@ -136,7 +137,7 @@ def stages(self) -> tuple[Stage, ...]:
 def reliable(receiver: str, params: dict, received: Received, gain: jax.Array | None) -> jax.Array:
     """Features with what the receiver knows of their noise, ``[batch, num_uavs, num_frames, width]``."""
     if receiver == "wiener":
-        return wiener(*received, gain, jnp.exp(params["receiver"]["log_power"]))
+        return wiener(*received, require_given("gain", gain), jnp.exp(params["receiver"]["log_power"]))
     features = phy.symbols_to_features(received.symbols)
     if receiver == "log_no_eff":
         return jnp.concatenate([features, jnp.log(received.no_eff)], axis=-1)
