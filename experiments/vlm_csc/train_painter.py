@@ -1,7 +1,9 @@
 r"""Trains the text-to-picture network on CIFAR-10; a run that is stopped goes on when it is started again.
 
-    python -m experiments.vlm_csc.pack --data ../shared/data --out build/described.npz
-    python -m experiments.vlm_csc.train_painter --data build/described.npz --run-dir runs/painter
+An hour on a busy core, or ten minutes on an idle one.
+
+    python -m experiments.vlm_csc.pack --data ../shared/data --out build/cifar10_described.npz
+    python -m experiments.vlm_csc.train_painter --data build/cifar10_described.npz --run-dir runs/painter
 """
 
 import sys
@@ -11,8 +13,8 @@ from experiments.script import script
 from experiments.vlm_csc.pack import PACKED, load_described
 from lvm_mtc.models.flow import FlowConfig
 from lvm_mtc.training.config import TrainConfig
+from lvm_mtc.training.described import train_painter
 from lvm_mtc.training.optimizer import OptimizerConfig
-from lvm_mtc.training.painter import train_painter
 
 BATCH = 32
 _MATRICES = ("mix", "qkv", "out/", "up/", "down/", "join", "down1", "down2", "up1", "up2")

@@ -27,7 +27,7 @@ def to_lab(pixels: np.ndarray) -> np.ndarray:
 
 
 def nearest_colour(pixels: np.ndarray) -> np.ndarray:
-    """Places in ``COLOURS`` of pixels ``[..., 3]`` uint8, by distance in Lab; lightness counts half, gray is shunned."""
+    """Places in ``COLOURS`` of pixels ``[..., 3]`` uint8, by distance in Lab; lightness counts half."""
     weight = np.array((_LIGHTNESS_WEIGHT, 1, 1))
     difference = to_lab(pixels)[..., None, :] - to_lab(_SRGB)
     squared = (difference**2 * weight).sum(-1)

@@ -150,7 +150,7 @@ def guided(network: Any, params: Any, facts: jax.Array, guidance: jax.Array | fl
     def velocity(x: jax.Array, t: jax.Array) -> jax.Array:
         both = network.apply({"params": params}, jnp.concatenate([x, x]), jnp.full(2 * x.shape[0], t), told)
         with_facts, without = jnp.split(both, 2)
-        return without + guidance * (with_facts - without)
+        return (1 - guidance) * without + guidance * with_facts
 
     return velocity
 
@@ -159,16 +159,16 @@ def integrate(velocity: Velocity, x: jax.Array, steps: int, solver: str = "euler
     """Goes from t = 0 to 1 in equal steps: Euler's of order 1, or Heun's of order 2, which asks twice a step.
 
     Args:
-        velocity: Of (x, t), t a scalar.
-        x: Where it starts, noise.
+        velocity: Of (x, t), t a scalar of the type of x.
+        x: Where it starts, noise; NumPy or JAX.
         steps: How many.
         solver: One of ``SOLVERS``.
     """
     require_one_of("integrate", "solver", solver, SOLVERS)
-    h = 1 / steps
+    h, number = 1 / steps, x.dtype.type
     for i in range(steps):
-        v = velocity(x, jnp.asarray(i * h, x.dtype))
+        v = velocity(x, number(i * h))
         if solver == "heun":
-            v = (v + velocity(x + h * v, jnp.asarray((i + 1) * h, x.dtype))) / 2
+            v = (v + velocity(x + h * v, number((i + 1) * h))) / 2
         x = x + h * v
     return x
