@@ -16,8 +16,8 @@ from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.named import plain_contender
 from lvm_mtc.sweep.paired import NamedSweep
 
-_TOLD = {"bleu1": ("BLEU-1", 3), "word_error_rate": ("word error rate", 3)}
-KIND = Kind("text", "sentences", TEXT_METRICS, ("bleu1", "bleu4", "word_error_rate"), _TOLD, per_step=32)
+TOLD = {"bleu1": ("BLEU-1", 3), "word_error_rate": ("word error rate", 3)}
+KIND = Kind("text", "sentences", TEXT_METRICS, ("bleu1", "bleu4", "word_error_rate"), TOLD, per_step=32)
 
 
 class Sentences(NamedTuple):
