@@ -23,7 +23,6 @@ import jax
 import numpy as np
 
 from experiments.script import DATA, script
-from experiments.text.pack_captions import PACKED as CAPTIONS
 from experiments.vlm_csc.class_index import ClassIndex
 from experiments.vlm_csc.export import classify, load_judge
 from experiments.vlm_csc.pack import PACKED, load_described
@@ -54,6 +53,7 @@ from lvm_mtc.sweep.run import run_sweep, sample_points
 from lvm_mtc.sweep.stopping import StoppingRule
 from lvm_mtc.zoo import TABLE
 
+CAPTIONS = Path("build/captions.npz")
 STORE = Path("docs/vlm_csc/results.sqlite")
 SNR_DB = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 10.0)
 CLEAN, CROSSING = "not sent", "crossing"

@@ -1,6 +1,6 @@
 r"""Trains the captioner behind ResNet-20 on CIFAR-10; a run that is stopped goes on when it is started again.
 
-An hour on a busy core, or ten minutes on an idle one.
+It saves itself every 50 steps, and goes on bit for bit.
 
     python -m experiments.vlm_csc.pack --data ../shared/data --out build/cifar10_described.npz
     python -m experiments.vlm_csc.train_captioner --packed build/cifar10_described.npz --run-dir runs/captioner

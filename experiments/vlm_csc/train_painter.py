@@ -1,6 +1,6 @@
 r"""Trains the text-to-picture network on CIFAR-10; a run that is stopped goes on when it is started again.
 
-An hour on a busy core, or ten minutes on an idle one.
+It saves itself every 50 steps, and goes on bit for bit.
 
     python -m experiments.vlm_csc.pack --data ../shared/data --out build/cifar10_described.npz
     python -m experiments.vlm_csc.train_painter --data build/cifar10_described.npz --run-dir runs/painter
@@ -16,17 +16,17 @@ from lvm_mtc.training.config import TrainConfig
 from lvm_mtc.training.described import train_painter
 from lvm_mtc.training.optimizer import OptimizerConfig
 
-BATCH = 32
+BATCH, SCHEDULE = 32, 2400
 _MATRICES = ("mix", "qkv", "out/", "up/", "down/", "join", "down1", "down2", "up1", "up2")
 
 
-@script(data="packed pictures (default: %(default)s)", run_dir="folder of the run", steps="of 32 pictures",
+@script(data="packed pictures (default: %(default)s)", run_dir="folder of the run", steps="of 32 pictures; the schedule of the rates is that of 2,400",
         muon="learning rate of the matrices; 0: AdamW learns them, too")  # fmt: skip
-def main(data: Path = PACKED, run_dir: Path = Path("runs/painter"), steps: int = 2400, muon: float = 5e-3) -> None:
+def main(data: Path = PACKED, run_dir: Path = Path("runs/painter"), steps: int = SCHEDULE, muon: float = 5e-3) -> None:
     """Train the text-to-picture network."""
     numbers = TrainConfig(
         batch_size=BATCH, total_steps=steps, ema_decay=0.998, checkpoint_every=50, log_every=50,
-        optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=100, end_fraction=0.02, b2=0.98,
+        optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=100, total_steps=SCHEDULE, end_fraction=0.02, b2=0.98,
                                   muon=_MATRICES if muon else (), muon_learning_rate=muon or 1e-2),
     )  # fmt: skip
     print(train_painter(FlowConfig(), numbers, load_described(data, "train"), run_dir))
