@@ -20,15 +20,17 @@ BATCH, SCHEDULE = 32, 2400
 _MATRICES = ("mix", "qkv", "out/", "up/", "down/", "join", "down1", "down2", "up1", "up2")
 
 
-@script(data="packed pictures (default: %(default)s)", run_dir="folder of the run", steps="of 32 pictures; the schedule of the rates is that of 2,400",
-        muon="learning rate of the matrices; 0: AdamW learns them, too")  # fmt: skip
-def main(data: Path = PACKED, run_dir: Path = Path("runs/painter"), steps: int = SCHEDULE, muon: float = 5e-3) -> None:
+@script(data="packed pictures (default: %(default)s)", run_dir="folder of the run",
+        steps=f"of {BATCH} pictures; the rates fall as for {SCHEDULE}")  # fmt: skip
+def main(data: Path = PACKED, run_dir: Path = Path("runs/painter"), steps: int = SCHEDULE) -> None:
     """Train the text-to-picture network."""
-    numbers = TrainConfig(
-        batch_size=BATCH, total_steps=steps, ema_decay=0.998, checkpoint_every=50, log_every=50,
-        optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=100, total_steps=SCHEDULE, end_fraction=0.02, b2=0.98,
-                                  muon=_MATRICES if muon else (), muon_learning_rate=muon or 1e-2),
+    optimizer = OptimizerConfig(
+        learning_rate=2e-3, warmup_steps=100, total_steps=SCHEDULE, end_fraction=0.02, b2=0.98, muon=_MATRICES,
+        muon_learning_rate=5e-3,
     )  # fmt: skip
+    numbers = TrainConfig(
+        batch_size=BATCH, total_steps=steps, ema_decay=0.998, checkpoint_every=50, log_every=50, optimizer=optimizer
+    )
     print(train_painter(FlowConfig(), numbers, load_described(data, "train"), run_dir))
 
 
