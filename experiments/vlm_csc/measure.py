@@ -55,7 +55,7 @@ from lvm_mtc.zoo import TABLE
 
 CAPTIONS = Path("build/captions.npz")
 STORE = Path("docs/vlm_csc/results.sqlite")
-SNR_DB = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 10.0)
+SNR_DB = (-6.0, -3.0, 0.0, 3.0, 6.0, 10.0)
 CLEAN, CROSSING = "not sent", "crossing"
 BITS, BITS_GRAMMAR, CLASS = "caption as bits", "caption as bits, grammar known", "class alone"
 SAME, LARGE = "DeepJSCC, CBR 1/48", "DeepJSCC, CBR 1/3"
@@ -172,7 +172,7 @@ def store_crossing(captions: NamedSweep, pictures: NamedSweep, metric: str, stor
         count="test pictures, evenly spread over all", units="channel realisations, 4 or more")  # fmt: skip
 def main(
     data: Path = DATA, packed: Path = PACKED, captions: Path = CAPTIONS,
-    deepjscc: Path = Path("runs/deepjscc_1/system/weights.npz"), store: Path = STORE, count: int = 200, units: int = 4,
+    deepjscc: Path = Path("runs/deepjscc_1/system/weights.npz"), store: Path = STORE, count: int = 160, units: int = 4,
 ) -> None:  # fmt: skip
     """Measure pictures sent as captions, and what they are held against, into a store."""
     study, judge = make_study(data, packed, count, units)

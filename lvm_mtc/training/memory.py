@@ -150,10 +150,9 @@ def _reservoir(config: MemoryConfig, ltm: np.ndarray, stm: np.ndarray, seen: int
     """Algorithm R. Source: Vitter, Random Sampling with a Reservoir (1985)."""
     kept, random = list(ltm), np.random.default_rng((config.seed, seen))
     for number, sample in enumerate(stm, start=seen):
-        place = number if number < config.ltm_capacity else int(random.integers(number + 1))
-        if place == len(kept):
+        if number < config.ltm_capacity:
             kept.append(sample)
-        elif place < config.ltm_capacity:
+        elif (place := int(random.integers(number + 1))) < config.ltm_capacity:
             kept[place] = sample
     return np.array(kept, stm.dtype)
 
