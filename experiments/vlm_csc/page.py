@@ -5,13 +5,16 @@ The sheet is painted anew by the shipped generator.
     python -m experiments.vlm_csc.page --store docs/vlm_csc/results.sqlite --out docs/vlm_csc
 """
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from experiments.script import script
+from experiments.vlm_csc.continual import OUT as CONTINUAL
 from experiments.vlm_csc.measure import (
     BITS,
     BITS_GRAMMAR,
@@ -76,6 +79,7 @@ def main(store: Path = STORE, out: Path = Path("docs/vlm_csc")) -> None:
     write_csv(out / "ssq.csv", rows(curves))
     paint_sheet(out / "sheet.png")
     tables = {
+        "continual": continual(json.loads((out / CONTINUAL.name).read_text())),
         "ssq": quality(curves, clean),
         "costs": costs(found),
         "crossings": crossed(crossings),
@@ -161,6 +165,17 @@ def ceiling(found: Mapping[str, Sequence[Point]]) -> str:
         *((f"{name}, {of} at {SNR_DB[-1]:g} dB", with_interval(found[name][-1].metrics[metric][:2], 3))
           for name in (ORACLE, LEARNED) for metric, of in GENERATORS.items()),
     ])  # fmt: skip
+
+
+def continual(results: Mapping[str, Any]) -> str:
+    """BLEU-1 of each kind of captions right after it was learned, and at the end."""
+    kinds = results["kinds"]
+    lines = []
+    for row in results["rows"]:
+        last, after = row["bleu1"][-1], [row["bleu1"][i][i] for i in range(len(kinds))]
+        cells = [f"{number(first, 3)}, {number(then, 3)}" for first, then in zip(after, last, strict=True)]
+        lines.append((row["rule"], row["kept"], *cells, number(float(np.mean(last)), 3)))
+    return table(("rule", "kept", *(f"{kind}: after it, at the end" for kind in kinds), "mean at the end"), lines)
 
 
 def paint_sheet(path: Path) -> None:
