@@ -62,7 +62,7 @@ class CaptionDecoder(nn.Module):
         positions = self.param("positions", normal, (places.shape[1] + c.num_words, c.width))
         seen = nn.Dense(c.width, name="see")(places)
         before = jnp.pad(embedding[words], ((0, 0), (1, 0), (0, 0)))[:, :-1]
-        x = jnp.concatenate([seen, before], axis=1) + positions
+        x = jnp.concatenate([seen, before], axis=1) + positions[None]
         x = apply_blocks(x, depth=c.depth, num_heads=c.num_heads, mlp_ratio=2.0, causal=True)
         return nn.LayerNorm(name="norm")(x[:, places.shape[1] :]) @ embedding.T * c.width**-0.5
 

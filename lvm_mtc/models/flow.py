@@ -84,7 +84,7 @@ class FlowUNet(nn.Module):
     def _condition(self, t, facts):
         c = self.config
         frequency = np.float32(1000.0) * 1000.0 ** (-np.arange(_FREQUENCIES, dtype=np.float32) / _FREQUENCIES)
-        angle = t[:, None] * frequency
+        angle = t[:, None] * frequency[None]
         waves = jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
         told = nn.silu(Dense(c.condition, kernel_init=INIT, name="time")(waves))
         told = Dense(c.condition, kernel_init=INIT, name="time_out")(told)

@@ -131,7 +131,7 @@ class VlmCsc:
         return Sent(Signal(Frames(symbols, valid)), length, jnp.full(lead[:1], float(bits)))
 
     def features(self, params: dict, words: jax.Array, snr_db: jax.Array) -> jax.Array:
-        """Mean over the words of what the semantic encoder gives, ``[n, num_words]`` at ``snr_db [n]`` to ``[n, width]``."""
+        """Mean over words of what the semantic encoder gives, ``[n, width]``, at ``snr_db [n]``."""
         valid = words > 0
         x = self._apply(params, "encoder", self._embed(params, words), valid, snr_db)
         return jnp.where(valid[..., None], x, 0).sum(1) / valid.sum(1, keepdims=True)
