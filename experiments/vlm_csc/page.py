@@ -185,7 +185,7 @@ def paint_sheet(path: Path) -> None:
     facts = [(label, *pair) for label in range(len(CLASS_WORDS)) for pair in pairs]
     painted = generator(describe(Facts(*np.array(facts).T)), 0).reshape(len(CLASS_WORDS), len(pairs), 32, 32, 3)
     heads = [f"{fore} on {back}" for fore, back in SHEET_COLOURS]
-    cells = [[Picture(image, head) for image, head in zip(row, heads, strict=True)] for row in painted]
+    cells = [[Picture(image=image, caption=head) for image, head in zip(row, heads, strict=True)] for row in painted]
     save_sheet(path, cells, row_labels=CLASS_WORDS, title=f"Painted of captions, guidance {generator.guidance:g}")
 
 

@@ -88,11 +88,14 @@ def draw_paintings(
     points, arrived = what_arrived(spec)
     places = [i for i, at in enumerate(points) if at["channel"] == points[0]["channel"] and at["csi_error_var"] == 0]
     places = sorted(places or range(len(points)), key=lambda i: points[i]["snr_db"])
-    rows = [[Picture(image, _broken(text))] for image, text in zip(images[:_ROWS], words[:_ROWS], strict=True)]
+    rows = [
+        [Picture(image=image, caption=_broken(text))] for image, text in zip(images[:_ROWS], words[:_ROWS], strict=True)
+    ]
     for place in places:
         texts = vocabulary.decode(arrived[place].reshape(-1, arrived[place].shape[-1])[: len(rows)])
         for row, text, painted in zip(rows, texts, generator(texts, seed), strict=True):
-            row.append(Picture(np.asarray(painted), f"{points[place]['snr_db']:g} dB: {_broken(text)}"))
+            caption = f"{points[place]['snr_db']:g} dB: {_broken(text)}"
+            row.append(Picture(image=np.asarray(painted), caption=caption))
     title = f"sent as captions over {points[0]['channel']}, painted by {generator.name}"
     save_sheet(path, rows, title=title)
 

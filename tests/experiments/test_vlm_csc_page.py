@@ -13,7 +13,7 @@ from lvm_mtc.results.points import Measured, Point
 VOCABULARY = Vocabulary(("a", "on", "background", *CLASS_WORDS, *COLOURS))
 
 
-def points(offset, half=0.02):
+def points(offset, half=0.016):
     metrics = ("accuracy", "accuracy_flow", "accuracy_retrieval", "accuracy_named")
     return [
         Point(
@@ -29,14 +29,14 @@ def points(offset, half=0.02):
 def test_tables_have_ratios_floor_costs_and_crossings():
     curves = {label: (points(0.4), metric) for label, (_, metric) in page.CURVES.items()}
     lines = page.quality(curves, 0.8).splitlines()
-    assert lines[2].startswith("| oracle, painted | 0.50 ± 0.03 |") and len(lines) == 2 + len(page.CURVES) + 1
+    assert lines[2].startswith("| oracle, painted | 0.50 ± 0.02 |") and len(lines) == 2 + len(page.CURVES) + 1
     assert lines[-1].startswith("| chance | 0.12 |") or lines[-1].startswith("| chance | 0.13 |")
     drawn = page.panel(curves, 0.8)
     assert drawn.curves[0].mean == pytest.approx([0.5] * len(page.SNR_DB))
     assert drawn.curves[-1].mean == pytest.approx([0.125] * 2)
     found = {page.CLEAN: points(0.8)} | {name: points(0.4) for name, _ in page.CURVES.values()}
     assert page.costs(found).splitlines()[2] == f"| {page.ORACLE} | 56.0 | 4 |"
-    assert page.ceiling(found).splitlines()[2] == "| test pictures, JPEG copies | 0.800 ± 0.020 |"
+    assert page.ceiling(found).splitlines()[2] == "| test pictures, JPEG copies | 0.800 ± 0.016 |"
     crossed = page.crossed({(page.SAME, "accuracy_flow"): [], (page.LARGE, "accuracy_flow"): points(0.4)})
     assert "one is ahead" in crossed.splitlines()[2] and crossed.splitlines()[3].endswith("| 3.2 ± 0.5 dB |")
     assert len(page.rows(curves)) == len(page.CURVES) * len(page.SNR_DB)
