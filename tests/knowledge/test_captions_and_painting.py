@@ -26,10 +26,10 @@ CLASS = "dog"
 """
 
 
-def drawn(network, *inputs):
+def drawn(network, *inputs, scale=0.3):
     shapes = jax.eval_shape(network.init, jax.random.key(0), *inputs)["params"]
     rng = np.random.default_rng(0)
-    return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape) * 0.3, jnp.float32), shapes)
+    return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape) * scale, jnp.float32), shapes)
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +73,8 @@ def test_retrieval_returns_what_it_knows():
 @pytest.fixture(scope="module")
 def decoder():
     config = CaptionerConfig(words=("a", *CLASS_WORDS), num_words=4, width=8, depth=1, num_heads=1)
-    params = drawn(CaptionDecoder(config), jnp.zeros((1, 64, 67)), jnp.zeros((1, 4), jnp.int32))
-    return config, params
+    params = drawn(CaptionDecoder(config), jnp.zeros((1, 64, 67)), jnp.zeros((1, 4), jnp.int32), scale=1.0)
+    return config, params | {"norm": {"bias": jnp.zeros(8), "scale": jnp.ones(8)}}
 
 
 def test_saying_word_by_word_is_one_causal_pass(decoder):

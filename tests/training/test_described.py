@@ -42,7 +42,7 @@ def losses(run):
 
 def test_a_painter_learns_and_its_weights_paint(tmp_path):
     config = FlowConfig(image_size=8, widths=(8, 8, 8), depth=1, condition=8)
-    weights = train_painter(config, numbers(60), described(8), tmp_path / "run", progress=False)
+    weights = train_painter(config, numbers(300), described(8), tmp_path / "run", progress=False)
     first, last = losses(tmp_path / "run")
     assert last < 0.8 * first
     texts = ["a black cat on a white background", "a white cat on a black background"]
