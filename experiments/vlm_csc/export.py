@@ -24,7 +24,7 @@ from lvm_mtc.models.packed import Packing
 from lvm_mtc.models.weights import flatten_params, load_weights, save_weights
 
 JUDGE_DEPTH, BITS, LEAST = 56, 8, 256
-GUIDANCES = (2.0, 3.5, 5.0)
+GUIDANCES = (1.0, 2.0, 5.0)
 
 
 @jax.jit
@@ -50,7 +50,7 @@ def ship(source: Path, target: Path, **more: Any) -> None:
         captioner="trained weights", count="captions of held-out pictures")  # fmt: skip
 def main(
     data: Path = DATA, packed: Path = PACKED, painter: Path = Path("runs/painter/weights.npz"),
-    captioner: Path = Path("runs/captioner/weights.npz"), count: int = 160,
+    captioner: Path = Path("runs/captioner/weights.npz"), count: int = 64,
 ) -> None:  # fmt: skip
     """Ship captioner and painter."""
     ship(captioner, CAPTIONER_WEIGHTS)

@@ -19,16 +19,19 @@ from lvm_mtc.training.config import TrainConfig
 from lvm_mtc.training.described import train_captioner
 from lvm_mtc.training.optimizer import OptimizerConfig
 
+SCHEDULE = 800
 WORDS = ("a", "an", "on", "background", *CLASS_WORDS, *COLOURS)
 
 
 @script(data="folder with weights/ (default: %(default)s)", packed="packed pictures", run_dir="folder of the run",
-        steps="of 64 pictures")  # fmt: skip
-def main(data: Path = DATA, packed: Path = PACKED, run_dir: Path = Path("runs/captioner"), steps: int = 800) -> None:
+        steps=f"of 64 pictures; the rates fall as for {SCHEDULE}")  # fmt: skip
+def main(
+    data: Path = DATA, packed: Path = PACKED, run_dir: Path = Path("runs/captioner"), steps: int = SCHEDULE
+) -> None:
     """Train the captioner."""
     numbers = TrainConfig(
         batch_size=64, total_steps=steps, ema_decay=0.98, checkpoint_every=50, log_every=50,
-        optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=50, end_fraction=0.02, b2=0.98,
+        optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=50, total_steps=SCHEDULE, end_fraction=0.02, b2=0.98,
                                   muon=("qkv", "proj", "fc1", "fc2"), muon_learning_rate=5e-3),
     )  # fmt: skip
     resnet = load_cifar_resnet(data / "weights" / f"cifar10_resnet{RESNET_DEPTH}.npz", RESNET_DEPTH)

@@ -46,7 +46,7 @@ class FlowGenerator:
     config: FlowConfig
     params: Any
     guidance: float = 5.0
-    steps: int = 16
+    steps: int = 8
     solver: str = "euler"
     name: str = "flow"
 

@@ -63,5 +63,5 @@ def test_a_captioner_learns_behind_a_classifier_that_stays(tmp_path):
     for one, other in zip(jax.tree.leaves(captioner.params["resnet"]), jax.tree.leaves(resnet), strict=True):
         np.testing.assert_array_equal(one, other)
     few = CaptionerConfig(words=WORDS[1:])
-    with pytest.raises(ValueError, match="CaptionerConfig.words cannot say 'a black cat on a white background'"):
-        train_captioner(few, numbers(2), described(32), resnet, tmp_path / "other")
+    with pytest.raises(ValueError, match="CaptionerConfig.words cannot say 'a white cat on a black background'"):
+        train_captioner(few, numbers(4), described(32), resnet, tmp_path / "other")
