@@ -20,7 +20,6 @@ from experiments.vlm_csc.measure import (
     BITS_GRAMMAR,
     CLASS,
     CLEAN,
-    CROSSING,
     LARGE,
     SAME,
     SNR_DB,
@@ -82,7 +81,7 @@ def main(store: Path = STORE, out: Path = Path("docs/vlm_csc")) -> None:
         "continual": continual(json.loads((out / CONTINUAL.name).read_text())),
         "ssq": quality(curves, clean),
         "costs": costs(found),
-        "crossings": crossed(crossings),
+        "crossings": crossed(found, crossings),
         "clean": ceiling(found),
     }
     if (page := out.with_suffix(".md")).exists():
@@ -145,17 +144,30 @@ def costs(found: Mapping[str, Sequence[Point]]) -> str:
     return table(("", "channel uses a picture", "side information, bits"), lines)
 
 
-def crossed(crossings: Mapping[tuple[str, str], Sequence[Point]]) -> str:
-    """Up to which SNR captions are ahead."""
+def crossed(found: Mapping[str, Sequence[Point]], crossings: Mapping[tuple[str, str], Sequence[Point]]) -> str:
+    """Up to which SNR captions are ahead: as it was found, or between the sweep's points."""
     lines = []
     for (codec, metric), points in crossings.items():
         if points:
             at = points[0].metrics["snr_db"]
-            where = f"{number(at.mean, 1)} ± {number(at.half_width, 1)} dB"
+            where = f"up to {number(at.mean, 1)} ± {number(at.half_width, 1)} dB"
         else:
-            where = f"one is ahead from {SNR_DB[0]:g} to {SNR_DB[-1]:g} dB"
-        lines.append((f"learned captions, {GENERATORS[metric]}", codec, where))
-    return table(("", "against", f"{CROSSING} at"), lines)
+            captions, pictures = ([point.metrics[name].mean for point in found[sweep]]
+                                  for sweep, name in ((LEARNED, metric), (codec, "accuracy")))  # fmt: skip
+            where = ahead(np.subtract(captions, pictures), [point.snr_db for point in found[LEARNED]])
+        lines.append((GENERATORS[metric], codec, where))
+    return table(("learned captions", "against", "ahead"), lines)
+
+
+def ahead(difference: np.ndarray, snr_db: Sequence[float]) -> str:
+    """Where a difference over SNR is positive, in words; a straight line between points."""
+    if (difference > 0).all() or (difference <= 0).all():
+        return "everywhere" if difference[0] > 0 else "nowhere"
+    last = int(np.flatnonzero(difference > 0)[-1])
+    if last == len(difference) - 1:
+        return f"at {snr_db[-1]:g} dB"
+    step = difference[last] / (difference[last] - difference[last + 1])
+    return f"up to about {number(snr_db[last] + step * (snr_db[last + 1] - snr_db[last]), 1)} dB"
 
 
 def ceiling(found: Mapping[str, Sequence[Point]]) -> str:

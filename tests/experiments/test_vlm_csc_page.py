@@ -37,8 +37,12 @@ def test_tables_have_ratios_floor_costs_and_crossings():
     found = {page.CLEAN: points(0.8)} | {name: points(0.4) for name, _ in page.CURVES.values()}
     assert page.costs(found).splitlines()[2] == f"| {page.ORACLE} | 56.0 | 4 |"
     assert page.ceiling(found).splitlines()[2] == "| test pictures, JPEG copies | 0.800 ± 0.016 |"
-    crossed = page.crossed({(page.SAME, "accuracy_flow"): [], (page.LARGE, "accuracy_flow"): points(0.4)})
-    assert "one is ahead" in crossed.splitlines()[2] and crossed.splitlines()[3].endswith("| 3.2 ± 0.5 dB |")
+    crossed = page.crossed(found, {(page.SAME, "accuracy_flow"): [], (page.LARGE, "accuracy_flow"): points(0.4)})
+    assert [line.split(" | ")[-1] for line in crossed.splitlines()[2:]] == ["nowhere |", "up to 3.2 ± 0.5 dB |"]
+    assert page.ahead(np.array([0.2, 0.1, -0.3]), [0, 2, 4]) == "up to about 2.5 dB"
+    assert page.ahead(np.array([0.2, 0.1]), [0, 2]) == "everywhere"
+    results = {"kinds": ["a", "b"], "rows": [{"rule": "none", "kept": 0, "bleu1": [[0.9, 0.5], [0.7, 0.8]]}]}
+    assert page.continual(results).splitlines()[2] == "| none | 0 | 0.900, 0.700 | 0.800, 0.800 | 0.750 |"
     assert len(page.rows(curves)) == len(page.CURVES) * len(page.SNR_DB)
 
 
