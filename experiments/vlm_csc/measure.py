@@ -62,6 +62,7 @@ SAME, LARGE = "DeepJSCC, CBR 1/48", "DeepJSCC, CBR 1/3"
 LARGE_WEIGHTS = TABLE.with_name("deepjscc_cifar10_cbr_1_3.npz")
 _RESOURCES = Resources(num_devices=1, items_per_device=8)
 _CONVENTION = "rx_per_antenna"
+_LINK = LinkConfig(fading="awgn", num_rx_ant=1, num_tx_ant=1, convention=_CONVENTION)
 _judged = classify.__wrapped__  # inside of a sweep's program
 
 
@@ -84,7 +85,7 @@ class Study:
 
     def _sweep(self, name: str, **fields: Any) -> NamedSweep:
         return NamedSweep(
-            name=name, links=(LinkConfig(fading="awgn", convention=_CONVENTION),), snr_db=SNR_DB,
+            name=name, links=(_LINK,), snr_db=SNR_DB,
             stopping=StoppingRule(target_half_width=None, max_units=self.units), random_pictures=True, **fields,
         )  # fmt: skip
 

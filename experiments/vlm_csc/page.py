@@ -44,7 +44,8 @@ CURVES = {
     "learned captions, retrieved": (LEARNED, "accuracy_retrieval"),
     "learned captions, class named": (LEARNED, "accuracy_named"),
     "as bits, painted": (f"{LEARNED}, {BITS}", "accuracy_flow"),
-    "as bits, grammar known, painted": (f"{LEARNED}, {BITS_GRAMMAR}", "accuracy_flow"),
+    "as bits, retrieved": (f"{LEARNED}, {BITS}", "accuracy_retrieval"),
+    "as bits, grammar known, retrieved": (f"{LEARNED}, {BITS_GRAMMAR}", "accuracy_retrieval"),
     "class alone, named": (f"{LEARNED}, {CLASS}", "accuracy_named"),
     SAME: (SAME, "accuracy"),
     LARGE: (LARGE, "accuracy"),
@@ -52,7 +53,7 @@ CURVES = {
 """What is shown: the name of its sweep, and the metric."""
 GENERATORS = {"accuracy_flow": "painted", "accuracy_retrieval": "retrieved"}
 CHANCE = 1 / len(CLASS_WORDS)
-TITLE = "CIFAR-10 as captions over AWGN, ResNet-56 judges; 95 % bootstrap over channels and pictures"
+TITLE = "CIFAR-10 as captions over AWGN, ResNet-56 judges"
 SHEET_COLOURS = (
     ("white", "blue"),
     ("black", "white"),
@@ -113,7 +114,7 @@ def panel(curves: Mapping[str, tuple[Sequence[Point], str]], clean: float) -> Pa
     ends = [SNR_DB[0], SNR_DB[-1]]
     floor = Curve(label="chance", convention=drawn[0].convention, snr_db=ends, mean=[CHANCE / clean] * 2, color="gray",
                   linestyle=":", marker="")  # fmt: skip
-    return Panel(title="", y_label="SSQ: accuracy over that on the pictures themselves", curves=[*drawn, floor])
+    return Panel(title="95 % bootstrap over channels and pictures", y_label="SSQ", curves=[*drawn, floor])
 
 
 def rows(curves: Mapping[str, tuple[Sequence[Point], str]]) -> list[dict]:
