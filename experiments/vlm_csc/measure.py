@@ -13,7 +13,6 @@ ship. What the store has is not measured again.
 """
 
 import dataclasses
-import functools
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,7 +34,6 @@ from lvm_mtc.knowledge.generators import RetrievalGenerator, load_generator
 from lvm_mtc.link import LinkConfig
 from lvm_mtc.metrics.judges import Judge, accuracy_judge
 from lvm_mtc.metrics.painted import named_accuracy, painted_accuracy
-from lvm_mtc.results.bootstrap import two_way_interval
 from lvm_mtc.results.intervals import student_interval
 from lvm_mtc.results.points import Measured, Point
 from lvm_mtc.results.store import ResultStore
@@ -44,19 +42,18 @@ from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.separation.captions import CaptionBits
 from lvm_mtc.sweep.as_bits import BitSender, measure_bits
 from lvm_mtc.sweep.contender import Contender
-from lvm_mtc.sweep.crossing import find_crossing
 from lvm_mtc.sweep.group import Resources
 from lvm_mtc.sweep.paired import NamedSweep
 from lvm_mtc.sweep.plan import picture_source
 from lvm_mtc.sweep.rows import make_point, versions
-from lvm_mtc.sweep.run import run_sweep, sample_points
+from lvm_mtc.sweep.run import run_sweep
 from lvm_mtc.sweep.stopping import StoppingRule
 from lvm_mtc.zoo import TABLE
 
 CAPTIONS = Path("build/captions.npz")
 STORE = Path("docs/vlm_csc/results.sqlite")
 SNR_DB = (-6.0, -2.0, 2.0, 6.0, 10.0)
-CLEAN, CROSSING = "not sent", "crossing"
+CLEAN = "not sent"
 BITS, BITS_GRAMMAR, CLASS = "caption as bits", "caption as bits, grammar known", "class alone"
 SAME, LARGE = "DeepJSCC, CBR 1/48", "DeepJSCC, CBR 1/3"
 LARGE_WEIGHTS = TABLE.with_name("deepjscc_cifar10_cbr_1_3.npz")
@@ -148,34 +145,12 @@ def store_values(store: ResultStore, name: str, scheme: str, values: Mapping[str
                          snr_db=SNR_DB[-1], device=jax.devices()[0].device_kind, versions=versions())])  # fmt: skip
 
 
-def accuracy_at(spec: NamedSweep, metric: str, snr_db: float) -> np.ndarray:
-    """A metric at an SNR, ``[units, pictures, 1]``."""
-    spec = dataclasses.replace(spec, snr_db=(float(snr_db),))
-    (sample,) = sample_points(spec, list(spec.coordinates()), resources=_RESOURCES)
-    return sample.metrics[metric]
-
-
-def store_crossing(captions: NamedSweep, pictures: NamedSweep, metric: str, store: ResultStore) -> None:
-    """Where captions stop being ahead of pictures, if they do between the sweep's ends."""
-    low, high = SNR_DB[0], SNR_DB[-1]
-    between = functools.cache(lambda x: accuracy_at(captions, metric, x) - accuracy_at(pictures, "accuracy", x))
-    try:
-        found = find_crossing(between, low, high, interval=two_way_interval, tolerance=0.25)
-    except ValueError:  # one is ahead everywhere
-        return
-    half = max(found.x - found.low, found.high - found.x)
-    name = f"{captions.name}, {metric}, against {pictures.name}"
-    store_values(store, name, CROSSING, {"snr_db": Measured(found.x, float(half), found.num_units)})
-
-
 @script(data="folder with weights/", packed="packed pictures", captions="packed captions of Multi30k",
         deepjscc="weights of the codec with 64 symbols a picture", store="result store to add to",
-        count="test pictures, evenly spread over all", units="channel realisations, 4 or more",
-        crossings="find where captions stop being ahead of DeepJSCC, too; minutes more")  # fmt: skip
+        count="test pictures, evenly spread over all", units="channel realisations, 4 or more")  # fmt: skip
 def main(
     data: Path = DATA, packed: Path = PACKED, captions: Path = CAPTIONS,
     deepjscc: Path = Path("runs/deepjscc_1/system/weights.npz"), store: Path = STORE, count: int = 100, units: int = 4,
-    crossings: bool = False,
 ) -> None:  # fmt: skip
     """Measure pictures sent as captions, and what they are held against, into a store."""
     study, judge = make_study(data, packed, count, units)
@@ -197,9 +172,6 @@ def main(
         for name, known in codes.items():
             store_bits(sweeps[1], name, CaptionBits(BigramCode(known, size)), {"sentences": len(known)}, results)
         store_bits(dataclasses.replace(sweeps[1], metrics=("bleu1",)), CLASS, ClassIndex(study.vocabulary), {}, results)
-        for codec in codecs if crossings else ():
-            for metric in ("accuracy_flow", "accuracy_retrieval"):
-                store_crossing(sweeps[1], codec, metric, results)
         print(f"{store}: {len(results.read())} points")
 
 

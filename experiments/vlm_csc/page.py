@@ -5,6 +5,7 @@ The sheet is painted anew by the shipped generator.
     python -m experiments.vlm_csc.page --store docs/vlm_csc/results.sqlite --out docs/vlm_csc
 """
 
+import itertools
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -70,8 +71,6 @@ def main(store: Path = STORE, out: Path = Path("docs/vlm_csc")) -> None:
     """Draw the figures and fill the page of pictures sent as captions."""
     with ResultStore(store, create=False) as results:
         found = {name: read(results, name) for name in (CLEAN, *dict.fromkeys(sweep for sweep, _ in CURVES.values()))}
-        crossings = {(codec, metric): read(results, f"{LEARNED}, {metric}, against {codec}", optional=True)
-                     for codec in (SAME, LARGE) for metric in GENERATORS}  # fmt: skip
     clean = found[CLEAN][0].metrics["accuracy"].mean
     curves = {label: (found[sweep], metric) for label, (sweep, metric) in CURVES.items()}
     out.mkdir(parents=True, exist_ok=True)
@@ -82,7 +81,7 @@ def main(store: Path = STORE, out: Path = Path("docs/vlm_csc")) -> None:
         "continual": continual(json.loads((out / CONTINUAL.name).read_text())),
         "ssq": quality(curves, clean),
         "costs": costs(found),
-        "crossings": crossed(found, crossings),
+        "crossings": crossed(found),
         "clean": ceiling(found),
     }
     if (page := out.with_suffix(".md")).exists():
@@ -90,12 +89,10 @@ def main(store: Path = STORE, out: Path = Path("docs/vlm_csc")) -> None:
     print("\n\n".join(tables.values()))
 
 
-def read(store: ResultStore, name: str, optional: bool = False) -> list[Point]:
+def read(store: ResultStore, name: str) -> list[Point]:
     """Points of a sweep by its name, by SNR."""
     sweep = find_sweep(store, name)
     if sweep is None:
-        if optional:
-            return []
         raise ValueError(f"{store.path}: holds no sweep {name!r}; experiments/vlm_csc/measure.py makes it")
     return sorted(store.read(sweep.config_hash), key=lambda point: point.snr_db)
 
@@ -145,17 +142,13 @@ def costs(found: Mapping[str, Sequence[Point]]) -> str:
     return table(("", "channel uses a picture", "side information, bits"), lines)
 
 
-def crossed(found: Mapping[str, Sequence[Point]], crossings: Mapping[tuple[str, str], Sequence[Point]]) -> str:
-    """Up to which SNR captions are ahead: as it was found, or between the sweep's points."""
+def crossed(found: Mapping[str, Sequence[Point]]) -> str:
+    """Up to which SNR captions are ahead of DeepJSCC, between the sweep's points."""
     lines = []
-    for (codec, metric), points in crossings.items():
-        if points:
-            at = points[0].metrics["snr_db"]
-            where = f"up to {number(at.mean, 1)} ± {number(at.half_width, 1)} dB"
-        else:
-            captions, pictures = ([point.metrics[name].mean for point in found[sweep]]
-                                  for sweep, name in ((LEARNED, metric), (codec, "accuracy")))  # fmt: skip
-            where = ahead(np.subtract(captions, pictures), [point.snr_db for point in found[LEARNED]])
+    for codec, metric in itertools.product((SAME, LARGE), GENERATORS):
+        captions, pictures = ([point.metrics[name].mean for point in found[sweep]]
+                              for sweep, name in ((LEARNED, metric), (codec, "accuracy")))  # fmt: skip
+        where = ahead(np.subtract(captions, pictures), [point.snr_db for point in found[LEARNED]])
         lines.append((GENERATORS[metric], codec, where))
     return table(("learned captions", "against", "ahead"), lines)
 
