@@ -31,5 +31,6 @@ def send_bits(bits: jax.Array, bits_per_symbol: int) -> Sent:
 def heard_bits(received: Received, bits_per_symbol: int) -> jax.Array:
     """LLRs of the bits, ``[batch, num_uavs, num_bits]``."""
     lead = received.symbols.shape[:2]
-    llr = phy.qam_llr(*(a.reshape(*lead, -1) for a in received), bits_per_symbol)
+    x_hat, no_eff = (a.reshape(*lead, -1) for a in received)
+    llr = phy.qam_llr(x_hat, no_eff, bits_per_symbol)
     return llr * (1.0 - 2.0 * scrambling(llr.shape[-1]).reshape(1, 1, -1))
