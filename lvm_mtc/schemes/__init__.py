@@ -24,6 +24,7 @@ SCHEMES = {
     "linear_clouds": "lvm_mtc.schemes.point_clouds.linear:LinearClouds",
     "point_clouds": "lvm_mtc.schemes.point_clouds.scheme:PointClouds",
     "sfma": "lvm_mtc.schemes.sfma.scheme:Sfma",
+    "context_vq": "lvm_mtc.schemes.progressive.context:ContextVq",
     "progressive": "lvm_mtc.schemes.progressive.scheme:Progressive",
     "pvsc": "lvm_mtc.schemes.pvsc.scheme:Pvsc",
     "softcast": "lvm_mtc.schemes.softcast.scheme:SoftCast",

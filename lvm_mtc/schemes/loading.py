@@ -20,6 +20,7 @@ CLIP_WEIGHTS = SHIPPED / "pvsc.npz"
 CLOUD_WEIGHTS = SHIPPED / "point_clouds.npz"
 QUESTION_WEIGHTS = SHIPPED / "fa_semcom.npz"
 PROGRESSIVE_WEIGHTS = SHIPPED / "progressive.npz"
+CONTEXT_VQ_WEIGHTS = SHIPPED / "context_vq.npz"
 
 _OLD_KEYS = {
     "system": lambda config: "lvm_mtc",
