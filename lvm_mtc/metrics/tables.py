@@ -129,6 +129,10 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         "hausdorff": _of_points(points.hausdorff_distance),
         **_OF_SYMBOLS,
     },
+    "classes": {
+        "accuracy": lambda source, outcome: answers.is_best(outcome.estimate.data, source.hints["labels"]),
+        **_OF_SYMBOLS,
+    },
     "answers": {
         "accuracy": answers.accuracy,
         "bit_error_rate": answers.bit_error_rate,
@@ -144,6 +148,7 @@ SHOWN: Mapping[str, Callable[[Outcome], jax.Array]] = {
     "text": received_words,
     "points": lambda outcome: outcome.estimate.data,
     "answers": lambda outcome: jnp.argmax(outcome.estimate.data, axis=-1).astype(jnp.int32),
+    "classes": lambda outcome: jnp.argmax(outcome.estimate.data, axis=-1).astype(jnp.int32),
 }
 """What arrived, as it is shown: pictures ``[..., height, width, 3]`` uint8, words ``[..., num_words]`` int32, points
-``[..., num_points, 3]``, answers ``[...]`` int32."""
+``[..., num_points, 3]``, answers and classes ``[...]`` int32."""

@@ -16,6 +16,7 @@ from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.schemes.scheme import Knob, Params, Scheme, Source, Stage
 from lvm_mtc.training.clips import draw_clips, load_training_clips
 from lvm_mtc.training.clouds import draw_clouds, load_training_clouds
+from lvm_mtc.training.labels import draw_labels, load_training_labels
 from lvm_mtc.training.pictures import TrainingData, load_training_pictures
 from lvm_mtc.training.questions import draw_questions, load_training_questions
 from lvm_mtc.training.sentences import draw_sentences, load_training_sentences
@@ -150,6 +151,7 @@ MODALITIES = {
     "text": Modality(load_training_sentences, draw_sentences),
     "answers": Modality(load_training_questions, draw_questions),
     "clips": Modality(load_training_clips, draw_clips),
+    "classes": Modality(load_training_labels, draw_labels),
 }
 """By ``Scheme.modality``."""
 
@@ -157,13 +159,12 @@ MODALITIES = {
 def make_batch_fn(
     scheme: Scheme, scenarios: Sequence[Scenario], ranges: Ranges = Ranges()
 ) -> Callable[[Any, jax.Array], tuple[Examples, ...]]:
-    """Builds ``batch_fn(data, key)``, which draws the examples of a step on the device from the modality's data."""
-    draw_source = MODALITIES[scheme.modality].draw
+    """Builds ``batch_fn(data, key)``, which draws the examples of a step on the device from the modalities' data."""
 
     def draw(data, key, scenario):
         *source_keys, point_key = jax.random.split(key, 6)
-        lead = scenario.num_groups, scenario.num_uavs
-        source = draw_source(data, source_keys, lead, scenario.scheme(scheme).config, ranges)
+        lead, its_scheme = (scenario.num_groups, scenario.num_uavs), scenario.scheme(scheme)
+        source = MODALITIES[its_scheme.modality].draw(data, source_keys, lead, its_scheme.config, ranges)
         return Examples(source, _draw_points(point_key, scenario.num_groups, scheme.knobs, ranges))
 
     def batch_fn(data, key):
