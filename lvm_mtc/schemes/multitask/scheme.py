@@ -237,8 +237,8 @@ class Multitask:
     def stages(self) -> tuple[Stage, ...]:
         """As ``Scheme.stages``, all end to end: the backbone, and three ways to go on from it.
 
-        ``"backbone"`` has no adapters, ``"tasks"`` learns codec, heads and adapters, ``"heads"`` codec and heads, and ``"alone"``, for a network of one
-        task, all but adapters.
+        ``"backbone"`` learns all but adapters from two tasks; ``"tasks"`` learns codec, heads and adapters,
+        ``"heads"`` codec and heads, and ``"alone"``, for a network of one task, all but adapters.
         """
 
         def stage(name: str, loss: Any, *groups: str) -> Stage:
