@@ -1,4 +1,4 @@
-"""The page about one backbone for many tasks: tables and figure, from ``results.json``."""
+"""The page about one backbone for many tasks: tables and figures, from ``results.json``."""
 
 import sys
 from collections.abc import Mapping
@@ -12,17 +12,51 @@ from experiments.script import script
 from lvm_mtc.report.figures import save_png
 from lvm_mtc.report.pages import fill_file, number, table
 
+UNITS = {
+    "class": (100, "%", 1), "picture": (1, "dB", 2), "text": (1, "BLEU-1", 3), "answers": (100, "%", 1),
+}  # fmt: skip
+"""Task to factor, unit and digits."""
 DEVICES = ("vehicle", "handset", "sensor")
 
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Markdown tables by the name of their place."""
     return {
+        "tasks": _tasks(results["tasks"]),
         "compression": _compression(results["compression"]["token codec"]),
         "federated": _rounds(results["federated"]),
         "traffic": _traffic(results["federated"]),
         "retrieval": _retrieval(results["retrieval"]["captions"]["rows"]),
     }
+
+
+def as_bits(of: Mapping[str, Any], row: Mapping[str, Any]) -> float | None:
+    """What bits get at the place of a row: class and caption; None of pictures and answers, which were not sent so."""
+    for told in of["bits"]:
+        if told["task"] == row["task"] == "class" and row["link"] == "awgn":
+            return told["accuracy"]
+        if all(told.get(name) == row[name] for name in ("task", "link", "snr_db")):
+            return told["bleu1"]
+    return None
+
+
+def _tasks(of: Mapping[str, Any]) -> str:
+    rows = []
+    for row in of["rows"]:
+        if row["link"] != "awgn" and row["snr_db"] != 10:
+            continue
+        factor, unit, digits = UNITS[row["task"]]
+        bits, floor = as_bits(of, row), of["floors"][row["task"]]
+        differences = (
+            f"{factor * mean:+.{digits}f} ± {factor * half:.{digits}f}" for mean, half in row["differences"].values()
+        )
+        rows.append((
+            f"{row['task']}, {unit}", row["link"], f"{row['snr_db']:g}", number(row["symbols"], 0),
+            number(factor * row["means"]["shared"], digits), *differences,
+            "" if bits is None else number(factor * bits, digits), number(factor * floor, digits),
+        ))  # fmt: skip
+    head = ("task", "link", "SNR, dB", "symbols", "shared", "shared - separate", "shared - heads only", "bits", "floor")
+    return table(head, rows)
 
 
 def best_single(of: Mapping[str, Any], device: str) -> Mapping[str, Any] | None:
@@ -86,8 +120,25 @@ def _retrieval(of: list[Mapping[str, Any]]) -> str:
     return table(head, rows)
 
 
+def draw_tasks(of: Mapping[str, Any], out: Path) -> None:
+    """Draws ``tasks.png``: each task over SNR, AWGN, with bits and floor."""
+    figure = Figure(figsize=(11, 3), layout="constrained")
+    for axes, (task, (factor, unit, _)) in zip(figure.subplots(1, len(UNITS)), UNITS.items(), strict=True):
+        rows = [row for row in of["rows"] if row["task"] == task and row["link"] == "awgn"]
+        for name in rows[0]["means"]:
+            axes.plot([r["snr_db"] for r in rows], [factor * r["means"][name] for r in rows], "o-", ms=3, label=name)
+        bits = [(row["snr_db"], factor * value) for row in rows if (value := as_bits(of, row)) is not None]
+        if bits:
+            axes.plot(*zip(*bits, strict=True), "k--", label="bits")
+        axes.axhline(factor * of["floors"][task], color="grey", lw=0.8, label="floor")
+        axes.set(xlabel="SNR, dB", ylabel=unit, title=task)
+    axes.legend(fontsize=7)
+    save_png(figure, out / "tasks.png")
+
+
 def draw(results: Mapping[str, Any], out: Path) -> None:
-    """Draws ``figure.png``: PSNR over the compression ratio, and what retrieval gains over SNR."""
+    """Draws ``figure.png``: PSNR over the compression ratio, and what retrieval gains over SNR; and ``tasks.png``."""
+    draw_tasks(results["tasks"], out)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes, gains = figure.subplots(1, 2)
     rows = results["compression"]["token codec"]["rows"]
