@@ -21,8 +21,8 @@ DEVICES = ("vehicle", "handset", "sensor")
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Markdown tables by the name of their place."""
-    return {
-        "tasks": _tasks(results["tasks"]),
+    found = {"tasks": _tasks(results["tasks"])} if "tasks" in results else {}
+    return found | {
         "compression": _compression(results["compression"]["token codec"]),
         "federated": _rounds(results["federated"]),
         "traffic": _traffic(results["federated"]),
@@ -138,7 +138,8 @@ def draw_tasks(of: Mapping[str, Any], out: Path) -> None:
 
 def draw(results: Mapping[str, Any], out: Path) -> None:
     """Draws ``figure.png``: PSNR over the compression ratio, and what retrieval gains over SNR; and ``tasks.png``."""
-    draw_tasks(results["tasks"], out)
+    if "tasks" in results:
+        draw_tasks(results["tasks"], out)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes, gains = figure.subplots(1, 2)
     rows = results["compression"]["token codec"]["rows"]

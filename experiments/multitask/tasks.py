@@ -52,8 +52,8 @@ Sources = Mapping[str, Source]
 
 @script(
     runs="folder of the trainings: shared, heads, and one by the name of each task",
-    packed="folder of experiments.multitask.pack", data="folder of data sets", out="folder of the study", examples="of each task at most, evenly spread",
-    sentences="captions as bits, evenly spread",
+    packed="folder of experiments.multitask.pack", data="folder of data sets", out="folder of the study",
+    examples="of each task at most, evenly spread", sentences="captions as bits, evenly spread",
 )  # fmt: skip
 def main(
     runs: Path = Path("runs/mt"), packed: Path = PACKED, data: Path = DATA, out: Path = FOLDER, examples: int = 1000,
