@@ -297,7 +297,8 @@ class Multitask:
         item = {"text": (c.num_words,), "answers": (math.prod(GRID), c.patch_size)}
         wanted = item.get(c.task, (c.image_size, c.image_size, 3))
         if data.shape[2:] != wanted:
-            raise ValueError(f"Source.data of task {c.task!r} must be [batch, num_uavs, {wanted}], got {data.shape}")
+            sizes = ", ".join(map(str, wanted))
+            raise ValueError(f"Source.data of task {c.task!r} must be [batch, num_uavs, {sizes}], got {data.shape}")
 
 
 def _pairs(nested: dict) -> Adapters:

@@ -139,7 +139,8 @@ def test_an_adapter_adds_its_product_to_the_kernels_of_its_task_alone():
     for layer in none["adapters"]["class"]["transmit"]["block0"].values():
         layer["kernel"]["b"][:] = 0
     np.testing.assert_allclose(features(none), by_hand(base), atol=2e-5)
-    others = none | {"adapters": params["adapters"] | {"class": none["adapters"]["class"]}}
+    others = {task: jax.tree.map(lambda leaf: leaf + 1, of) for task, of in params["adapters"].items()}
+    others = none | {"adapters": others | {"class": none["adapters"]["class"]}}
     np.testing.assert_array_equal(features(others), features(none))
     fresh = scheme.init(jax.random.key(0))["adapters"]["text"]
     assert all(bool((leaf == 0).all()) for name, leaf in flatten_params(fresh).items() if name.endswith("/b"))
@@ -243,7 +244,9 @@ def test_drawn_pictures_keep_their_classes(packed):
 def test_what_does_not_fit_is_said(packed):
     with pytest.raises(ValueError, match=r"stage 'backbone' learns from the tasks class and text, got task 'answers'"):
         backbone_loss(SCHEME.of_task("answers"), {}, SOURCES["answers"], KEY, LINK, POINT, {})
-    with pytest.raises(ValueError, match=r"Source.data of task 'text' must be .* got \(8, 2, 8, 8, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"Source.data of task 'text' must be \[batch, num_uavs, 5\], got \(8, 2, 8, 8, 3\)"
+    ):
         encode(SCHEME.of_task("text"), drawn(), Source(PICTURES), KEY, {})
     with pytest.raises(ValueError, match=r"MultitaskConfig.task .*'speech'"):
         SCHEME.of_task("speech")
