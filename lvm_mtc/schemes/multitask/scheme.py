@@ -92,6 +92,11 @@ class MultitaskConfig:
         if self.mlp_ratio <= 0:
             raise ValueError(f"{name}.mlp_ratio must be above 0, got {self.mlp_ratio!r}")
 
+    @property
+    def num_patches(self) -> int:
+        """Patches of a scene."""
+        return math.prod(GRID)
+
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the task's tokens."""
         side = self.image_size // PATCH
@@ -148,14 +153,14 @@ class Multitask:
     def init(self, key: jax.Array, num_uavs: int | None = None) -> dict:
         """Draws parameters: the groups in ``BACKBONE``, the channel ``codec``, ``heads`` and ``adapters`` by task."""
         c, networks = self.config, self._networks()
-        tokens = jnp.zeros((1, math.prod(GRID), c.width)), jnp.ones((1, math.prod(GRID)), bool)
+        tokens = jnp.zeros((1, c.num_patches, c.width)), jnp.ones((1, c.num_patches), bool)
         inputs: dict[str, tuple] = {name: tokens[:1] for name in networks} | dict.fromkeys(_ENDS, tokens)
         inputs |= {
             "pictures": (jnp.zeros((1, c.image_size, c.image_size, 3)),),
             "words": (jnp.zeros((1, c.word_width)),),
             "scene": (jnp.zeros((1, c.patch_size)),),
             "decoder": (jnp.zeros((1, 2 * c.num_symbols)),),
-            "answers": (tokens[0], jnp.zeros((1, math.prod(GRID), 4)), tokens[1], jnp.zeros(1, jnp.int32)),
+            "answers": (tokens[0], jnp.zeros((1, c.num_patches, 4)), tokens[1], jnp.zeros(1, jnp.int32)),
         }
         table, adapter, *keys = jax.random.split(phy.stream_key(key, phy.Stream.INIT), 2 + len(networks))
         drawn = {
@@ -294,7 +299,7 @@ class Multitask:
         c, data = self.config, source.data
         if c.task == "answers":
             data = data["patches"]
-        item = {"text": (c.num_words,), "answers": (math.prod(GRID), c.patch_size)}
+        item = {"text": (c.num_words,), "answers": (c.num_patches, c.patch_size)}
         wanted = item.get(c.task, (c.image_size, c.image_size, 3))
         if data.shape[2:] != wanted:
             sizes = ", ".join(map(str, wanted))

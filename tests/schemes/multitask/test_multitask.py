@@ -32,7 +32,7 @@ CONFIG = MultitaskConfig(
 SCHEME = Multitask(CONFIG)
 LINK = LinkConfig(fading="awgn", convention="rx_per_antenna")
 POINT = OperatingPoint(snr_db=4.0)
-KEY = jax.random.key(1)
+
 RNG = np.random.default_rng(0)
 PICTURES = RNG.random((8, 2, 8, 8, 3), np.float32)
 WORDS = RNG.integers(1, 12, (8, 2, 5), np.int32)
@@ -59,7 +59,7 @@ def drawn():
 def losses(params):
     """Of each task by its name."""
     return {
-        task: task_loss(SCHEME.of_task(task), params, source, KEY, LINK, POINT, {})[0]
+        task: task_loss(SCHEME.of_task(task), params, source, jax.random.key(1), LINK, POINT, {})[0]
         for task, source in SOURCES.items()
     }
 
@@ -79,7 +79,8 @@ def outcomes():
     @jax.jit
     def run(params):
         return {
-            task: forward(SCHEME.of_task(task), params, source, KEY, LINK, POINT) for task, source in SOURCES.items()
+            task: forward(SCHEME.of_task(task), params, source, jax.random.key(1), LINK, POINT)
+            for task, source in SOURCES.items()
         }
 
     return run(drawn())
@@ -121,7 +122,7 @@ def test_estimates_fit_the_metrics_of_their_modality(outcomes):
 
 def test_an_adapter_adds_its_product_to_the_kernels_of_its_task_alone():
     params, scheme = drawn(), SCHEME
-    features = jax.jit(lambda p: encode(scheme, p, SOURCES["class"], KEY, {}).features)
+    features = jax.jit(lambda p: encode(scheme, p, SOURCES["class"], jax.random.key(1), {}).features)
     base = params["transmit"]
 
     def by_hand(transmit):
@@ -129,7 +130,7 @@ def test_an_adapter_adds_its_product_to_the_kernels_of_its_task_alone():
         x = x + scheme._positions()
         x = Backbone(1, 2, 2.0).apply({"params": transmit}, x, jnp.ones(x.shape[:2], bool))
         encoder = params["codec"]["encoder"]
-        return (x @ encoder["kernel"] + encoder["bias"]).reshape(8, 2, 4, 8)
+        return (x @ encoder["kernel"] + encoder["bias"][None, None]).reshape(8, 2, 4, 8)
 
     adapted = jax.tree.map(np.copy, base)
     for layer, factors in params["adapters"]["class"]["transmit"]["block0"].items():
@@ -232,7 +233,7 @@ def test_all_four_tasks_are_read_from_one_folder(packed):
 
 def test_drawn_pictures_keep_their_classes(packed):
     data = load_training_labels(packed / "classes.npz", CONFIG, 1, 0).data
-    source = draw_labels(data, list(jax.random.split(KEY, 5)), (30, 1), CONFIG, None)
+    source = draw_labels(data, list(jax.random.split(jax.random.key(1), 5)), (30, 1), CONFIG, None)
     padded = np.pad(data["pictures"], [(0, 0), (2, 2), (2, 2), (0, 0)], mode="edge")
     for picture, label in zip(source.data[:, 0], source.hints["labels"][:, 0], strict=True):
         same = padded[data["labels"] == int(label)]
@@ -243,11 +244,11 @@ def test_drawn_pictures_keep_their_classes(packed):
 
 def test_what_does_not_fit_is_said(packed):
     with pytest.raises(ValueError, match=r"stage 'backbone' learns from the tasks class and text, got task 'answers'"):
-        backbone_loss(SCHEME.of_task("answers"), {}, SOURCES["answers"], KEY, LINK, POINT, {})
+        backbone_loss(SCHEME.of_task("answers"), {}, SOURCES["answers"], jax.random.key(1), LINK, POINT, {})
     with pytest.raises(
         ValueError, match=r"Source.data of task 'text' must be \[batch, num_uavs, 5\], got \(8, 2, 8, 8, 3\)"
     ):
-        encode(SCHEME.of_task("text"), drawn(), Source(PICTURES), KEY, {})
+        encode(SCHEME.of_task("text"), drawn(), Source(PICTURES), jax.random.key(1), {})
     with pytest.raises(ValueError, match=r"MultitaskConfig.task .*'speech'"):
         SCHEME.of_task("speech")
     for field, value in (("width", 6), ("image_size", 10), ("answer_width", 12), ("depth", (1, 0)), ("mlp_ratio", 0)):
