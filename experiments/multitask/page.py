@@ -43,8 +43,6 @@ def as_bits(of: Mapping[str, Any], row: Mapping[str, Any]) -> float | None:
 def _tasks(of: Mapping[str, Any]) -> str:
     rows = []
     for row in of["rows"]:
-        if row["link"] != "awgn" and row["snr_db"] != 10:
-            continue
         factor, unit, digits = UNITS[row["task"]]
         bits, floor = as_bits(of, row), of["floors"][row["task"]]
         differences = (

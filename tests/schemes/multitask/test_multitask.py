@@ -15,7 +15,7 @@ from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.metrics.tables import METRICS
 from lvm_mtc.models.weights import flatten_params, load_weights, save_weights
 from lvm_mtc.schemes.loading import identity, load_scheme
-from lvm_mtc.schemes.multitask.losses import backbone_loss, judged, task_loss
+from lvm_mtc.schemes.multitask.losses import backbone_loss, judged
 from lvm_mtc.schemes.multitask.network import Backbone, PictureTokens
 from lvm_mtc.schemes.multitask.scheme import BACKBONE, TASKS, Multitask, MultitaskConfig
 from lvm_mtc.schemes.scheme import Source
@@ -56,34 +56,32 @@ def drawn():
 
 
 @jax.jit
-def losses(params):
-    """Of each task by its name."""
-    return {
-        task: task_loss(SCHEME.of_task(task), params, source, jax.random.key(1), LINK, POINT, {})[0]
-        for task, source in SOURCES.items()
-    }
+def run(params, weights):
+    """Gradient of the weighted sum of the tasks' losses, and what became of each task's source."""
+
+    def total(params):
+        outs = {
+            task: forward(SCHEME.of_task(task), params, source, jax.random.key(1), LINK, POINT)
+            for task, source in SOURCES.items()
+        }
+        losses = [judged(task, out.estimate.data, SOURCES[task])[0] for task, out in outs.items()]
+        return jnp.stack(losses) @ weights, outs
+
+    return jax.grad(total, has_aux=True)(params)
 
 
 @pytest.fixture(scope="module")
 def gradients():
     """Of each task's loss, and of their sum."""
     params = drawn()
-    alone = jax.jit(jax.jacrev(losses))(params)
-    return alone, jax.jit(jax.grad(lambda params: sum(losses(params).values())))(params)
+    alone = {task: run(params, jnp.eye(4)[i])[0] for i, task in enumerate(SOURCES)}
+    return alone, run(params, jnp.ones(4))[0]
 
 
 @pytest.fixture(scope="module")
 def outcomes():
     """What became of each task's source."""
-
-    @jax.jit
-    def run(params):
-        return {
-            task: forward(SCHEME.of_task(task), params, source, jax.random.key(1), LINK, POINT)
-            for task, source in SOURCES.items()
-        }
-
-    return run(drawn())
+    return run(drawn(), jnp.ones(4))[1]
 
 
 def test_each_task_books_its_own_symbols_and_what_is_told(outcomes):
