@@ -11,7 +11,7 @@ lvm-mtc train --config experiments/configs/multitask.py:tasks --stage tasks --da
 
 from ml_collections import ConfigDict
 
-BACKBONE_STEPS, STEPS = 600, 200
+BACKBONE_STEPS, STEPS = 600, 120
 EXAMPLES = {"class": 32, "picture": 16, "text": 32, "answers": 32}
 """Of each task in a step."""
 PRE_TRAINING = {"class": 64, "text": 32}

@@ -45,9 +45,10 @@ def _tasks(of: Mapping[str, Any]) -> str:
     for row in of["rows"]:
         factor, unit, digits = UNITS[row["task"]]
         bits, floor = as_bits(of, row), of["floors"][row["task"]]
-        differences = (
-            f"{factor * mean:+.{digits}f} ± {factor * half:.{digits}f}" for mean, half in row["differences"].values()
-        )
+        gaps = (row["differences"].get(name) for name in ("separate", "heads only"))
+        differences = ("" if gap is None else " ± ".join(
+            f"{factor * value:{sign}.{digits}f}" for value, sign in zip(gap, ("+", ""), strict=True)
+        ) for gap in gaps)  # fmt: skip
         rows.append((
             f"{row['task']}, {unit}", row["link"], f"{row['snr_db']:g}", number(row["symbols"], 0),
             number(factor * row["means"]["shared"], digits), *differences,

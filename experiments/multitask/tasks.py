@@ -32,7 +32,7 @@ from lvm_mtc.metrics.text import sentence_bleu
 from lvm_mtc.models.cifar_resnet import CifarResNet
 from lvm_mtc.results.intervals import student_interval
 from lvm_mtc.schemes.loading import load_scheme
-from lvm_mtc.schemes.multitask.scheme import TASKS, Multitask
+from lvm_mtc.schemes.multitask.scheme import Multitask
 from lvm_mtc.schemes.question_source import question_source
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.separation.captions import CaptionBits
@@ -61,16 +61,18 @@ def main(
     runs: Path = Path("runs/mt"), packed: Path = PACKED, data: Path = DATA, out: Path = FOLDER, examples: int = 1000,
     sentences: int = 100,
 ) -> None:  # fmt: skip
-    """Measure four tasks over two links."""
+    """Measure four tasks over two links; of the networks to compare with those that are there."""
     scheme, shared = load_scheme(runs / "shared" / "tasks" / "weights.npz")
-    heads = load_scheme(runs / "heads" / "heads" / "weights.npz")[1]
-    alone = {task: load_scheme(runs / task / "alone" / "weights.npz")[1] for task in TASKS}
     captions = load_sentences(packed / "text.npz")
     sources = read_sources(packed, captions, examples)
     rows = []
     for task, source in sources.items():
-        networks = {"shared": shared, "separate": alone[task], "heads only": heads}
-        rows += list(rows_of(scheme.of_task(task), networks, source))
+        others = {
+            "separate": runs / task / "alone" / "weights.npz",
+            "heads only": runs / "heads" / "heads" / "weights.npz",
+        }
+        networks = {name: load_scheme(file)[1] for name, file in others.items() if file.exists()}
+        rows += list(rows_of(scheme.of_task(task), {"shared": shared} | networks, source))
     add(out, "tasks", "rows", rows)
     add(out, "tasks", "bits", [
         {"task": "class", "accuracy": classifier(data, sources["class"])},
