@@ -21,7 +21,7 @@ DEVICES = ("vehicle", "handset", "sensor")
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Markdown tables by the name of their place."""
-    found = {"tasks": _tasks(results["tasks"])} if "tasks" in results else {}
+    found = {"tasks": _tasks(results)} if "tasks" in results else {}
     return found | {
         "compression": _compression(results["compression"]["token codec"]),
         "federated": _rounds(results["federated"]),
@@ -30,28 +30,25 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def as_bits(of: Mapping[str, Any], row: Mapping[str, Any]) -> float | None:
-    """What bits get at the place of a row: class and caption; None of pictures and answers, which were not sent so."""
-    for told in of["bits"]:
-        if told["task"] == row["task"] == "class" and row["link"] == "awgn":
-            return told["accuracy"]
-        if all(told.get(name) == row[name] for name in ("task", "link", "snr_db")):
-            return told["bleu1"]
+def as_bits(results: Mapping[str, Any], task: str, row: Mapping[str, Any]) -> float | None:
+    """What bits get at the place of a row; None where nothing was sent so."""
+    for told in results.get("task bits", {}).get(task, ()):
+        if told["link"] == row["link"] and told.get("snr_db", row["snr_db"]) == row["snr_db"]:
+            return told["value"]
     return None
 
 
-def _tasks(of: Mapping[str, Any]) -> str:
+def _tasks(results: Mapping[str, Any]) -> str:
     rows = []
-    for row in of["rows"]:
-        factor, unit, digits = UNITS[row["task"]]
-        bits, floor = as_bits(of, row), of["floors"][row["task"]]
-        gaps = (row["differences"].get(name) for name in ("separate", "heads only"))
-        differences = ("" if gap is None else " ± ".join(
-            f"{factor * value:{sign}.{digits}f}" for value, sign in zip(gap, ("+", ""), strict=True)
-        ) for gap in gaps)  # fmt: skip
+    measured = {task: of["rows"] for task, of in results["tasks"].items()}
+    for task, row in ((name, row) for name in UNITS for row in measured.get(name, ())):
+        factor, unit, digits = UNITS[task]
+        bits, floor = as_bits(results, task, row), results["tasks"][task]["floor"]
+        gaps = [row["differences"].get(name) for name in ("separate", "heads only")]
+        shown = ("" if gap is None else f"{factor * gap[0]:+.{digits}f} ± {factor * gap[1]:.{digits}f}" for gap in gaps)
         rows.append((
-            f"{row['task']}, {unit}", row["link"], f"{row['snr_db']:g}", number(row["symbols"], 0),
-            number(factor * row["means"]["shared"], digits), *differences,
+            f"{task}, {unit}", row["link"], f"{row['snr_db']:g}", number(row["symbols"], 0),
+            number(factor * row["means"]["shared"], digits), *shown,
             "" if bits is None else number(factor * bits, digits), number(factor * floor, digits),
         ))  # fmt: skip
     head = ("task", "link", "SNR, dB", "symbols", "shared", "shared - separate", "shared - heads only", "bits", "floor")
@@ -119,26 +116,28 @@ def _retrieval(of: list[Mapping[str, Any]]) -> str:
     return table(head, rows)
 
 
-def draw_tasks(of: Mapping[str, Any], out: Path) -> None:
+def draw_tasks(results: Mapping[str, Any], out: Path) -> None:
     """Draws ``tasks.png``: each task over SNR, AWGN, with bits and floor."""
     figure = Figure(figsize=(11, 3), layout="constrained")
-    for axes, (task, (factor, unit, _)) in zip(figure.subplots(1, len(UNITS)), UNITS.items(), strict=True):
-        rows = [row for row in of["rows"] if row["task"] == task and row["link"] == "awgn"]
+    measured = results["tasks"]
+    for axes, task in zip(figure.subplots(1, len(measured), squeeze=False)[0], measured, strict=True):
+        factor, unit, _ = UNITS[task]
+        rows = [row for row in measured[task]["rows"] if row["link"] == "awgn"]
         for name in rows[0]["means"]:
             axes.plot([r["snr_db"] for r in rows], [factor * r["means"][name] for r in rows], "o-", ms=3, label=name)
-        bits = [(row["snr_db"], factor * value) for row in rows if (value := as_bits(of, row)) is not None]
+        bits = [(r["snr_db"], factor * value) for r in rows if (value := as_bits(results, task, r)) is not None]
         if bits:
             axes.plot(*zip(*bits, strict=True), "k--", label="bits")
-        axes.axhline(factor * of["floors"][task], color="grey", lw=0.8, label="floor")
+        axes.axhline(factor * measured[task]["floor"], color="grey", lw=0.8, label="floor")
         axes.set(xlabel="SNR, dB", ylabel=unit, title=task)
-    axes.legend(fontsize=7)
+        axes.legend(fontsize=7)
     save_png(figure, out / "tasks.png")
 
 
 def draw(results: Mapping[str, Any], out: Path) -> None:
     """Draws ``figure.png``: PSNR over the compression ratio, and what retrieval gains over SNR; and ``tasks.png``."""
     if "tasks" in results:
-        draw_tasks(results["tasks"], out)
+        draw_tasks(results, out)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes, gains = figure.subplots(1, 2)
     rows = results["compression"]["token codec"]["rows"]

@@ -27,6 +27,7 @@ from lvm_mtc.data.packed_questions import load_questions
 from lvm_mtc.data.vqa import floor_accuracy
 from lvm_mtc.interop.classifier_weights import load_cifar_resnet
 from lvm_mtc.link import LinkConfig, OperatingPoint, uav_keys
+from lvm_mtc.metrics.pictures import psnr
 from lvm_mtc.metrics.tables import METRICS
 from lvm_mtc.metrics.text import sentence_bleu
 from lvm_mtc.models.cifar_resnet import CifarResNet
@@ -49,36 +50,34 @@ LINKS = tuple(LinkConfig(fading=fading, convention="rx_per_antenna") for fading 
 POINTS = ((0, SNR_DB), (1, SNR_DB[1:4:2]))
 MEASURES = {"class": "accuracy", "picture": "psnr_db", "text": "bleu1", "answers": "accuracy"}
 STEP = 100
-Sources = Mapping[str, Source]
 
 
 @script(
     runs="folder of the trainings: shared, heads, and one by the name of each task",
     packed="folder of experiments.multitask.pack", data="folder of data sets", out="folder of the study",
+    tasks=dict(help="which tasks (default: all)", choices=tuple(MEASURES)),
     examples="of each task at most, evenly spread", sentences="captions as bits, evenly spread",
 )  # fmt: skip
 def main(
-    runs: Path = Path("runs/mt"), packed: Path = PACKED, data: Path = DATA, out: Path = FOLDER, examples: int = 1000,
-    sentences: int = 100,
+    runs: Path = Path("runs/mt"), packed: Path = PACKED, data: Path = DATA, out: Path = FOLDER,
+    tasks: tuple = tuple(MEASURES), examples: int = 1000, sentences: int = 100,
 ) -> None:  # fmt: skip
-    """Measure four tasks over two links; of the networks to compare with those that are there."""
+    """Measure tasks over two links; of the networks to compare with those that are there."""
     scheme, shared = load_scheme(runs / "shared" / "tasks" / "weights.npz")
     captions = load_sentences(packed / "text.npz")
     sources = read_sources(packed, captions, examples)
-    rows = []
-    for task, source in sources.items():
+    for task in tasks:
         others = {
             "separate": runs / task / "alone" / "weights.npz",
             "heads only": runs / "heads" / "heads" / "weights.npz",
         }
         networks = {name: load_scheme(file)[1] for name, file in others.items() if file.exists()}
-        rows += list(rows_of(scheme.of_task(task), {"shared": shared} | networks, source))
-    add(out, "tasks", "rows", rows)
-    add(out, "tasks", "bits", [
-        {"task": "class", "accuracy": classifier(data, sources["class"])},
-        *caption_bits(scheme, shared, captions, sentences),
-    ])  # fmt: skip
-    add(out, "tasks", "floors", floors(packed, sources, captions))
+        rows = rows_of(scheme.of_task(task), {"shared": shared} | networks, sources[task])
+        add(out, "tasks", task, {"floor": floor(task, packed, sources[task], captions), "rows": list(rows)})
+    if "class" in tasks:
+        add(out, "task bits", "class", [{"link": "awgn", "value": classifier(data, sources["class"])}])
+    if "text" in tasks:
+        add(out, "task bits", "text", list(caption_bits(scheme, shared, captions, sentences)))
 
 
 def read_sources(packed: Path, captions: PackedSentences, examples: int) -> dict[str, Source]:
@@ -152,24 +151,22 @@ def caption_bits(scheme: Multitask, params: Any, captions: PackedSentences, sent
     points = list(spec.coordinates())
     for at, arrived in zip(points, measure_bits(spec, sender, points, resources=Resources(num_devices=1)), strict=True):
         mean = float(arrived.metrics["bleu1"].mean())
-        yield {"task": "text", "link": at["channel"], "snr_db": at["snr_db"], "bleu1": mean}
+        yield {"link": at["channel"], "snr_db": at["snr_db"], "value": mean}
 
 
-def floors(packed: Path, sources: Sources, captions: PackedSentences) -> dict[str, float]:
-    """What the commonest class, the mean picture, the commonest word and the commonest answers get without a link."""
-    labels, pictures = sources["class"].hints["labels"], sources["picture"].data[:, 0]
-    with np.load(packed / "classes.npz") as archive:
-        mean = np.float64(archive["pictures"][::10]).mean(0) / 255
-    asked = [load_questions(folder / "answers.npz") for folder in (packed, packed / TEST)]
-    training, test = (np.concatenate([q.question, q.answer[:, None]], axis=1) for q in asked)
-    sent = jnp.asarray(sources["text"].data)
-    word = int(np.bincount(captions.sentences[captions.sentences > 0]).argmax())
-    return {
-        "class": float(np.bincount(labels[:, 0]).max() / len(labels)),
-        "picture": float((-10 * np.log10(((pictures - mean) ** 2).mean((1, 2, 3)))).mean()),
-        "text": float(sentence_bleu(sent, jnp.where(sent > 0, word, 0), 1).mean()),
-        "answers": floor_accuracy(training, test),
-    }
+def floor(task: str, packed: Path, source: Source, captions: PackedSentences) -> float:
+    """What the commonest class, the mean picture, the commonest word or the commonest answers get without a link."""
+    if task == "class":
+        return float(np.bincount(source.hints["labels"][:, 0]).max() / len(source.data))
+    if task == "picture":
+        with np.load(packed / "classes.npz") as archive:
+            mean = np.float32(archive["pictures"][::10].mean(0) / 255)
+        return float(psnr(jnp.asarray(source.data[:, 0]), jnp.asarray(mean)[None]).mean())
+    if task == "text":
+        sent, word = jnp.asarray(source.data), np.bincount(captions.sentences[captions.sentences > 0]).argmax()
+        return float(sentence_bleu(sent, jnp.where(sent > 0, int(word), 0), 1).mean())
+    asked = (load_questions(folder / "answers.npz") for folder in (packed, packed / TEST))
+    return floor_accuracy(*(np.concatenate([q.question, q.answer[:, None]], axis=1) for q in asked))
 
 
 if __name__ == "__main__":
