@@ -145,7 +145,7 @@ def caption_bits(scheme: Multitask, params: Any, captions: PackedSentences, sent
     spec = SweepSpec(
         schemes=(Contender(name="shared", scheme=of_text, params=params),), links=LINKS,
         sources={1: Source(captions.test_sentences[take].astype(np.int32)[:, None])}, snr_db=SNR_DB, metrics=("bleu1",),
-        stopping=StoppingRule(target_half_width=None, max_units=1), pictures_per_step=STEP,
+        stopping=StoppingRule(target_half_width=None, max_units=2), pictures_per_step=STEP,
     )  # fmt: skip
     sender = CaptionBits(BigramCode(captions.sentences, scheme.config.vocabulary), scheme.config.num_symbols)
     points = list(spec.coordinates())
@@ -161,7 +161,7 @@ def floor(task: str, packed: Path, source: Source, captions: PackedSentences) ->
     if task == "picture":
         with np.load(packed / "classes.npz") as archive:
             mean = np.float32(archive["pictures"][::10].mean(0) / 255)
-        return float(psnr(jnp.asarray(source.data[:, 0]), jnp.asarray(mean)[None]).mean())
+        return float(psnr(jnp.asarray(source.data[:, 0]), jnp.broadcast_to(mean, source.data[:, 0].shape)).mean())
     if task == "text":
         sent, word = jnp.asarray(source.data), np.bincount(captions.sentences[captions.sentences > 0]).argmax()
         return float(sentence_bleu(sent, jnp.where(sent > 0, int(word), 0), 1).mean())
