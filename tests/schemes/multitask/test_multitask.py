@@ -227,6 +227,8 @@ def test_all_four_tasks_are_read_from_one_folder(packed):
     assert set(data.data) == {"pictures", "labels", "sentences", "packed", "until"}
     assert set(data.identity) == set(TASKS.values())
     assert data.about["text"]["words"] == list("abcdefghijk")
+    alone, file = make_recipe("alone", "text"), packed / "text.npz"
+    assert read_data(alone, packed).identity == read_data(alone, file).identity == data.identity["text"]
 
 
 def test_drawn_pictures_keep_their_classes(packed):
