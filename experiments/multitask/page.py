@@ -16,6 +16,7 @@ UNITS = {
     "class": (100, "%", 1), "picture": (1, "dB", 2), "text": (1, "BLEU-1", 3), "answers": (100, "%", 1),
 }  # fmt: skip
 """Task to factor, unit and digits."""
+COLOURS = {"shared": "C0", "separate": "C1", "heads only": "C2"}
 DEVICES = ("vehicle", "handset", "sensor")
 
 
@@ -124,7 +125,14 @@ def draw_tasks(results: Mapping[str, Any], out: Path) -> None:
         factor, unit, _ = UNITS[task]
         rows = [row for row in measured[task]["rows"] if row["link"] == "awgn"]
         for name in rows[0]["means"]:
-            axes.plot([r["snr_db"] for r in rows], [factor * r["means"][name] for r in rows], "o-", ms=3, label=name)
+            axes.plot(
+                [r["snr_db"] for r in rows],
+                [factor * r["means"][name] for r in rows],
+                "o-",
+                ms=3,
+                color=COLOURS[name],
+                label=name,
+            )
         bits = [(r["snr_db"], factor * value) for r in rows if (value := as_bits(results, task, r)) is not None]
         if bits:
             axes.plot(*zip(*bits, strict=True), "k--", label="bits")
