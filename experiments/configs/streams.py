@@ -4,7 +4,8 @@ python -m experiments.results.pack_cifar10 --out build/cifar10.npz
 lvm-mtc train --config experiments/configs/streams.py:2_learned --stage all --data build/cifar10.npz --run-dir runs/s
 
 The argument is the number of streams, 2 or 4, and ``learned``, ``unordered`` (learned without the loss that orders),
-``sorted`` or ``none``; all start from the package's DeepJSCC. Ten minutes on a busy core each; scores: docs/otfs.md.
+``sorted`` or ``none``; all start from the package's DeepJSCC. Five minutes on a busy core each; scores:
+docs/otfs_streams.md.
 """
 
 from ml_collections import ConfigDict
@@ -33,7 +34,7 @@ def get_config(name: str) -> ConfigDict:
             ranges=dict(snr_db=[-2.0, 18.0], csi_error_var=[0.0, 0.0]),
             loss=dict(order_weight=0.1 if allocation == "learned" else 0.0),
             stages=dict(
-                system=dict(batch_size=PICTURES, total_steps=700, checkpoint_every=100, log_every=50, ema_decay=0.99,
+                system=dict(batch_size=PICTURES, total_steps=500, checkpoint_every=100, log_every=50, ema_decay=0.99,
                             optimizer=optimizer)
             ),
         )
