@@ -32,7 +32,8 @@ def main(data: Path = DATA, out: Path = Path("build/cifar10.npz")) -> None:
         for copy, original in ((copies.pictures, lossless.pictures), (copies.labels, lossless.labels))
     )
     save_arrays(out, {
-        "pictures": training, "labels": labels.astype(np.uint8), "twins": twins, "twin_mse": mse[:, 0], "holdout_pictures": lossless.pictures[-HELD_OUT:],
+        "pictures": training, "labels": labels.astype(np.uint8), "twins": twins, "twin_mse": mse[:, 0],
+        "holdout_pictures": lossless.pictures[-HELD_OUT:],
         "holdout_labels": lossless.labels[-HELD_OUT:], "test_pictures": test.pictures, "test_labels": test.labels,
     })  # fmt: skip
     print(

@@ -27,6 +27,6 @@ from lvm_mtc.phy.keys import uav_keys
 
 __all__ = [
     "Carrier", "Frames", "Ledger", "LinkConfig", "Mac", "MuMimo", "Ofdm", "OfdmIci", "OperatingPoint", "Otfs",
-    "RankedStreams", "Received", "RecordedChannel", "Scene", "Signal", "SingleCarrier", "Slots", "Through", "book", "code_of",
-    "describe", "draw", "error_exponent", "measure", "noise_variance", "per_link", "send", "uav_keys",
+    "RankedStreams", "Received", "RecordedChannel", "Scene", "Signal", "SingleCarrier", "Slots", "Through", "book",
+    "code_of", "describe", "draw", "error_exponent", "measure", "noise_variance", "per_link", "send", "uav_keys",
 ]  # fmt: skip

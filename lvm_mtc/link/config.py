@@ -45,8 +45,8 @@ class LinkConfig:
             ``phy.rayleigh`` (of ``phy.rayleigh_path`` on a resource grid), E abs(h)^2 = 1; or a ``RecordedChannel``.
         num_tx_ant: Under ``"joint"`` the number of UAVs, under ``"mac"`` 1, a device's.
         carrier: What carries the symbols: ``SingleCarrier``, ``Ofdm``, ``OfdmIci``, ``Otfs``, ``MuMimo``, ``Mac``,
-            ``RankedStreams``, ``Scene`` or another ``Carrier``; None: ``Ofdm`` where the fading is frequency-selective, else
-            ``SingleCarrier``.
+            ``RankedStreams``, ``Scene`` or another ``Carrier``; None: ``Ofdm`` where the fading is frequency-selective,
+            else ``SingleCarrier``.
         csi: ``"additive"``, ``"mmse"``, ``"pilots_ls"`` or ``"pilots_lmmse"``.
         equalizer: A name in ``phy.EQUALIZERS``; ``"none"`` gives what arrived to the decoder as it is.
         convention: What ``snr_db`` means: ``"esno"``, ``"rx_per_antenna"`` or ``"received_total"``.
@@ -127,8 +127,8 @@ class LinkConfig:
         """A link from one level of names, its carrier's fields among them, as flags, files and stores have them.
 
         ``waveform`` is a name in ``CARRIERS`` or ``"auto"``; ``ofdm`` the resource grid, as a ``phy.ResourceGrid`` or a
-        mapping. A field that the carrier does not have is a ValueError, unless it has its default. ``scene`` and ``ranked``
-        are mappings of the fields of ``Scene`` and ``RankedStreams`` but the carrier, which are the others'.
+        mapping. A field that the carrier does not have is a ValueError, unless it has its default. ``scene`` and
+        ``ranked`` are mappings of the fields of ``Scene`` and ``RankedStreams`` but the carrier, which are the others'.
         """
         for around, kind in AROUND.items():
             if (own := fields.pop(around, None)) is not None:

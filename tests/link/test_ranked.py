@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lvm_mtc import link as room
 from lvm_mtc import phy
-from lvm_mtc.link import (
-    Frames, LinkConfig, OperatingPoint, Otfs, RankedStreams, Scene, Signal, SingleCarrier, Slots, book, draw, send,
-)  # fmt: skip
+from lvm_mtc.link import Frames, LinkConfig, OperatingPoint, Otfs, RankedStreams, Scene, Signal, SingleCarrier, Slots
 from lvm_mtc.link.ranked import order_bits
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
@@ -41,8 +40,8 @@ def test_streams_arrive_over_antennas_from_best_to_worst():
 
     @jax.jit
     def both(keys):
-        draws = draw(link, keys, BATCH, FRAMES, 3, at)
-        return send(link, signal, draws, at), send(ranked(link), signal, draws, at)
+        draws = room.draw(link, keys, BATCH, FRAMES, 3, at)
+        return room.send(link, signal, draws, at), room.send(ranked(link), signal, draws, at)
 
     (_, plain), (received, output) = both(keys)
     quality = np.asarray(plain.no_eff / (1 + plain.no_eff), np.float64).mean(axis=2)
@@ -53,7 +52,7 @@ def test_streams_arrive_over_antennas_from_best_to_worst():
     ratio = error / np.asarray(received.no_eff)  # the exponential law's mean is 1
     units = ratio.mean(axis=(1, 2, 3))
     assert abs(units.mean() - 1) < 5 * units.std() / np.sqrt(BATCH)
-    bits = [float(book(of, signal).side_information_bits[0]) for of in (link, ranked(link))]
+    bits = [float(room.book(of, signal).side_information_bits[0]) for of in (link, ranked(link))]
     assert bits == [0, UAVS * 3]
 
 
@@ -98,4 +97,4 @@ def test_what_it_refuses():
     frames = Frames(jnp.ones((1, 1, 2, 3), jnp.complex64), jnp.ones((1, 1, 2), bool))
     public = Frames(frames.symbols[:, 0], frames.sent[:, 0])
     with pytest.raises(ValueError, match="RankedStreams is for private frames"):
-        send(ranked(FLAT), Signal(frames, public), None, OperatingPoint())
+        room.send(ranked(FLAT), Signal(frames, public), None, OperatingPoint())

@@ -11,8 +11,12 @@ from lvm_mtc import phy
 from lvm_mtc.link import LinkConfig, OperatingPoint, Received
 from lvm_mtc.link.ranked import RankedStreams
 from lvm_mtc.schemes.deepjscc.streams import (
-    DeepJsccStreams, StreamsConfig, by_importance, stream_quality, streams_loss,
-)  # fmt: skip
+    DeepJsccStreams,
+    StreamsConfig,
+    by_importance,
+    stream_quality,
+    streams_loss,
+)
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.simulate import forward
 

@@ -185,8 +185,10 @@ class DeepJsccStreams:
         return jnp.swapaxes(groups, 3, 4).reshape(symbols.shape)
 
     def _groups(self, order: jax.Array) -> jax.Array:
-        """Group of each symbol of a slot, ``[batch, num_uavs, num_frames, num_streams]``: symbol c of frame i goes over
-        stream ``(c + i) mod num_streams``."""
+        """Group of each symbol of a slot, ``[batch, num_uavs, num_frames, num_streams]``.
+
+        Symbol c of frame i goes over stream ``(c + i) mod num_streams``.
+        """
         streams = self.config.num_streams
         turned = (np.arange(self.frames()[0])[:, None] + np.arange(streams)) % streams
         return order[:, :, turned]
