@@ -1,0 +1,160 @@
+"""Pooled tokens of pictures and sentences: pooling, alignment, questions, bits, and the scheme over links."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lvm_mtc.data.presence import (
+    NAMES,
+    NUM_WORDS,
+    PackedPresence,
+    crossed_questions,
+    description_of,
+    load_presence,
+    question_of,
+    save_presence,
+    words_of,
+)
+from lvm_mtc.link import LinkConfig, OperatingPoint
+from lvm_mtc.models.multimodal import info_nce, pool_windows, quantize_tokens, token_bits, unit_tokens
+from lvm_mtc.schemes.multimodal.losses import align_loss, answer_loss
+from lvm_mtc.schemes.multimodal.scheme import Multimodal, MultimodalConfig
+from lvm_mtc.schemes.presence_source import presence_source
+from lvm_mtc.schemes.simulate import forward
+from lvm_mtc.training.presence import draw_presence, load_training_presence
+
+pytestmark = pytest.mark.usefixtures("fast_compile")
+
+SMALL = MultimodalConfig(rows=2, columns=3, place_width=4, word_width=5, width=8, depth=1)
+
+
+def packed(pictures=12, seed=0):
+    rng = np.random.default_rng(seed)
+    present, numbers = rng.random((pictures, 20)) < 0.15, {}
+    asked = words_of([question_of(name) for name in NAMES], numbers)
+    described = words_of([description_of(row) for row in present], numbers)
+    features = np.float16(rng.normal(size=(pictures, 6, 4)))
+    words = np.float32(rng.normal(size=(len(numbers), 5)))
+    return PackedPresence(features, present, words, asked, described, crossed_questions(present, 8, seed))
+
+
+def test_pooling_is_the_mean_of_each_window_and_of_what_is_left():
+    rng = np.random.default_rng(0)
+    tokens, counts, windows = rng.normal(size=(6, 13, 3)), [13, 13, 13, 7, 7, 1], [1, 4, 32, 2, 3, 8]
+    valid = np.arange(13) < np.array(counts)[:, None]
+    means, there = pool_windows(jnp.asarray(tokens), jnp.asarray(valid), jnp.asarray(windows))
+    for row, (count, window) in enumerate(zip(counts, windows, strict=True)):
+        expected = [tokens[row, i : min(i + window, count)].mean(0) for i in range(0, count, window)]
+        assert there[row].sum() == len(expected) == -(-count // window)
+        np.testing.assert_allclose(means[row, : len(expected)], expected, atol=1e-6)
+        assert not np.any(means[row, len(expected) :])
+
+
+def test_quantised_tokens_are_off_by_half_a_step_at_most():
+    tokens = np.float32(np.random.default_rng(0).normal(size=(50, 64)))
+    for bits in (4, 8):
+        step = 2 * np.abs(tokens).max(-1, keepdims=True) * (1 + 2**-9) / (2**bits - 1)
+        error = np.abs(np.asarray(quantize_tokens(jnp.asarray(tokens), bits)) - tokens)
+        assert np.all(error < step * 0.501) and error.max() > 0.3 * step.min()
+    assert not np.any(np.isnan(quantize_tokens(jnp.zeros((1, 4))))) and token_bits(64) == 528
+    np.testing.assert_allclose((np.asarray(unit_tokens(jnp.asarray(tokens))) ** 2).mean(-1), 1, rtol=1e-4)
+
+
+def test_info_nce_is_numpys_and_has_its_limits():
+    rng = np.random.default_rng(1)
+    first, second = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in rng.normal(size=(2, 64, 512)))
+    logits = 7 * first @ second.T
+    by_row, by_column = (np.log(np.exp(logits).sum(axis)) - np.diag(logits) for axis in (1, 0))
+    a, b = jnp.asarray(first), jnp.asarray(second)
+    np.testing.assert_allclose(info_nce(a, b, 7.0), (by_row.mean() + by_column.mean()) / 2, rtol=1e-5)
+    np.testing.assert_allclose(info_nce(a, b, 1.0), np.log(64), rtol=0.05)  # nobody knows anybody
+    np.testing.assert_allclose(info_nce(b, a, 7.0), info_nce(a, b, 7.0), rtol=1e-5)
+    assert info_nce(a, a, 100.0) < 1e-6
+    twins = jnp.concatenate([a[:1], a[:1], a[2:]])
+    different = jnp.any(twins[:, None] != twins[None], axis=-1)
+    assert info_nce(twins, twins, 100.0, different) < 1e-6 < 0.01 < info_nce(twins, twins, 100.0)
+
+
+def test_questions_tell_nothing_without_the_picture_nor_pictures_without_the_question():
+    present = np.random.default_rng(0).random((40, 6)) < 0.3
+    question = crossed_questions(present, 100)
+    picture, name, answer = question.T
+    np.testing.assert_array_equal(present[picture, name], answer == 1)
+    for of in (picture, name):
+        yes, no = (np.bincount(of[answer == a], minlength=40) for a in (1, 0))
+        np.testing.assert_array_equal(yes, no)
+    assert not np.array_equal(question, crossed_questions(present, 100, seed=1))
+    with pytest.raises(ValueError, match="no two pictures"):
+        crossed_questions(np.ones((3, 2), bool), 1)
+
+
+def test_sentences_and_files(tmp_path):
+    present = np.zeros(20, bool)
+    present[[11, 14]] = True
+    assert description_of(present) == "a dog next to a person" and question_of("dog") == "is there a dog in the picture"
+    numbers = {}
+    (row,) = words_of(["a dog a"], numbers)
+    assert row[:4].tolist() == [0, 1, 0, -1] and numbers == {"a": 0, "dog": 1}
+    with pytest.raises(ValueError, match="has 17 words"):
+        words_of(["a " * 17], {})
+    save_presence(tmp_path / "a.npz", packed())
+    np.testing.assert_array_equal(load_presence(tmp_path / "a.npz").question, packed().question)
+    data = load_training_presence(tmp_path / "a.npz", SMALL, 4, 0)
+    source = draw_presence(data.data, jax.random.split(jax.random.key(0), 5), (4, 1), SMALL, None)
+    assert source.data["words"].shape == (4, 1, NUM_WORDS, 5)
+    with pytest.raises(ValueError, match=r"place_width 4, but MultimodalConfig.place_width is 128"):
+        load_training_presence(tmp_path / "a.npz", MultimodalConfig(rows=2, columns=3), 4, 0)
+    (tmp_path / "b.npz").write_bytes(b"no")
+    with pytest.raises(ValueError, match="is no file of questions"):
+        load_presence(tmp_path / "b.npz")
+
+
+def test_the_scheme_sends_its_tokens_and_learns():
+    """Without noise what arrives is what was pooled; lengths are booked; every part has a slope in its stage."""
+    scheme, link = Multimodal(SMALL), LinkConfig(fading="awgn", num_rx_ant=1, num_tx_ant=1)
+    params = scheme.init(jax.random.key(0))
+    source = presence_source(packed(), np.arange(6).reshape(3, 2))
+
+    @jax.jit
+    def run(params, key, log2_window):
+        at = OperatingPoint(snr_db=jnp.float32(80.0), knobs={"log2_window": log2_window})
+        outcome = forward(scheme, params, source, jax.random.clone(key), link, at)
+        kept = scheme.pooled(scheme.encode(params, source, key, {}), log2_window)
+        of = (scheme, params, source, jax.random.clone(key), link, at, {})
+        slopes = [jax.grad(loss, argnums=1, has_aux=True)(*of)[0] for loss in (align_loss, answer_loss)]
+        return outcome, kept, scheme.answer(params, *kept), slopes
+
+    for log2_window in (0.0, 2.0):
+        outcome, (tokens, valid), scores, slopes = run(params, jax.random.key(1), jnp.float32(log2_window))
+        window = 2**log2_window
+        counts = np.ceil(6 / window) + np.ceil(source.data["words_valid"].sum(-1) / window)
+        np.testing.assert_array_equal(outcome.sent.tells["num_tokens"], counts)
+        np.testing.assert_array_equal(valid.sum(-1), counts)
+        np.testing.assert_allclose(outcome.ledger.private_uses, 4 * counts.sum(-1))
+        np.testing.assert_allclose(outcome.ledger.side_information_bits, 2 * (3 + 5))
+        np.testing.assert_allclose(outcome.estimate.tells["tokens"], tokens, atol=2e-3)
+        np.testing.assert_allclose(outcome.estimate.data, scores, atol=2e-2)
+        aligned, answered = ({name for name, group in of.items()
+                              if any(np.any(leaf) for leaf in jax.tree.leaves(group))} for of in slopes)  # fmt: skip
+        assert aligned == {"encoder", "alignment"} and answered == {"encoder", "fusion"}
+
+
+def test_controls_see_one_modality_only():
+    source = presence_source(packed(), np.arange(6).reshape(6, 1))
+    other = presence_source(packed(seed=5), np.arange(6).reshape(6, 1))
+    for sees, name in (("picture", "words"), ("question", "picture")):
+        scheme = Multimodal(MultimodalConfig(**{**vars(SMALL), "sees": sees}))
+        params = scheme.init(jax.random.key(0))
+        mixed = source._replace(data={**source.data, name: other.data[name]})
+        scores = [scheme.answer(params, *scheme.pooled(scheme.encode(params, of, jax.random.key(0), {}), 0.0))
+                  for of in (source, mixed, other)]  # fmt: skip
+        np.testing.assert_array_equal(scores[0], scores[1])
+        assert np.any(scores[0] != scores[2])
+
+
+def test_what_it_refuses():
+    with pytest.raises(ValueError, match="sees"):
+        MultimodalConfig(sees="nothing")
+    with pytest.raises(ValueError, match="multiple of 4, got 6"):
+        MultimodalConfig(width=6)
