@@ -34,7 +34,7 @@ def get_config(name: str) -> ConfigDict:
             ranges=dict(snr_db=[-2.0, 18.0], csi_error_var=[0.0, 0.0]),
             loss=dict(order_weight=0.1 if allocation == "learned" else 0.0),
             stages=dict(
-                system=dict(batch_size=PICTURES, total_steps=500, checkpoint_every=100, log_every=50, ema_decay=0.99,
+                system=dict(batch_size=PICTURES, total_steps=400, checkpoint_every=100, log_every=50, ema_decay=0.99,
                             optimizer=optimizer)
             ),
         )
