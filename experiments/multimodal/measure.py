@@ -38,7 +38,7 @@ SNRS_DB, SNR_DB = (0, 5, 10, 20), 5
 LOG2_WINDOWS, SOME_WINDOWS = tuple(range(LARGEST_WINDOW.bit_length())), (0, 2, 4)
 TASKS = {
     "animals": ("bird", "cat", "cow", "dog", "horse", "sheep"), "people": ("person",),
-    "vehicles": ("bicycle", "boat", "bus", "car", "motorbike", "train"),
+    "vehicles": ("bicycle", "boat", "bus", "car", "motorcycle", "train"),
     "indoors": ("bottle", "chair", "table", "plant", "sofa", "television"),
 }  # fmt: skip
 BANDWIDTH, POWER, NOISE_DENSITY, LATENCY_SCALE = 1e6, 0.5, 4e-21, 0.1
@@ -85,7 +85,7 @@ def over_links(trained: dict, source: Any, answer: np.ndarray, seed: int) -> lis
 def lengths() -> list[int]:
     """Tokens for each window, that of one token first; all questions have as many words."""
     (words,) = {len(question_of(name).split()) for name in NAMES}
-    return [math.ceil(100 / 2**w) + math.ceil(words / 2**w) for w in LOG2_WINDOWS]
+    return [math.ceil(64 / 2**w) + math.ceil(words / 2**w) for w in LOG2_WINDOWS]
 
 
 def losses(scheme: Multimodal, params: Any, source: Any, packed: PackedPresence) -> list[dict[str, Any]]:

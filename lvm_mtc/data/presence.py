@@ -10,7 +10,13 @@ import numpy as np
 from lvm_mtc.data.packing import save_arrays
 from lvm_mtc.data.voc import VOC_CLASSES
 
-_NAMES = {"aeroplane": "plane", "diningtable": "table", "pottedplant": "plant", "tvmonitor": "television"}
+_NAMES = {
+    "aeroplane": "plane",
+    "diningtable": "table",
+    "motorbike": "motorcycle",
+    "pottedplant": "plant",
+    "tvmonitor": "television",
+}
 NAMES = tuple(_NAMES.get(name, name) for name in VOC_CLASSES)
 """VOC's classes in one word each."""
 NUM_WORDS = 16

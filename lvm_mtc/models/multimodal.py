@@ -101,7 +101,7 @@ class Fusion(nn.Module):
         """Scores ``[n, num_answers]`` of ``tokens [n, num_tokens, width]``, the picture's ``num_places`` first."""
         kinds = self.param("modality", nn.initializers.normal(0.5), (2, self.width))
         own = self.param("asks", nn.initializers.normal(0.5), (1, 1, self.width))
-        kind = kinds[np.arange(tokens.shape[1]) >= num_places][None]
+        kind = kinds[np.int32(np.arange(tokens.shape[1]) >= num_places)][None]
         x = nn.Dense(self.width, name="in")(tokens)
         x = x + jnp.broadcast_to(kind.astype(x.dtype), x.shape)
         x = jnp.concatenate([jnp.broadcast_to(own, (x.shape[0], 1, self.width)), x], axis=1)

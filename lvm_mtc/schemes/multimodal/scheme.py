@@ -45,8 +45,8 @@ class MultimodalConfig:
         sees: What the fusion looks at: ``"both"``, or as controls only one modality.
     """
 
-    rows: int = 10
-    columns: int = 10
+    rows: int = 8
+    columns: int = 8
     place_width: int = 128
     word_width: int = 50
     width: int = 64
