@@ -39,7 +39,7 @@ LOG2_WINDOWS, SOME_WINDOWS = tuple(range(LARGEST_WINDOW.bit_length())), (0, 2, 4
 TASKS = {
     "animals": ("bird", "cat", "cow", "dog", "horse", "sheep"), "people": ("person",),
     "vehicles": ("bicycle", "boat", "bus", "car", "motorcycle", "train"),
-    "indoors": ("bottle", "chair", "table", "plant", "sofa", "television"),
+    "indoors": ("bottle", "chair", "table", "plant", "couch", "television"),
 }  # fmt: skip
 BANDWIDTH, POWER, NOISE_DENSITY, LATENCY_SCALE = 1e6, 0.5, 4e-21, 0.1
 WEIGHTS, SEEDS, SLOTS, WORDS = (0.02, 0.1, 0.5), 50, 1024, 20

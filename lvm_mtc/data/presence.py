@@ -15,6 +15,7 @@ _NAMES = {
     "diningtable": "table",
     "motorbike": "motorcycle",
     "pottedplant": "plant",
+    "sofa": "couch",
     "tvmonitor": "television",
 }
 NAMES = tuple(_NAMES.get(name, name) for name in VOC_CLASSES)
