@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 STREAMS = (2, 4)
 ALLOCATIONS = ("learned", "unordered", "sorted", "none")
 NAMES = tuple(f"{streams}_{allocation}" for streams in STREAMS for allocation in ALLOCATIONS)
-PICTURES = 32
+PICTURES = 16
 
 
 def get_config(name: str) -> ConfigDict:

@@ -5,8 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-_FLOOR = 1e-12
-
 
 def kendall_tau(a: ArrayLike, b: ArrayLike) -> float:
     """Kendall's tau-b of two vectors ``[n]``, in [-1, 1]; NaN where one of them is all ties.
@@ -26,29 +24,29 @@ def kendall_tau(a: ArrayLike, b: ArrayLike) -> float:
     return float(np.sum(first * second)) / told**0.5 if told else float("nan")
 
 
-def soft_kendall_tau(a: jax.Array, b: jax.Array, temperature: float = 0.1) -> jax.Array:
+def soft_kendall_tau(a: jax.Array, b: jax.Array, temperature: tuple[float, float] = (1.0, 1.0)) -> jax.Array:
     """A smooth Kendall's tau along the last axis: the mean over pairs of the product of two hyperbolic tangents.
 
-    ``tau = 2 / (n (n - 1)) sum_{i<j} tanh((a_i - a_j) / (T s_a)) tanh((b_i - b_j) / (T s_b))`` with s the standard
-    deviations, through which no gradient goes. Without ties it goes to tau as T goes to 0 (with ties to tau-a).
+    ``tau = 2 / (n (n - 1)) sum_{i<j} tanh((a_i - a_j) / T_a) tanh((b_i - b_j) / T_b)``. Without ties it goes to tau as
+    the temperatures go to 0 (with ties to tau-a). They are in the units of a and b: were they shares of a vector's own
+    spread, two numbers would always be as far apart and have no slope.
 
     Args:
         a: ``[..., n]``, n >= 2.
         b: ``[..., n]``.
-        temperature: T, > 0.
+        temperature: T_a and T_b, > 0.
 
     Returns:
         ``[...]``.
     """
-    if temperature <= 0:
+    if min(temperature) <= 0:
         raise ValueError(f"soft_kendall_tau: temperature must be > 0, got {temperature!r}")
     if a.shape != b.shape or a.shape[-1] < 2:
         raise ValueError(f"soft_kendall_tau: a and b must be [..., n] with n >= 2, got {a.shape} and {b.shape}")
     n = a.shape[-1]
-    product = _steps(a, temperature) * _steps(b, temperature)
+    product = _steps(a / temperature[0]) * _steps(b / temperature[1])
     return jnp.sum(product, axis=(-2, -1)) / (n * (n - 1))
 
 
-def _steps(v: jax.Array, temperature: float) -> jax.Array:
-    scale = jax.lax.stop_gradient(temperature * jnp.sqrt(jnp.var(v, axis=-1, keepdims=True) + _FLOOR))[..., None]
-    return jnp.tanh((v[..., :, None] - v[..., None, :]) / scale)
+def _steps(v: jax.Array) -> jax.Array:
+    return jnp.tanh(v[..., :, None] - v[..., None, :])

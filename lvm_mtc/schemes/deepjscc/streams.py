@@ -39,6 +39,8 @@ from lvm_mtc.schemes.scheme import Estimate, Params, Scheme, Sent, Source, Stage
 from lvm_mtc.schemes.simulate import forward
 
 ORDERS = ("fixed", "sorted", "random")
+TEMPERATURES = (0.5, 0.5)
+"""Of the smooth tau in training: bits of a feature, and nepers of a stream's error."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -233,7 +235,8 @@ def streams_loss(
     rate = jnp.sum(scheme.group_bits(params, noisy)) / features.size
     no_eff = scheme.in_groups(outcome.received, outcome.sent.side.order).no_eff
     quality = jax.lax.stop_gradient(stream_quality(no_eff, scheme.config.num_streams))
-    tau = jnp.mean(soft_kendall_tau(outcome.sent.tells["group_bits"], quality))
+    group_size = features[0, 0].size // scheme.config.num_streams
+    tau = jnp.mean(soft_kendall_tau(outcome.sent.tells["group_bits"] / group_size, quality, TEMPERATURES))
     loss = image + weights["task_weight"] * task + weights["rate_weight"] * rate + weights["order_weight"] * (1 - tau)
     right = jnp.mean(jnp.argmax(scores, axis=-1, keepdims=True) == labels)
     return loss, {"psnr": psnr, "accuracy": right, "bits": rate, "tau": tau}
