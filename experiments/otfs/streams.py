@@ -35,7 +35,7 @@ from lvm_mtc.schemes.loading import load_scheme
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.simulate import forward
 
-CARRIER_FREQUENCY, SPACING, DELAY_SPREAD, DELAYS = 28e9, 120e3, 3e-7, 32
+CARRIER_FREQUENCY, SPACING, DELAY_SPREAD, DELAYS = 28e9, 120e3, 5e-7, 16
 SYMBOLS = 1024  # of a picture
 FADINGS, STREAMS = ("rayleigh", "exponential"), (2, 4)
 SPEEDS_KMH, SNRS_DB = (3, 30, 100, 300, 1000), (0, 5, 10, 15)
@@ -51,7 +51,7 @@ ALLOCATIONS = {
 
 def link_of(streams: int, fading: str, age: int | None) -> LinkConfig:
     """One picture a frame; ``age`` frames."""
-    grid = ResourceGrid(fft_size=DELAYS, num_ofdm_symbols=SYMBOLS // streams // DELAYS + 1, cyclic_prefix_length=5,
+    grid = ResourceGrid(fft_size=DELAYS, num_ofdm_symbols=SYMBOLS // streams // DELAYS + 1, cyclic_prefix_length=3,
                         subcarrier_spacing=SPACING, pilot_symbols=(0,))  # fmt: skip
     carrier = Otfs(grid=grid, carrier_frequency=CARRIER_FREQUENCY)
     if age is not None:
@@ -125,7 +125,7 @@ def _row(streams, fading, name, speed, snr_db, doppler, values, without) -> dict
         num_pictures="of the hold-out, a multiple of 32", seed="of channels", page_only=PAGE_ONLY)  # fmt: skip
 def main(
     data: Path = Path("build/cifar10.npz"), runs: Path = Path("runs"), weights: Path = DATA / "weights",
-    out: Path = Path("docs/otfs_streams"), num_pictures: int = 192, seed: int = 0, page_only: bool = False,
+    out: Path = Path("docs/otfs_streams"), num_pictures: int = 128, seed: int = 0, page_only: bool = False,
 ) -> None:  # fmt: skip
     """Compare allocations of features to the streams of a MIMO-OTFS link."""
     if num_pictures % AT_ONCE or num_pictures < AT_ONCE:

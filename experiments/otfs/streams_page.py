@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from lvm_mtc.report.figures import save_png
 from lvm_mtc.report.pages import number, table, with_interval
 
-FADING_NAMES = {"rayleigh": "flat", "exponential": "6 taps"}
+FADING_NAMES = {"rayleigh": "flat", "exponential": "4 taps"}
 GAINS = ("sorted", "learned", "random", "learned, unranked", "learned, old order")
 
 
@@ -77,7 +77,7 @@ def _facts(results: Mapping[str, Any]) -> str:
         f"{of['symbols']} symbols a picture, one OTFS frame with {of['delays']} delays, "
         f"{of['symbols'] // 2 // of['delays']} Dopplers with two antennas at each end and "
         f"{of['symbols'] // 4 // of['delays']} with four; {of['carrier_frequency_hz'] / 1e9:g} GHz, subcarriers "
-        "120 kHz apart; flat Rayleigh fading, or 6 taps with an RMS delay spread of "
+        "120 kHz apart; flat Rayleigh fading, or 4 taps with an RMS delay spread of "
         f"{of['delay_spread_s'] * 1e9:g} ns; SNR per receive antenna; perfect CSI at the receiver."
     )
 
