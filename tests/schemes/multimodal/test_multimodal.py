@@ -123,8 +123,10 @@ def test_the_scheme_sends_its_tokens_and_learns():
         at = OperatingPoint(snr_db=jnp.float32(80.0), knobs={"log2_window": log2_window})
         outcome = forward(scheme, params, source, jax.random.clone(key), link, at)
         kept = scheme.pooled(scheme.encode(params, source, key, {}), log2_window)
-        slopes = [jax.grad(loss, argnums=1, has_aux=True)(scheme, params, source, jax.random.clone(key), link, at, {})[0]
-                  for loss in (align_loss, answer_loss)]  # fmt: skip
+        slopes = []
+        for loss in (align_loss, answer_loss):
+            of = scheme, params, source, jax.random.clone(key), link, at, {}
+            slopes.append(jax.grad(loss, argnums=1, has_aux=True)(*of)[0])
         return outcome, kept, scheme.answer(params, *kept), slopes
 
     for log2_window in (0.0, 2.0):
