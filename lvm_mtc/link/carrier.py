@@ -47,10 +47,12 @@ class Carrier(Protocol):
             station the streams of all UAVs.
         takes_power: Whether its receivers use ``Slots.power``; may be left out, False. Others send frames of unequal
             power as symbols of unequal amplitude and equalise as for power 1.
+        private_only: Whether it refuses public frames; may be left out, False.
     """
 
     topology: str
     takes_power: bool
+    private_only: bool
 
     def check(self, link: Link) -> None:
         """Raises ``ValueError`` for a link that this carrier cannot serve."""
