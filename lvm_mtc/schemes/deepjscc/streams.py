@@ -39,6 +39,7 @@ from lvm_mtc.schemes.scheme import Estimate, Params, Scheme, Sent, Source, Stage
 from lvm_mtc.schemes.simulate import forward
 
 ORDERS = ("fixed", "sorted", "random")
+_SHIPPED = "deepjscc_cifar10_cbr_1_3.npz"
 TEMPERATURES = (0.5, 0.5)
 """Of the smooth tau in training: bits of a feature, and nepers of a stream's error."""
 
@@ -121,8 +122,8 @@ class DeepJsccStreams:
         }
         return feature_map.init(self, jax.random.clone(key), num_uavs) | own
 
-    def start(self, params: Params, data: Any, seed: int, weights: str = "") -> Params:
-        """As ``Trained.start``: the codec of a file of DeepJSCC's weights beside the package's, where one is named."""
+    def start(self, params: Params, data: Any, seed: int, weights: str = _SHIPPED) -> Params:
+        """As ``Trained.start``: DeepJSCC's codec of a weights file of the package; of ``""`` the drawn one."""
         if not weights:
             return params
         codec = {name: params[name] for name in ("encoder", "decoder", "receiver")}
