@@ -110,6 +110,11 @@ def send_options(link: Link, slots: Slots, draws: ChannelDraws, point: Operating
     )
 
 
+def of_carrier(name: str, otherwise: Any) -> Any:
+    """A property of a carrier around another one: that one's, or else ``otherwise``."""
+    return property(lambda self: getattr(self.carrier, name, otherwise), doc=f"``{name}`` of the carrier.")
+
+
 def draw_each(draw_one: Callable, topology: str, keys: jax.Array, batch: int, numbers: dict[str, Any]) -> ChannelDraws:
     """Draws of every UAV, or under the joint topology of the one receiver, which has the first key.
 

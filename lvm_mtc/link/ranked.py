@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from lvm_mtc import phy
 from lvm_mtc.config import require_count
-from lvm_mtc.link.carrier import ChannelDraws, Link, Slots
+from lvm_mtc.link.carrier import ChannelDraws, Link, Slots, of_carrier
 from lvm_mtc.link.ledger import Ledger
 from lvm_mtc.link.scene import Scene
 from lvm_mtc.link.signal import OperatingPoint
@@ -19,10 +19,6 @@ from lvm_mtc.link.single_carrier import SingleCarrier
 def order_bits(count: int) -> int:
     """Bits that an order of so many things takes, ceil(log2 count!)."""
     return math.ceil(math.log2(math.factorial(count)))
-
-
-def _of_carrier(name: str, otherwise: Any) -> Any:
-    return property(lambda self: getattr(self.carrier, name, otherwise), doc=f"``{name}`` of the carrier.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,11 +38,11 @@ class RankedStreams:
     carrier: Any = SingleCarrier()
     age: int = 0
 
-    topology = _of_carrier("topology", "broadcast")
-    takes_power = _of_carrier("takes_power", False)
-    block_length = _of_carrier("block_length", None)
-    num_pilots = _of_carrier("num_pilots", None)
-    grid = _of_carrier("grid", None)
+    topology = of_carrier("topology", "broadcast")
+    takes_power = of_carrier("takes_power", False)
+    block_length = of_carrier("block_length", None)
+    num_pilots = of_carrier("num_pilots", None)
+    grid = of_carrier("grid", None)
     private_only = True
     """Frames for several UAVs would need one order for all of them."""
 

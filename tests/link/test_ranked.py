@@ -96,5 +96,7 @@ def test_what_it_refuses():
         ranked(LinkConfig(carrier=SingleCarrier(topology="joint")))
     frames = Frames(jnp.ones((1, 1, 2, 3), jnp.complex64), jnp.ones((1, 1, 2), bool))
     public = Frames(frames.symbols[:, 0], frames.sent[:, 0])
-    with pytest.raises(ValueError, match="RankedStreams is for private frames"):
-        room.send(ranked(FLAT), Signal(frames, public), None, OperatingPoint())
+    scene = Scene(positions=((100.0, 0.0, 50.0),), carrier=ranked(FLAT).carrier)
+    for link in (ranked(FLAT), dataclasses.replace(FLAT, carrier=scene)):
+        with pytest.raises(ValueError, match="is for private frames, and this signal has public ones"):
+            room.send(link, Signal(frames, public), None, OperatingPoint())
