@@ -37,7 +37,7 @@ from lvm_mtc.schemes.simulate import forward
 
 CARRIER_FREQUENCY, SPACING, DELAY_SPREAD, DELAYS = 28e9, 120e3, 5e-7, 16
 SYMBOLS = 1024  # of a picture
-FADINGS, STREAMS = ("rayleigh", "exponential"), (2, 4)
+FADINGS = ("rayleigh", "exponential")
 SPEEDS_KMH, SNRS_DB = (3, 30, 100, 300, 1000), (0, 5, 10, 15)
 SPEED_KMH, SNR_DB = 100, 5
 AT_ONCE = 32
@@ -78,13 +78,15 @@ def frames(
     }  # fmt: skip
 
 
-def measure(data: Path, runs: Path, weights: Path, num_pictures: int, seed: int) -> Iterator[dict[str, Any]]:
+def measure(
+    data: Path, runs: Path, weights: Path, antennas: list[int], num_pictures: int, seed: int
+) -> Iterator[dict[str, Any]]:
     """Rows: one for each number of streams, fading, point and allocation."""
     with np.load(data) as packed:
         pictures, labels = (packed[f"holdout_{kind}"][:num_pictures] for kind in ("pictures", "labels"))
     judge = load_cifar_resnet(weights / "cifar10_resnet20.npz")
     points = [(speed, SNR_DB) for speed in SPEEDS_KMH] + [(SPEED_KMH, snr) for snr in SNRS_DB if snr != SNR_DB]
-    for streams in STREAMS:
+    for streams in antennas:
         trained = {name: load_scheme(runs / f"streams_{streams}_{name}" / "system" / "weights.npz")[:2]
                    for name in ("none", "learned")}  # fmt: skip
         for fading in FADINGS:
@@ -122,18 +124,19 @@ def _row(streams, fading, name, speed, snr_db, doppler, values, without) -> dict
 
 @script(data="of experiments.results.pack_cifar10", runs="folder with streams_2_none and so on",
         weights="folder of the judge's", out="folder; the page is beside it",
-        num_pictures="of the hold-out, a multiple of 32", seed="of channels", page_only=PAGE_ONLY)  # fmt: skip
+        streams=dict(help="as many antennas at each end", choices=("2", "4")), num_pictures="of the hold-out, a multiple of 32", seed="of channels", page_only=PAGE_ONLY)  # fmt: skip
 def main(
     data: Path = Path("build/cifar10.npz"), runs: Path = Path("runs"), weights: Path = DATA / "weights",
-    out: Path = Path("docs/otfs_streams"), num_pictures: int = 128, seed: int = 0, page_only: bool = False,
+    out: Path = Path("docs/otfs_streams"), streams: tuple = ("2", "4"), num_pictures: int = 128, seed: int = 0, page_only: bool = False,
 ) -> None:  # fmt: skip
     """Compare allocations of features to the streams of a MIMO-OTFS link."""
     if num_pictures % AT_ONCE or num_pictures < AT_ONCE:
         raise ValueError(f"--num-pictures must be a multiple of {AT_ONCE}, got {num_pictures}")
 
     def results() -> dict[str, Any]:
-        total = len(STREAMS) * len(FADINGS) * len(ALLOCATIONS) * (len(SPEEDS_KMH) + len(SNRS_DB) - 1)
-        rows = list(tqdm(measure(data, runs, weights, num_pictures, seed), total=total))
+        antennas = list(map(int, streams))
+        total = len(antennas) * len(FADINGS) * len(ALLOCATIONS) * (len(SPEEDS_KMH) + len(SNRS_DB) - 1)
+        rows = list(tqdm(measure(data, runs, weights, antennas, num_pictures, seed), total=total))
         setup = {"pictures": num_pictures, "seed": seed, "delays": DELAYS, "symbols": SYMBOLS,
                  "delay_spread_s": DELAY_SPREAD, "carrier_frequency_hz": CARRIER_FREQUENCY}  # fmt: skip
         return json.loads(json.dumps({"setup": setup, "rows": rows}), parse_float=lambda t: float(f"{float(t):.6g}"))

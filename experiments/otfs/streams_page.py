@@ -84,9 +84,10 @@ def _facts(results: Mapping[str, Any]) -> str:
 
 def draw(results: Mapping[str, Any], out: Path) -> None:
     """Draws ``figure.png``: gains over SNR and over speed."""
-    figure = Figure(figsize=(11, 6.4), layout="constrained")
-    panels = figure.subplots(2, 4, sharey="row")
-    for axes_of, streams in zip(panels, (2, 4), strict=True):
+    counts = sorted({row["streams"] for row in results["rows"]})
+    figure = Figure(figsize=(11, 3.4 * len(counts)), layout="constrained")
+    panels = figure.subplots(len(counts), 4, sharey="row", squeeze=False)
+    for axes_of, streams in zip(panels, counts, strict=True):
         for i, fading in enumerate(FADING_NAMES):
             own = [row for row in results["rows"] if (row["streams"], row["fading"]) == (streams, fading)]
             for axes, x, fixed, value in ((axes_of[2 * i], "snr_db", "speed_kmh", 100),
