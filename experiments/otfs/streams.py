@@ -122,13 +122,26 @@ def _row(streams, fading, name, speed, snr_db, doppler, values, without) -> dict
     return row
 
 
-@script(data="of experiments.results.pack_cifar10", runs="folder with streams_2_none and so on",
-        weights="folder of the judge's", out="folder; the page is beside it",
-        streams=dict(help="as many antennas at each end", choices=("2", "4")), num_pictures="of the hold-out, a multiple of 32", seed="of channels", page_only=PAGE_ONLY)  # fmt: skip
+@script(
+    data="of experiments.results.pack_cifar10",
+    runs="folder with streams_2_none and so on",
+    weights="folder of the judge's",
+    out="folder; the page is beside it",
+    streams=dict(help="as many antennas at each end", choices=("2", "4")),
+    num_pictures="of the hold-out, a multiple of 32",
+    seed="of channels",
+    page_only=PAGE_ONLY,
+)
 def main(
-    data: Path = Path("build/cifar10.npz"), runs: Path = Path("runs"), weights: Path = DATA / "weights",
-    out: Path = Path("docs/otfs_streams"), streams: tuple = ("2", "4"), num_pictures: int = 128, seed: int = 0, page_only: bool = False,
-) -> None:  # fmt: skip
+    data: Path = Path("build/cifar10.npz"),
+    runs: Path = Path("runs"),
+    weights: Path = DATA / "weights",
+    out: Path = Path("docs/otfs_streams"),
+    streams: tuple = ("2", "4"),
+    num_pictures: int = 128,
+    seed: int = 0,
+    page_only: bool = False,
+) -> None:
     """Compare allocations of features to the streams of a MIMO-OTFS link."""
     if num_pictures % AT_ONCE or num_pictures < AT_ONCE:
         raise ValueError(f"--num-pictures must be a multiple of {AT_ONCE}, got {num_pictures}")
