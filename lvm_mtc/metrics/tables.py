@@ -136,21 +136,14 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         "nmse_features": answers.nmse_features,
         **_OF_SYMBOLS,
     },
-    "presence": {"accuracy": answers.accuracy, **_OF_SYMBOLS},
 }
-
-
-def _best_scored(outcome: Outcome) -> jax.Array:
-    return jnp.argmax(outcome.estimate.data, axis=-1).astype(jnp.int32)
-
 
 SHOWN: Mapping[str, Callable[[Outcome], jax.Array]] = {
     "pictures": lambda outcome: jnp.round(shown(outcome) * 255).astype(jnp.uint8),
     "clips": lambda outcome: jnp.round(shown(outcome) * 255).astype(jnp.uint8),
     "text": received_words,
     "points": lambda outcome: outcome.estimate.data,
-    "answers": _best_scored,
-    "presence": _best_scored,
+    "answers": lambda outcome: jnp.argmax(outcome.estimate.data, axis=-1).astype(jnp.int32),
 }
 """What arrived, as it is shown: pictures ``[..., height, width, 3]`` uint8, words ``[..., num_words]`` int32, points
 ``[..., num_points, 3]``, answers ``[...]`` int32."""

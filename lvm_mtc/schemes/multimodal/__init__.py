@@ -1,1 +1,0 @@
-"""Multimodal token transmission: a picture and a question as pooled tokens, the answer at the base station."""
