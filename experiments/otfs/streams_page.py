@@ -72,11 +72,12 @@ def _finding(points: list[Mapping[str, Mapping[str, Any]]]) -> str:
 
 def _facts(results: Mapping[str, Any]) -> str:
     of = results["setup"]
+    dopplers = " or ".join(f"{of['symbols'] // n // of['delays']} Dopplers with {n} antennas at each end"
+                           for n in sorted({row["streams"] for row in results["rows"]}))  # fmt: skip
     return (
-        f"{of['pictures']} lossless CIFAR-10 pictures that no training saw, one channel each, the same for all; "
-        f"{of['symbols']} symbols a picture, one OTFS frame with {of['delays']} delays, "
-        f"{of['symbols'] // 2 // of['delays']} Dopplers with two antennas at each end and "
-        f"{of['symbols'] // 4 // of['delays']} with four; {of['carrier_frequency_hz'] / 1e9:g} GHz, subcarriers "
+        f"{of['pictures']} lossless CIFAR-10 pictures that no training saw, one channel each; "
+        f"{of['symbols']} symbols a picture, one OTFS frame with {of['delays']} delays and "
+        f"{dopplers}; {of['carrier_frequency_hz'] / 1e9:g} GHz, subcarriers "
         "120 kHz apart; flat Rayleigh fading, or 4 taps with an RMS delay spread of "
         f"{of['delay_spread_s'] * 1e9:g} ns; SNR per receive antenna; perfect CSI at the receiver."
     )
