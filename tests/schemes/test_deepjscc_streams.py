@@ -58,7 +58,7 @@ def test_quality_is_of_the_mean_error():
 
 
 def test_what_is_booked_and_what_the_loss_asks_for():
-    """A gain, an order of three groups and the feedback of one of three streams; sorted groups never have a tau below 0."""
+    """A gain, an order of three groups and one of three streams, fed back; the tau of sorted groups is positive."""
     scheme, link = scheme_of("sorted"), LinkConfig(num_rx_ant=3, num_tx_ant=3, carrier=RankedStreams())
     params = scheme.init(jax.random.key(0))
     rng = np.random.default_rng(1)
