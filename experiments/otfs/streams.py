@@ -1,9 +1,9 @@
 """Features of DeepJSCC on the streams of a MIMO-OTFS link by importance: four allocations over the same draws.
 
     python -m experiments.results.pack_cifar10 --out build/cifar10.npz
-    for n in 2_learned 2_none 4_learned 4_none; do lvm-mtc train --config experiments/configs/streams.py:$n \
+    for n in 2_learned 2_none; do lvm-mtc train --config experiments/configs/streams.py:$n \
         --stage all --data build/cifar10.npz --run-dir runs/streams_$n; done
-    OPENBLAS_NUM_THREADS=1 python -m experiments.otfs.streams --out docs/otfs_streams
+    OPENBLAS_NUM_THREADS=1 python -m experiments.otfs.streams --streams 2 --out docs/otfs_streams
 
 Minutes on one core. Writes ``results.json`` and ``figure.png`` into ``--out`` and the tables into the page beside it.
 """
