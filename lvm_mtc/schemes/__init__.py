@@ -15,6 +15,7 @@ SCHEMES = {
     "constellation": "lvm_mtc.schemes.constellation.scheme:Constellation",
     "fa_semcom": "lvm_mtc.schemes.fa_semcom.scheme:FaSemCom",
     "deepjscc": "lvm_mtc.schemes.deepjscc.scheme:DeepJscc",
+    "deepjscc_streams": "lvm_mtc.schemes.deepjscc.streams:DeepJsccStreams",
     "menu": "lvm_mtc.schemes.menu.scheme:Menu",
     "token2": "lvm_mtc.schemes.token2.scheme:Token2",
     "witt": "lvm_mtc.schemes.witt.scheme:Witt",

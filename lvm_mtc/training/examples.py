@@ -100,7 +100,8 @@ def draw_views(data: Any, keys: Sequence[jax.Array], lead: tuple[int, int], conf
     """Views of pictures: random crops, mirrored at random, with boxes at random over the whole view.
 
     Args:
-        data: ``{"pictures": [num_pictures, height, width, 3] uint8}``, at least ``config.image_size`` a side.
+        data: ``{"pictures": [num_pictures, height, width, 3] uint8}``, at least ``config.image_size`` a side; with
+            ``labels [num_pictures]`` each view has its picture's as a hint.
         keys: Five.
         lead: Groups, and UAVs in a group.
         config: The scheme's.
@@ -126,7 +127,10 @@ def draw_views(data: Any, keys: Sequence[jax.Array], lead: tuple[int, int], conf
     images = jax.vmap(jax.vmap(cut, (None, 0)))(index, corner)
     mirror = jax.random.bernoulli(k_mirror, shape=(lead[0], 1, 1, 1, 1))
     images = jnp.where(mirror, images[:, :, :, ::-1], images).astype(jnp.float32) / 255.0
-    return Source(images, {"loc": _draw_boxes(k_box, lead, size, ranges.box_area)})
+    hints = {"loc": _draw_boxes(k_box, lead, size, ranges.box_area)}
+    if "labels" in data:
+        hints["labels"] = jnp.broadcast_to(data["labels"][index][:, None], lead)
+    return Source(images, hints)
 
 
 def _draw_boxes(key, shape, size, box_area) -> jax.Array:
