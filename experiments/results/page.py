@@ -55,6 +55,9 @@ and noise, and the interval is that of the difference.
 
 {sweeps}
 
+Draws of version 1 are other channels and noise than equal seeds draw today ([sweeps](sweeps.md#what-the-key-holds)):
+those rows are of trained codecs whose weights were not kept, and differ from today's within their intervals.
+
 {facts}"""
 
 
@@ -90,7 +93,7 @@ def _top(store: ResultStore) -> str:
         + _listed(str(point.seed) for point in points) + "."
     )  # fmt: skip
     levels = _listed(f"{100 * sweep.config['stopping']['level']:g}" for sweep in sweeps)
-    head = ("sweep", "points", "pictures", "box", "channel realisations", "channels", "intervals", "weights (hash)")
+    head = ("sweep", "points", "pictures", "box", "channel realisations", "channels", "intervals", "weights (hash)", "draws")
     return _TOP.format(level=levels, sweeps=table(head, map(_sweep_row, sweeps)), facts=facts)
 
 
@@ -102,7 +105,8 @@ def _sweep_row(sweep: Sweep) -> tuple[str, ...]:
     hashes = _listed(scheme["weights"][:8] for scheme in config["schemes"].values())
     return (f"`{config.get('name', sweep.config_hash[:8])}`", str(sweep.num_points),
             f"{groups}: {about.get('pictures', '-')}", about.get("box", "-"), str(config["stopping"]["max_units"]),
-            links, "two-way" if config["random_pictures"] else "Student", f"{_weights(about)} ({hashes})")  # fmt: skip
+            links, "two-way" if config["random_pictures"] else "Student", f"{_weights(about)} ({hashes})",
+            str(config.get("draws_version", 1)))  # fmt: skip
 
 
 def _weights(about: Mapping[str, str]) -> str:
