@@ -55,8 +55,8 @@ and noise, and the interval is that of the difference.
 
 {sweeps}
 
-Draws of version 1 are other channels and noise than equal seeds draw today ([sweeps](sweeps.md#what-the-key-holds)):
-those rows are of trained codecs whose weights were not kept, and differ from today's within their intervals.
+Draws of version 1 are other channels and noise, of the same laws, than equal seeds draw today
+([sweeps](sweeps.md#what-the-key-holds)). The trained codecs' weights were not kept, so their rows wait for new trainings.
 
 {facts}"""
 
