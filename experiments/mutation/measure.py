@@ -138,8 +138,8 @@ def still_there(rows: list[Row], file: str, mutants: list[Mutant]) -> list[Row]:
 
 def _prepare() -> None:
     """Imports what the tests import but the library, under the tests' settings."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    importlib.import_module("conftest")
+    spec = importlib.util.spec_from_file_location("conftest", ROOT / "tests" / "conftest.py")
+    spec.loader.exec_module(sys.modules.setdefault(spec.name, importlib.util.module_from_spec(spec)))
     for name in IMPORTED_BEFORE:
         importlib.import_module(name)
     for name in [name for name in sys.modules if name.partition(".")[0] == "lvm_mtc"]:

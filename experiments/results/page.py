@@ -56,7 +56,8 @@ and noise, and the interval is that of the difference.
 {sweeps}
 
 Draws of version 1 are other channels and noise, of the same laws, than equal seeds draw today
-([sweeps](sweeps.md#what-the-key-holds)). The trained codecs' weights were not kept, so their rows wait for new trainings.
+([sweeps](sweeps.md#what-the-key-holds)). The trained codecs' weights were not kept, so their rows wait for new
+trainings.
 
 {facts}"""
 
@@ -93,7 +94,8 @@ def _top(store: ResultStore) -> str:
         + _listed(str(point.seed) for point in points) + "."
     )  # fmt: skip
     levels = _listed(f"{100 * sweep.config['stopping']['level']:g}" for sweep in sweeps)
-    head = ("sweep", "points", "pictures", "box", "channel realisations", "channels", "intervals", "weights (hash)", "draws")
+    head = ("sweep", "points", "pictures", "box", "channel realisations", "channels", "intervals", "weights (hash)",
+            "draws")  # fmt: skip
     return _TOP.format(level=levels, sweeps=table(head, map(_sweep_row, sweeps)), facts=facts)
 
 
