@@ -162,7 +162,8 @@ def make_spec(config: SweepConfig) -> SweepSpec:
     parts = _pictures(config, knobs) if parts is None else parts
     rest = _fields(SweepSpec) & _fields(SweepConfig) - {"schemes", "knobs", "metrics", "pictures_per_step"}
     if config.pictures_per_step is not None or config.size != "codec":
-        parts["pictures_per_step"] = config.pictures_per_step or max(config.num_uavs)
+        few = max(config.num_uavs)
+        parts["pictures_per_step"] = few if config.pictures_per_step is None else config.pictures_per_step
     kind, named = (SweepSpec, {}) if config.name is None else (NamedSweep, {"name": config.name})
     return kind(
         links=tuple(links),
