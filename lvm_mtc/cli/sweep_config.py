@@ -134,7 +134,8 @@ class SweepConfig:
         of_folder = self.boxes or self.limit or self.views != "cut" or self.size != "codec"
         if self.images is None and not others and of_folder:
             raise ValueError(
-                "SweepConfig.boxes, limit and views, and size, are for a folder of pictures: name it as SweepConfig.images"
+                "SweepConfig.boxes, limit and views, and size, are for a folder of pictures: "
+                "name it as SweepConfig.images"
             )
         given = [name for name in (*_OF_PICTURES, *others[1:]) if getattr(self, name)]
         if others and given:
