@@ -134,7 +134,8 @@ class SweepConfig:
         of_folder = self.boxes or self.limit or self.views != "cut" or self.size != "codec"
         if self.images is None and not others and of_folder:
             raise ValueError(
-                "SweepConfig.boxes, limit, size and views are for a folder of pictures: name it as SweepConfig.images"
+                "SweepConfig.boxes, limit and views, and size, are for a folder of pictures: "
+                "name it as SweepConfig.images"
             )
         given = [name for name in (*_OF_PICTURES, *others[1:]) if getattr(self, name)]
         if others and given:
@@ -162,7 +163,8 @@ def make_spec(config: SweepConfig) -> SweepSpec:
     parts = _pictures(config, knobs) if parts is None else parts
     rest = _fields(SweepSpec) & _fields(SweepConfig) - {"schemes", "knobs", "metrics", "pictures_per_step"}
     if config.pictures_per_step is not None or config.size != "codec":
-        parts["pictures_per_step"] = config.pictures_per_step or max(config.num_uavs)
+        few = max(config.num_uavs)
+        parts["pictures_per_step"] = few if config.pictures_per_step is None else config.pictures_per_step
     kind, named = (SweepSpec, {}) if config.name is None else (NamedSweep, {"name": config.name})
     return kind(
         links=tuple(links),

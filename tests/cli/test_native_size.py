@@ -128,4 +128,4 @@ def test_what_cannot_be_is_refused_in_one_line(folder, pictures, capsys):
         err = capsys.readouterr().err
         assert words in err and err.count("\n") == 1
     assert main(shlex.split("sweep --store s.sqlite --size native")) == 2
-    assert "SweepConfig.boxes, limit, size and views are for a folder of pictures" in capsys.readouterr().err
+    assert "SweepConfig.boxes, limit and views, and size, are for a folder of pictures" in capsys.readouterr().err
