@@ -1,0 +1,157 @@
+"""Networks of the stereo codec; all see the canonical form of ``disparity.py``, both views with the same weights."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lvm_mtc.models.conditioned import INIT, Residual, normalize
+from lvm_mtc.models.patches import patchify, unpatchify
+from lvm_mtc.models.products import Dense
+from lvm_mtc.schemes.gs_scnet.disparity import cost_volume, partner, soft_argmax, visible, warp
+
+PATCH, COARSE = 8, 4
+"""Pixels along a side of a position of the latents, and of one of the matching."""
+MATCH_STEP = 2
+"""Pixels of disparity from one shift to the next of the cost volume."""
+GREY, CONTRAST = 0.45, 4.0
+FUSIONS = ("disparity", "concat", "none")
+_ZEROS = nn.initializers.zeros
+
+
+class Matching(nn.Module):
+    """Disparity by a cost volume and a soft argmax, pixels at a quarter of the scale.
+
+    Attributes:
+        max_disparity: Pixels.
+        width: Features that are matched.
+    """
+
+    max_disparity: int
+    width: int = 32
+
+    @nn.compact
+    def __call__(self, views: jax.Array) -> jax.Array:
+        """Maps pictures ``[n, 2, H, W, 3]`` to ``[n, 2, H / 4, W / 4]``.
+
+        Source: DispNet-C's correlation (Mayer et al., 2016), regression as GC-Net's (Kendall et al., 2017).
+        """
+        x = Dense(self.width, kernel_init=INIT, name="stem")(to_grid((views - GREY) * CONTRAST, COARSE))
+        x = Residual(name="features")(flat(x))
+        x = normalize(x).reshape(*views.shape[:2], *x.shape[1:])
+        num = self.max_disparity // MATCH_STEP + 1
+        cost = flat(cost_volume(x, partner(x), num))
+        seen = Dense(self.width, kernel_init=INIT, name="volume")(jnp.concatenate([cost, flat(x)], axis=-1))
+        seen = Residual(name="context")(seen)
+        logits = cost + Dense(num, kernel_init=_ZEROS, name="logits")(normalize(seen))
+        found = MATCH_STEP * soft_argmax(logits)
+        return found.reshape(*views.shape[:2], *found.shape[1:])
+
+
+class Fusion(nn.Module):
+    """Adds to features of a view what the other view has where the disparity points; starts as the identity.
+
+    Attributes:
+        kind: One of ``FUSIONS``; ``"concat"`` looks at the same place of the other view, ``"none"`` nowhere.
+    """
+
+    kind: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array, disparity: jax.Array) -> jax.Array:
+        """Maps features ``[n, 2, h, w, width]`` to their own shape; ``disparity [n, 2, h, w]`` is in pixels."""
+        if self.kind == "none":
+            return x
+        width, other = x.shape[-1], partner(x)
+        if self.kind == "disparity":
+            seen = visible(disparity, PATCH)[..., None]
+            other = seen * warp(other, disparity / PATCH)
+            difference = seen * x - other
+        else:
+            difference = x - other
+        told = jnp.concatenate([x, other, difference], axis=-1)
+        told = nn.gelu(Dense(width, kernel_init=INIT, name="look")(told))
+        return x + Dense(width, kernel_init=_ZEROS, name="add")(told)
+
+
+class Encoder(nn.Module):
+    """Pictures and their disparity to what the learned branch adds to the latents; at first nothing.
+
+    Attributes:
+        width: Features of a position.
+        num_latents: Real latents of a position.
+        fusion: Kind of fusion.
+    """
+
+    width: int
+    num_latents: int
+    fusion: str
+
+    @nn.compact
+    def __call__(self, views: jax.Array, disparity: jax.Array) -> jax.Array:
+        """Maps ``[n, 2, H, W, 3]`` and ``[n, 2, h, w]``, pixels, to ``[n, 2, h, w, num_latents]``."""
+        x = Dense(self.width, kernel_init=INIT, name="embed")(to_grid((views - GREY) * CONTRAST, PATCH))
+        shape = x.shape
+        x = flat(x)
+        for number in range(2):
+            x = Residual(name=f"before{number}")(x)
+        x = Fusion(self.fusion, name="fusion")(x.reshape(shape), disparity)
+        return Dense(self.num_latents, kernel_init=_ZEROS, name="latents")(normalize(x))
+
+
+class Trunk(nn.Module):
+    """What arrived, with its noise and disparity, to features of which pictures or Gaussians are made.
+
+    Attributes:
+        width: Features of a position.
+        fusion: Kind of fusion.
+    """
+
+    width: int
+    fusion: str
+
+    @nn.compact
+    def __call__(self, told: jax.Array, disparity: jax.Array) -> jax.Array:
+        """Maps ``[n, 2, h, w, features]`` and ``[n, 2, h, w]``, pixels, to ``[n, 2, h, w, width]``."""
+        x = Dense(self.width, kernel_init=INIT, name="embed")(told)
+        x = flat(x)
+        x = Residual(name="before")(x).reshape(*told.shape[:-1], self.width)
+        x = flat(Fusion(self.fusion, name="fusion")(x, disparity))
+        for number in range(3):
+            x = Residual(name=f"behind{number}")(x)
+        return normalize(x).reshape(*told.shape[:-1], self.width)
+
+
+class Pixels(nn.Module):
+    """Features to what is added to a picture, at first nothing.
+
+    Attributes:
+        width: Features at half of the scale.
+    """
+
+    width: int = 32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, pictures: jax.Array) -> jax.Array:
+        """Maps ``[n, 2, h, w, features]`` and first pictures ``[n, 2, H, W, 3]`` to the latter's shape."""
+        size, half = pictures.shape[2:4], tuple(side // 2 for side in pictures.shape[2:4])
+        x = Dense(self.width * (PATCH // 2) ** 2, kernel_init=INIT, name="finer")(flat(x))
+        x = unpatchify(x.reshape(len(x), -1, x.shape[-1]), PATCH // 2, half)
+        own = Dense(self.width, kernel_init=INIT, name="first")(flat(to_grid((pictures - GREY) * CONTRAST, 2)))
+        x = x + own
+        for number in range(2):
+            x = Residual(name=f"paint{number}")(x)
+        change = Dense(12, kernel_init=_ZEROS, name="change")(normalize(x))
+        change = unpatchify(change.reshape(len(change), -1, 12), 2, size)
+        return pictures + change.reshape(pictures.shape) / CONTRAST
+
+
+def to_grid(pictures: jax.Array, side: int) -> jax.Array:
+    """``[..., H, W, c]`` to ``[..., H / side, W / side, side^2 c]``."""
+    rows, columns = (length // side for length in pictures.shape[-3:-1])
+    return patchify(pictures, side).reshape(*pictures.shape[:-3], rows, columns, -1)
+
+
+def flat(x: jax.Array) -> jax.Array:
+    """``[n, 2, ...]`` to ``[2 n, ...]``."""
+    return x.reshape(-1, *x.shape[2:])
+
