@@ -25,7 +25,7 @@ def get_config(fusion: str = "disparity") -> ConfigDict:
         ranges=dict(snr_db=[0.0, 20.0], csi_error_var=[0.0, 0.0]),
         loss=dict(image_loss="log_mse"),
         stages=dict(codec=dict(
-            batch_size=8, total_steps=2500, checkpoint_every=250, log_every=50, ema_decay=0.99, optimizer=optimizer,
+            batch_size=8, total_steps=1500, checkpoint_every=150, log_every=50, ema_decay=0.99, optimizer=optimizer,
         )),
     ))  # fmt: skip
     config.lock()

@@ -130,10 +130,14 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
 SHOWN: Mapping[str, Callable[[Outcome], jax.Array]] = {
     "pictures": lambda outcome: jnp.round(shown(outcome) * 255).astype(jnp.uint8),
     "clips": lambda outcome: jnp.round(shown(outcome) * 255).astype(jnp.uint8),
-    "stereo": lambda outcome: jnp.round(shown(outcome) * 255).astype(jnp.uint8),
+    "stereo": lambda outcome: {
+        "views": jnp.round(shown(outcome) * 255).astype(jnp.uint8),
+        "disparity": outcome.estimate.tells["disparity"],
+    },
     "text": received_words,
     "points": lambda outcome: outcome.estimate.data,
     "answers": lambda outcome: jnp.argmax(outcome.estimate.data, axis=-1).astype(jnp.int32),
 }
 """What arrived, as it is shown: pictures ``[..., height, width, 3]`` uint8, words ``[..., num_words]`` int32, points
-``[..., num_points, 3]``, answers ``[...]`` int32."""
+``[..., num_points, 3]``, answers ``[...]`` int32; of stereo pairs views ``[..., 2 or 3, height, width, 3]`` uint8 and
+disparity ``[..., 2, rows, columns]``, pixels."""

@@ -244,7 +244,7 @@ class GsScnet:
         told = latents[..., -1:] * linear["disparity"][1] + linear["disparity"][0]
         told = jnp.clip(told, 0, c.max_disparity)
         scaled = told / c.max_disparity
-        grid = (-1, 2, *c.grid)
+        grid = (len(gain), 2, *c.grid)
         disparity = told.reshape(grid)
         features = jnp.concatenate([latents, scaled, jnp.log(noise + 1e-3)], axis=-1).reshape(*grid, -1)
         features = self._apply(params, "trunk", features, disparity)
