@@ -16,7 +16,8 @@ _REPETITION = {
 
 def add_demo_parser(commands) -> None:
     """Declares ``lvm-mtc demo``."""
-    summary = "Send scikit-image's photographs, or sentences, a clip, point clouds or stereo pairs, with the shipped weights."
+    sources = "scikit-image's photographs, or sentences, a clip, point clouds or stereo pairs"
+    summary = f"Send {sources}, with the shipped weights."
     parser = add_command(commands, "demo", summary, "lvm-mtc demo --out demo_output", _run_demo)
     out = "--out DIR = demo_output: folder for table.csv, curves.png, sheet.png and pictures"
     scheme = (

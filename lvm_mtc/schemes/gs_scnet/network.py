@@ -14,6 +14,8 @@ PATCH, COARSE = 8, 4
 MATCH_STEP = 2
 """Pixels of disparity from one shift to the next of the cost volume."""
 GREY, CONTRAST = 0.45, 4.0
+NUMBERS = 14
+"""Of a Gaussian: offset (2), disparity, logarithms of scales (3), quaternion (4), opacity, colour (3)."""
 FUSIONS = ("disparity", "concat", "none")
 _ZEROS = nn.initializers.zeros
 
@@ -131,8 +133,13 @@ class Pixels(nn.Module):
     width: int = 32
 
     @nn.compact
-    def __call__(self, x: jax.Array, pictures: jax.Array) -> jax.Array:
-        """Maps ``[n, 2, h, w, features]`` and first pictures ``[n, 2, H, W, 3]`` to the latter's shape."""
+    def __call__(self, x: jax.Array, pictures: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Pictures, and features at half of the scale ``[n, 2, H / 2, W / 2, width]``.
+
+        Args:
+            x: ``[n, 2, h, w, features]``.
+            pictures: First ones, ``[n, 2, H, W, 3]``.
+        """
         size, half = pictures.shape[2:4], tuple(side // 2 for side in pictures.shape[2:4])
         x = Dense(self.width * (PATCH // 2) ** 2, kernel_init=INIT, name="finer")(flat(x))
         x = unpatchify(x.reshape(len(x), -1, x.shape[-1]), PATCH // 2, half)
@@ -140,9 +147,29 @@ class Pixels(nn.Module):
         x = x + own
         for number in range(2):
             x = Residual(name=f"paint{number}")(x)
-        change = Dense(12, kernel_init=_ZEROS, name="change")(normalize(x))
+        x = normalize(x)
+        change = Dense(12, kernel_init=_ZEROS, name="change")(x)
         change = unpatchify(change.reshape(len(change), -1, 12), 2, size)
-        return pictures + change.reshape(pictures.shape) / CONTRAST
+        return pictures + change.reshape(pictures.shape) / CONTRAST, x.reshape(*pictures.shape[:2], *half, -1)
+
+
+class Lift(nn.Module):
+    """Features at half of the scale to what Gaussians are made of; at first all numbers are 0.
+
+    Attributes:
+        density: Pixels from one Gaussian to the next, 1 or 2.
+    """
+
+    density: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps ``[n, 2, H / 2, W / 2, features]`` to ``[n, 2, H / density, W / density, 14]``."""
+        fine, size = 2 // self.density, tuple(2 * side // self.density for side in x.shape[2:4])
+        seen = normalize(Residual(name="lift")(flat(x)))
+        numbers = Dense(NUMBERS * fine**2, kernel_init=_ZEROS, name="numbers")(seen)
+        numbers = unpatchify(numbers.reshape(len(numbers), -1, NUMBERS * fine**2), fine, size)
+        return numbers.reshape(*x.shape[:2], *size, NUMBERS)
 
 
 def to_grid(pictures: jax.Array, side: int) -> jax.Array:
@@ -154,4 +181,3 @@ def to_grid(pictures: jax.Array, side: int) -> jax.Array:
 def flat(x: jax.Array) -> jax.Array:
     """``[n, 2, ...]`` to ``[2 n, ...]``."""
     return x.reshape(-1, *x.shape[2:])
-

@@ -9,6 +9,7 @@ After the abstract of GS-SCNet, whose text was not at hand: the rules are ours.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
@@ -24,13 +25,18 @@ from lvm_mtc.models.patches import unpatchify
 from lvm_mtc.models.pca import fit_pca
 from lvm_mtc.models.receivers import GAIN_BITS, as_sent, unit_power, wiener
 from lvm_mtc.phy.numerics import lift
+from lvm_mtc.rendering import Gaussians
+from lvm_mtc.rendering.render import DILATION, RENDERERS
 from lvm_mtc.schemes.gs_scnet.disparity import canonical, pool
-from lvm_mtc.schemes.gs_scnet.losses import codec_loss
-from lvm_mtc.schemes.gs_scnet.network import COARSE, FUSIONS, PATCH, Encoder, Matching, Pixels, Trunk, to_grid
+from lvm_mtc.schemes.gs_scnet.lifting import disparity_of, lift_pair, views_of
+from lvm_mtc.schemes.gs_scnet.losses import codec_loss, joint_loss, lift_loss
+from lvm_mtc.schemes.gs_scnet.network import COARSE, FUSIONS, PATCH, Encoder, Lift, Matching, Pixels, Trunk, to_grid
 from lvm_mtc.schemes.losses import IMAGE_LOSSES
 from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage, check_pictures
 
 DECODERS = ("gaussians", "pixels")
+PLACES = (0.0, 1.0, 0.5)
+"""Of the cameras whose views are the estimate: left, right, half way between."""
 CAMERA_BITS = 160
 """Of focal lengths, optical centre and baseline, five numbers of 32 bits."""
 _GRID = 16
@@ -49,6 +55,11 @@ class GsScnetConfig:
             points; ``"concat"``: what lies at the same place; ``"none"``: nothing.
         max_disparity: Largest disparity that is looked for, pixels, a multiple of 4 below the width.
         decoder: What the receiver makes: ``"gaussians"``, or ``"pixels"``: the two pictures alone.
+        density: Pixels of a view from one Gaussian to the next, 1 or 2.
+        renderer: ``"tiles"`` or ``"dense"``.
+        tile: Side of the renderer's tiles, pixels.
+        capacity: Gaussians of a tile at most; those beyond are lost, and counted.
+        dilation: Variance of the renderer's low-pass filter, pixels squared.
     """
 
     size: tuple[int, int] = (64, 64)
@@ -57,12 +68,21 @@ class GsScnetConfig:
     fusion: str = "disparity"
     max_disparity: int = 16
     decoder: str = "gaussians"
+    density: int = 2
+    renderer: str = "tiles"
+    tile: int = 8
+    capacity: int = 256
+    dilation: float = DILATION
 
     def __post_init__(self):
-        for field in ("features", "symbols_per_position", "max_disparity"):
+        for field in ("features", "symbols_per_position", "max_disparity", "tile", "capacity"):
             require_count("GsScnetConfig", field, getattr(self, field))
         require_one_of("GsScnetConfig", "fusion", self.fusion, FUSIONS)
         require_one_of("GsScnetConfig", "decoder", self.decoder, DECODERS)
+        require_one_of("GsScnetConfig", "density", self.density, (1, 2))
+        require_one_of("GsScnetConfig", "renderer", self.renderer, RENDERERS)
+        if not 0 <= self.dilation < math.inf:
+            raise ValueError(f"GsScnetConfig.dilation must be a number >= 0, got {self.dilation!r}")
         if len(self.size) != 2 or any(length < _GRID or length % _GRID for length in self.size):
             wanted = f"a height and a width, multiples of {_GRID}"
             raise ValueError(f"GsScnetConfig.size must be {wanted}, got {self.size!r}")
@@ -111,8 +131,8 @@ class Heard(NamedTuple):
     """What a receiver knows of the views of ``n`` pairs, in the canonical form.
 
     Attributes:
-        features: Of the trunk, ``[n, 2, h, w, features]``.
-        pictures: Of the linear path, ``[n, 2, H, W, 3]``.
+        features: At half of the scale, ``[n, 2, H / 2, W / 2, width]``.
+        pictures: ``[n, 2, H, W, 3]``.
         disparity: As received, pixels, ``[n, 2, h, w]``.
     """
 
@@ -132,13 +152,14 @@ class GsScnet:
 
     def init(self, key: jax.Array, num_uavs: int | None = None) -> dict:
         """Parameters of the networks by name, drawn; ``linear`` knows of no picture, ``receiver`` of no power."""
-        c, keys = self.config, jax.random.split(phy.stream_key(key, phy.Stream.INIT), 4)
+        c, keys = self.config, jax.random.split(phy.stream_key(key, phy.Stream.INIT), 5)
         views, disparity = jnp.zeros((1, 2, *c.size, 3)), jnp.zeros((1, 2, *c.grid))
         inputs = {
             "matching": (views,),
             "encoder": (views, disparity),
             "trunk": (jnp.zeros((1, 2, *c.grid, c.num_components + 3)), disparity),
             "pixels": (jnp.zeros((1, 2, *c.grid, c.features)), views),
+            "lift": (jnp.zeros((1, 2, c.size[0] // 2, c.size[1] // 2, Pixels.width)),),
         }
         networks = {
             name: network.init(its_key, *inputs[name])["params"]
@@ -159,6 +180,7 @@ class GsScnet:
             "encoder": Encoder(c.features, c.num_components, c.fusion),
             "trunk": Trunk(c.features, c.fusion),
             "pixels": Pixels(),
+            "lift": Lift(c.density),
         }
 
     def _apply(self, params: dict, name: str, *args: jax.Array) -> Any:
@@ -228,10 +250,33 @@ class GsScnet:
     def decode(self, params: dict, received: Received, side: Side, point: OperatingPoint) -> Estimate:
         """Views left, right and, of Gaussians, half way between, ``[batch, num_uavs, 2 or 3, H, W, 3]``."""
         lead = side.gain.shape[:2]
-        heard = self._hear(params, received, side)
-        views = canonical(self._apply(params, "pixels", heard.features, heard.pictures))
-        tells = {"disparity": canonical(heard.disparity)}
+        if self.config.decoder == "pixels":
+            heard = self._hear(params, received, side)
+            views, tells = canonical(heard.pictures), {"disparity": canonical(heard.disparity)}
+        else:
+            gaussians, disparity = self.gaussians(params, received, side)
+            places = jnp.broadcast_to(jnp.array(PLACES).reshape(1, -1), (len(disparity), len(PLACES)))
+            views, overflow = self.render(gaussians, places, side)
+            tells = {"disparity": disparity, "overflow": overflow}
         return Estimate(*jax.tree.map(lambda a: a.reshape(*lead, *a.shape[1:]), (views, tells)))
+
+    def gaussians(self, params: dict, received: Received, side: Side) -> tuple[Gaussians, jax.Array]:
+        """Gaussians of the ``n = batch num_uavs`` pairs, and their disparity, pixels, ``[n, 2, rows, columns]``."""
+        heard = self._hear(params, received, side)
+        numbers = self._apply(params, "lift", heard.features)
+        disparity = disparity_of(numbers, heard.disparity)
+        made = jax.vmap(lift_pair)(numbers, disparity, heard.pictures, side.camera.reshape(-1, 5))
+        return made, canonical(disparity)
+
+    def render(self, gaussians: Gaussians, places: jax.Array, side: Side) -> tuple[jax.Array, jax.Array]:
+        """What cameras at ``places [n, m]`` see of ``n`` scenes, ``[n, m, H, W, 3]``, and the overflow, ``[n]``.
+
+        The left camera is at 0, the right one at 1.
+        """
+        c = self.config
+        options = dict(renderer=c.renderer, tile=c.tile, capacity=c.capacity, dilation=c.dilation)
+        each = functools.partial(views_of, size=c.size, **options)
+        return jax.vmap(each)(gaussians, places, side.camera.reshape(-1, 5))
 
     def _hear(self, params: dict, received: Received, side: Side) -> Heard:
         """Latents as the scalar L-MMSE estimates them, and what the trunk makes of these."""
@@ -250,10 +295,20 @@ class GsScnet:
         features = self._apply(params, "trunk", features, disparity)
         patches = (latents[..., :-1] / lift(linear["amplitude"], shape, 0)) @ linear["basis"].T
         pictures = unpatchify(patches + lift(linear["mean"], shape, 0), PATCH, c.size)
-        return Heard(features, pictures, disparity)
+        pictures, fine = self._apply(params, "pixels", features, pictures)
+        return Heard(fine, pictures, disparity)
 
     def stages(self) -> tuple[Stage, ...]:
-        """As ``Scheme.stages``: ``codec``, pictures and disparity, end to end."""
+        """As ``Scheme.stages``.
+
+        ``codec``: pictures and disparity, end to end; ``lift``: Gaussians of latents without noise; ``joint``: all of
+        it, end to end.
+        """
         codec = ("matching/", "encoder/", "trunk/", "pixels/", "receiver/")
         options = {"image_loss": IMAGE_LOSSES, "disparity": 0.1}
-        return (Stage("codec", codec_loss, lambda name: name.startswith(codec), options),)
+        of_views = options | {"middle": 2.0, "pixels": 0.25}
+        return (
+            Stage("codec", codec_loss, lambda name: name.startswith(codec), options),
+            Stage("lift", lift_loss, lambda name: name.startswith("lift/"), of_views),
+            Stage("joint", joint_loss, lambda name: name.startswith((*codec, "lift/")), of_views),
+        )
