@@ -1,8 +1,8 @@
-"""Stereo pairs: two pictures of one scene whose rows correspond, with disparity where it is known. NumPy and Pillow only.
+"""Stereo pairs: two pictures of one scene whose rows correspond, with disparity where it is known.
 
-Coordinates: x right, y down, z forward; the left camera at 0, the right one at ``(baseline, 0, 0)``, both of focal length
-f with the optical axis in the middle of the picture. What the left view shows at column x, the right view shows at
-x - d, and its depth is f baseline / d, with d the disparity in pixels.
+Coordinates: x right, y down, z forward; the left camera at 0, the right one at ``(baseline, 0, 0)``, both of focal
+length f with the optical axis in the middle of the picture. What the left view shows at column x, the right view shows
+at x - d, and its depth is f baseline / d, with d the disparity in pixels.
 """
 
 from __future__ import annotations

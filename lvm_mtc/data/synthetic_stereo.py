@@ -1,11 +1,11 @@
 """Stereo scenes of textured planes, with exact disparity and a view from any place on the line of the cameras.
 
-A scene is a background and some discs and rectangles, each a plane whose disparity d = d0 + gx x + gy y is linear in the
-middle view, as that of any plane in space is. From the place s, 0 the left and 1 the right camera, a point of the middle
-view is seen at x + (1/2 - s) d.
+A scene is a background and some discs and rectangles, each a plane whose disparity d = d0 + gx x + gy y is linear in
+the middle view, as that of any plane in space is. From the place s, 0 the left and 1 the right camera, a point of the
+middle view is seen at x + (1/2 - s) d.
 
-The idea of random flying shapes for stereo is FlyingThings3D's (Mayer et al. 2016); scenes here are simpler, and made on
-the fly.
+The idea of random flying shapes for stereo is FlyingThings3D's (Mayer et al. 2016); scenes here are simpler, and made
+on the fly.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Plane(NamedTuple):
     frequency: float
 
     def seen(self, x: np.ndarray, y: np.ndarray, place: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Disparity, -1 where it is not hit, and texture coordinates of a view's points ``x``, ``y`` (all one shape)."""
+        """Disparity, -1 where it is not hit, and texture coordinates, at points ``x``, ``y`` of a view."""
         offset, (d0, gx, gy), (cx, cy) = 0.5 - place, self.disparity, self.centre
         middle = (x - offset * (d0 - gx * cx + gy * (y - cy))) / (1 + offset * gx)
         dx, dy = middle - cx, y - cy
@@ -63,7 +63,7 @@ class Scene(NamedTuple):
     size: tuple[int, int]
 
     def view(self, place: float) -> tuple[np.ndarray, np.ndarray]:
-        """The picture ``[H, W, 3]`` uint8 and its disparity ``[H, W]`` float32, pixels, that a camera at ``place`` sees.
+        """What a camera at ``place`` sees: picture ``[H, W, 3]`` uint8, disparity ``[H, W]`` float32, pixels.
 
         The picture is the mean of 3 x 3 rays a pixel, the disparity that of the middle one.
         """
@@ -138,7 +138,7 @@ def synthetic_stereo(
     views = []
     for i in range(num):
         rng = np.random.default_rng((seed, i))
-        cut = textures if textures is not None else [_clouds(rng) for _ in range(7)]
+        cut = textures if textures is not None else [_clouds(rng) for _ in range(4)]
         scene = random_scene(rng, size, cut, max_disparity)
         views.append([scene.view(place) for place in (0.0, 0.5, 1.0)])
     pictures, disparity = (np.stack([[view[k] for view in row] for row in views]) for k in (0, 1))

@@ -1,0 +1,158 @@
+"""Splats in front of each other: alpha compositing from front to back.
+
+alpha_i = min(0.99, opacity_i exp(-1/2 D^T Sigma'^-1 D)) at distance D of a pixel from the splat's centre, 0 where it is
+below 1/255; a pixel has sum_i T_i alpha_i colour_i, with T_i the product of 1 - alpha_j over all j in front of i.
+
+Source: Kerbl et al., 3D Gaussian Splatting for Real-Time Radiance Field Rendering (2023), Eq. 2-3.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lvm_mtc.rendering.gaussians import Splats
+
+MOST_ALPHA, LEAST_ALPHA = 0.99, 1 / 255
+_CHUNK = 64
+_SLACK = 1e-3
+"""Pixels by which a splat's box is larger than where its alpha ends, for the rounding of both."""
+
+
+class Layers(NamedTuple):
+    """Splats as compositing reads them, ``[..., n]``, n from front to back.
+
+    Attributes:
+        x, y: Centre, pixels.
+        xx, xy, yy: Entries of the inverse covariance.
+        opacity: In the middle.
+        values: What is blended, ``[..., n, features]``.
+    """
+
+    x: jax.Array
+    y: jax.Array
+    xx: jax.Array
+    xy: jax.Array
+    yy: jax.Array
+    opacity: jax.Array
+    values: jax.Array
+
+
+def by_depth(splats: Splats) -> Splats:
+    """Splats from front to back; of equally deep ones the first in order is in front."""
+    order = jnp.argsort(jax.lax.stop_gradient(splats.depth))
+    return jax.tree.map(lambda x: x[order], splats)
+
+
+def layers(splats: Splats) -> Layers:
+    """Blends colours and, as the fourth value, depth."""
+    a, b, c = jnp.moveaxis(splats.covariance, -1, 0)
+    determinant = a * c - b * b
+    values = jnp.concatenate([splats.colour, splats.depth[:, None]], axis=-1)
+    return Layers(*splats.centre.T, c / determinant, -b / determinant, a / determinant, splats.opacity, values)
+
+
+def alphas(layer: Layers, x: jax.Array, y: jax.Array) -> jax.Array:
+    """Of each layer at each pixel, ``[..., n, pixels]``; centres of pixels ``x``, ``y [..., pixels]``."""
+    dx, dy = x[..., None, :] - layer.x[..., None], y[..., None, :] - layer.y[..., None]
+    xx, xy, yy = layer.xx[..., None], layer.xy[..., None], layer.yy[..., None]
+    power = -0.5 * (xx * dx * dx + yy * dy * dy) - xy * dx * dy
+    alpha = jnp.minimum(layer.opacity[..., None] * jnp.exp(jnp.minimum(power, 0.0)), MOST_ALPHA)
+    return jnp.where(alpha < LEAST_ALPHA, 0.0, alpha)
+
+
+def dense(splats: Splats, size: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
+    """Every splat at every pixel, 64 splats at a time, whose alphas are computed anew in the backward pass.
+
+    Args:
+        splats: From front to back.
+        size: Height and width.
+
+    Returns:
+        Sum of the blended values ``[height, width, 4]``, and the share of light from behind that passes,
+        ``[height, width]``.
+    """
+    height, width = size
+    num = len(splats.depth)
+    x, y = (grid.ravel() for grid in jnp.meshgrid(jnp.arange(width) + 0.5, jnp.arange(height) + 0.5))
+    whole = jax.tree.map(lambda a: jnp.pad(a, [(0, -num % _CHUNK)] + [(0, 0)] * (a.ndim - 1)), layers(splats))
+    chunks = jax.tree.map(lambda a: a.reshape(-1, _CHUNK, *a.shape[1:]), whole)
+
+    @jax.checkpoint
+    def blend(carry, chunk):
+        total, left = carry
+        value, passed = composite(alphas(chunk, x, y), chunk.values)
+        return (total + left[:, None] * value, left * passed), None
+
+    dtype = splats.centre.dtype
+    start = jnp.zeros((height * width, 4), dtype), jnp.ones(height * width, dtype)
+    (total, left), _ = jax.lax.scan(blend, start, chunks)
+    return total.reshape(height, width, -1), left.reshape(height, width)
+
+
+def tiled(splats: Splats, size: tuple[int, int], tile: int, capacity: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Of each tile the nearest ``capacity`` splats whose boxes touch it, at its pixels.
+
+    Args:
+        splats: From front to back.
+        size: Height and width.
+        tile: Side of a tile, pixels.
+        capacity: Splats of a tile at most.
+
+    Returns:
+        As of :func:`dense`, and how many splats were left out, summed over tiles, int32.
+    """
+    rows, columns = (-(-length // tile) for length in size)
+    top, left = (tile * grid.ravel() for grid in jnp.meshgrid(jnp.arange(rows), jnp.arange(columns), indexing="ij"))
+    hits = _touching(splats, left, top, tile)
+    capacity = min(capacity, len(splats.depth))
+    places, used = first_places(hits, capacity)
+    overflow = jnp.sum(jnp.maximum(hits.sum(-1) - capacity, 0))
+    near = jax.tree.map(lambda a: a[places], layers(splats))
+    near = near._replace(opacity=jnp.where(used, near.opacity, 0.0))
+    inner = jnp.arange(tile) + 0.5
+    x = jnp.tile(inner, tile)[None] + left[:, None]
+    y = jnp.repeat(inner, tile)[None] + top[:, None]
+    pixels = composite(alphas(near, x, y), near.values)
+    value, passed = (_untiled(part, rows, columns, tile)[: size[0], : size[1]] for part in pixels)
+    return value, passed, overflow
+
+
+def composite(alpha: jax.Array, values: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Blends ``values [..., n, features]`` by ``alpha [..., n, pixels]``, n from front to back.
+
+    Returns:
+        ``[..., pixels, features]``, and the share of light from behind that passes, ``[..., pixels]``.
+    """
+    log_passed = jnp.log1p(-alpha)
+    behind = jnp.cumsum(log_passed, axis=-2)
+    weight = alpha * jnp.exp(behind - log_passed)
+    return jnp.einsum("...np,...nf->...pf", weight, values, precision="highest"), jnp.exp(behind[..., -1, :])
+
+
+def first_places(marks: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+    """Places of the first ``count`` true entries of rows ``[m, n]``, and which of them there are, ``[m, count]``."""
+    number = jnp.cumsum(marks, axis=-1)
+    wanted = jnp.arange(1, count + 1)
+    places = jax.vmap(lambda row: jnp.searchsorted(row, wanted, method="scan_unrolled"))(number)
+    return jnp.minimum(places, marks.shape[-1] - 1), wanted[None] <= number[:, -1:]
+
+
+def _touching(splats: Splats, left: jax.Array, top: jax.Array, tile: int) -> jax.Array:
+    """Whether the box of where a splat's alpha is 1/255 or more has a pixel of a tile, ``[tiles, n]``."""
+    s = jax.lax.stop_gradient(splats)
+    seen = s.opacity >= LEAST_ALPHA
+    reach = jnp.sqrt(2 * jnp.log(jnp.where(seen, s.opacity, 1.0) / LEAST_ALPHA))[:, None]
+    half = reach * jnp.sqrt(s.covariance[:, ::2]) + _SLACK
+    hits = seen[None]
+    for axis, first in ((0, left), (1, top)):
+        low, high = s.centre[:, axis] - half[:, axis], s.centre[:, axis] + half[:, axis]
+        hits &= (high[None] >= first[:, None] + 0.5) & (low[None] <= first[:, None] + tile - 0.5)
+    return hits
+
+
+def _untiled(pixels: jax.Array, rows: int, columns: int, tile: int) -> jax.Array:
+    """``[rows columns, tile tile, ...]`` to ``[rows tile, columns tile, ...]``."""
+    rest = pixels.shape[2:]
+    grid = pixels.reshape(rows, columns, tile, tile, *rest).swapaxes(1, 2)
+    return grid.reshape(rows * tile, columns * tile, *rest)
