@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc.metrics import pictures
+from lvm_mtc.schemes.gs_scnet.disparity import disparity_error
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.simulate import Outcome
 
@@ -37,22 +38,6 @@ def end_point_error(source: Source, outcome: Outcome) -> jax.Array:
     if "disparity" not in source.hints:
         return jnp.full(source.lead(), jnp.nan)
     return disparity_error(outcome.estimate.tells["disparity"], source.hints["disparity"])
-
-
-def disparity_error(found: jax.Array, disparity: jax.Array) -> jax.Array:
-    """Mean over both views and all squares of which something is known, pixels, ``[...]``; NaN without any.
-
-    Args:
-        found: ``[..., 2, rows, columns]``, pixels.
-        disparity: ``[..., 2, H, W]``, pixels, at a multiple of the scale; 0 is unknown.
-    """
-    *lead, rows, columns = found.shape
-    parts = disparity.reshape(*lead, rows, disparity.shape[-2] // rows, columns, disparity.shape[-1] // columns)
-    known = parts > 0
-    count = known.sum((-3, -1))
-    true = parts.sum((-3, -1)) / jnp.maximum(count, 1)
-    error = jnp.where(count > 0, jnp.abs(found - true), 0.0)
-    return error.sum((-3, -2, -1)) / (count > 0).sum((-3, -2, -1))
 
 
 def overflow(source: Source, outcome: Outcome) -> jax.Array:

@@ -44,31 +44,40 @@ def visible(disparity: jax.Array, side: int = 1) -> jax.Array:
     return jnp.exp(-jnp.abs(disparity - there))
 
 
-def cost_volume(own: jax.Array, other: jax.Array, num: int) -> jax.Array:
-    """How own(column) matches other(column - k / 2), k = 0 ... num - 1: inner products over the root of the width.
+def cost_volume(own: jax.Array, other: jax.Array, num: int, side: int) -> jax.Array:
+    """How own(column) differs from other(column - k), k = 0 ... num - 1: mean absolute differences over squares.
 
-    Outside of the picture it is 0.
+    The other view's border stands for what is outside of it.
 
     Args:
-        own: ``[..., rows, columns, width]``.
+        own: ``[..., H, W, channels]``.
         other: Same shape.
-        num: Shifts, in steps of half a column.
+        num: Shifts.
+        side: Of the squares, pixels.
 
     Returns:
-        ``[..., rows, columns, num]``.
+        ``[..., H / side, W / side, num]``.
     """
-    columns, width = own.shape[-2:]
-    pad = [(0, 0)] * (own.ndim - 2)
-    left = jnp.pad(other, [*pad, (num // 2 + 1, 0), (0, 0)])
-
-    def moved(shift: int) -> jax.Array:
-        first = num // 2 + 1 - shift
-        return left[..., first : first + columns, :]
+    border = jnp.repeat(other[..., :1, :], num - 1, axis=-2)
+    padded = jnp.concatenate([border, other], axis=-2)
+    *lead, height, width, _ = own.shape
 
     def at(k: int) -> jax.Array:
-        return moved(k // 2) if k % 2 == 0 else (moved(k // 2) + moved(k // 2 + 1)) / 2
+        moved = padded[..., num - 1 - k : num - 1 - k + width, :]
+        difference = jnp.abs(own - moved).mean(-1)
+        return difference.reshape(*lead, height // side, side, width // side, side).mean((-3, -1))
 
-    return jnp.stack([jnp.sum(own * at(k), axis=-1) for k in range(num)], axis=-1) * width**-0.5
+    return jnp.stack([at(k) for k in range(num)], axis=-1)
+
+
+def around(cost: jax.Array) -> jax.Array:
+    """Means of ``[..., rows, columns, num]`` over 3 x 3 places, the border repeated."""
+    for axis in (-3, -2):
+        pad = [(0, 0)] * cost.ndim
+        pad[axis] = (1, 1)
+        wide, num = jnp.pad(cost, pad, mode="edge"), cost.shape[axis]
+        cost = sum(jax.lax.slice_in_dim(wide, i, i + num, axis=axis % cost.ndim) for i in range(3)) / 3
+    return cost
 
 
 def soft_argmax(logits: jax.Array) -> jax.Array:
@@ -86,6 +95,18 @@ def pool(disparity: jax.Array, side: int) -> jax.Array:
     parts = disparity.reshape(*lead, rows // side, side, columns // side, side)
     known = (parts > 0).astype(disparity.dtype)
     return parts.sum((-3, -1)) / jnp.maximum(known.sum((-3, -1)), _LEAST_WEIGHT)
+
+
+def disparity_error(found: jax.Array, disparity: jax.Array) -> jax.Array:
+    """Mean distance over both views from the true one's means over squares, pixels, ``[...]``; NaN if none is known.
+
+    Args:
+        found: ``[..., 2, rows, columns]``, pixels.
+        disparity: ``[..., 2, H, W]``, pixels, at a multiple of the scale; 0 is unknown.
+    """
+    true = pool(disparity, disparity.shape[-2] // found.shape[-2])
+    error = jnp.where(true > 0, jnp.abs(found - true), 0.0)
+    return error.sum((-3, -2, -1)) / (true > 0).sum((-3, -2, -1))
 
 
 def spread(disparity: jax.Array, side: int) -> jax.Array:

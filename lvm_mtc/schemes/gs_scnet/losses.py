@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc.link import LinkConfig, OperatingPoint, Received
-from lvm_mtc.schemes.gs_scnet.disparity import pool
+from lvm_mtc.schemes.gs_scnet.disparity import disparity_error
 from lvm_mtc.schemes.losses import Loss, image_loss
 from lvm_mtc.schemes.scheme import Params, Scheme, Sent, Source
 from lvm_mtc.schemes.simulate import encode, forward
@@ -49,39 +49,26 @@ def joint_loss(
     pixels = dataclasses.replace(scheme, config=dataclasses.replace(scheme.config, decoder="pixels"))
     outcome = forward(pixels, params, source, k_send, link, point)
     loss, _ = image_loss(outcome.estimate.data, source.data, weights["image_loss"])
-    error = disparity_error(outcome.sent.tells["disparity"], source.hints["disparity"]).mean()
     views, told = _of_views(scheme, params, source, outcome.received, outcome.sent, k_place, weights)
-    return views + weights["pixels"] * loss + weights["disparity"] * error, told
+    return views + weights["pixels"] * loss, told
 
 
 def _of_views(
     scheme: Scheme, params: Params, source: Source, received: Received, sent: Sent, key: jax.Array,
     weights: Mapping[str, Any],
 ) -> Loss:  # fmt: skip
-    """The middle view and one of the two others, each scene's at random, and the Gaussians' disparity."""
+    """A view of each scene, the middle one as often as both others; disparity as found and of the Gaussians."""
     gaussians, disparity = scheme.gaussians(params, received, sent.side)
-    flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), (source.data, source.hints))
-    pair, hints = flat
-    right = jax.random.bernoulli(key, shape=(len(pair),))
-    places = jnp.stack([right.astype(jnp.float32), jnp.full(len(pair), 0.5)], axis=1)
-    outer = jnp.where(right[:, None, None, None], pair[:, 1], pair[:, 0])
-    views, overflow = scheme.render(gaussians, places, sent.side)
-    kind = weights["image_loss"]
-    of_outer, psnr = image_loss(views[:, 0], outer, kind)
-    of_middle, psnr_middle = image_loss(views[:, 1], hints["middle"], kind)
+    pair, hints, found = jax.tree.map(
+        lambda a: a.reshape(-1, *a.shape[2:]), (source.data, source.hints, sent.tells["disparity"])
+    )
+    middle, right = jax.random.bernoulli(key, shape=(2, len(pair)))
+    places = jnp.where(middle, 0.5, right.astype(jnp.float32))
+    views, overflow = scheme.render(gaussians, places[:, None], sent.side)
+    middle, right = (a[:, None, None, None] for a in (middle, right))
+    wanted = jnp.where(middle, hints["middle"], jnp.where(right, pair[:, 1], pair[:, 0]))
+    loss, psnr = image_loss(views[:, 0], wanted, weights["image_loss"])
     error = disparity_error(disparity, hints["disparity"]).mean()
-    loss = (of_outer + weights["middle"] * of_middle) / (1 + weights["middle"]) + weights["disparity"] * error
-    told = {"psnr": psnr, "psnr_middle": psnr_middle, "epe": error, "overflow": overflow.sum().astype(jnp.float32)}
-    return loss, told
-
-
-def disparity_error(found: jax.Array, disparity: jax.Array) -> jax.Array:
-    """Mean distance over both views from the true one's means over squares, pixels, ``[...]``; 0 is unknown.
-
-    Args:
-        found: ``[..., 2, rows, columns]``, pixels.
-        disparity: ``[..., 2, H, W]``, pixels, at a multiple of the scale.
-    """
-    true = pool(disparity, disparity.shape[-2] // found.shape[-2])
-    known = (true > 0).astype(true.dtype)
-    return jnp.sum(known * jnp.abs(found - true), (-3, -2, -1)) / jnp.maximum(known.sum((-3, -2, -1)), 1)
+    errors = error + disparity_error(found, hints["disparity"]).mean()
+    told = {"psnr": psnr, "epe": error, "overflow": overflow.sum().astype(jnp.float32)}
+    return loss + weights["disparity"] * errors, told

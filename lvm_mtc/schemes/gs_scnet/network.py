@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from lvm_mtc.models.conditioned import INIT, Residual, normalize
 from lvm_mtc.models.patches import patchify, unpatchify
 from lvm_mtc.models.products import Dense
-from lvm_mtc.schemes.gs_scnet.disparity import cost_volume, partner, soft_argmax, visible, warp
+from lvm_mtc.schemes.gs_scnet.disparity import around, cost_volume, partner, soft_argmax, visible, warp
 
 PATCH, COARSE = 8, 4
 """Pixels along a side of a position of the latents, and of one of the matching."""
-MATCH_STEP = 2
-"""Pixels of disparity from one shift to the next of the cost volume."""
+SHARPNESS = 200.0
+"""Of the soft argmax, for differences of pictures in [0, 1]: nearly the least cost, as block matching has it."""
 GREY, CONTRAST = 0.45, 4.0
 NUMBERS = 14
 """Of a Gaussian: offset (2), disparity, logarithms of scales (3), quaternion (4), opacity, colour (3)."""
@@ -23,9 +23,12 @@ _ZEROS = nn.initializers.zeros
 class Matching(nn.Module):
     """Disparity by a cost volume and a soft argmax, pixels at a quarter of the scale.
 
+    It starts as block matching: the costs are absolute differences of squares of 4 and of 12 pixels. What is learned
+    adds to them what their neighbourhood tells, such as where the other view shows nothing to match.
+
     Attributes:
         max_disparity: Pixels.
-        width: Features that are matched.
+        width: Features of a place.
     """
 
     max_disparity: int
@@ -35,17 +38,17 @@ class Matching(nn.Module):
     def __call__(self, views: jax.Array) -> jax.Array:
         """Maps pictures ``[n, 2, H, W, 3]`` to ``[n, 2, H / 4, W / 4]``.
 
-        Source: DispNet-C's correlation (Mayer et al., 2016), regression as GC-Net's (Kendall et al., 2017).
+        Source: cost volumes of DispNet-C (Mayer et al., 2016), the regression of GC-Net (Kendall et al., 2017).
         """
-        x = Dense(self.width, kernel_init=INIT, name="stem")(to_grid((views - GREY) * CONTRAST, COARSE))
-        x = Residual(name="features")(flat(x))
-        x = normalize(x).reshape(*views.shape[:2], *x.shape[1:])
-        num = self.max_disparity // MATCH_STEP + 1
-        cost = flat(cost_volume(x, partner(x), num))
-        seen = Dense(self.width, kernel_init=INIT, name="volume")(jnp.concatenate([cost, flat(x)], axis=-1))
-        seen = Residual(name="context")(seen)
-        logits = cost + Dense(num, kernel_init=_ZEROS, name="logits")(normalize(seen))
-        found = MATCH_STEP * soft_argmax(logits)
+        num = self.max_disparity + 1
+        cost = cost_volume(views, partner(views), num, COARSE)
+        cost = -SHARPNESS * flat(cost + around(cost)) / 2
+        own = flat(to_grid((views - GREY) * CONTRAST, COARSE))
+        seen = jnp.concatenate([nn.softmax(cost), own], axis=-1)
+        seen = Dense(self.width, kernel_init=INIT, name="volume")(seen)
+        for number in range(2):
+            seen = Residual(name=f"context{number}")(seen)
+        found = soft_argmax(cost + Dense(num, kernel_init=_ZEROS, name="logits")(normalize(seen)))
         return found.reshape(*views.shape[:2], *found.shape[1:])
 
 

@@ -304,11 +304,11 @@ class GsScnet:
         ``codec``: pictures and disparity, end to end; ``lift``: Gaussians of latents without noise; ``joint``: all of
         it, end to end.
         """
-        codec = ("matching/", "encoder/", "trunk/", "pixels/", "receiver/")
+        learned = lambda name: not name.startswith("linear/")  # noqa: E731
+        pixels = lambda name: not name.startswith(("linear/", "lift/"))  # noqa: E731
         options = {"image_loss": IMAGE_LOSSES, "disparity": 0.1}
-        of_views = options | {"middle": 2.0, "pixels": 0.25}
         return (
-            Stage("codec", codec_loss, lambda name: name.startswith(codec), options),
-            Stage("lift", lift_loss, lambda name: name.startswith("lift/"), of_views),
-            Stage("joint", joint_loss, lambda name: name.startswith((*codec, "lift/")), of_views),
+            Stage("codec", codec_loss, pixels, options),
+            Stage("lift", lift_loss, learned, options),
+            Stage("joint", joint_loss, learned, options | {"pixels": 0.5}),
         )

@@ -7,6 +7,7 @@ import pytest
 
 from lvm_mtc.data.synthetic_stereo import Plane, Scene
 from lvm_mtc.schemes.gs_scnet.disparity import (
+    around,
     canonical,
     cost_volume,
     partner,
@@ -83,13 +84,16 @@ def test_canonical_views_are_mirrored_pairs():
     np.testing.assert_array_equal(canonical(partner(views)), pair[:, ::-1])
 
 
-def test_the_cost_volume_is_the_inner_product_at_each_shift():
-    own, other = RNG.normal(size=(2, 3, 7, 4))
-    volume = cost_volume(jnp.asarray(own), jnp.asarray(other), 5)
-    padded = np.concatenate([np.zeros((3, 3, 4)), other], axis=1)
-    for k in range(5):
-        low, high = padded[:, 3 - k // 2 :][:, :7], padded[:, 3 - (k + 1) // 2 :][:, :7]
-        np.testing.assert_allclose(volume[..., k], (own * (low + high) / 2).sum(-1) / 2, atol=1e-5)
+def test_the_cost_volume_is_the_mean_difference_at_each_shift():
+    own, other = RNG.uniform(size=(2, 4, 8, 3))
+    volume = cost_volume(jnp.asarray(own), jnp.asarray(other), 4, 2)
+    for k in range(4):
+        moved = other[:, np.maximum(np.arange(8) - k, 0)]
+        want = np.abs(own - moved).mean(-1).reshape(2, 2, 4, 2).mean((1, 3))
+        np.testing.assert_allclose(volume[..., k], want, atol=1e-6)
+    wide = np.pad(np.asarray(volume), [(1, 1), (1, 1), (0, 0)], mode="edge")
+    mean = sum(wide[i : i + 2, j : j + 4] for i in range(3) for j in range(3)) / 9
+    np.testing.assert_allclose(around(volume), mean, atol=1e-6)
 
 
 def test_the_soft_argmax_of_a_peak_is_its_place():
