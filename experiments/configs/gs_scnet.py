@@ -4,8 +4,7 @@ python -m experiments.stereo.pack --data ../shared/data --out build/stereo.npz
 lvm-mtc train --config experiments/configs/gs_scnet.py --stage all --data build/stereo.npz --run-dir runs/gs_scnet
 python -m experiments.stereo.export --weights runs/gs_scnet/joint/weights.npz
 
-``FILE.py:none`` and ``FILE.py:concat`` have another fusion of the views; ``FILE.py:clean`` makes Gaussians of pictures
-that are not coded: latents of 95 components of a position, without noise. Cost and score: docs/stereo.md.
+``FILE.py:none`` and ``FILE.py:concat`` have another fusion of the views. Cost and score: docs/stereo.md.
 """
 
 from ml_collections import ConfigDict
@@ -13,8 +12,8 @@ from ml_collections import ConfigDict
 MATRICES = ["mix", "/out/", "embed", "look", "finer", "first", "volume"]
 
 
-def get_config(name: str = "disparity") -> ConfigDict:
-    """Returns the recipe, as ``from_dict`` takes it; ``name`` is in ``schemes.gs_scnet.network.FUSIONS``, or "clean"."""
+def get_config(fusion: str = "disparity") -> ConfigDict:
+    """Returns the recipe, as ``from_dict`` takes it; ``fusion`` is in ``schemes.gs_scnet.network.FUSIONS``."""
     stage = dict(
         batch_size=4, total_steps=600, checkpoint_every=25, log_every=25, ema_decay=0.98,
         optimizer=dict(learning_rate=2e-3, muon_learning_rate=5e-3, warmup_steps=30, end_fraction=0.02, b2=0.98,
@@ -22,13 +21,13 @@ def get_config(name: str = "disparity") -> ConfigDict:
     )  # fmt: skip
     config = ConfigDict(dict(
         scheme="gs_scnet",
-        config=dict(symbols_per_position=48) if name == "clean" else dict(fusion=name),
+        config=dict(fusion=fusion),
         scenarios=[dict(
             num_groups=4, link=dict(fading="awgn", convention="rx_per_antenna"), config=dict(capacity=160),
         )],
         ranges=dict(snr_db=[0.0, 20.0], csi_error_var=[0.0, 0.0]),
         loss=dict(image_loss="log_mse"),
-        stages=dict(lift=stage) if name == "clean" else dict(joint=stage),
+        stages=dict(joint=stage),
     ))  # fmt: skip
     config.lock()
     return config

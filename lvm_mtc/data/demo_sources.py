@@ -1,4 +1,4 @@
-"""What the demo sends where it sends no pictures: sentences, a clip, point clouds and stereo pairs, as files of their kinds."""
+"""What the demo sends where it sends no pictures: sentences, a clip, clouds, stereo pairs, as files of their kinds."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -250,15 +250,19 @@ class GsScnet:
     def decode(self, params: dict, received: Received, side: Side, point: OperatingPoint) -> Estimate:
         """Views left, right and, of Gaussians, half way between, ``[batch, num_uavs, 2 or 3, H, W, 3]``."""
         lead = side.gain.shape[:2]
-        if self.config.decoder == "pixels":
-            heard = self._hear(params, received, side)
-            views, tells = canonical(heard.pictures), {"disparity": canonical(heard.disparity)}
-        else:
-            gaussians, disparity = self.gaussians(params, received, side)
-            places = jnp.broadcast_to(jnp.array(PLACES).reshape(1, -1), (len(disparity), len(PLACES)))
-            views, overflow = self.render(gaussians, places, side)
-            tells = {"disparity": disparity, "overflow": overflow}
-        return Estimate(*jax.tree.map(lambda a: a.reshape(*lead, *a.shape[1:]), (views, tells)))
+        if self.config.decoder == "gaussians":
+            return self._seen(*self.gaussians(params, received, side), side)
+        heard = self._hear(params, received, side)
+        seen = canonical(heard.pictures), {"disparity": canonical(heard.disparity)}
+        return Estimate(*jax.tree.map(lambda a: a.reshape(*lead, *a.shape[1:]), seen))
+
+    def _seen(self, gaussians: Gaussians, disparity: jax.Array, side: Side) -> Estimate:
+        """The views of Gaussians, ``tells`` their disparity and the overflow."""
+        lead = side.gain.shape[:2]
+        places = jnp.broadcast_to(jnp.array(PLACES).reshape(1, -1), (len(disparity), len(PLACES)))
+        views, overflow = self.render(gaussians, places, side)
+        seen = views, {"disparity": disparity, "overflow": overflow}
+        return Estimate(*jax.tree.map(lambda a: a.reshape(*lead, *a.shape[1:]), seen))
 
     def gaussians(self, params: dict, received: Received, side: Side) -> tuple[Gaussians, jax.Array]:
         """Gaussians of the ``n = batch num_uavs`` pairs, and their disparity, pixels, ``[n, 2, rows, columns]``."""

@@ -1,4 +1,4 @@
-"""The stereo codec: symmetry, what fusion starts as, power and costs, the linear path, Gaussians, losses, wrong input."""
+"""The stereo codec: symmetry, fusion, power and costs, the linear path, Gaussians, losses, metrics, wrong input."""
 
 import dataclasses
 
