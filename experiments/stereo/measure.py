@@ -11,6 +11,7 @@ pixels, of which there is no third view. All contenders send as many symbols and
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +43,8 @@ SYNTHETIC, REAL = "stereo, synthetic", "stereo, Middlebury"
 SNR_DB = (0.0, 5.0, 10.0, 20.0)
 STORE, METRICS = Path("docs/stereo/results.sqlite"), ("psnr_db", "psnr_middle_db", "ssim_middle", "epe", "overflow")
 SCENES, SEED, REAL_SIZE = 50, 1_000_000, (80, 96)
+CAPACITY = 192
+"""Of the renderer's tiles: less than the scheme's own, for time; what does not fit is in the table of targets."""
 _SHOWN, _SHOWN_SNR_DB = (0, 1, 2, 3), (0.0, 10.0, 20.0)
 
 
@@ -69,9 +72,11 @@ def main(
 def contenders(weights: Path, none: Path | None) -> tuple[Contender, ...]:
     """The codec, what its pictures alone are worth and, where there are weights, the codec without fusion."""
     scheme, params = load_scheme(weights)
+    scheme = _with(scheme, capacity=CAPACITY)
     made = [(FULL, scheme, params), (DECOUPLED, Decoupled(scheme.config), params)]
     if none is not None:
-        made.append((NONE, *load_scheme(none)))
+        other, of_other = load_scheme(none)
+        made.append((NONE, _with(other, capacity=CAPACITY), of_other))
     return tuple(Contender(name=name, scheme=s, params=p, swept=()) for name, s, p in made)
 
 
@@ -79,7 +84,7 @@ def stereo_sweep(name: str, source: Source, schemes: tuple[Contender, ...], unit
     """All contenders; intervals speak of other scenes, too."""
     missing = ("psnr_middle_db", "ssim_middle") if "middle" not in source.hints else ()
     size = source.data.shape[3:5]
-    fitted = [dataclasses.replace(one, scheme=_of_size(one.scheme, size)) for one in schemes]
+    fitted = [dataclasses.replace(one, scheme=_with(one.scheme, size=tuple(size))) for one in schemes]
     return NamedSweep(
         name=name,
         schemes=tuple(fitted),
@@ -93,8 +98,8 @@ def stereo_sweep(name: str, source: Source, schemes: tuple[Contender, ...], unit
     )
 
 
-def _of_size(scheme: GsScnet, size: tuple[int, int]) -> GsScnet:
-    return dataclasses.replace(scheme, config=dataclasses.replace(scheme.config, size=tuple(size)))
+def _with(scheme: GsScnet, **fields: Any) -> GsScnet:
+    return dataclasses.replace(scheme, config=dataclasses.replace(scheme.config, **fields))
 
 
 def differences(spec: NamedSweep) -> list[Pair]:

@@ -35,7 +35,7 @@ POINT = OperatingPoint(snr_db=8.0)
 
 
 def draw():
-    params = SCHEME.init(jax.random.key(0))
+    params = jax.jit(SCHEME.init)(jax.random.key(0))
     return SCHEME.start(params, {"pictures": PAIRS.pictures, "disparity": PAIRS.disparity}, 0)
 
 
