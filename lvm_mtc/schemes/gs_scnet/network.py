@@ -56,7 +56,8 @@ class Fusion(nn.Module):
     """Adds to features of a view what the other view has where the disparity points; starts as the identity.
 
     Attributes:
-        kind: One of ``FUSIONS``; ``"concat"`` looks at the same place of the other view, ``"none"`` nowhere.
+        kind: One of ``FUSIONS``; ``"concat"`` looks at the same place of the other view, ``"none"`` nowhere. All have
+            the same parameters.
     """
 
     kind: str
@@ -64,8 +65,6 @@ class Fusion(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, disparity: jax.Array) -> jax.Array:
         """Maps features ``[n, 2, h, w, width]`` to their own shape; ``disparity [n, 2, h, w]`` is in pixels."""
-        if self.kind == "none":
-            return x
         width, other = x.shape[-1], partner(x)
         if self.kind == "disparity":
             seen = visible(disparity, PATCH)[..., None]
@@ -75,7 +74,8 @@ class Fusion(nn.Module):
             difference = x - other
         told = jnp.concatenate([x, other, difference], axis=-1)
         told = nn.gelu(Dense(width, kernel_init=INIT, name="look")(told))
-        return x + Dense(width, kernel_init=_ZEROS, name="add")(told)
+        added = Dense(width, kernel_init=_ZEROS, name="add")(told)
+        return x if self.kind == "none" else x + added
 
 
 class Encoder(nn.Module):
