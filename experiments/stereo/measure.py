@@ -88,7 +88,7 @@ def stereo_sweep(name: str, source: Source, schemes: tuple[Contender, ...], unit
     return NamedSweep(
         name=name,
         schemes=tuple(fitted),
-        links=tuple(LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh")),
+        links=(LinkConfig(fading="awgn", convention="rx_per_antenna"),),
         sources={1: source},
         snr_db=SNR_DB,
         stopping=StoppingRule(target_half_width=None, max_units=units),

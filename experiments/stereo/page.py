@@ -11,7 +11,7 @@ from typing import Any
 from experiments.script import script
 from experiments.stereo.measure import DECOUPLED, FULL, NONE, REAL, STORE, SYNTHETIC
 from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
-from lvm_mtc.report.pages import channel_name, fill_file, number, table, with_interval
+from lvm_mtc.report.pages import fill_file, number, table, with_interval
 from lvm_mtc.results.points import Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import read_csv
@@ -52,7 +52,7 @@ def _points(store: ResultStore, name: str) -> list[Point]:
     sweep = find_sweep(store, name)
     if sweep is None:
         raise ValueError(f"{store.path}: holds no sweep {name!r}; experiments/stereo/measure.py makes it")
-    return sorted(store.read(sweep.config_hash), key=lambda point: (point.coordinates["channel"], point.snr_db))
+    return sorted(store.read(sweep.config_hash), key=lambda point: point.snr_db)
 
 
 def names_of(points: Sequence[Point]) -> list[str]:
@@ -60,35 +60,27 @@ def names_of(points: Sequence[Point]) -> list[str]:
     return sorted({point.coordinates["scheme"] for point in points}, key=lambda name: (name != FULL, name))
 
 
-def value(points: Sequence[Point], scheme: str, channel: str, snr_db: float, metric: str) -> Any:
+def value(points: Sequence[Point], scheme: str, snr_db: float, metric: str) -> Any:
     """A metric of the one point there."""
-    (point,) = (
-        p for p in points if (p.coordinates["scheme"], p.coordinates["channel"], p.snr_db) == (scheme, channel, snr_db)
-    )
+    (point,) = (p for p in points if (p.coordinates["scheme"], p.snr_db) == (scheme, snr_db))
     return point.metrics[metric]
 
 
 def side_by_side(points: Sequence[Point], metric: str) -> str:
-    """A metric of all schemes, a line a channel and SNR."""
-    places = list(dict.fromkeys((point.coordinates["channel"], point.snr_db) for point in points))
+    """A metric of all schemes, a line an SNR."""
     names = names_of(points)
     lines = [
-        (channel_name(channel), f"{snr_db:g}",
-         *(with_interval(value(points, name, channel, snr_db, metric)[:2], 2) for name in names))
-        for channel, snr_db in places
-    ]  # fmt: skip
-    return table(("channel", "SNR, dB", *names), lines)
+        (f"{snr_db:g}", *(with_interval(value(points, name, snr_db, metric)[:2], 2) for name in names))
+        for snr_db in dict.fromkeys(point.snr_db for point in points)
+    ]
+    return table(("SNR, dB", *names), lines)
 
 
 def panels(points: Sequence[Point], known: Sequence[Mapping]) -> list[Panel]:
-    """PSNR of the middle view and of both others over SNR, AWGN solid and Rayleigh dashed; copies do not change."""
+    """PSNR of the middle view and of both others over SNR; copies do not change."""
 
     def of(metric: str, label: str, copies: bool) -> Panel:
-        curves = [
-            _curve(points, name, channel, metric)
-            for name in names_of(points)
-            for channel in ("awgn", "rayleigh")
-        ]  # fmt: skip
+        curves = [_curve(points, name, metric) for name in names_of(points)]
         snrs = curves[0].snr_db
         for row in known[:2] if copies else ():
             flat = [row["psnr_middle_db"]] * len(snrs)
@@ -99,17 +91,16 @@ def panels(points: Sequence[Point], known: Sequence[Mapping]) -> list[Panel]:
     return [of("psnr_middle_db", "middle view, never sent", True), of("psnr_db", "left and right view", False)]
 
 
-def _curve(points: Sequence[Point], name: str, channel: str, metric: str) -> Curve:
-    own = [p for p in points if (p.coordinates["scheme"], p.coordinates["channel"]) == (name, channel)]
+def _curve(points: Sequence[Point], name: str, metric: str) -> Curve:
+    own = [point for point in points if point.coordinates["scheme"] == name]
     values = [point.metrics[metric] for point in own]
     return Curve(
-        label=f"{name}, {channel_name(channel)}",
+        label=name,
         convention=own[0].snr_convention,
         snr_db=[point.snr_db for point in own],
         mean=[v.mean for v in values],
         half_width=[v.half_width for v in values],
         color=_COLORS[name],
-        linestyle="-" if channel == "awgn" else "--",
     )
 
 
@@ -123,8 +114,8 @@ def of_bounds(known: Sequence[Mapping]) -> str:
 
 
 def targets(points: Sequence[Point], gaps: Sequence[Point], known: Sequence[Mapping]) -> str:
-    """What was to be reached over AWGN, what was, and whether it is enough."""
-    at_10 = value(points, FULL, "awgn", 10.0, "psnr_middle_db").mean
+    """What was to be reached, what was, and whether it is enough."""
+    at_10 = value(points, FULL, 10.0, "psnr_middle_db").mean
     lines = [
         ("middle view at 10 dB, dB", "20", number(at_10), at_10 >= 20),
         ("over the left view as it is, dB", "5", number(at_10 - known[0]["psnr_middle_db"]), at_10 - known[0][
@@ -132,7 +123,7 @@ def targets(points: Sequence[Point], gaps: Sequence[Point], known: Sequence[Mapp
     ]  # fmt: skip
     for name, low in ((NONE, (5.0, 10.0)), (DECOUPLED, (0.0, 5.0, 10.0))):
         for snr_db in low if name in names_of(points) else ():
-            gap = value(gaps, f"{FULL} minus {name}", "awgn", snr_db, f"{PREFIX}psnr_middle_db")
+            gap = value(gaps, f"{FULL} minus {name}", snr_db, f"{PREFIX}psnr_middle_db")
             shown = with_interval(gap[:2], 2)
             lines.append((f"over {name} at {snr_db:g} dB, dB", "above 0", shown, gap.mean - gap.half_width > 0))
     lost = max(point.metrics["overflow"].mean for point in points)
