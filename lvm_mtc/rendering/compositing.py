@@ -45,10 +45,11 @@ def by_depth(splats: Splats) -> Splats:
 
 
 def layers(splats: Splats) -> Layers:
-    """Blends colours and, as the fourth value, depth."""
+    """Blends colours, depth and, for the sum of weights, 1: five values."""
     a, b, c = jnp.moveaxis(splats.covariance, -1, 0)
     determinant = a * c - b * b
-    values = jnp.concatenate([splats.colour, splats.depth[:, None]], axis=-1)
+    depth = splats.depth[:, None]
+    values = jnp.concatenate([splats.colour, depth, jnp.ones_like(depth)], axis=-1)
     return Layers(*splats.centre.T, c / determinant, -b / determinant, a / determinant, splats.opacity, values)
 
 
@@ -69,7 +70,7 @@ def dense(splats: Splats, size: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
         size: Height and width.
 
     Returns:
-        Sum of the blended values ``[height, width, 4]``, and the share of light from behind that passes,
+        Sum of the blended values ``[height, width, 5]``, and the share of light from behind that passes,
         ``[height, width]``.
     """
     height, width = size
@@ -85,7 +86,7 @@ def dense(splats: Splats, size: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
         return (total + left[:, None] * value, left * passed), None
 
     dtype = splats.centre.dtype
-    start = jnp.zeros((height * width, 4), dtype), jnp.ones(height * width, dtype)
+    start = jnp.zeros((height * width, 5), dtype), jnp.ones(height * width, dtype)
     (total, left), _ = jax.lax.scan(blend, start, chunks)
     return total.reshape(height, width, -1), left.reshape(height, width)
 

@@ -75,6 +75,6 @@ def render(
         values, passed, overflow = tiled(splats, size, tile, capacity)
     background = jnp.broadcast_to(jnp.asarray(background, values.dtype), (3,))
     picture = values[..., :3] + passed[..., None] * background[None, None]
-    cover = 1 - passed
+    cover = values[..., 4]
     depth = jnp.where(cover > _LEAST_COVER, values[..., 3] / jnp.maximum(cover, _LEAST_COVER), 0.0)
     return Rendered(picture, depth, cover, overflow)
