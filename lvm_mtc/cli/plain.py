@@ -113,7 +113,7 @@ def what_arrived(spec: NamedSweep) -> tuple[list[Mapping[str, Any]], list[Any]]:
     """Points of a sweep of one scheme and K, and what arrived at each in the first realisation, ``[B, K, ...]``."""
     points = list(spec.coordinates())
     group = Group(spec, points[0], Resources(num_devices=1, items_per_device=min(len(points), 32)), pictures=True)
-    return points, [at.pictures[0] for at in group.send(points, range(1))]
+    return points, [jax.tree.map(lambda a: a[0], at.pictures) for at in group.send(points, range(1))]
 
 
 def summary(points: list[Any], kind: Kind) -> list[str]:

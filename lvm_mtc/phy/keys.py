@@ -5,6 +5,9 @@ from enum import IntEnum
 import jax
 import jax.numpy as jnp
 
+# ``split(key, n)[i]`` is ``fold_in(key, i)``: streams begin where no index of a split can be.
+_FIRST_STREAM = 2**31
+
 
 class Stream(IntEnum):
     """What a key derived by :func:`stream_key` is for. The numbers are part of every reproducible result."""
@@ -56,7 +59,7 @@ def uav_keys(key: jax.Array, num_uavs: int) -> jax.Array:
 
 
 def stream_key(key: jax.Array, stream: Stream) -> jax.Array:
-    """Key of one named stream: ``fold_in(key, stream)``.
+    """Key of one named stream, ``fold_in(key, 2**31 + stream)``, which is none of the keys that ``split`` makes of it.
 
     Args:
         key: Typed key (``jax.random.key``), scalar.
@@ -68,4 +71,4 @@ def stream_key(key: jax.Array, stream: Stream) -> jax.Array:
     Raises:
         ValueError: if ``key`` is not a typed key.
     """
-    return jax.random.fold_in(require_key(key), int(stream))
+    return jax.random.fold_in(require_key(key), _FIRST_STREAM + int(stream))

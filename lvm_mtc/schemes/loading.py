@@ -18,6 +18,7 @@ IMPORTANCE_WEIGHTS = SHIPPED / "importance.npz"
 TEXT_WEIGHTS = SHIPPED / "vlm_csc.npz"
 CLIP_WEIGHTS = SHIPPED / "pvsc.npz"
 CLOUD_WEIGHTS = SHIPPED / "point_clouds.npz"
+STEREO_WEIGHTS = SHIPPED / "gs_scnet.npz"
 QUESTION_WEIGHTS = SHIPPED / "fa_semcom.npz"
 PROGRESSIVE_WEIGHTS = SHIPPED / "progressive.npz"
 

@@ -25,6 +25,8 @@ from lvm_mtc.sweep.stopping import StoppingRule
 _ALWAYS = {"mask_prob": 0.25, "epsilon": 0.0}
 """Coordinates that every point has, whatever its scheme: those of stores from before schemes had knobs."""
 _HINTS = ("loc", "metric_loc", "labels")
+_DRAWS_VERSION = 2
+"""Rises when equal seeds draw other masks, channels or noise, so that rows of both never meet (2: streams of keys)."""
 
 
 def picture_source(
@@ -214,6 +216,7 @@ class SweepSpec:
                 "random_pictures": self.random_pictures,
                 "metrics": list(self.metrics),
                 "pictures_per_step": self.pictures_per_step,
+                "draws_version": _DRAWS_VERSION,
             }
             | ({"judges": judges} if judges else {})
             | drawn

@@ -1,0 +1,33 @@
+r"""The stereo codec: synthetic scenes of 64 x 64 pixels over AWGN, 0 to 20 dB.
+
+python -m experiments.stereo.pack --data ../shared/data --out build/stereo.npz
+lvm-mtc train --config experiments/configs/gs_scnet.py --stage all --data build/stereo.npz --run-dir runs/gs_scnet
+python -m experiments.stereo.export --weights runs/gs_scnet/joint/weights.npz
+
+``FILE.py:none`` and ``FILE.py:concat`` have another fusion of the views. Cost and score: docs/stereo.md.
+"""
+
+from ml_collections import ConfigDict
+
+MATRICES = ["mix", "/out/", "embed", "look", "finer", "first", "volume"]
+
+
+def get_config(fusion: str = "disparity") -> ConfigDict:
+    """Returns the recipe, as ``from_dict`` takes it; ``fusion`` is in ``schemes.gs_scnet.network.FUSIONS``."""
+    stage = dict(
+        batch_size=4, total_steps=600, checkpoint_every=25, log_every=25, ema_decay=0.98,
+        optimizer=dict(learning_rate=2e-3, muon_learning_rate=5e-3, warmup_steps=30, end_fraction=0.02, b2=0.98,
+                       muon=MATRICES),
+    )  # fmt: skip
+    config = ConfigDict(dict(
+        scheme="gs_scnet",
+        config=dict(fusion=fusion),
+        scenarios=[dict(
+            num_groups=4, link=dict(fading="awgn", convention="rx_per_antenna"), config=dict(capacity=160),
+        )],
+        ranges=dict(snr_db=[0.0, 20.0], csi_error_var=[0.0, 0.0]),
+        loss=dict(image_loss="log_mse"),
+        stages=dict(joint=stage),
+    ))  # fmt: skip
+    config.lock()
+    return config
