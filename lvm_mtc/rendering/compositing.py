@@ -46,11 +46,9 @@ def by_depth(splats: Splats) -> Splats:
 
 def layers(splats: Splats) -> Layers:
     """Blends colours, depth and, for the sum of weights, 1: five values."""
-    a, b, c = jnp.moveaxis(splats.covariance, -1, 0)
-    determinant = a * c - b * b
     depth = splats.depth[:, None]
     values = jnp.concatenate([splats.colour, depth, jnp.ones_like(depth)], axis=-1)
-    return Layers(*splats.centre.T, c / determinant, -b / determinant, a / determinant, splats.opacity, values)
+    return Layers(*splats.centre.T, *splats.inverse.T, splats.opacity, values)
 
 
 def alphas(layer: Layers, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -144,7 +142,7 @@ def _touching(splats: Splats, left: jax.Array, top: jax.Array, tile: int) -> jax
     s = jax.lax.stop_gradient(splats)
     seen = s.opacity >= LEAST_ALPHA
     reach = jnp.sqrt(2 * jnp.log(jnp.where(seen, s.opacity, 1.0) / LEAST_ALPHA))[:, None]
-    half = reach * jnp.sqrt(s.covariance[:, ::2]) + _SLACK
+    half = reach * jnp.sqrt(s.variance) + _SLACK
     hits = seen[None]
     for axis, first in ((0, left), (1, top)):
         low, high = s.centre[:, axis] - half[:, axis], s.centre[:, axis] + half[:, axis]

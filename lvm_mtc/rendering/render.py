@@ -55,7 +55,7 @@ def render(
         renderer: ``"tiles"``, or ``"dense"``: every Gaussian at every pixel, slower, without overflow.
         tile: Side of a tile, pixels.
         capacity: Splats of a tile at most; those behind are left out and counted. It is what time is spent on.
-        dilation: Variance of the pixel's low-pass filter, >= 0, pixels squared.
+        dilation: Variance of the pixel's low-pass filter, > 0, pixels squared.
 
     Raises:
         ValueError: if the renderer is unknown, or ``size``, ``tile`` or ``capacity`` is less than 1.

@@ -124,6 +124,16 @@ def test_a_gaussian_on_the_axis_is_a_gaussian_on_the_picture():
     np.testing.assert_allclose(seen.depth, np.where(alpha > 0, z, 0), rtol=1e-6)
 
 
+def test_a_needle_is_as_thin_as_the_pixel_lets_it_be():
+    size, f, z = (32, 32), 40.0, 2.0
+    needle = one([0, 0, z], [500, 1e-3, 1e-3], [0.9], [1, 1, 1])
+    eighth = jnp.array([[np.cos(np.pi / 8), 0, 0, np.sin(np.pi / 8)]], jnp.float32)
+    seen = render(needle._replace(quaternion=eighth), stereo_camera(0.0, size, f), size).picture[..., 0]
+    y, x = np.mgrid[:32, :32] - 15.5
+    alpha = 0.9 * np.exp(-((x - y) ** 2) / 4 / (0.05 + (f * 1e-3 / z) ** 2))
+    np.testing.assert_allclose(seen, np.where(alpha < 1 / 255, 0, alpha), atol=1e-3)
+
+
 def test_of_two_opaque_ones_the_nearer_is_in_front_whatever_their_order():
     front, back = np.array([1.0, 0, 0]), np.array([0, 1.0, 0])
     for order in ([0, 1], [1, 0]):
