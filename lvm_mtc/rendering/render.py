@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from lvm_mtc.rendering.compositing import by_depth, dense, tiled
+from lvm_mtc.rendering.compositing import dense, tiled
 from lvm_mtc.rendering.gaussians import Camera, Gaussians, project
 
 RENDERERS = ("tiles", "dense")
@@ -68,7 +68,7 @@ def render(
     if gaussians.mean.ndim != 2 or not len(gaussians.mean):
         shape = gaussians.mean.shape
         raise ValueError(f"gaussians.mean must be [n, 3] with n at least 1, got {shape}; vmap renders several scenes")
-    splats = by_depth(project(gaussians, camera, dilation))
+    splats = project(gaussians, camera, dilation)
     if renderer == "dense":
         (values, passed), overflow = dense(splats, size), jnp.int32(0)
     else:
