@@ -168,13 +168,13 @@ def vertical_mismatch(views: np.ndarray, reach: int = 3, block: int = 16) -> flo
     Args:
         views: ``[2, H, W, 3]``.
         reach: Rows up and down that are searched; every column to the left within W / 3 is.
-        block: Side of a block, pixels; blocks overlap by half.
+        block: Side of a block, pixels; blocks overlap by half in small pictures.
     """
     grey = np.float32(views).mean(-1)
     height, width = grey.shape[1:]
-    found = []
-    for top in range(reach, height - block - reach + 1, block // 2):
-        for left in range(width // 3, width - block + 1, block // 2):
+    found, step = [], max(block // 2, height // 16, width // 16)
+    for top in range(reach, height - block - reach + 1, step):
+        for left in range(width // 3, width - block + 1, step):
             cut = grey[0, top : top + block, left : left + block]
             if cut.std() < 4:
                 continue

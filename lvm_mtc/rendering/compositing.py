@@ -6,86 +6,74 @@ below 1/255; a pixel has sum_i T_i alpha_i colour_i, with T_i the product of 1 -
 Source: Kerbl et al., 3D Gaussian Splatting for Real-Time Radiance Field Rendering (2023), Eq. 2-3.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
 from lvm_mtc.rendering.gaussians import Splats
 
 MOST_ALPHA, LEAST_ALPHA = 0.99, 1 / 255
-_CHUNK = 64
+_CHUNK, _BLENDED = 64, 6
 _SLACK = 1e-3
 """Pixels by which a splat's box is larger than where its alpha ends, for the rounding of both."""
 
 
-class Layers(NamedTuple):
-    """Splats as compositing reads them, ``[..., n]``, n from front to back.
+def front_to_back(splats: Splats) -> jax.Array:
+    """Places of splats by rising depth, ``[n]`` int32; of equally deep ones the first in order is in front."""
+    return jnp.argsort(jax.lax.stop_gradient(splats.depth))
 
-    Attributes:
-        x, y: Centre, pixels.
-        xx, xy, yy: Entries of the inverse covariance.
-        opacity: In the middle.
-        values: What is blended, ``[..., n, features]``.
+
+def layers(splats: Splats) -> jax.Array:
+    """Splats as compositing reads them, one array so that one gather and its gradient do: ``[n, 11]``.
+
+    Centre (x, y), inverse covariance (xx, xy, yy), opacity, and what is blended: colour, depth, and 1 for the sum of
+    weights.
     """
-
-    x: jax.Array
-    y: jax.Array
-    xx: jax.Array
-    xy: jax.Array
-    yy: jax.Array
-    opacity: jax.Array
-    values: jax.Array
+    single = [column[:, None] for column in (splats.opacity, splats.depth, jnp.ones_like(splats.depth))]
+    return jnp.concatenate([splats.centre, splats.inverse, single[0], splats.colour, *single[1:]], axis=-1)
 
 
-def by_depth(splats: Splats) -> Splats:
-    """Splats from front to back; of equally deep ones the first in order is in front."""
-    order = jnp.argsort(jax.lax.stop_gradient(splats.depth))
-    return jax.tree.map(lambda x: x[order], splats)
+def composite(layer: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Blends layers ``[..., n, 11]``, n from front to back, at pixels with their centres at ``x``, ``y [..., pixels]``.
 
-
-def layers(splats: Splats) -> Layers:
-    """Blends colours and, as the fourth value, depth."""
-    a, b, c = jnp.moveaxis(splats.covariance, -1, 0)
-    determinant = a * c - b * b
-    values = jnp.concatenate([splats.colour, splats.depth[:, None]], axis=-1)
-    return Layers(*splats.centre.T, c / determinant, -b / determinant, a / determinant, splats.opacity, values)
-
-
-def alphas(layer: Layers, x: jax.Array, y: jax.Array) -> jax.Array:
-    """Of each layer at each pixel, ``[..., n, pixels]``; centres of pixels ``x``, ``y [..., pixels]``."""
-    dx, dy = x[..., None, :] - layer.x[..., None], y[..., None, :] - layer.y[..., None]
-    xx, xy, yy = layer.xx[..., None], layer.xy[..., None], layer.yy[..., None]
+    Returns:
+        The blended values ``[..., pixels, 5]``, and the share of light from behind that passes, ``[..., pixels]``.
+    """
+    column, row, xx, xy, yy, opacity = (layer[..., i, None] for i in range(_BLENDED))
+    dx, dy = x[..., None, :] - column, y[..., None, :] - row
     power = -0.5 * (xx * dx * dx + yy * dy * dy) - xy * dx * dy
-    alpha = jnp.minimum(layer.opacity[..., None] * jnp.exp(jnp.minimum(power, 0.0)), MOST_ALPHA)
-    return jnp.where(alpha < LEAST_ALPHA, 0.0, alpha)
+    alpha = jnp.minimum(opacity * jnp.exp(jnp.minimum(power, 0.0)), MOST_ALPHA)
+    alpha = jnp.where(alpha < LEAST_ALPHA, 0.0, alpha)
+    log_passed = jnp.log1p(-alpha)
+    behind = jnp.cumsum(log_passed, axis=-2)
+    weight = alpha * jnp.exp(behind - log_passed)
+    values = jnp.einsum("...np,...nf->...pf", weight, layer[..., _BLENDED:], precision="highest")
+    return values, jnp.exp(behind[..., -1, :])
 
 
 def dense(splats: Splats, size: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
     """Every splat at every pixel, 64 splats at a time, whose alphas are computed anew in the backward pass.
 
     Args:
-        splats: From front to back.
+        splats: In any order.
         size: Height and width.
 
     Returns:
-        Sum of the blended values ``[height, width, 4]``, and the share of light from behind that passes,
+        Sum of the blended values ``[height, width, 5]``, and the share of light from behind that passes,
         ``[height, width]``.
     """
     height, width = size
-    num = len(splats.depth)
     x, y = (grid.ravel() for grid in jnp.meshgrid(jnp.arange(width) + 0.5, jnp.arange(height) + 0.5))
-    whole = jax.tree.map(lambda a: jnp.pad(a, [(0, -num % _CHUNK)] + [(0, 0)] * (a.ndim - 1)), layers(splats))
-    chunks = jax.tree.map(lambda a: a.reshape(-1, _CHUNK, *a.shape[1:]), whole)
+    whole = layers(splats)[front_to_back(splats)]
+    chunks = jnp.pad(whole, [(0, -len(whole) % _CHUNK), (0, 0)]).reshape(-1, _CHUNK, whole.shape[-1])
 
     @jax.checkpoint
     def blend(carry, chunk):
         total, left = carry
-        value, passed = composite(alphas(chunk, x, y), chunk.values)
+        value, passed = composite(chunk, x, y)
         return (total + left[:, None] * value, left * passed), None
 
     dtype = splats.centre.dtype
-    start = jnp.zeros((height * width, 4), dtype), jnp.ones(height * width, dtype)
+    start = jnp.zeros((height * width, 5), dtype), jnp.ones(height * width, dtype)
     (total, left), _ = jax.lax.scan(blend, start, chunks)
     return total.reshape(height, width, -1), left.reshape(height, width)
 
@@ -94,7 +82,7 @@ def tiled(splats: Splats, size: tuple[int, int], tile: int, capacity: int) -> tu
     """Of each tile the nearest ``capacity`` splats whose boxes touch it, at its pixels.
 
     Args:
-        splats: From front to back.
+        splats: In any order.
         size: Height and width.
         tile: Side of a tile, pixels.
         capacity: Splats of a tile at most.
@@ -104,30 +92,18 @@ def tiled(splats: Splats, size: tuple[int, int], tile: int, capacity: int) -> tu
     """
     rows, columns = (-(-length // tile) for length in size)
     top, left = (tile * grid.ravel() for grid in jnp.meshgrid(jnp.arange(rows), jnp.arange(columns), indexing="ij"))
-    hits = _touching(splats, left, top, tile)
+    order = front_to_back(splats)
+    hits = _touching(splats, left, top, tile)[:, order]
     capacity = min(capacity, len(splats.depth))
     places, used = first_places(hits, capacity)
     overflow = jnp.sum(jnp.maximum(hits.sum(-1) - capacity, 0))
-    near = jax.tree.map(lambda a: a[places], layers(splats))
-    near = near._replace(opacity=jnp.where(used, near.opacity, 0.0))
+    near = jnp.where(used[..., None], layers(splats)[order[places]], 0.0)
     inner = jnp.arange(tile) + 0.5
     x = jnp.tile(inner, tile)[None] + left[:, None]
     y = jnp.repeat(inner, tile)[None] + top[:, None]
-    pixels = composite(alphas(near, x, y), near.values)
-    value, passed = (_untiled(part, rows, columns, tile)[: size[0], : size[1]] for part in pixels)
+    parts = composite(near, x, y)
+    value, passed = (_untiled(part, rows, columns, tile)[: size[0], : size[1]] for part in parts)
     return value, passed, overflow
-
-
-def composite(alpha: jax.Array, values: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Blends ``values [..., n, features]`` by ``alpha [..., n, pixels]``, n from front to back.
-
-    Returns:
-        ``[..., pixels, features]``, and the share of light from behind that passes, ``[..., pixels]``.
-    """
-    log_passed = jnp.log1p(-alpha)
-    behind = jnp.cumsum(log_passed, axis=-2)
-    weight = alpha * jnp.exp(behind - log_passed)
-    return jnp.einsum("...np,...nf->...pf", weight, values, precision="highest"), jnp.exp(behind[..., -1, :])
 
 
 def first_places(marks: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
@@ -143,7 +119,7 @@ def _touching(splats: Splats, left: jax.Array, top: jax.Array, tile: int) -> jax
     s = jax.lax.stop_gradient(splats)
     seen = s.opacity >= LEAST_ALPHA
     reach = jnp.sqrt(2 * jnp.log(jnp.where(seen, s.opacity, 1.0) / LEAST_ALPHA))[:, None]
-    half = reach * jnp.sqrt(s.covariance[:, ::2]) + _SLACK
+    half = reach * jnp.sqrt(s.variance) + _SLACK
     hits = seen[None]
     for axis, first in ((0, left), (1, top)):
         low, high = s.centre[:, axis] - half[:, axis], s.centre[:, axis] + half[:, axis]

@@ -50,14 +50,16 @@ class Splats(NamedTuple):
 
     Attributes:
         centre: x, y, pixels, ``[n, 2]``.
-        covariance: Its entries xx, xy, yy, pixels squared, ``[n, 3]``.
+        variance: xx and yy of the covariance, pixels squared, ``[n, 2]``.
+        inverse: xx, xy, yy of its inverse, ``[n, 3]``.
         depth: Along the optical axis, ``[n]``.
         opacity: 0 for what is nearer than ``NEAR``, ``[n]``.
         colour: ``[n, 3]``.
     """
 
     centre: jax.Array
-    covariance: jax.Array
+    variance: jax.Array
+    inverse: jax.Array
     depth: jax.Array
     opacity: jax.Array
     colour: jax.Array
@@ -118,7 +120,7 @@ def project(gaussians: Gaussians, camera: Camera, dilation: ArrayLike) -> Splats
     Args:
         gaussians: One scene, ``[n, ...]``.
         camera: From where it is seen.
-        dilation: Variance of the pixel's low-pass filter, pixels squared. 3DGS takes 0.3, for pictures of 800 pixels.
+        dilation: Variance of the pixel's low-pass filter, > 0, pixels squared; 3DGS: 0.3, for 800 pixels.
 
     Source: Zwicker, Pfister, van Baar, Gross, EWA Splatting (2002); Kerbl et al., 3D Gaussian Splatting (2023), Eq. 5.
     """
@@ -133,8 +135,12 @@ def project(gaussians: Gaussians, camera: Camera, dilation: ArrayLike) -> Splats
     axes = rotation_matrix(gaussians.quaternion) * gaussians.scale[:, None, :]
     spread = _product("nij,jk,nkl->nil", jacobian, camera.rotation, axes)
     a, b, c = (jnp.sum(spread[:, i] * spread[:, j], axis=-1) for i, j in ((0, 0), (0, 1), (1, 1)))
-    covariance = jnp.stack([a + dilation, b, c + dilation], axis=-1)
-    return Splats(centre, covariance, place[:, 2], jnp.where(seen, gaussians.opacity, 0.0), gaussians.colour)
+    # By Cauchy and Binet, and so without cancellation, however thin a splat is.
+    area = jnp.sum(jnp.cross(spread[:, 0], spread[:, 1]) ** 2, axis=-1)
+    determinant = area + dilation * (a + c) + dilation**2
+    inverse = jnp.stack([c + dilation, -b, a + dilation], axis=-1) / determinant[:, None]
+    variance = jnp.stack([a, c], axis=-1) + dilation
+    return Splats(centre, variance, inverse, place[:, 2], jnp.where(seen, gaussians.opacity, 0.0), gaussians.colour)
 
 
 def _product(indices: str, *factors: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from lvm_mtc.rendering.compositing import by_depth, dense, tiled
+from lvm_mtc.rendering.compositing import dense, tiled
 from lvm_mtc.rendering.gaussians import Camera, Gaussians, project
 
 RENDERERS = ("tiles", "dense")
@@ -55,7 +55,7 @@ def render(
         renderer: ``"tiles"``, or ``"dense"``: every Gaussian at every pixel, slower, without overflow.
         tile: Side of a tile, pixels.
         capacity: Splats of a tile at most; those behind are left out and counted. It is what time is spent on.
-        dilation: Variance of the pixel's low-pass filter, >= 0, pixels squared.
+        dilation: Variance of the pixel's low-pass filter, > 0, pixels squared.
 
     Raises:
         ValueError: if the renderer is unknown, or ``size``, ``tile`` or ``capacity`` is less than 1.
@@ -68,13 +68,13 @@ def render(
     if gaussians.mean.ndim != 2 or not len(gaussians.mean):
         shape = gaussians.mean.shape
         raise ValueError(f"gaussians.mean must be [n, 3] with n at least 1, got {shape}; vmap renders several scenes")
-    splats = by_depth(project(gaussians, camera, dilation))
+    splats = project(gaussians, camera, dilation)
     if renderer == "dense":
         (values, passed), overflow = dense(splats, size), jnp.int32(0)
     else:
         values, passed, overflow = tiled(splats, size, tile, capacity)
     background = jnp.broadcast_to(jnp.asarray(background, values.dtype), (3,))
     picture = values[..., :3] + passed[..., None] * background[None, None]
-    cover = 1 - passed
+    cover = values[..., 4]
     depth = jnp.where(cover > _LEAST_COVER, values[..., 3] / jnp.maximum(cover, _LEAST_COVER), 0.0)
     return Rendered(picture, depth, cover, overflow)
