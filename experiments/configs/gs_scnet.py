@@ -4,9 +4,9 @@ python -m experiments.stereo.pack --data ../shared/data --out build/stereo.npz
 lvm-mtc train --config experiments/configs/gs_scnet.py --stage joint --data build/stereo.npz --run-dir runs/gs_scnet
 python -m experiments.stereo.export --weights runs/gs_scnet/joint/weights.npz
 
-The shipped weights are those without fusion; ``FILE.py:disparity`` and ``FILE.py:concat`` are the same with it, and with
-``--start runs/gs_scnet/joint/weights.npz`` go on from there. It ends after half of its schedule. Cost and score:
-docs/stereo.md.
+The shipped weights are those without fusion, and end after half of the schedule; ``FILE.py:disparity`` and
+``FILE.py:concat`` are the same with it, and with ``--start runs/gs_scnet/joint/weights.npz`` go on from there.
+Cost and score: docs/stereo.md.
 """
 
 from ml_collections import ConfigDict

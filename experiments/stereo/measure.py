@@ -1,7 +1,6 @@
 r"""Stereo pairs over SNR into a store: the codec, and its pictures matched and lifted afterwards.
 
-    python -m experiments.stereo.measure --data ../shared/data \
-        --store docs/stereo/results.sqlite
+    python -m experiments.stereo.measure --data ../shared/data --store docs/stereo/results.sqlite
     python -m experiments.stereo.page --store docs/stereo/results.sqlite --out docs/stereo
 
 Fifty scenes that were not trained on, their textures from other photographs, and eight pairs of Middlebury at 96 x 80

@@ -66,7 +66,7 @@ def test_a_pair_and_a_folder_of_pairs_are_read(pairs):
 WRONG = {
     f"{SEND} --out o --task dog": ["--task is for pictures", "--stereo sends pairs"],
     f"{SEND} --out o --clouds c.ply": ["--stereo", "not allowed with", "--clouds"],
-    "transmit --stereo pairs --weights small.npz --uavs 1 --out o": ["small.npz", "'lvm_mtc' sends pictures", "stereo pairs"],
+    "transmit --stereo pairs --weights small.npz --uavs 1 --out o": ["small.npz", "'lvm_mtc' sends pictures"],
     "transmit --images photos --weights stereo.npz --out o": ["stereo.npz", "'gs_scnet' sends stereo"],
     "transmit --stereo pairs --weights stereo.npz --uavs 4 --out o": ["pairs", "there are 3 pairs", "4 UAVs"],
     "transmit --stereo tiny --weights stereo.npz --uavs 1 --out o": ["scene", "400 x 20 pixels", "16 or more"],
