@@ -151,10 +151,12 @@ def save_views(path: Path, pairs: StereoPairs, contender: Contender) -> None:
     rows = []
     for scene in range(len(pairs)):
         left, right = source.data[scene, 0]
-        row = [Picture(left, "left"), Picture(right, "right"), Picture(source.hints["middle"][scene, 0], "middle")]
-        row += [Picture(got.data[scene, 0, 2], f"middle, {snr_db:g} dB") for snr_db, got in arrived]
+        known = {"left": left, "right": right, "middle": source.hints["middle"][scene, 0]}
+        row = [Picture(image=view, caption=name) for name, view in known.items()]
+        row += [Picture(image=got.data[scene, 0, 2], caption=f"middle, {snr_db:g} dB") for snr_db, got in arrived]
         depth = arrived[1][1].tells["disparity"][scene, 0, 0] / scheme.config.max_disparity
-        rows.append([*row, Picture(np.repeat(depth[..., None], 3, -1), f"disparity, {_SHOWN_SNR_DB[1]:g} dB")])
+        caption = f"disparity, {_SHOWN_SNR_DB[1]:g} dB"
+        rows.append([*row, Picture(image=np.repeat(depth[..., None], 3, -1), caption=caption)])
     save_sheet(path, rows, title="Scenes that were not trained on, over AWGN; the middle view is never sent")
 
 
