@@ -59,13 +59,14 @@ def main(
     synthetic, (real, _) = scenes(data, "val", SCENES, SEED), load_stereo(data / "stereo" / "test", REAL_SIZE)
     schemes = contenders(weights, other)
     store.parent.mkdir(parents=True, exist_ok=True)
-    write_csv(store.parent / "bounds.csv", bounds(synthetic, schemes[0].scheme))
-    save_views(store.parent / "views.png", synthetic.take(np.array(_SHOWN)), schemes[0])
     with ResultStore(store) as results:
         for name, pairs in ((SYNTHETIC, synthetic), (REAL, real)):
             spec = stereo_sweep(name, source_of(pairs), schemes, units)
             run_paired_sweep(spec, differences(spec), results, resources=Resources(num_devices=1, items_per_device=4))
             print(f"{name}: {len(results.read(spec.key()))} points", flush=True)
+            if name == SYNTHETIC:
+                write_csv(store.parent / "bounds.csv", bounds(synthetic, schemes[0].scheme))
+    save_views(store.parent / "views.png", synthetic.take(np.array(_SHOWN)), schemes[0])
 
 
 def contenders(weights: Path, other: Path | None) -> tuple[Contender, ...]:
