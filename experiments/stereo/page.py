@@ -18,7 +18,7 @@ from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import read_csv
 from lvm_mtc.sweep.paired import PREFIX, differences_name, find_sweep
 
-TITLE = "Fifty scenes that were not trained on; 95 % bootstrap over channels and scenes"
+TITLE = "Fifty scenes that were not trained on, over AWGN"
 _COLORS = {FULL: "C0", OTHER: "C1", DECOUPLED: "C2"}
 
 
