@@ -126,7 +126,9 @@ def targets(points: Sequence[Point], gaps: Sequence[Point], known: Sequence[Mapp
         for snr_db in low if name in names_of(points) else ():
             gap = value(gaps, f"{FULL} minus {name}", snr_db, f"{PREFIX}psnr_middle_db")
             shown = with_interval(gap[:2], 2)
-            lines.append((f"over {name} at {snr_db:g} dB, dB", "above 0", shown, gap.mean - (gap.half_width or math.inf) > 0))
+            lines.append(
+                (f"over {name} at {snr_db:g} dB, dB", "above 0", shown, gap.mean - (gap.half_width or math.inf) > 0)
+            )
     if OTHER not in names_of(points):
         lines.append(("disparity fusion over none, dB", "above 0", "not measured", False))
     lost = max(point.metrics["overflow"].mean for point in points)
