@@ -24,6 +24,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from lacking import need
 
 from lvm_mtc.phy.coding import LdpcCode, ldpc_decode, ldpc_encode
 
@@ -133,6 +134,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--without-sionna", action="store_true")
     options = parser.parse_args()
+    if not options.without_sionna:
+        need("sionna", "sionna", "tensorflow")
     codes = []
     for k, n, ebno_db in CODES:
         codes.append(measure(LdpcCode(k, n), ebno_db, options.repeats, not options.without_sionna))

@@ -21,6 +21,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import jax
 import numpy as np
+from lacking import need
 
 from lvm_mtc import phy
 
@@ -80,6 +81,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--links", type=int, default=256)
     options = parser.parse_args()
+    need("sionna", "sionna", "tensorflow")
     rows = []
     for family, model in (("tdl", "A"), ("cdl", "A"), ("cdl", "D")):
         sides = {"ours": ours(family, model, options.links)}

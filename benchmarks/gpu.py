@@ -74,6 +74,7 @@ def plan(out: Path, data: Path, home: Path, *, rehearse: bool) -> tuple[Part, ..
     tests = ("tests/phy/test_csi.py",) if small else ORACLES
     oracles = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not sharded", f"--junitxml={out}/oracles.xml")
     bench = ("-m", "lvm_mtc", "bench", "--overwrite", "--out", f"{out}/bench.json")
+    bench += ("--only", "encode,send,decode,chain,channel")  # training steps are parts of their own
     bench += ("--batch", "1", "--repeats", "2", "--uavs", "1") if small else ("--batch", "1,8,64,256")
     channel = ("benchmarks/phy.py", "--out", f"{out}/channel.json", "--slots", "200" if small else "20000")
     queue = ("-m", "experiments.queue.serve", "--foreground", "--home", str(home), "--data", str(data))

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from lacking import need
 
 from lvm_mtc import link as links_room
 from lvm_mtc.cli.pictures import demo_photographs, find_objects
@@ -191,6 +192,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only-sweep", action="store_true", help="print the time of the sweep alone")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sweep_cpu.json")
     options = parser.parse_args(argv)
+    need("demo", "skimage")
     scheme, _ = load_scheme(DEMO_WEIGHTS)
     knowledge_base = load_knowledge_base()
     views = demo_photographs(NUM_UAVS, scheme.config.image_size)

@@ -25,8 +25,14 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
-import transformers
+from lacking import need
+
+try:
+    import torch
+    import transformers
+except ModuleNotFoundError:
+    need("parity", "torch", "transformers")
+    raise
 
 from lvm_mtc.cli.huge_pages import VARIABLE, restart_with_huge_pages
 from lvm_mtc.link import LinkConfig

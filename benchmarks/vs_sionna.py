@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import phy as phy_benchmark
+from lacking import need
 from vs_sionna_memory import memory_of_sides
 
 from lvm_mtc import phy
@@ -326,6 +327,7 @@ def main(argv: list[str] | None = None) -> int:
         "--devices", type=int, default=min(8, len(os.sched_getaffinity(0))), help="host devices of JAX on a CPU"
     )
     args = parser.parse_args(argv)
+    need("sionna", "sionna", "tensorflow")
     if args.repeats < 10 or args.slots < 1 or args.devices < 1:
         parser.error(
             f"--repeats must be >= 10, --slots and --devices >= 1, got {args.repeats}, {args.slots} and {args.devices}"

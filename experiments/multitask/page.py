@@ -1,4 +1,4 @@
-"""The page about one backbone for many tasks: tables and figure, from ``results.json``."""
+"""The page about one backbone for many tasks: tables and figures, from ``results.json``."""
 
 import sys
 from collections.abc import Mapping
@@ -12,17 +12,48 @@ from experiments.script import script
 from lvm_mtc.report.figures import save_png
 from lvm_mtc.report.pages import fill_file, number, table
 
+UNITS = {
+    "class": (100, "%", 1), "picture": (1, "dB", 2), "text": (1, "BLEU-1", 3), "answers": (100, "%", 1),
+}  # fmt: skip
+"""Task to factor, unit and digits."""
+COLOURS = {"shared": "C0", "separate": "C1", "heads only": "C2"}
 DEVICES = ("vehicle", "handset", "sensor")
 
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Markdown tables by the name of their place."""
-    return {
+    found = {"tasks": _tasks(results)} if "tasks" in results else {}
+    return found | {
         "compression": _compression(results["compression"]["token codec"]),
         "federated": _rounds(results["federated"]),
         "traffic": _traffic(results["federated"]),
         "retrieval": _retrieval(results["retrieval"]["captions"]["rows"]),
     }
+
+
+def as_bits(results: Mapping[str, Any], task: str, row: Mapping[str, Any]) -> float | None:
+    """What bits get at the place of a row; None where nothing was sent so."""
+    for told in results.get("task bits", {}).get(task, ()):
+        if told["link"] == row["link"] and told.get("snr_db", row["snr_db"]) == row["snr_db"]:
+            return told["value"]
+    return None
+
+
+def _tasks(results: Mapping[str, Any]) -> str:
+    rows = []
+    measured = {task: of["rows"] for task, of in results["tasks"].items()}
+    for task, row in ((name, row) for name in UNITS for row in measured.get(name, ())):
+        factor, unit, digits = UNITS[task]
+        bits, floor = as_bits(results, task, row), results["tasks"][task]["floor"]
+        gaps = [row["differences"].get(name) for name in ("separate", "heads only")]
+        shown = ("" if gap is None else f"{factor * gap[0]:+.{digits}f} ± {factor * gap[1]:.{digits}f}" for gap in gaps)
+        rows.append((
+            f"{task}, {unit}", row["link"], f"{row['snr_db']:g}", number(row["symbols"], 0),
+            number(factor * row["means"]["shared"], digits), *shown,
+            "" if bits is None else number(factor * bits, digits), number(factor * floor, digits),
+        ))  # fmt: skip
+    head = ("task", "link", "SNR, dB", "symbols", "shared", "shared - separate", "shared - heads only", "bits", "floor")
+    return table(head, rows)
 
 
 def best_single(of: Mapping[str, Any], device: str) -> Mapping[str, Any] | None:
@@ -86,8 +117,35 @@ def _retrieval(of: list[Mapping[str, Any]]) -> str:
     return table(head, rows)
 
 
+def draw_tasks(results: Mapping[str, Any], out: Path) -> None:
+    """Draws ``tasks.png``: each task over SNR, AWGN, with bits and floor."""
+    figure = Figure(figsize=(11, 3), layout="constrained")
+    measured = results["tasks"]
+    for axes, task in zip(figure.subplots(1, len(measured), squeeze=False)[0], measured, strict=True):
+        factor, unit, _ = UNITS[task]
+        rows = [row for row in measured[task]["rows"] if row["link"] == "awgn"]
+        for name in rows[0]["means"]:
+            axes.plot(
+                [r["snr_db"] for r in rows],
+                [factor * r["means"][name] for r in rows],
+                "o-",
+                ms=3,
+                color=COLOURS[name],
+                label=name,
+            )
+        bits = [(r["snr_db"], factor * value) for r in rows if (value := as_bits(results, task, r)) is not None]
+        if bits:
+            axes.plot(*zip(*bits, strict=True), "k--", label="bits")
+        axes.axhline(factor * measured[task]["floor"], color="grey", lw=0.8, label="floor")
+        axes.set(xlabel="SNR, dB", ylabel=unit, title=task)
+        axes.legend(fontsize=7)
+    save_png(figure, out / "tasks.png")
+
+
 def draw(results: Mapping[str, Any], out: Path) -> None:
-    """Draws ``figure.png``: PSNR over the compression ratio, and what retrieval gains over SNR."""
+    """Draws ``figure.png``: PSNR over the compression ratio, and what retrieval gains over SNR; and ``tasks.png``."""
+    if "tasks" in results:
+        draw_tasks(results, out)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes, gains = figure.subplots(1, 2)
     rows = results["compression"]["token codec"]["rows"]

@@ -2,37 +2,46 @@
 
     python -m experiments.mutation.page
 
-Fills the tables of ``docs/mutation.md`` from ``docs/mutation/mutants.csv``.
+Fills the tables of ``docs/mutation.md`` from ``mutants.csv`` and ``explained.csv`` in ``docs/mutation``.
 """
 
+import csv
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from experiments.mutation.explained import EXPLAINED
 from experiments.mutation.measure import KILLED, RESULTS, TARGETS, WAITS, Row, read_rows
 from experiments.script import script
 from lvm_mtc.report.pages import fill_file, table
 
-PAGE = Path("docs/mutation.md")
+PAGE, REASONS = Path("docs/mutation.md"), Path("docs/mutation/explained.csv")
+Reasons = Mapping[tuple[str, str, str], str]
+"""File, function and mutant to why nothing notices it."""
 
 
-def tables(rows: Sequence[Row]) -> dict[str, str]:
+def read_reasons(path: Path) -> Reasons:
+    """The reasons in a CSV file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return {(row["file"], row["function"], row["mutant"]): row["why"] for row in csv.DictReader(file)}
+
+
+def tables(rows: Sequence[Row], reasons: Reasons) -> dict[str, str]:
     """Markdown tables by the name of their place.
 
     Args:
         rows: All results.
+        reasons: Why the surviving mutants survive.
 
     Raises:
         ValueError: if a surviving mutant has no explanation, or an explained one does not survive.
     """
     alive = {(row.file, row.function, row.mutant): row for row in rows if row.status not in (KILLED, WAITS)}
-    wrong = [*(alive.keys() - EXPLAINED.keys()), *(EXPLAINED.keys() - alive.keys())]
+    wrong = [*(alive.keys() - reasons.keys()), *(reasons.keys() - alive.keys())]
     if wrong:
         raise ValueError(
             "survives without an explanation, or is explained and does not survive: {}: {}: {}".format(*wrong[0])
         )
-    return {"files": _files(rows), "survivors": _survivors(alive)}
+    return {"files": _files(rows), "survivors": _survivors(alive, reasons)}
 
 
 def _files(rows: Sequence[Row]) -> str:
@@ -46,17 +55,17 @@ def _files(rows: Sequence[Row]) -> str:
     return table(("file", "tests", "mutants", "run", "noticed", "not noticed", "share"), lines)
 
 
-def _survivors(alive: Mapping[tuple[str, str, str], Row]) -> str:
+def _survivors(alive: Mapping[tuple[str, str, str], Row], reasons: Reasons) -> str:
     lines = []
     for key, row in sorted(alive.items(), key=lambda item: (item[1].file, item[1].line)):
-        lines.append((f"`{row.file}`", f"`{row.function or 'top'}`", f"`{row.mutant}`", EXPLAINED[key]))
+        lines.append((f"`{row.file}`", f"`{row.function or 'top'}`", f"`{row.mutant}`", reasons[key]))
     return table(("file", "function", "mutant", "why nothing notices"), lines)
 
 
-@script(results="results, a line a mutant", page="the page")
-def main(results: Path = RESULTS, page: Path = PAGE):
+@script(results="results, a line a mutant", reasons="why mutants survive", page="the page")
+def main(results: Path = RESULTS, reasons: Path = REASONS, page: Path = PAGE):
     """Fill the tables of the page about mutants."""
-    fill_file(page, tables(read_rows(results)))
+    fill_file(page, tables(read_rows(results), read_reasons(reasons)))
 
 
 if __name__ == "__main__":

@@ -27,10 +27,13 @@ def main(data: Path = DATA, out: Path = Path("build/cifar10.npz")) -> None:
     lossless = load_cifar10_sheets(folder)
     copies, test = (load_class_folders(folder / f"cifar10_jpeg_{part}.tar.xz", part) for part in ("train", "test"))
     twins, mse = find_twins(lossless.pictures[-HELD_OUT:], copies.pictures)
-    training = np.concatenate([np.delete(copies.pictures, twins, axis=0),
-                               *[lossless.pictures[:-HELD_OUT]] * LOSSLESS_COPIES])  # fmt: skip
+    training, labels = (
+        np.concatenate([np.delete(copy, twins, axis=0), *[original[:-HELD_OUT]] * LOSSLESS_COPIES])
+        for copy, original in ((copies.pictures, lossless.pictures), (copies.labels, lossless.labels))
+    )
     save_arrays(out, {
-        "pictures": training, "twins": twins, "twin_mse": mse[:, 0], "holdout_pictures": lossless.pictures[-HELD_OUT:],
+        "pictures": training, "labels": labels.astype(np.uint8), "twins": twins, "twin_mse": mse[:, 0],
+        "holdout_pictures": lossless.pictures[-HELD_OUT:],
         "holdout_labels": lossless.labels[-HELD_OUT:], "test_pictures": test.pictures, "test_labels": test.labels,
     })  # fmt: skip
     print(

@@ -4,15 +4,17 @@ import argparse
 import dataclasses
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from lvm_mtc.cli.plain import Kind, check_plain, transmit_plain, what_arrived
+from lvm_mtc.cli.plain import Kind, check_plain, transmit_plain, what_arrived, write_moving
 from lvm_mtc.data.clips import ClipError, load_clip
 from lvm_mtc.data.resizing import fit_image
 from lvm_mtc.report.sheet import write_clips
 from lvm_mtc.report.study import CLIP_METRICS
+from lvm_mtc.results.points import Point
 from lvm_mtc.schemes import name_of
 from lvm_mtc.schemes.loading import CLIP_WEIGHTS, load_scheme
 from lvm_mtc.schemes.scheme import Scheme, Source
@@ -81,12 +83,14 @@ def transmit_clip(options: argparse.Namespace) -> None:
     frames, height, width = source.data.shape[2:5]
     described = f"{options.uavs} x {frames} frames of {width} x {height} pixels"
 
-    def write(folder: Path, spec: NamedSweep) -> str:
+    def write(folder: Path, spec: NamedSweep, measured: Sequence[Point]) -> tuple[str, str]:
         points, arrived = what_arrived(spec)
         names = (f"{at['channel']}-{at['snr_db']:g}dB-csi{at['csi_error_var']:g}" for at in points)
         clips = {"original": np.uint8(np.round(source.data[0, 0] * 255))}
         clips |= {name: received[0, 0] for name, received in zip(names, arrived, strict=True)}
         write_clips(folder, clips, title=contender.name)
-        return "sheet.png"
+        labels = [f"piece {number} of the clip" for number in range(1, options.uavs + 1)]
+        write_moving(folder / "player.html", spec, measured, arrived, labels)
+        return "sheet.png", "player.html"
 
     transmit_plain(options, KIND, contender, source, described, write)

@@ -2,15 +2,17 @@
 
 import argparse
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from lvm_mtc.cli.plain import Kind, check_plain, transmit_plain, what_arrived
+from lvm_mtc.cli.plain import Kind, check_plain, transmit_plain, what_arrived, write_moving
 from lvm_mtc.data.clouds import list_clouds, load_cloud
 from lvm_mtc.report.clouds import CloudPicture, save_cloud_sheet
 from lvm_mtc.report.study import CLOUD_METRICS
+from lvm_mtc.results.points import Point
 from lvm_mtc.schemes import name_of
 from lvm_mtc.schemes.loading import CLOUD_WEIGHTS, load_scheme
 from lvm_mtc.schemes.scheme import Source
@@ -67,18 +69,21 @@ def transmit_clouds(options: argparse.Namespace) -> None:
     of = dict(num_points=contender.scheme.config.num_points, num_uavs=options.uavs, limit=options.limit)
     clouds = read_clouds(options.clouds, **of, seed=options.seed)
 
-    def write(folder: Path, spec: NamedSweep) -> str:
-        rows, labels = sheet_rows(spec, clouds)
+    def write(folder: Path, spec: NamedSweep, measured: Sequence[Point]) -> tuple[str, str]:
+        points, arrived = what_arrived(spec)
+        rows, labels = sheet_rows(spec, clouds, points, arrived)
         title = f"{contender.name}; SNR convention {spec.links[0].convention}"
         save_cloud_sheet(folder / "sheet.png", rows, row_labels=labels, title=title)
-        return "sheet.png"
+        write_moving(folder / "turntable.html", spec, measured, arrived, sum(clouds.labels, []))
+        return "sheet.png", "turntable.html"
 
     transmit_plain(options, KIND, contender, clouds.source, str(clouds), write)
 
 
-def sheet_rows(spec: NamedSweep, clouds: Clouds) -> tuple[list[list[CloudPicture]], list[str]]:
+def sheet_rows(
+    spec: NamedSweep, clouds: Clouds, points: Sequence[Mapping[str, Any]], arrived: Sequence[Any]
+) -> tuple[list[list[CloudPicture]], list[str]]:
     """Original and received clouds at every SNR, at the smallest CSI error, a row a cloud and channel."""
-    points, arrived = what_arrived(spec)
     error = min(spec.csi_error_var)
     views = list(np.ndindex(*clouds.source.lead()))[: max(1, _MOST_ROWS // len(spec.links))]
     rows, names = [], []

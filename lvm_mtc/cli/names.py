@@ -7,6 +7,7 @@ CHANNELS = (
     "tdl_c", "tdl_d", "tdl_e", "cdl_a", "cdl_b", "cdl_c", "cdl_d", "cdl_e", *SIONNA_CHANNELS,
 )  # fmt: skip
 CONVENTIONS = ("esno", "rx_per_antenna", "received_total")
+EQUALIZERS = ("paper", "unbiased", "robust", "zf", "mf", "none")
 CONTENDERS = (
     "object", "uniform", "sharing", "all", "pca", "pca-object", "importance", "importance-uniform", "importance-pca",
 )  # fmt: skip

@@ -3,7 +3,7 @@
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,20 +12,24 @@ import jax
 from lvm_mtc.cli.errors import UsageError
 from lvm_mtc.cli.sending import transmit_links
 from lvm_mtc.cli.study import measure_study
+from lvm_mtc.report import moving
 from lvm_mtc.report.figures import save_curves
+from lvm_mtc.report.html import write_viewer
+from lvm_mtc.report.html_viewer import viewer_set
+from lvm_mtc.report.shown import arrived
 from lvm_mtc.report.study import curve_panels, describe, plain_rows
 from lvm_mtc.results.files import RECORD, atomic_directory, check_output_directory
+from lvm_mtc.results.points import Point
 from lvm_mtc.results.table import write_csv
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.sweep.contender import Contender
-from lvm_mtc.sweep.group import Group, Resources
 from lvm_mtc.sweep.paired import NamedSweep
 from lvm_mtc.sweep.rows import versions
 from lvm_mtc.sweep.stopping import StoppingRule
 
 _SERVES = (
     "run", "parser", "out", "uavs", "limit", "snr_db", "csi_error", "channel", "convention", "link", "positions",
-    "weights", "realisations", "seed", "overwrite",
+    "weights", "realisations", "seed", "overwrite", "captioner", "generator",
 )  # fmt: skip
 """What is read of the flags; the others are for pictures."""
 
@@ -70,11 +74,11 @@ def transmit_plain(
     contender: Contender,
     source: Source,
     described: str,
-    write: Callable[[Path, NamedSweep], str],
+    write: Callable[[Path, NamedSweep, Sequence[Point]], Sequence[str]],
 ) -> None:
     """Measures ``source`` through a scheme into the folder of the flags, with table, curves and record.
 
-    ``described`` says how many there are; ``write`` adds a file that shows them, and gives its name.
+    ``described`` says how many there are; ``write`` adds files that show them, and gives their names.
     """
     start, links = time.monotonic(), transmit_links(options)
     spec = NamedSweep(
@@ -94,7 +98,7 @@ def transmit_plain(
         points, _ = measure_study([spec])
         write_csv(folder / "table.csv", plain_rows(points, links, kind.metrics, f"num_{kind.items}"))
         save_curves(folder / "curves.png", curve_panels(points, links, kind.drawn), title=title, footnote=kind.note)
-        shown = write(folder, spec)
+        shown = write(folder, spec, points)
         record = {
             "command": {name: value for name, value in vars(options).items() if name not in ("run", "parser")},
             "versions": versions(),
@@ -105,15 +109,33 @@ def transmit_plain(
         (folder / RECORD).write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
     print("\n".join(summary(points, kind)))
     print(f"{title} in {time.monotonic() - start:.0f} s")
-    for name in ("table.csv", "curves.png", shown):
+    for name in ("table.csv", "curves.png", *shown):
         print(f"  {options.out / name}")
 
 
 def what_arrived(spec: NamedSweep) -> tuple[list[Mapping[str, Any]], list[Any]]:
     """Points of a sweep of one scheme and K, and what arrived at each in the first realisation, ``[B, K, ...]``."""
     points = list(spec.coordinates())
-    group = Group(spec, points[0], Resources(num_devices=1, items_per_device=min(len(points), 32)), pictures=True)
-    return points, [jax.tree.map(lambda a: a[0], at.pictures) for at in group.send(points, range(1))]
+    _, samples = arrived(spec, points)
+    return points, [jax.tree.map(lambda a: a[0], one.pictures) for one in samples]
+
+
+def write_moving(
+    path: Path, spec: NamedSweep, points: Sequence[Point], received: Sequence[Any], labels: Sequence[str]
+) -> None:
+    """Writes a player of clips or a turntable of clouds as an HTML file.
+
+    Args:
+        spec: The sweep, of one K.
+        points: Of it, measured.
+        received: What ``what_arrived`` gives.
+        labels: Of the rows: the UAVs of the first group, then those of the second and so on.
+    """
+    (source,) = spec.sources.values()
+    at = [point.coordinates for point in points]
+    pictures = list(moving.stored("", {}, at, source.data, received))
+    title = f"{at[0]['scheme']}: what was sent and what arrived"
+    write_viewer(path, viewer_set(spec.name, pictures, points, labels), title=title)
 
 
 def summary(points: list[Any], kind: Kind) -> list[str]:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from lvm_mtc.cli.plain import Kind, check_plain, transmit_plain, what_arrived
 from lvm_mtc.data.captions import Vocabulary, read_sentences, split_words
 from lvm_mtc.models.weights import load_weights
 from lvm_mtc.report.study import TEXT_METRICS
+from lvm_mtc.results.points import Point
 from lvm_mtc.schemes import name_of
 from lvm_mtc.schemes.loading import TEXT_WEIGHTS, load_scheme
 from lvm_mtc.schemes.scheme import Scheme, Source
@@ -16,8 +18,8 @@ from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.named import plain_contender
 from lvm_mtc.sweep.paired import NamedSweep
 
-_TOLD = {"bleu1": ("BLEU-1", 3), "word_error_rate": ("word error rate", 3)}
-KIND = Kind("text", "sentences", TEXT_METRICS, ("bleu1", "bleu4", "word_error_rate"), _TOLD, per_step=32)
+TOLD = {"bleu1": ("BLEU-1", 3), "word_error_rate": ("word error rate", 3)}
+KIND = Kind("text", "sentences", TEXT_METRICS, ("bleu1", "bleu4", "word_error_rate"), TOLD, per_step=32)
 
 
 class Sentences(NamedTuple):
@@ -72,9 +74,9 @@ def transmit_sentences(options: argparse.Namespace) -> None:
     where = dict(num_uavs=options.uavs, limit=options.limit)
     sentences = read_source(options.text, scheme=contender.scheme, vocabulary=vocabulary, **where)
 
-    def write(folder: Path, spec: NamedSweep) -> str:
+    def write(folder: Path, spec: NamedSweep, _: Sequence[Point]) -> tuple[str]:
         (folder / "sentences.txt").write_text("\n".join(told(spec, vocabulary)) + "\n", encoding="utf-8")
-        return "sentences.txt"
+        return ("sentences.txt",)
 
     transmit_plain(options, KIND, contender, sentences.source, str(sentences), write)
 

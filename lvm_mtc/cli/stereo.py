@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from lvm_mtc.data.images import check_directory, list_images, load_image
 from lvm_mtc.data.stereo import StereoError, StereoPairs, load_pair, load_stereo
 from lvm_mtc.report.figures import Picture, save_sheet
 from lvm_mtc.report.study import STEREO_METRICS
+from lvm_mtc.results.points import Point
 from lvm_mtc.schemes import name_of
 from lvm_mtc.schemes.loading import STEREO_WEIGHTS, load_scheme
 from lvm_mtc.schemes.scheme import Source
@@ -90,11 +92,11 @@ def transmit_stereo(options: argparse.Namespace) -> None:
     pairs = read_pairs(options.stereo, num_uavs=options.uavs, limit=options.limit)
     contender = load_stereo_contender(options.weights, pairs.source.data.shape[3:5])
 
-    def write(folder: Path, spec: NamedSweep) -> str:
+    def write(folder: Path, spec: NamedSweep, _: Sequence[Point]) -> tuple[str]:
         rows, labels = sheet_rows(spec, pairs, contender.scheme.config.max_disparity)
         title = f"{contender.name}; SNR convention {spec.links[0].convention}"
         save_sheet(folder / "sheet.png", rows, row_labels=labels, title=title)
-        return "sheet.png"
+        return ("sheet.png",)
 
     transmit_plain(options, KIND, contender, pairs.source, str(pairs), write)
 

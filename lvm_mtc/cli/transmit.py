@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lvm_mtc.cli import names, values
 from lvm_mtc.cli.command import add_command, add_flags
+from lvm_mtc.cli.errors import UsageError
 
 _REPETITION = {
     "--realisations R = 5: independent channel realisations, >= 2, for the intervals": values.whole(2, 100_000),
@@ -21,7 +22,7 @@ def add_demo_parser(commands) -> None:
     parser = add_command(commands, "demo", summary, "lvm-mtc demo --out demo_output", _run_demo)
     out = "--out DIR = demo_output: folder for table.csv, curves.png, sheet.png and pictures"
     scheme = (
-        "--scheme NAME: vlm_csc sends twelve sentences, pvsc a clip of 24 frames, point_clouds four pieces of "
+        "--scheme NAME: vlm_csc sends photographs as captions, pvsc a clip of 24 frames, point_clouds four pieces of "
         "furniture, gs_scnet two stereo pairs, to one UAV (default: pictures to four)"
     )
     add_flags(parser, {out: Path, scheme: values.choice(*names.DEMO_SCHEMES)} | _REPETITION)
@@ -90,6 +91,13 @@ def add_transmit_parser(commands) -> None:
         "--epsilon = 0.1: threshold of the scheme 'sharing', linear, >= 0": values.number("epsilon"),
         "--weights FILE: weights file (default: the shipped one)": Path,
     }
+    captions = {
+        "--captioner PLACE: send the --images as captions: learned (the shipped one, of CIFAR-10's classes), a weights "
+        "file, or module:function of your own, from pictures [n, 224, 224, 3] in [0, 1] to a list of sentences; of the "
+        "other flags --limit and those about links, repetition and weights serve it": str,
+        "--generator PLACE: what paints the captions that arrive: flow (the shipped one), a weights file, or "
+        "module:function of your own, from sentences and a seed to pictures [n, height, width, 3] in [0, 1]": str,
+    }
     questions = {
         "--question TEXT: ask about the --images; sends patch features with power by attention and answers; of the "
         "other flags --detector (YOLOX's ONNX file), --words, --limit and those about links, repetition and weights "
@@ -117,6 +125,7 @@ def add_transmit_parser(commands) -> None:
         "--words FILE: word vectors, for classifier-words": Path,
     }
     add_flags(parser, flags | _REPETITION)
+    add_flags(parser.add_argument_group("captions", "Pictures sent as sentences and painted anew."), captions)
     add_flags(parser.add_argument_group("question", "What the pictures are sent for."), questions)
     add_flags(parser.add_argument_group("knowledge base", "Which object is kept."), knowledge)
 
@@ -136,14 +145,32 @@ def _demo_of(options: argparse.Namespace) -> None:
 
     parser = argparse.ArgumentParser()
     add_transmit_parser(parser.add_subparsers())
-    flag, write = DEMO_SOURCES[options.scheme]
+    flag, write, *more = DEMO_SOURCES[options.scheme]
     with tempfile.TemporaryDirectory(prefix="lvm-mtc-demo-") as folder:
         repeated = ["--realisations", str(options.realisations), "--seed", str(options.seed)]
-        argv = ["transmit", f"--{flag}", str(write(Path(folder))), "--out", str(options.out), "--uavs", "1", *repeated]
+        argv = [
+            "transmit",
+            f"--{flag}",
+            str(write(Path(folder))),
+            "--out",
+            str(options.out),
+            "--uavs",
+            "1",
+            *repeated,
+            *more,
+        ]
         _run_transmit(parser.parse_args(argv + ["--overwrite"] * options.overwrite))
 
 
 def _run_transmit(options: argparse.Namespace) -> None:
+    if options.captioner is not None or options.generator is not None:
+        if options.images is None or options.question is not None:
+            flag = "generator" if options.captioner is None else "captioner"
+            raise UsageError(f"--{flag} is for --images that are sent as captions")
+        from lvm_mtc.cli.painting import transmit_captions
+
+        transmit_captions(options)
+        return
     if options.text is not None:
         from lvm_mtc.cli.sentences import transmit_sentences
 

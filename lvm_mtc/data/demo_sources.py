@@ -1,7 +1,8 @@
-"""What the demo sends where it sends no pictures: sentences, a clip, clouds, stereo pairs, as files of their kinds."""
+"""What the demo sends in place of views: pictures for captions, a clip, clouds and stereo pairs, as files."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -10,20 +11,7 @@ from lvm_mtc.data.demo_pictures import DEMO_PICTURES, load_demo_picture
 from lvm_mtc.data.stereo import VIEWS
 from lvm_mtc.data.synthetic_stereo import synthetic_stereo
 
-SENTENCES = (
-    "a man rides a bicycle down the street",
-    "two dogs run through the snow",
-    "a woman in a red dress dances on the beach",
-    "three children play soccer in the park",
-    "a man with a guitar sings on stage",
-    "a girl reads a book under a tree",
-    "people wait for a train at the station",
-    "a boy jumps into the water",
-    "a black dog catches a ball on the grass",
-    "two women talk at a table in a restaurant",
-    "a group of men work on a roof",
-    "an old man sits on a bench with his dog",
-)
+SMALL_SIZE = 128
 # A camera that moves over the cat at half the photograph's scale: start and step of its corner, down and right.
 NUM_FRAMES, FRAME_SIZE, START, STEP = 24, (96, 144), (20, 10), (1, 4)
 # Boxes of each piece of furniture: corner and size along x, y and z, z up.
@@ -41,10 +29,20 @@ _CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
 _SIDES = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))
 
 
-def write_sentences(folder: Path) -> Path:
-    """A file of twelve sentences, one a line."""
-    path = folder / "sentences.txt"
-    path.write_text("\n".join(SENTENCES) + "\n", encoding="utf-8")
+def write_small_pictures(folder: Path) -> Path:
+    """A folder of the demo's photographs, of each the square around its object.
+
+    Raises:
+        ImageError: if scikit-image is missing.
+    """
+    path = folder / "photographs"
+    path.mkdir()
+    for picture in DEMO_PICTURES:
+        photograph, (x, y, *_) = load_demo_picture(picture)
+        side = min(picture.shape)
+        top, left = (int(np.clip(c - side / 2, 0, n - side)) for c, n in zip((y, x), picture.shape, strict=True))
+        square = Image.fromarray(photograph[top : top + side, left : left + side])
+        square.resize((SMALL_SIZE, SMALL_SIZE), Image.Resampling.BOX).save(path / f"{picture.name}.png")
     return path
 
 
@@ -90,10 +88,11 @@ def write_stereo(folder: Path) -> Path:
     return path
 
 
-DEMO_SOURCES: Mapping[str, tuple[str, Callable[[Path], Path]]] = {
-    "vlm_csc": ("text", write_sentences),
+DEMO_SOURCES: Mapping[str, tuple[Any, ...]] = {
+    "vlm_csc": ("images", write_small_pictures, "--captioner", "learned", "--snr-db=-6,-2,2,6"),
     "pvsc": ("video", write_clip),
     "point_clouds": ("clouds", write_clouds),
     "gs_scnet": ("stereo", write_stereo),
 }
-"""Scheme to the flag of ``lvm-mtc transmit`` that sends its kind of source, and what writes one into a folder."""
+"""Scheme to the flag of ``lvm-mtc transmit`` that sends its kind of source, what writes one into a folder, and further
+flags."""

@@ -16,6 +16,7 @@ from lvm_mtc.link.ledger import Ledger
 from lvm_mtc.link.mac import Mac
 from lvm_mtc.link.mu_mimo import MuMimo
 from lvm_mtc.link.ofdm import Ofdm
+from lvm_mtc.link.ranked import RankedStreams
 from lvm_mtc.link.recorded import RecordedChannel
 from lvm_mtc.link.sampled import OfdmIci, Otfs
 from lvm_mtc.link.scene import Scene
@@ -26,6 +27,6 @@ from lvm_mtc.phy.keys import uav_keys
 
 __all__ = [
     "Carrier", "Frames", "Ledger", "LinkConfig", "Mac", "MuMimo", "Ofdm", "OfdmIci", "OperatingPoint", "Otfs",
-    "Received", "RecordedChannel", "Scene", "Signal", "SingleCarrier", "Slots", "Through", "book", "code_of",
-    "describe", "draw", "error_exponent", "measure", "noise_variance", "per_link", "send", "uav_keys",
+    "RankedStreams", "Received", "RecordedChannel", "Scene", "Signal", "SingleCarrier", "Slots", "Through", "book",
+    "code_of", "describe", "draw", "error_exponent", "measure", "noise_variance", "per_link", "send", "uav_keys",
 ]  # fmt: skip

@@ -47,10 +47,12 @@ class Carrier(Protocol):
             station the streams of all UAVs.
         takes_power: Whether its receivers use ``Slots.power``; may be left out, False. Others send frames of unequal
             power as symbols of unequal amplitude and equalise as for power 1.
+        private_only: Whether it refuses public frames; may be left out, False.
     """
 
     topology: str
     takes_power: bool
+    private_only: bool
 
     def check(self, link: Link) -> None:
         """Raises ``ValueError`` for a link that this carrier cannot serve."""
@@ -106,6 +108,11 @@ def send_options(link: Link, slots: Slots, draws: ChannelDraws, point: Operating
         equalizer=link.equalizer,
         draws=draws,
     )
+
+
+def of_carrier(name: str, otherwise: Any) -> Any:
+    """A property of a carrier around another one: that one's, or else ``otherwise``."""
+    return property(lambda self: getattr(self.carrier, name, otherwise), doc=f"``{name}`` of the carrier.")
 
 
 def draw_each(draw_one: Callable, topology: str, keys: jax.Array, batch: int, numbers: dict[str, Any]) -> ChannelDraws:

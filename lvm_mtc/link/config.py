@@ -12,6 +12,7 @@ from lvm_mtc.link.fading import FADINGS, SELECTIVE, acts
 from lvm_mtc.link.mac import Mac
 from lvm_mtc.link.mu_mimo import MuMimo
 from lvm_mtc.link.ofdm import Ofdm
+from lvm_mtc.link.ranked import RankedStreams
 from lvm_mtc.link.recorded import RecordedChannel
 from lvm_mtc.link.sampled import OfdmIci, Otfs
 from lvm_mtc.link.scene import Scene
@@ -21,6 +22,8 @@ CARRIERS = {
     "single_carrier": SingleCarrier, "ofdm": Ofdm, "ofdm_ici": OfdmIci, "otfs": Otfs, "mu_mimo": MuMimo, "mac": Mac,
 }  # fmt: skip
 """Name to class, for flags and files; in Python a link takes any object that is a ``Carrier``."""
+AROUND = {"scene": Scene, "ranked": RankedStreams}
+"""Carriers around another one, the outer one first: name, in files, of a mapping of their own fields."""
 CONVENTIONS = ("esno", "rx_per_antenna", "received_total")
 _OWN_CARRIER = ("mu_mimo", "mac")  # topologies that are carriers of their own
 _ALIASES = {"grid": "ofdm"}  # field of a carrier -> name in flags, files and stores
@@ -42,8 +45,8 @@ class LinkConfig:
             ``phy.rayleigh`` (of ``phy.rayleigh_path`` on a resource grid), E abs(h)^2 = 1; or a ``RecordedChannel``.
         num_tx_ant: Under ``"joint"`` the number of UAVs, under ``"mac"`` 1, a device's.
         carrier: What carries the symbols: ``SingleCarrier``, ``Ofdm``, ``OfdmIci``, ``Otfs``, ``MuMimo``, ``Mac``,
-            ``Scene`` or another ``Carrier``; None: ``Ofdm`` where the fading is frequency-selective, else
-            ``SingleCarrier``.
+            ``RankedStreams``, ``Scene`` or another ``Carrier``; None: ``Ofdm`` where the fading is frequency-selective,
+            else ``SingleCarrier``.
         csi: ``"additive"``, ``"mmse"``, ``"pilots_ls"`` or ``"pilots_lmmse"``.
         equalizer: A name in ``phy.EQUALIZERS``; ``"none"`` gives what arrived to the decoder as it is.
         convention: What ``snr_db`` means: ``"esno"``, ``"rx_per_antenna"`` or ``"received_total"``.
@@ -124,13 +127,14 @@ class LinkConfig:
         """A link from one level of names, its carrier's fields among them, as flags, files and stores have them.
 
         ``waveform`` is a name in ``CARRIERS`` or ``"auto"``; ``ofdm`` the resource grid, as a ``phy.ResourceGrid`` or a
-        mapping. A field that the carrier does not have is a ValueError, unless it has its default. ``scene`` is a
-        mapping of the fields of ``Scene`` but the carrier, which are the others'.
+        mapping. A field that the carrier does not have is a ValueError, unless it has its default. ``scene`` and
+        ``ranked`` are mappings of the fields of ``Scene`` and ``RankedStreams`` but the carrier, which are the others'.
         """
-        if (scene := fields.pop("scene", None)) is not None:
-            link = cls.of(**fields)
-            fields = dict(scene) | {"carrier": link.carrier}
-            return dataclasses.replace(link, carrier=from_dict(Scene, fields, where="LinkConfig.scene"))
+        for around, kind in AROUND.items():
+            if (own := fields.pop(around, None)) is not None:
+                link = cls.of(**fields)
+                carrier = from_dict(kind, dict(own) | {"carrier": link.carrier}, where=f"LinkConfig.{around}")
+                return dataclasses.replace(link, carrier=carrier)
         waveform, topology = fields.pop("waveform", "auto"), fields.pop("topology", "broadcast")
         fading = fields.get("fading", "rayleigh")
         require_one_of("LinkConfig", "waveform", waveform, ("auto", *CARRIERS))
@@ -178,9 +182,10 @@ class LinkConfig:
         its source is; so does a function of the user's under ``"fading"``.
         """
         fields = [field.name for field in dataclasses.fields(self) if field.name not in ("name", "carrier")]
-        if isinstance(self.carrier, Scene):
-            scene = {key: value for key, value in to_dict(self.carrier).items() if key != "carrier"}
-            return dataclasses.replace(self, carrier=self.carrier.carrier).described() | {"scene": scene}
+        for around, kind in AROUND.items():
+            if isinstance(self.carrier, kind):
+                own = {key: value for key, value in to_dict(self.carrier).items() if key != "carrier"}
+                return dataclasses.replace(self, carrier=self.carrier.carrier).described() | {around: own}
         own = {name: getattr(self, name) for name in fields}
         if callable(self.fading):
             described = getattr(self.fading, "described", None)

@@ -21,7 +21,7 @@ class Ledger(NamedTuple):
         pilot_uses: Pilot symbols, counted once for all UAVs, a slot like one of public tokens.
         prefix_uses: Cyclic-prefix samples of all antennas; 0 without OFDM.
         idle_uses: Resource elements that carry neither: guards, and the empty end of the last grid; 0 without OFDM.
-        side_information_bits: Masks, sharing map and gains, bits.
+        side_information_bits: Masks, sharing map and gains, bits; and an order of streams that is fed back.
         slots: Vector uses of the MIMO channel by tokens, pilots not included.
     """
 

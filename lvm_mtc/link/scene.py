@@ -9,7 +9,7 @@ import numpy as np
 
 from lvm_mtc import phy
 from lvm_mtc.config import require_number, require_one_of
-from lvm_mtc.link.carrier import ChannelDraws, Link, Slots, per_link
+from lvm_mtc.link.carrier import ChannelDraws, Link, Slots, of_carrier, per_link
 from lvm_mtc.link.ledger import Ledger
 from lvm_mtc.link.signal import OperatingPoint
 from lvm_mtc.link.single_carrier import SingleCarrier
@@ -23,10 +23,6 @@ class SceneDraws(NamedTuple):
     within: ChannelDraws
     gain_db: jax.Array
     max_doppler: jax.Array
-
-
-def _of_carrier(name: str, otherwise: Any) -> Any:
-    return property(lambda self: getattr(self.carrier, name, otherwise), doc=f"``{name}`` of the carrier.")
 
 
 def _places(name: str, places: Any) -> tuple[Place, ...]:
@@ -68,11 +64,12 @@ class Scene:
     shadowing: bool = True
     spatial_consistency: bool = True
 
-    topology = _of_carrier("topology", "broadcast")
-    takes_power = _of_carrier("takes_power", False)
-    block_length = _of_carrier("block_length", None)
-    num_pilots = _of_carrier("num_pilots", None)
-    grid = _of_carrier("grid", None)
+    topology = of_carrier("topology", "broadcast")
+    takes_power = of_carrier("takes_power", False)
+    private_only = of_carrier("private_only", False)
+    block_length = of_carrier("block_length", None)
+    num_pilots = of_carrier("num_pilots", None)
+    grid = of_carrier("grid", None)
 
     def __post_init__(self):
         object.__setattr__(self, "positions", _places("positions", self.positions))

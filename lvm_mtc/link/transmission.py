@@ -56,6 +56,8 @@ def send(
     num_uavs = signal.private.symbols.shape[1]
     if signal.power is not None and signal.public is not None:
         raise ValueError("Signal.power is for private frames, and this signal has public ones")
+    if signal.public is not None and getattr(link.carrier, "private_only", False):
+        raise ValueError(f"{type(link.carrier).__name__} is for private frames, and this signal has public ones")
     amplitudes = _as_amplitudes(link, signal)
     if signal.power is not None and amplitudes is not signal:
         # Its equalisers take every symbol for one of power 1: exact with one antenna and perfect CSI.

@@ -10,7 +10,12 @@ from lvm_mtc.schemes.simulate import Outcome
 
 def accuracy(source: Source, outcome: Outcome) -> jax.Array:
     """1 where the best-scored answer is the right one, else 0, ``[batch, num_uavs]``."""
-    return (jnp.argmax(outcome.estimate.data, axis=-1) == source.data["answer"]).astype(jnp.float32)
+    return is_best(outcome.estimate.data, source.data["answer"])
+
+
+def is_best(scores: jax.Array, right: jax.Array) -> jax.Array:
+    """1 where the best of ``scores [..., answers]`` is that of the ``right [...]`` one, else 0."""
+    return (jnp.argmax(scores, axis=-1) == right).astype(jnp.float32)
 
 
 def patch_bit_errors(outcome: Outcome) -> jax.Array:

@@ -21,12 +21,16 @@ class Judge:
         measure: From (parameters, source, outcome) to ``[batch, num_uavs]``; one function object for equal measures,
             for it is part of the compiled program.
         needs_labels: Whether it compares with the pictures' classes.
+        on_host: It is no part of the program: ``measure`` gets NumPy arrays, of the parameters, the source, and what
+            arrived as it is shown (``metrics.tables.SHOWN``) in any number of cases, ``[..., batch, num_uavs, ...]``,
+            and gives ``[..., batch, num_uavs]``.
     """
 
     name: str
     measure: Callable[[Any, Source, Outcome], jax.Array]
     params: Any
     needs_labels: bool = False
+    on_host: bool = False
 
 
 def perceptual_judges(params: Any) -> tuple[Judge, Judge]:

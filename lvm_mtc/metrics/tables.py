@@ -138,6 +138,10 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         "overflow": stereo.overflow,
         **_OF_SYMBOLS,
     },
+    "classes": {
+        "accuracy": lambda source, outcome: answers.is_best(outcome.estimate.data, source.hints["labels"]),
+        **_OF_SYMBOLS,
+    },
     "answers": {
         "accuracy": answers.accuracy,
         "bit_error_rate": answers.bit_error_rate,
@@ -157,7 +161,8 @@ SHOWN: Mapping[str, Callable[[Outcome], jax.Array]] = {
     "text": received_words,
     "points": lambda outcome: outcome.estimate.data,
     "answers": lambda outcome: jnp.argmax(outcome.estimate.data, axis=-1).astype(jnp.int32),
+    "classes": lambda outcome: jnp.argmax(outcome.estimate.data, axis=-1).astype(jnp.int32),
 }
 """What arrived, as it is shown: pictures ``[..., height, width, 3]`` uint8, words ``[..., num_words]`` int32, points
-``[..., num_points, 3]``, answers ``[...]`` int32; of stereo pairs views ``[..., 2 or 3, height, width, 3]`` uint8 and
-disparity ``[..., 2, rows, columns]``, pixels."""
+``[..., num_points, 3]``, answers and classes ``[...]`` int32; of stereo pairs views
+``[..., 2 or 3, height, width, 3]`` uint8 and disparity ``[..., 2, rows, columns]``, pixels."""

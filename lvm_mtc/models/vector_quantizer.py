@@ -98,7 +98,13 @@ def index_entropy(indices: np.ndarray, codebook_size: int) -> float:
 
 
 def fit_codebooks(
-    vectors: np.ndarray, num_stages: int, codebook_size: int, *, seed: int = 0, num_iter: int = 15
+    vectors: np.ndarray,
+    num_stages: int,
+    codebook_size: int,
+    *,
+    seed: int = 0,
+    num_iter: int = 15,
+    weights: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Codebooks by Lloyd's algorithm, stage by stage on what the stages before leave.
 
@@ -111,6 +117,7 @@ def fit_codebooks(
         num_stages: T.
         codebook_size: K.
         num_iter: Of Lloyd's algorithm.
+        weights: Of each sample's squared error, ``[N]``; None: all alike.
 
     Returns:
         codebooks: ``[T, K, d]`` float32.
@@ -128,10 +135,11 @@ def fit_codebooks(
             if stage:
                 book[0] = 0
             index = nearest(rest, book)
-            counts = np.bincount(index, minlength=codebook_size)
-            sums = np.stack([np.bincount(index, column, codebook_size) for column in rest.T], axis=1)
+            counts = np.bincount(index, weights, codebook_size)
+            weighted = rest if weights is None else rest * weights[:, None]
+            sums = np.stack([np.bincount(index, column, codebook_size) for column in weighted.T], axis=1)
             dead = counts == 0
-            book = np.float32(sums / np.maximum(counts, 1)[:, None])
+            book = np.float32(sums / np.where(dead, 1, counts)[:, None])
             book[dead] = rest[rng.integers(0, len(rest), dead.sum())]
         if stage:
             book[0] = 0

@@ -9,8 +9,6 @@ from matplotlib.figure import Figure
 
 from lvm_mtc.report.figures import save_png
 
-_AZIMUTH, _ELEVATION = np.radians(35), np.radians(25)
-
 
 class CloudPicture(NamedTuple):
     """One cell of a sheet: ``points [n, 3]`` in the unit ball, the last axis up."""
@@ -19,9 +17,10 @@ class CloudPicture(NamedTuple):
     caption: str = ""
 
 
-def project(points: np.ndarray) -> np.ndarray:
-    """Points ``[n, 3]`` as seen: to the right, up, and towards the eye, ``[n, 3]``; a rotation."""
-    sin_a, cos_a, sin_e, cos_e = np.sin(_AZIMUTH), np.cos(_AZIMUTH), np.sin(_ELEVATION), np.cos(_ELEVATION)
+def project(points: np.ndarray, azimuth: float = 35, elevation: float = 25) -> np.ndarray:
+    """Points ``[n, 3]`` as seen from there, degrees: to the right, up, and towards the eye, ``[n, 3]``; a rotation."""
+    a, e = np.radians(azimuth), np.radians(elevation)
+    sin_a, cos_a, sin_e, cos_e = np.sin(a), np.cos(a), np.sin(e), np.cos(e)
     right = np.array([-sin_a, cos_a, 0])
     eye = np.array([cos_e * cos_a, cos_e * sin_a, sin_e])
     return np.asarray(points, float) @ np.stack([right, np.cross(eye, right), eye], -1)

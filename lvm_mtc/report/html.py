@@ -1,4 +1,4 @@
-"""One HTML file from a result store alone: figures, a viewer of pictures, points, and where they come from."""
+"""One HTML file from a result store alone: figures, a viewer of what was sent, points, and where they come from."""
 
 import base64
 import hashlib
@@ -6,17 +6,29 @@ import html
 import json
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import lvm_mtc
 from lvm_mtc.report.figures import CONVENTION_LABELS, svg_of
+from lvm_mtc.report.html_moving import MOVING
 from lvm_mtc.report.html_page import POLICY, SCRIPT, STYLE, VIEWER
-from lvm_mtc.report.html_viewer import viewer_sets
+from lvm_mtc.report.html_viewer import viewer_sets, within_limit
+from lvm_mtc.report.moving import CLOUD_SCALE, MOST_FRAMES, MOST_POINTS
 from lvm_mtc.report.store_figures import Figures, make_figures
 from lvm_mtc.report.viewer_pictures import ERROR_GAIN
 from lvm_mtc.results.files import atomic_file
 from lvm_mtc.results.points import Measured, Point, Sweep, flatten
 from lvm_mtc.results.store import ResultStore
+
+_FIRST = "Of the first group and the first channel realisation, or as the sweep's name says."
+_CALLED = {"pictures": "pictures", "clips": "clips", "points": "point clouds"}
+_ABOUT = {
+    "pictures": f"Error: |received - original| times {ERROR_GAIN:g}. Compressed for looking at.",
+    "clips": f"Frames are WebP, compressed for looking at; the first {MOST_FRAMES} at most.",
+    "points": f"Near points are dark; coordinates in steps of 1/{CLOUD_SCALE}, {MOST_POINTS} points a cloud at most. "
+    "Drag a cloud or move the sliders to turn them all.",
+}
 
 
 def write_html_report(store: ResultStore, path: str | os.PathLike, *, title: str = "") -> Figures:
@@ -37,7 +49,9 @@ def write_html_report(store: ResultStore, path: str | os.PathLike, *, title: str
         f"<h1>{_text(title)}</h1>",
         f"<p>{len(points)} points of {len(sweeps)} sweeps. SNR means "
         f"{_text(' or '.join(sorted({_convention(point) for point in points})))}.</p>",
-        *_viewer(viewer_sets(store)),
+        *_viewer(
+            viewer_sets(store), "Of the first group and the first channel realisation, or as the sweep's name says."
+        ),
         *_figures(figures),
         "<h2>Points</h2>",
         *(_points(*of_sweep) for of_sweep in sweeps),
@@ -45,29 +59,39 @@ def write_html_report(store: ResultStore, path: str | os.PathLike, *, title: str
         _rows({"store": store.path.name, "SHA-256 of the store": digest, "report by": program}),
         *(_provenance(*of_sweep) for of_sweep in sweeps),
     ]
+    with atomic_file(path) as temporary:
+        temporary.write_text(_page(title, parts), encoding="utf-8")
+    return figures
+
+
+def write_viewer(path: str | os.PathLike, shown: dict[str, Any], *, title: str) -> None:
+    """Writes the viewer of one ``html_viewer.viewer_set`` as an HTML file that needs no network."""
+    parts = [f"<h1>{_text(title)}</h1>", *_viewer(within_limit([shown]), "In the first channel realisation.")]
+    Path(path).write_text(_page(title, parts), encoding="utf-8")
+
+
+def _page(title: str, parts: Sequence[str]) -> str:
     head = (
         f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         f'<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
         f"<title>{_text(title)}</title><style>{STYLE}</style>"
     )
-    lines = ("<!doctype html>", f'<html lang="en"><head>{head}</head>', "<body>", *parts, "</body></html>\n")
-    with atomic_file(path) as temporary:
-        temporary.write_text("\n".join(lines), encoding="utf-8")
-    return figures
+    return "\n".join(("<!doctype html>", f'<html lang="en"><head>{head}</head>', "<body>", *parts, "</body></html>\n"))
 
 
-def _viewer(sets: Sequence[Mapping[str, Any]]) -> list[str]:
+def _viewer(sets: Sequence[Mapping[str, Any]], which: str) -> list[str]:
     if not sets:
         return ["<h2>Pictures</h2>", "<p>The store holds no pictures.</p>"]
     # "</" would end the script element wherever it stands.
     data = json.dumps(sets, allow_nan=False).replace("</", "<\\/")
+    kinds = [kind for kind in _CALLED if any(shown["kind"] == kind for shown in sets)]
+    about = [which, *(_ABOUT[kind] for kind in kinds)]
     return [
-        "<h2>Pictures</h2>",
-        f"<p>Of the first group and the first channel realisation, or as the sweep's name says. Error: |received - "
-        f"original| times {ERROR_GAIN:g}. Compressed for looking at; numbers are those of the points below.</p>",
+        f"<h2>{', '.join(_CALLED[kind] for kind in kinds).capitalize()}</h2>",
+        f"<p>{' '.join(about)} Numbers are those of the points, not of what is shown.</p>",
         VIEWER,
         f'<script type="application/json" id="viewer-data">{data}</script>',
-        f"<script>{SCRIPT}</script>",
+        f"<script>{MOVING}{SCRIPT}</script>",
     ]
 
 

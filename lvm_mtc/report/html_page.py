@@ -16,6 +16,9 @@ code { font-size: 12px; word-break: break-all; } summary { cursor: pointer; marg
 .controls { display: grid; grid-template-columns: max-content minmax(8rem, 28rem) max-content; gap: .5rem 1rem;
             align-items: center; margin: 1rem 0; }
 #pictures td { text-align: center; } #pictures img { width: 11rem; image-rendering: pixelated; display: block; }
+#pictures canvas { width: 20rem; max-width: 44vw; display: block; }
+#pictures.points canvas { cursor: grab; touch-action: none; }
+.controls button { justify-self: start; min-width: 6rem; } .controls[hidden] { display: none; }
 """
 
 VIEWER = """
@@ -29,15 +32,26 @@ VIEWER = """
 <input type="range" id="csi" min="0" step="1"><output id="csi-value"></output>
 </div>
 <p id="point" aria-live="polite"></p>
+<div class="controls" id="moving" hidden>
+<button type="button" id="move" aria-pressed="false"></button><span></span><output id="moving-size"></output>
+<label for="frame" class="clips">frame</label>
+<input type="range" id="frame" class="clips" min="0" step="1" value="0"><output id="frame-value" class="clips"></output>
+<label for="azimuth" class="points">turn, degrees</label>
+<input type="range" id="azimuth" class="points" min="0" max="359" step="1" value="35">
+<output id="azimuth-value" class="points"></output>
+<label for="elevation" class="points">tilt, degrees</label>
+<input type="range" id="elevation" class="points" min="-90" max="90" step="1" value="25">
+<output id="elevation-value" class="points"></output>
+</div>
+<noscript><p>Without JavaScript nothing is shown here; the numbers stand in the tables.</p></noscript>
 <table id="pictures"><thead></thead><tbody></tbody></table>
 """
 
 SCRIPT = """
-"use strict";
 (() => {
   const sets = JSON.parse(document.getElementById("viewer-data").textContent);
-  const of = id => document.getElementById(id);
-  const columns = ["original", "kept", "received", "error"];
+  const columnsOf = set =>
+    set.kind === "pictures" ? ["original", "kept", "received", "error"] : ["original", "received"];
   const titles = {original: "original", kept: "kept patches", received: "received", error: "error"};
 
   const choose = (select, names) => {
@@ -59,21 +73,24 @@ SCRIPT = """
     slide(of("snr"), set.snr_db);
     slide(of("csi"), set.csi_error_var);
     of("snr-label").textContent = set.snr_label;
-    const head = document.createElement("tr");
-    head.append(cell("th", "UAV"), ...columns.map(name => cell("th", titles[name])));
+    const head = document.createElement("tr"), columns = columnsOf(set), moves = set.kind !== "pictures";
+    head.append(cell("th", ""), ...columns.map(name => cell("th", titles[name])));
+    of("pictures").className = set.kind;
     of("pictures").tHead.replaceChildren(head);
-    of("pictures").tBodies[0].replaceChildren(...set.uavs.map(uav => {
+    of("pictures").tBodies[0].replaceChildren(...set.uavs.map((uav, number) => {
       const row = document.createElement("tr");
-      row.append(cell("th", uav), ...columns.map(name => {
-        const image = document.createElement("img");
+      row.append(cell("th", set.labels[number]), ...columns.map(name => {
+        const image = document.createElement(moves ? "canvas" : "img");
         image.id = `${name}-${uav}`;
-        image.alt = `${titles[name]}, UAV ${uav}`;
+        if (moves) moving.prepare(image, `${titles[name]}, ${set.labels[number]}`);
+        else image.alt = `${titles[name]}, ${set.labels[number]}`;
         const box = document.createElement("td");
         box.append(image);
         return box;
       }));
       return row;
     }));
+    moving.begin(set);
     show();
   };
 
@@ -85,11 +102,13 @@ SCRIPT = """
     const point = set.points[[scheme, of("channel").value, snr, csi].join("|")] || {text: "no pictures of this point"};
     of("point").textContent = point.text;
     const shown = {original: set.original, kept: set.kept[scheme], received: point.received, error: point.error};
-    for (const uav of set.uavs) for (const name of columns) {
+    for (const uav of set.uavs) for (const name of columnsOf(set)) {
       const image = of(`${name}-${uav}`), source = (shown[name] || {})[uav];
       image.hidden = !source;
-      if (source) image.src = source; else image.removeAttribute("src");
+      if (set.kind !== "pictures") moving.give(image, source);
+      else if (source) image.src = source; else image.removeAttribute("src");
     }
+    moving.draw();
   };
 
   choose(of("sweep"), sets.map(set => set.name));

@@ -1,4 +1,4 @@
-"""Pictures of a sweep's points in its first channel realisation: what was there, what was kept, what arrived."""
+"""A sweep's points in its first channel realisation: what was there, what was kept, what arrived."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,8 +8,10 @@ import jax
 import numpy as np
 
 from lvm_mtc.data.batches import chunks_of
+from lvm_mtc.metrics.tables import METRICS
 from lvm_mtc.sweep.group import Coordinates, Group, Resources
 from lvm_mtc.sweep.plan import SweepSpec, picture_sizes
+from lvm_mtc.sweep.programs import Arrived
 
 _POINTS_AT_ONCE = 16
 
@@ -40,13 +42,34 @@ class Shown(NamedTuple):
 
 
 def show(spec: SweepSpec, points: Sequence[Coordinates], *, groups: int | None = None, unit: int = 0) -> Shown:
-    """Sends the pictures of points again, as the sweep begins.
+    """Sends the pictures of points again, as the sweep begins; arguments are those of ``arrived``."""
+    originals, samples = arrived(spec, points, "psnr_db", groups=groups, unit=unit)
+    kept, removed = originals, samples[-1].removed
+    if removed is not None:
+        removed = np.float32(removed[: len(originals), ..., None])
+        kept = originals * (1 - removed) + np.float32(0.5) * removed
+    received, psnr_db = (np.stack(parts) for parts in zip(*((one.pictures[0], one.metrics["psnr_db"][0])
+                         for one in samples), strict=True))  # fmt: skip
+    sizes = picture_sizes(spec.sources[points[0]["num_uavs"]])[: len(originals)]
+    return Shown(points, originals, kept, received, psnr_db, sizes)
+
+
+def arrived(
+    spec: SweepSpec,
+    points: Sequence[Coordinates],
+    metric: str | None = None,
+    *,
+    groups: int | None = None,
+    unit: int = 0,
+) -> tuple[np.ndarray, list[Arrived]]:
+    """What is sent, ``[B, K, ...]``, and what arrives of it at each point, in one of the sweep's channel realisations.
 
     Args:
-        spec: The sweep, of pictures.
+        spec: The sweep.
         points: Of it, all of one K, seed and scheme and of equal knobs that its encoder reads.
-        groups: Of the first so many groups of pictures; None: of all. Where they are in the first step only that is
-            encoded, for equal draws.
+        metric: What is measured beside; None: the first one of the scheme's modality.
+        groups: Of the first so many groups; None: of all. Where they are in the first step only that is encoded, for
+            equal draws.
         unit: Number of the channel realisation.
     """
     num_uavs = points[0]["num_uavs"]
@@ -55,18 +78,17 @@ def show(spec: SweepSpec, points: Sequence[Coordinates], *, groups: int | None =
     if groups is not None and groups < num_groups:
         num_groups, (_, _, size) = groups, spec.steps(num_uavs)[0]
         source = jax.tree.map(lambda array: array[:size], source) if groups <= size else source
-    plain = dict(sources={num_uavs: source}, metrics=("psnr_db",), stop_metric="psnr_db", judges=())
+    metric = metric or next(iter(METRICS[spec.contender(points[0]["scheme"]).scheme.modality]))
+    plain = dict(sources={num_uavs: source}, metrics=(metric,), stop_metric=metric, judges=())
     spec = dataclasses.replace(spec, **plain, random_pictures=False)
     chunks = chunks_of(len(points), _POINTS_AT_ONCE)
     group = Group(spec, points[0], Resources(num_devices=1, items_per_device=chunks[0][2]), pictures=True)
-    originals, received, psnr_db = np.asarray(source.data[:num_groups]), [], []
-    for start, stop, _ in chunks:
-        for samples in group.send(points[start:stop], range(unit, unit + 1)):
-            received.append(samples.pictures[0, :num_groups])
-            psnr_db.append(samples.metrics["psnr_db"][0, :num_groups])
-    kept = originals
-    if samples.removed is not None:
-        removed = np.float32(samples.removed[:num_groups, ..., None])
-        kept = originals * (1 - removed) + np.float32(0.5) * removed
-    sizes = picture_sizes(source)[:num_groups]
-    return Shown(points, originals, kept, np.stack(received), np.stack(psnr_db), sizes)
+    sent = [one for start, stop, _ in chunks for one in group.send(points[start:stop], range(unit, unit + 1))]
+    of_first = [
+        one._replace(
+            pictures=jax.tree.map(lambda a: a[:, :num_groups], one.pictures),
+            metrics={metric: one.metrics[metric][:, :num_groups]},
+        )
+        for one in sent
+    ]
+    return np.asarray(source.data[:num_groups]), of_first

@@ -1,15 +1,16 @@
-"""Pictures of a sweep for the report's viewer: what was there, what was kept, what arrived and where it is wrong."""
+"""What the report's viewer shows of a sweep: what was there, what was kept, what arrived and where it is wrong."""
 
 import io
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from lvm_mtc.data.resizing import resize_image
-from lvm_mtc.report.shown import show
+from lvm_mtc.report import moving
+from lvm_mtc.report.shown import arrived, show
 from lvm_mtc.results.points import StoredPicture, canonical_json
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.sweep.plan import SweepSpec
@@ -31,18 +32,20 @@ def viewer_pictures(
     groups: int = 1,
     realisations: int = 1,
 ) -> int:
-    """Computes and stores pictures of a sweep's first groups, as JPEG for looking at; skips what is there.
+    """Computes and stores what the viewer shows of a sweep's first groups; skips what is there.
 
     Of the smallest K, the first seed and each scheme's first value of every knob, over every channel, in the first
-    channel realisations of the sweep. ``"original"`` has the coordinate ``num_uavs``, ``"kept"`` those that the
-    encoder depends on, ``"received"`` and ``"error"`` all of a point; the error is |received - original| times
-    ``ERROR_GAIN``, clipped to 1. Those of another group or realisation than the first have its number as a coordinate
-    of ``PLACES``.
+    channel realisations of the sweep. ``"original"`` has the coordinate ``num_uavs``, ``"received"`` all of a point.
+    Pictures are JPEG for looking at, with ``"kept"``, whose coordinates are those that the encoder depends on, and
+    ``"error"``: |received - original| times ``ERROR_GAIN``, clipped to 1. Clips and point clouds are those of
+    ``moving.encode``, of ``moving.MOST_ROWS`` UAVs at most. Those of another group or realisation than the first have
+    its number as a coordinate of ``PLACES``.
 
     Of more SNRs or CSI errors than ``most_snrs`` or ``most_errors`` as many are taken, evenly spread. Returns how many
-    pictures were new; none where the schemes send no pictures.
+    pictures and clouds were new; none where the schemes send neither pictures nor clips nor clouds.
     """
-    if spec.schemes[0].scheme.modality != "pictures":
+    last = _LAST.get(spec.schemes[0].scheme.modality)
+    if last is None:
         return 0
     key = store.register(spec.config())
     there = {(canonical_json(picture.coordinates), picture.name) for picture in store.pictures(key)}
@@ -50,8 +53,9 @@ def viewer_pictures(
     for contender, unit in itertools.product(spec.schemes, range(min(realisations, spec.stopping.max_units))):
         points = list(_points(spec, contender.name, most_snrs, most_errors))
         places = [_place(group, unit) for group in range(min(groups, spec.sources[min(spec.sources)].lead()[0]))]
-        if any((canonical_json(at | place), "error") not in there for at in points for place in places):
-            new += store.add_pictures(_pictures_of(spec, key, points, len(places), unit))
+        wanted = (canonical_json({**at, **place, **last.beside}) for at in points for place in places)
+        if any((at, last.name) not in there for at in wanted):
+            new += store.add_pictures(last.made(spec, key, points, len(places), unit))
     return new
 
 
@@ -102,6 +106,17 @@ def _pictures_of(
             yield StoredPicture(key, at | place, "error", uav, _encode(error))
 
 
+def _moving_of(
+    spec: SweepSpec, key: str, points: list[dict[str, Any]], groups: int, unit: int
+) -> Iterator[StoredPicture]:
+    originals, samples = arrived(spec, points, groups=groups, unit=unit)
+    for group in range(groups):
+        place, own = _place(group, unit), slice(group, group + 1)
+        first = {"num_uavs": points[0]["num_uavs"]} | place
+        received = [one.pictures[0, own] for one in samples]
+        yield from moving.stored(key, first, [at | place for at in points], originals[own], received)
+
+
 def _encode(image: np.ndarray) -> bytes:
     stream = io.BytesIO()
     pixels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
@@ -109,3 +124,18 @@ def _encode(image: np.ndarray) -> bytes:
     pixels = pixels if pixels.shape[0] == height else resize_image(pixels, (height, width))
     Image.fromarray(pixels).save(stream, "JPEG", quality=_QUALITY, subsampling=0)
     return stream.getvalue()
+
+
+class _Last(NamedTuple):
+    """What is stored last of a point, by whose absence it is known to be missing, and what makes it."""
+
+    name: str
+    beside: dict[str, int]
+    made: Callable[[SweepSpec, str, list[dict[str, Any]], int, int], Iterator[StoredPicture]]
+
+
+_LAST = {
+    "pictures": _Last("error", {}, _pictures_of),
+    "clips": _Last("received", {"frame": 0}, _moving_of),
+    "points": _Last("received", {}, _moving_of),
+}

@@ -99,13 +99,14 @@ class Sweep(NamedTuple):
 
 
 class StoredPicture(NamedTuple):
-    """A picture of a store, for looking at.
+    """A picture of a store, a frame of a clip or a point cloud, for looking at.
 
     Attributes:
-        coordinates: What it depends on: name of an axis to number or text. The original has fewer than what arrived.
+        coordinates: What it depends on: name of an axis to number or text. The original has fewer than what arrived,
+            a frame of a clip its number besides, ``frame``.
         name: What it shows: ``"original"``, ``"kept"``, ``"received"`` or ``"error"``.
         uav: Whose it is, from 0 on.
-        data: An encoded picture, PNG, JPEG or WebP.
+        data: An encoded picture, PNG, JPEG or WebP, or a cloud of ``report.moving.pack_cloud``.
     """
 
     config_hash: str

@@ -21,6 +21,7 @@ CLOUD_WEIGHTS = SHIPPED / "point_clouds.npz"
 STEREO_WEIGHTS = SHIPPED / "gs_scnet.npz"
 QUESTION_WEIGHTS = SHIPPED / "fa_semcom.npz"
 PROGRESSIVE_WEIGHTS = SHIPPED / "progressive.npz"
+CONTEXT_VQ_WEIGHTS = SHIPPED / "context_vq.npz"
 
 _OLD_KEYS = {
     "system": lambda config: "lvm_mtc",

@@ -81,7 +81,8 @@ def transmit(
     branches = [functools.partial(over, *pair) for pair in zip(links, draws, strict=True)]
     received, through, ledger = branches[0]() if len(branches) == 1 else jax.lax.switch(number, branches)
     estimate = scheme.decode(params, received, sent.side, point)
-    return Outcome(estimate, sent, received, through, ledger._replace(side_information_bits=sent.side_bits))
+    ledger = ledger._replace(side_information_bits=ledger.side_information_bits + sent.side_bits)
+    return Outcome(estimate, sent, received, through, ledger)
 
 
 def forward(

@@ -15,7 +15,7 @@ from lvm_mtc.phy.modulation import qam_llr, qam_map
 from lvm_mtc.schemes.scheme import Estimate, Source
 from lvm_mtc.schemes.separation.digital import require_digital
 from lvm_mtc.schemes.simulate import Outcome
-from lvm_mtc.sweep.group import Group, Resources
+from lvm_mtc.sweep.group import Group, Resources, judged_on_host
 from lvm_mtc.sweep.plan import SweepSpec
 from lvm_mtc.sweep.programs import Arrived
 
@@ -67,7 +67,8 @@ def measure_bits(
     """What arrives of a sweep's sources as bits, as ``sample_points`` gives what arrives of them through its scheme.
 
     Args:
-        spec: A sweep; ``metrics`` are the sender's, and all ``stopping.max_units`` channel realisations are used.
+        spec: A sweep; ``metrics`` are the sender's, and all ``stopping.max_units`` channel realisations are used. Of
+            its judges those on the host judge what is decoded.
         sender: With the symbols of the sweep's scheme.
         points: Of the sweep, of one K, seed and scheme.
         progress: Called after each point on each step of sources.
@@ -142,6 +143,9 @@ def _understood(spec: SweepSpec, sender: BitSender, source: Source, coded: Any, 
     shape = *data.shape[:2], *found.shape[1:]
     values = [jax.device_get(_measured(sender, spec.metrics, data, unit.reshape(shape))) for unit in decoded]
     metrics = jax.tree.map(lambda *of_units: np.stack(of_units)[:, :count], *values)
+    shown = decoded.reshape(-1, *shape)[:, :count]
+    arrived = Arrived(metrics, None, None, None, {}, pictures=shown)
+    metrics = judged_on_host(spec, jax.tree.map(lambda a: a[:count], source), arrived).metrics
     return metrics, np.array([snr for _, snr, _ in heard]), jax.tree.map(lambda a: a[:count], heard[0][2])
 
 

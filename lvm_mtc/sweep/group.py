@@ -84,7 +84,10 @@ class Group:
         self._draw_shape = spec.draw_shape(at["num_uavs"], at["scheme"])
         self.units_per_draw = min(resources.units_per_draw(self._draw_shape), spec.stopping.max_units)
         self.items_per_call = resources.items_per_call()
-        judges = tuple((judge.name, judge.measure) for judge in spec.judges)
+        self._compiled = tuple(judge for judge in spec.judges if not judge.on_host)
+        self._shows = pictures
+        judges = tuple((judge.name, judge.measure) for judge in self._compiled)
+        pictures = pictures or len(judges) < len(spec.judges)
         measures = dict(metrics=spec.metrics, judges=judges, pictures=pictures)
         scheme, mesh = self._contender.scheme, resources.mesh()
         self._program = SendProgram(scheme=scheme, links=spec.links, mesh=mesh, **measures)
@@ -150,7 +153,7 @@ class Group:
         """Of ``programs.send``, for the items from ``start`` on; the last call is padded."""
         take = np.minimum(np.arange(start, start + self.items_per_call), len(items.unit) - 1)
         items = jax.tree.map(lambda column: column[take], items)
-        judges = tuple(judge.params for judge in self._spec.judges)
+        judges = tuple(judge.params for judge in self._compiled)
         return self._program, self._contender.params, step.encoded, step.source, draws, items, judges
 
     def send(
@@ -166,7 +169,10 @@ class Group:
             for start in range(0, count, self.items_per_call):
                 calls.append(jax.device_get(programs.send(*self.arguments(step, draws, items, start))))
                 advance(min(self.items_per_call, count - start) / len(self.steps))
-            parts.append(_of_step(calls, len(points), len(units), step.count))
+            part = _of_step(calls, len(points), len(units), step.count)
+            parts.append(judged_on_host(self._spec, jax.tree.map(lambda a, n=step.count: a[:n], step.source), part))
+            if not self._shows:
+                parts[-1] = parts[-1]._replace(pictures=None, removed=None)
         snr = np.mean([part.realised_snr for part in parts], axis=0)
         rest = [part._replace(realised_snr=None) for part in parts]
         joined = jax.tree.map(lambda *a: np.concatenate(a, axis=2), *rest)._replace(realised_snr=snr)
@@ -182,6 +188,16 @@ class Group:
         links = np.repeat(np.asarray([self._numbers[at["channel"]] for at in points], np.int32), num_units)
         units = np.tile(np.arange(num_units, dtype=np.int32), len(points))
         return Items(column("snr_db"), column("csi_error_var"), knobs, links, units)
+
+
+def judged_on_host(spec: SweepSpec, source: Source, arrived: Arrived) -> Arrived:
+    """With the metrics of the judges that are no part of the program, from the pictures that arrived."""
+    judges = [judge for judge in spec.judges if judge.on_host]
+    if not judges:
+        return arrived
+    source = jax.tree.map(np.asarray, source)
+    more = {judge.name: judge.measure(judge.params, source, arrived.pictures) for judge in judges}
+    return arrived._replace(metrics=arrived.metrics | more)
 
 
 class Step(NamedTuple):

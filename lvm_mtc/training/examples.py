@@ -16,6 +16,7 @@ from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.schemes.scheme import Knob, Params, Scheme, Source, Stage
 from lvm_mtc.training.clips import draw_clips, load_training_clips
 from lvm_mtc.training.clouds import draw_clouds, load_training_clouds
+from lvm_mtc.training.labels import draw_labels, load_training_labels
 from lvm_mtc.training.pictures import TrainingData, load_training_pictures
 from lvm_mtc.training.questions import draw_questions, load_training_questions
 from lvm_mtc.training.sentences import draw_sentences, load_training_sentences
@@ -100,7 +101,8 @@ def draw_views(data: Any, keys: Sequence[jax.Array], lead: tuple[int, int], conf
     """Views of pictures: random crops, mirrored at random, with boxes at random over the whole view.
 
     Args:
-        data: ``{"pictures": [num_pictures, height, width, 3] uint8}``, at least ``config.image_size`` a side.
+        data: ``{"pictures": [num_pictures, height, width, 3] uint8}``, at least ``config.image_size`` a side; with
+            ``labels [num_pictures]`` each view has its picture's as a hint.
         keys: Five.
         lead: Groups, and UAVs in a group.
         config: The scheme's.
@@ -126,7 +128,10 @@ def draw_views(data: Any, keys: Sequence[jax.Array], lead: tuple[int, int], conf
     images = jax.vmap(jax.vmap(cut, (None, 0)))(index, corner)
     mirror = jax.random.bernoulli(k_mirror, shape=(lead[0], 1, 1, 1, 1))
     images = jnp.where(mirror, images[:, :, :, ::-1], images).astype(jnp.float32) / 255.0
-    return Source(images, {"loc": _draw_boxes(k_box, lead, size, ranges.box_area)})
+    hints = {"loc": _draw_boxes(k_box, lead, size, ranges.box_area)}
+    if "labels" in data:
+        hints["labels"] = jnp.broadcast_to(data["labels"][index][:, None], lead)
+    return Source(images, hints)
 
 
 def _draw_boxes(key, shape, size, box_area) -> jax.Array:
@@ -152,6 +157,7 @@ MODALITIES = {
     "answers": Modality(load_training_questions, draw_questions),
     "clips": Modality(load_training_clips, draw_clips),
     "stereo": Modality(load_training_stereo, draw_stereo),
+    "classes": Modality(load_training_labels, draw_labels),
 }
 """By ``Scheme.modality``."""
 
@@ -159,13 +165,12 @@ MODALITIES = {
 def make_batch_fn(
     scheme: Scheme, scenarios: Sequence[Scenario], ranges: Ranges = Ranges()
 ) -> Callable[[Any, jax.Array], tuple[Examples, ...]]:
-    """Builds ``batch_fn(data, key)``, which draws the examples of a step on the device from the modality's data."""
-    draw_source = MODALITIES[scheme.modality].draw
+    """Builds ``batch_fn(data, key)``, which draws the examples of a step on the device from the modalities' data."""
 
     def draw(data, key, scenario):
         *source_keys, point_key = jax.random.split(key, 6)
-        lead = scenario.num_groups, scenario.num_uavs
-        source = draw_source(data, source_keys, lead, scenario.scheme(scheme).config, ranges)
+        lead, its_scheme = (scenario.num_groups, scenario.num_uavs), scenario.scheme(scheme)
+        source = MODALITIES[its_scheme.modality].draw(data, source_keys, lead, its_scheme.config, ranges)
         return Examples(source, _draw_points(point_key, scenario.num_groups, scheme.knobs, ranges))
 
     def batch_fn(data, key):

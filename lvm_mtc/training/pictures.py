@@ -32,7 +32,8 @@ class TrainingData(NamedTuple):
     """Data for a recipe.
 
     Attributes:
-        data: What ``train`` takes: ``{"pictures": [num_pictures, height, width, 3] uint8}``, or a stream of such;
+        data: What ``train`` takes: ``{"pictures": [num_pictures, height, width, 3] uint8}``, and ``labels`` where the
+            file has them, ``[num_pictures]`` int32; or a stream of pictures;
             ``{"sentences": [num_sentences, num_words] uint16}``.
         sample: Some of them, for a scheme's start, such as principal components of pictures.
         identity: What must be the same when a run is resumed.
@@ -53,9 +54,10 @@ def load_training_pictures(path: str | Path, config: Any, num_groups: int, seed:
     """
     path = Path(path)
     if not path.is_dir():
-        pictures = load_pictures(path)
+        arrays = load_arrays(path)
+        pictures = arrays["pictures"]
         about = {"file": path.name, "pictures": len(pictures), "sum": int(pictures.sum(dtype=np.uint64))}
-        return TrainingData({"pictures": pictures}, pictures, {"pictures": len(pictures)}, about)
+        return TrainingData(arrays, pictures, {"pictures": len(pictures)}, about)
     files, size = list_images(path), round(config.image_size * _STREAMED_OVER_VIEW)
     workers = min(4, os.cpu_count() or 0)
     stream = PictureStream(files, size, num_groups * _STREAMED_PER_GROUP, seed=seed, num_workers=workers)
@@ -67,9 +69,14 @@ def load_training_pictures(path: str | Path, config: Any, num_groups: int, seed:
 
 def load_pictures(path: str | Path) -> np.ndarray:
     """Reads the training pictures of a packed file, ``[num_pictures, height, width, 3]`` uint8."""
+    return load_arrays(path)["pictures"]
+
+
+def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """As :func:`load_pictures`, as ``pictures``, and beside them their classes, ``labels``, if the file has them."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            pictures = archive["pictures"]
+            pictures, labels = archive["pictures"], archive.get("labels")
     except FileNotFoundError:
         hint = "experiments/demo/pack_pictures.py makes one"
         raise ValueError(f"{path}: there is no such file of packed pictures; {hint}") from None
@@ -79,4 +86,8 @@ def load_pictures(path: str | Path) -> np.ndarray:
         raise ValueError(
             f"{path}: pictures must be [num_pictures, height, width, 3] uint8, got {pictures.shape} {pictures.dtype}"
         )
-    return pictures
+    if labels is None:
+        return {"pictures": pictures}
+    if labels.shape != pictures.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"{path}: labels must be {len(pictures)} integers, got {labels.shape} {labels.dtype}")
+    return {"pictures": pictures, "labels": labels.astype(np.int32)}

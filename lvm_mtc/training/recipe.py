@@ -128,9 +128,23 @@ class Recipe:
 
 
 def read_data(recipe: Recipe, path: str | Path, seed: int = 0) -> TrainingData:
-    """What a recipe is trained on, from a file or folder; ``seed`` is that of a stream."""
+    """What a recipe is trained on, from a file or folder; ``seed`` is that of a stream.
+
+    A recipe whose scenarios are of several modalities reads each from ``<path>/<modality>.npz``, and one of a single
+    modality does where there is such a file.
+    """
     scheme, num_groups = recipe.make_scheme(), sum(scenario.num_groups for scenario in recipe.scenarios)
-    return MODALITIES[scheme.modality].read(path, scheme.config, num_groups, seed)
+    modalities = sorted({scenario.scheme(scheme).modality for scenario in recipe.scenarios})
+    read = {}
+    for name in modalities:
+        own = Path(path) / f"{name}.npz"
+        file = own if len(modalities) > 1 or own.is_file() else path
+        read[name] = MODALITIES[name].read(file, scheme.config, num_groups, seed)
+    if len(read) == 1:
+        return read[modalities[0]]
+    data = {name: leaf for of in read.values() for name, leaf in of.data.items()}
+    samples, *about = ({name: getattr(of, field) for name, of in read.items()} for field in TrainingData._fields[1:])
+    return TrainingData(data, samples, *about)
 
 
 def init_params(recipe: Recipe, sample: Any) -> Params:

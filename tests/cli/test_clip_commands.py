@@ -44,7 +44,7 @@ def test_transmit_sends_a_clip_and_shows_frames(clip, capsys):
     out, err = capsys.readouterr()
     assert err == "" and "1 x 4 frames of 96 x 48 pixels, 2 realisations" in out
     made = sorted(path.name for path in (clip / "out").iterdir())
-    assert made == ["curves.png", "frames", "lvm-mtc-result.json", "sheet.png", "table.csv"]
+    assert made == ["curves.png", "frames", "lvm-mtc-result.json", "player.html", "sheet.png", "table.csv"]
     assert sorted(path.name for path in (clip / "out" / "frames").iterdir()) == [
         "awgn-0dB-csi0",
         "awgn-20dB-csi0",

@@ -45,7 +45,7 @@ def test_transmit_shows_what_arrived(clouds, capsys):
     out, err = capsys.readouterr()
     assert err == "" and "3 x 1 clouds, 2 realisations" in out and "D1 PSNR" in out
     made = sorted(path.name for path in (clouds / "out").iterdir())
-    assert made == ["curves.png", "lvm-mtc-result.json", "sheet.png", "table.csv"]
+    assert made == ["curves.png", "lvm-mtc-result.json", "sheet.png", "table.csv", "turntable.html"]
     rows = read_csv(clouds / "out" / "table.csv")
     assert [row["snr_db"] for row in rows] == [5, 20] and rows[0]["d1_psnr_db"] < rows[1]["d1_psnr_db"]
     assert rows[0]["num_clouds"] == 3 and rows[0]["channel_uses"] == 24 and rows[0]["side_information_bits"] == 16

@@ -15,6 +15,7 @@ from lvm_mtc.knowledge import FILTERS, Located
 from lvm_mtc.link.config import CONVENTIONS
 from lvm_mtc.link.fading import FADINGS
 from lvm_mtc.models.detection import Detections
+from lvm_mtc.phy.mimo import EQUALIZERS
 from lvm_mtc.report.choices import STYLES
 from lvm_mtc.results.table import read_csv
 from lvm_mtc.sweep.named import MASKINGS
@@ -84,6 +85,7 @@ def test_transmit_sends_whole_pictures(folder, capsys):
 
 def test_names_on_the_command_line_are_the_librarys():
     assert set(names.CHANNELS) == set(FADINGS) and names.CONVENTIONS == CONVENTIONS
+    assert set(names.EQUALIZERS) == set(EQUALIZERS)
     assert set(names.CONTENDERS) == set(MASKINGS) and set(names.GOAL_FILTERS) == set(FILTERS)
     assert set(names.STYLES) == set(STYLES)
 

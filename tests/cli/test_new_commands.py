@@ -27,6 +27,7 @@ NEEDS = [
     'sionna-no-rt==1.2.2; extra == "sionna"',
     'tensorflow>=2.21; extra == "sionna"',
 ]
+DEEPJSCC = loading.SHIPPED / "deepjscc_cifar10_cbr_1_3.npz"
 GOOD = {"jax": "0.10.1", "jaxlib": "0.10.1", "ml-collections": "1.1.0"}
 
 
@@ -102,22 +103,25 @@ def test_compress(folder, capsys, fast_compile):
 
 
 def test_bench(folder, capsys, fast_compile):
-    lines = run("bench --weights small.npz --batch 2 --uavs 2 --repeats 2 --out b.json", capsys)
+    programs = ["encode", "chain", "send", "decode", "train", "channel"]
+    command = "bench --weights small.npz --batch 1 --devices 2 --uavs 2 --antennas 2 --dtype bfloat16 --repeats 2"
+    lines = run(f"{command} --channel awgn --equalizer zf --out b.json", capsys)
     record = json.loads((folder / "b.json").read_text())
-    timings = record["timings"]
-    assert [(one["program"], one["batch"]) for one in timings] == [
-        ("encode", 2),
-        ("send", 2),
-        ("decode", 2),
-        ("channel", 2),
-    ]
-    assert [one["items"] for one in timings] == [4, 4, 4, 8192]
-    for one in timings:
+    assert [one["program"] for one in record["timings"]] == programs
+    assert [one["items"] for one in record["timings"]] == [4, 4, 4, 4, 4, 4096]
+    for one in record["timings"]:
         lower, upper = one["quartiles_s"]
         assert 0 < lower <= one["median_s"] <= upper and one["compile_s"] > 0
         assert one["items_per_s"] == pytest.approx(one["items"] / one["median_s"])
-    assert record["weights"] == "small.npz" and "jax" in record["versions"] and record["num_uavs"] == 2
-    assert sum(line.startswith(("encode", "send", "decode", "channel")) for line in lines) == 4
+        assert (one["batch"], one["num_devices"], one["device_peak_bytes"]) == (1, 2, None)
+        assert one["program_bytes"] > 0 and one["host_peak_bytes"] > 2**20
+        layer, linked = one["program"] == "channel", one["program"] not in ("encode", "decode")
+        assert (one["num_uavs"], one["dtype"]) == ((1, "complex64") if layer else (2, "bfloat16"))
+        assert one["channel"] == (("rayleigh" if layer else "awgn") if linked else None)
+        assert (one["num_rx_ant"], one["num_tx_ant"], one["equalizer"]) == ((2, 2, "zf") if linked else (None,) * 3)
+    assert record["weights"] == "small.npz" and "jax" in record["versions"]
+    assert (record["platform"], record["num_devices"], record["matmul_precision"]) == ("cpu", 8, "default")
+    assert [line.split()[0] for line in lines if line.startswith(tuple(programs))] == programs
 
 
 def test_doctor_of_this_machine(capsys):
@@ -246,6 +250,10 @@ WRONG = {
     "report --store a.sqlite --out nowhere/r.html": ["--out nowhere/r.html", "does not exist"],
     "bench --batch 0": ["--batch", "0", "1 ... 4096"],
     "bench --batch 1,1": ["--batch", "twice"],
+    f"bench --dtype bfloat16 --weights {DEEPJSCC}": ["--dtype bfloat16", "DeepJscc computes in float32 alone"],
+    "bench --devices 9": ["--devices 9", "JAX finds 8 (cpu)"],
+    "bench --only chain,walk": ["--only", "'walk'"],
+    "bench --equalizer mmse": ["--equalizer", "'mmse'"],
     "bench --repeats 1": ["--repeats", "1 is not", "2 ... 10000"],
     "bench --out old.json": ["--out old.json", "there already", "--overwrite"],
     "bench --weights nothing.npz": ["nothing.npz"],

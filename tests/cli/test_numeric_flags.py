@@ -61,6 +61,8 @@ WHOLES = {
     ("sweep", "--task-points"): (1, 100_000),
     ("sweep", "--devices"): (1, math.inf),
     ("bench", "--batch"): (1, 4096),
+    ("bench", "--devices"): (1, math.inf),
+    ("bench", "--antennas"): (1, 64),
     ("bench", "--uavs"): (1, 64),
     ("bench", "--repeats"): (2, 10_000),
 }

@@ -1,4 +1,4 @@
-"""The demo's sentences, clip and furniture are what their readers take, and what the shipped weights are for."""
+"""The demo's pictures, clip and furniture are what their readers take, and what the shipped weights are for."""
 
 import importlib.util
 
@@ -7,10 +7,14 @@ import pytest
 
 from lvm_mtc.cli import names
 from lvm_mtc.cli.sentences import load_text_contender
-from lvm_mtc.data.captions import read_sentences, split_words
+from lvm_mtc.data.captions import split_words
 from lvm_mtc.data.clips import load_clip
 from lvm_mtc.data.clouds import list_clouds, load_cloud
-from lvm_mtc.data.demo_sources import DEMO_SOURCES, FURNITURE, NUM_FRAMES, SENTENCES
+from lvm_mtc.data.colours import COLOURS
+from lvm_mtc.data.demo_pictures import DEMO_PICTURES
+from lvm_mtc.data.demo_sources import DEMO_SOURCES, FURNITURE, NUM_FRAMES, SMALL_SIZE
+from lvm_mtc.data.grammar import CLASS_WORDS, Facts, describe
+from lvm_mtc.data.images import list_images, load_image
 from lvm_mtc.data.stereo import load_stereo, vertical_mismatch
 
 
@@ -18,13 +22,23 @@ def test_every_scheme_of_the_demo_has_a_source():
     assert set(names.DEMO_SCHEMES) == set(DEMO_SOURCES)
 
 
-def test_sentences_are_in_the_vocabulary(tmp_path):
+def test_every_caption_can_be_sent_by_the_shipped_transceiver():
     contender, vocabulary = load_text_contender(None)
-    sentences = [split_words(line) for line in read_sentences(DEMO_SOURCES["vlm_csc"][1](tmp_path))]
-    assert len(vocabulary.encode(sentences, contender.scheme.config.num_words)[0]) == len(SENTENCES)
+    every = Facts(*(a.reshape(-1) for a in np.indices((len(CLASS_WORDS), len(COLOURS), len(COLOURS)))))
+    assert vocabulary.encode([split_words(t) for t in describe(every)], contender.scheme.config.num_words)[1].all()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("skimage") is None, reason="needs scikit-image (demo)")
+needs_photographs = pytest.mark.skipif(importlib.util.find_spec("skimage") is None, reason="needs scikit-image (demo)")
+
+
+@needs_photographs
+def test_photographs_are_squares_around_their_objects(tmp_path):
+    files = list_images(DEMO_SOURCES["vlm_csc"][1](tmp_path))
+    assert [file.stem for file in files] == sorted(picture.name for picture in DEMO_PICTURES)
+    assert {load_image(file).shape for file in files} == {(SMALL_SIZE, SMALL_SIZE, 3)}
+
+
+@needs_photographs
 def test_the_clip_moves_by_whole_pixels(tmp_path):
     clip = load_clip(DEMO_SOURCES["pvsc"][1](tmp_path)).astype(int)
     assert clip.shape == (NUM_FRAMES, 96, 144, 3)

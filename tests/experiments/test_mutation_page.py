@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.mutation.explained import EXPLAINED
 from experiments.mutation.measure import KILLED, SURVIVED, TARGETS, Row, read_rows, still_there, write_rows
 from experiments.mutation.operators import mutants_of
-from experiments.mutation.page import tables
+from experiments.mutation.page import read_reasons, tables
 from lvm_mtc.report.pages import fill_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,10 +81,11 @@ for text in (source, mutant, "import nothing_of_this_name"):
 
 def test_page_and_results_agree(tmp_path):
     rows = read_rows(ROOT / "docs" / "mutation" / "mutants.csv")
+    reasons = read_reasons(ROOT / "docs" / "mutation" / "explained.csv")
     page = (ROOT / "docs" / "mutation.md").read_text()
-    assert fill_page(page, tables(rows)) == page and {row.file for row in rows} == set(TARGETS)
+    assert fill_page(page, tables(rows, reasons)) == page and {row.file for row in rows} == set(TARGETS)
     write_rows(tmp_path / "rows.csv", rows)
     assert read_rows(tmp_path / "rows.csv") == rows
-    alive = next(row for row in rows if (row.file, row.function, row.mutant) in EXPLAINED)
+    alive = next(row for row in rows if (row.file, row.function, row.mutant) in reasons)
     with pytest.raises(ValueError, match="does not survive"):
-        tables([row for row in rows if row != alive])
+        tables([row for row in rows if row != alive], reasons)

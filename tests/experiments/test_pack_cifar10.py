@@ -13,6 +13,8 @@ def test_no_twin_is_left_among_the_training_pictures(shared_data, tmp_path, caps
         pictures, held_out, twins, of_twin = (
             packed[name] for name in ("pictures", "holdout_pictures", "twins", "twin_mse"))  # fmt: skip
         assert packed["test_pictures"].shape == (10_000, 32, 32, 3) and len(packed["holdout_labels"]) == HELD_OUT
+        lossless = packed["labels"][-LOSSLESS_COPIES * 2500 :].reshape(LOSSLESS_COPIES, -1)
+        assert len(packed["labels"]) == len(pictures) and (lossless == lossless[0]).all()
     assert len(set(twins.tolist())) == HELD_OUT and len(pictures) == 50_000 - HELD_OUT + LOSSLESS_COPIES * 2500
     # The lossless ones repeat: one copy of them is enough to look at.
     _, mse = nearest_neighbours(held_out, pictures[: 50_000 - HELD_OUT + 2500], 1)

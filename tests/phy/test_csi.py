@@ -146,7 +146,7 @@ def test_pilots_are_orthogonal_and_of_unit_power():
     pilots = np.asarray(phy.pilot_matrix(3, 5))
     np.testing.assert_allclose(np.abs(pilots), 1.0, rtol=1e-6)
     np.testing.assert_allclose(pilots @ pilots.conj().T, 5 * np.eye(3), atol=1e-5)
-    assert phy.pilot_uses(5, 3, num_blocks=2) == 30
+    assert phy.pilot_uses(5, 3, num_blocks=2) == 30 and phy.pilot_uses(5, 3) == 15
 
 
 def test_as_many_pilots_as_antennas_are_enough():
@@ -232,6 +232,7 @@ TWO = jnp.stack([H, H])
         (lambda: phy.csi_posterior(H, 0.1, prior=phy.ChannelPrior(mean=jnp.ones(3))), r"prior.mean \(3,\)"),
         (lambda: phy.pilot_matrix(4, 3), "num_pilots must be >= num_tx_ant for orthogonal pilots, got 3 < 4"),
         (lambda: phy.estimate_from_pilots(jnp.ones((2, 3)), jnp.ones((4, 3)), 0.1), r"\(4, 3\).*\(2, 3\)"),
+        (lambda: phy.estimate_from_pilots(jnp.ones((2, 6)), jnp.ones((2, 6, 6)), 0.1), r"\(2, 6, 6\) do not fit"),
         (lambda: phy.pilot_uses(None, 2), "num_pilots is needed for pilot-based CSI, got None"),
         (lambda: phy.pilot_uses(2.5, 2), "num_pilots must be an integer >= 1, got 2.5"),
         (lambda: phy.estimate_from_pilots(jnp.ones((2, 5)), jnp.ones((4, 6)), 0.1), r"\(4, 6\).*\(2, 5\)"),

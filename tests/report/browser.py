@@ -104,10 +104,11 @@ class Browser:
             time.sleep(0.01)
 
     def press(self, key):
-        """Presses a key, such as ArrowLeft, in the element that has the focus."""
-        codes = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
-        for kind in ("rawKeyDown", "keyUp"):
-            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key])
+        """Presses a key, an arrow or Enter, in the element that has the focus."""
+        codes = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Enter": 13}
+        for kind in ("rawKeyDown", *["char"] * (key == "Enter"), "keyUp"):
+            text = {"text": "\r"} if kind == "char" else {}
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key], **text)
 
     def _receive(self):
         while b"\0" not in self._rest:

@@ -17,10 +17,10 @@ from lvm_mtc import phy
 from lvm_mtc.config import require_count, require_one_of
 from lvm_mtc.data.vqa import ANSWERS, KINDS, SUBJECTS
 from lvm_mtc.link import Frames, OperatingPoint, Received, Signal, per_link
+from lvm_mtc.models.answerer import PatchAnswerer
 from lvm_mtc.models.feature_quantizer import QUANTIZERS, bits_per_number, dequantize, quantize
 from lvm_mtc.schemes.fa_semcom.allocation import NORMS, NUM_LEVELS, allocate_power, attention_levels, fuse
 from lvm_mtc.schemes.fa_semcom.losses import answer_loss
-from lvm_mtc.schemes.fa_semcom.network import PatchAnswerer
 from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage
 
 TRANSMISSIONS = ("bits", "analog")

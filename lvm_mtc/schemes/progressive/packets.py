@@ -13,7 +13,7 @@ import numpy as np
 
 from lvm_mtc import phy
 from lvm_mtc.phy import coding
-from lvm_mtc.schemes.progressive.scheme import scrambling
+from lvm_mtc.schemes.progressive.bits import scrambling
 
 
 class Packet(NamedTuple):

@@ -4,7 +4,6 @@ The receiver takes the mean over the posterior of each index. ``packets`` has th
 """
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from lvm_mtc import phy
 from lvm_mtc.config import require_count, require_one_of
-from lvm_mtc.link import Frames, OperatingPoint, Received, Signal
+from lvm_mtc.link import OperatingPoint, Received
 from lvm_mtc.models.conditioned import require_windows
 from lvm_mtc.models.patches import grid_shape, patchify, unpatchify
 from lvm_mtc.models.pca import PatchPca, fit_patches
@@ -27,13 +26,12 @@ from lvm_mtc.models.vector_quantizer import (
     posterior_mean,
     quantize,
 )
+from lvm_mtc.schemes.progressive.bits import FRAME, heard_bits, send_bits
 from lvm_mtc.schemes.progressive.losses import WEIGHTS, prefix_loss
 from lvm_mtc.schemes.progressive.network import VARIANTS, Network
 from lvm_mtc.schemes.scheme import Estimate, Sent, Source, Stage
 
-FRAME = 4
 _SAMPLE = 256
-_SEED = 7
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -199,17 +197,12 @@ class Progressive:
 
     def modulate(self, params: dict, encoded: jax.Array, point: OperatingPoint) -> Sent:
         """QAM symbols of scrambled bits: power 1 on average, whatever the picture, and no side information."""
-        bits = encoded ^ scrambling(encoded.shape[-1]).reshape(1, 1, -1)
-        symbols = phy.qam_map(bits, self.config.bits_per_symbol)
-        symbols = symbols.reshape(*symbols.shape[:2], -1, FRAME)
-        return Sent(Signal(Frames(symbols, jnp.ones(symbols.shape[:-1], bool))), (), jnp.zeros(len(symbols)))
+        return send_bits(encoded, self.config.bits_per_symbol)
 
     def decode(self, params: dict, received: Received, side: Any, point: OperatingPoint) -> Estimate:
         """Pictures from the means of all stages under the posterior of their bits."""
         lead, config = received.symbols.shape[:2], self.config
-        x_hat, no_eff = (a.reshape(*lead, -1) for a in received)
-        llr = phy.qam_llr(x_hat, no_eff, config.bits_per_symbol)
-        llr = llr * (1.0 - 2.0 * scrambling(llr.shape[-1]).reshape(1, 1, -1))
+        llr = heard_bits(received, config.bits_per_symbol)
         llr = llr.reshape(-1, config.num_stages, config.num_patches, index_bits(config.codebook_size))
         means = jax.vmap(posterior_mean, (1, 0, 0))(llr, self.books(params), params["books"]["log_use"])
         features = means.sum(0).reshape(-1, *self._grid, config.num_features)
@@ -235,9 +228,3 @@ def bits_to_stages(bits: jax.Array, config: ProgressiveConfig) -> jax.Array:
     """Indices ``[..., T, num_patches]`` int32 from the bits of whole stages, ``[..., T stage_bits]``."""
     per_index = index_bits(config.codebook_size)
     return bits_to_indices(bits.reshape(*bits.shape[:-1], -1, config.num_patches, per_index))
-
-
-@functools.lru_cache(maxsize=8)
-def scrambling(num_bits: int) -> np.ndarray:
-    """The bits that both ends add modulo 2, ``[num_bits]`` uint8."""
-    return np.random.default_rng(_SEED).integers(0, 2, num_bits, np.uint8)

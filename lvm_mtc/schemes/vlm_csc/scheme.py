@@ -130,6 +130,12 @@ class VlmCsc:
         bits = lead[1] * math.ceil(math.log2(self.config.num_words))
         return Sent(Signal(Frames(symbols, valid)), length, jnp.full(lead[:1], float(bits)))
 
+    def features(self, params: dict, words: jax.Array, snr_db: jax.Array) -> jax.Array:
+        """Mean over words of what the semantic encoder gives, ``[n, width]``, at ``snr_db [n]``."""
+        valid = words > 0
+        x = self._apply(params, "encoder", self._embed(params, words), valid, snr_db)
+        return jnp.where(valid[..., None], x, 0).sum(1) / valid.sum(1, keepdims=True)
+
     def decode(self, params: dict, received: Received, side: jax.Array, point: OperatingPoint) -> Estimate:
         """Scores of the words from the symbols, their variances, and how many words there are, ``side``.
 

@@ -129,6 +129,18 @@ def test_a_receiver_uses_its_own_words_alone(sent, scheme):
     np.testing.assert_allclose(again, out.estimate.data, atol=1e-5)
 
 
+def test_features_of_a_sentence_are_its_own_words_mean(sent):
+    params, _ = sent[PARALLEL]
+    words, shorter = np.int32([[6, 7, 0, 0, 0], [3, 3, 3, 3, 3]]), np.int32([[6, 7, 0, 0, 0], [1, 2, 0, 0, 0]])
+    features = jax.jit(PARALLEL.features)
+    one, other = (features(params, rows, jnp.full(2, 4.0)) for rows in (words, shorter))
+    assert one.shape == (2, CONFIG.width)
+    np.testing.assert_allclose(one[0], other[0], atol=1e-6)
+    assert np.abs(one[1] - other[1]).max() > 1e-2
+    x = PARALLEL._apply(params, "encoder", PARALLEL._embed(params, words), words > 0, jnp.full(2, 4.0))
+    np.testing.assert_allclose(one, np.stack([x[0, :2].mean(0), x[1].mean(0)]), atol=1e-5)
+
+
 def test_both_ends_are_told_the_nominal_snr(sent):
     params, out = sent[PARALLEL]
     other = decode(PARALLEL, params, out.received, out.sent.side, OperatingPoint(snr_db=10.0)).data

@@ -1,0 +1,172 @@
+r"""What context gains a vector quantiser of fixed length: PSNR in pairs, codebooks, times beside an arithmetic coder.
+
+    python -m experiments.context_vq.measure --weights build/context_vq --out docs/context_vq
+
+Measures the two fits of ``experiments.context_vq.fit`` on the hold-out, writes ``results.json`` into ``--out`` and the
+tables into the page beside it; ``--page-only`` writes tables again.
+"""
+
+import dataclasses
+import functools
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.context_vq.fit import NAMES
+from experiments.context_vq.page import tables
+from experiments.script import PAGE_ONLY, script, study
+from lvm_mtc.data.arithmetic import Interval, Reader
+from lvm_mtc.data.packing import load_packed
+from lvm_mtc.models import context_transform
+from lvm_mtc.models.vector_quantizer import index_bits, index_entropy
+from lvm_mtc.results.intervals import paired_difference
+from lvm_mtc.schemes.loading import PROGRESSIVE_WEIGHTS, load_scheme
+from lvm_mtc.schemes.progressive.context import ContextVq
+
+_BATCH = 32
+_TOTAL = 2**20
+_CODED = 16
+
+
+def psnr_db(shown: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Of each picture, clipped to [0, 1], ``[num]``."""
+    return -10 * np.log10(np.mean((np.clip(np.float64(shown), 0, 1) - images) ** 2, axis=(1, 2, 3)))
+
+
+def in_batches(function: Callable, images: np.ndarray) -> list[np.ndarray]:
+    """What a compiled function of pictures gives, batch by batch, joined; the last batch is filled up."""
+    padded = np.concatenate([images, images[: -len(images) % _BATCH]])
+    parts = [jax.device_get(function(padded[i : i + _BATCH])) for i in range(0, len(padded), _BATCH)]
+    return [np.concatenate(of_part)[: len(images)] for of_part in zip(*parts, strict=True)]
+
+
+def run(scheme: ContextVq, params: dict, images: np.ndarray) -> dict[str, Any]:
+    """PSNR of each picture, and of each codebook entropy, codes used and what its group's features keep."""
+    c, codes = scheme.config, [book["codes"] for book in scheme.books(params)]
+
+    @jax.jit
+    def through(batch):
+        features = scheme.analyse(params, batch)
+        indices, y_hat = context_transform.compress(scheme.rules(params), codes, c.slices, features)
+        return indices, features, y_hat, scheme.expand(params, indices)
+
+    indices, features, y_hat, shown = in_batches(through, images)
+    colour, books = context_transform.colours(*features.shape[1:3])[0, ..., 0], []
+    for group in range(len(codes)):
+        here, part = colour == group % 2, context_transform.channels(c.slices, group)
+        own, wanted, told = indices[:, group // 2][:, here], features[:, here, part], y_hat[:, here, part]
+        power, left = np.mean(wanted**2), np.mean((wanted - told) ** 2)
+        books.append(dict(entropy=index_entropy(own, c.codebook_size), used=len(np.unique(own)),
+                          sqnr_db=float(10 * np.log10(power / left))))  # fmt: skip
+    return dict(psnr_db=psnr_db(shown, images), books=books, indices=indices)
+
+
+def progressive_psnr(images: np.ndarray, stages: Mapping[int, int]) -> dict[int, float]:
+    """Mean PSNR of the shipped codec by stages; ``stages`` is bits to their number."""
+    scheme, params = load_scheme(PROGRESSIVE_WEIGHTS)
+
+    def through(batch, count):
+        return (scheme.expand(params, scheme.compress(params, batch), np.full(len(batch), count)),)
+
+    found = {}
+    for bits, count in stages.items():
+        (shown,) = in_batches(jax.jit(functools.partial(through, count=count)), images)
+        found[bits] = float(psnr_db(shown, images).mean())
+    return found
+
+
+def code(indices: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """Bits of indices ``[n]`` that are coded one after the other by limits of shares ``[n, K + 1]``, and read back."""
+    interval = Interval()
+    for index, limit in zip(indices, limits, strict=True):
+        interval.add(int(limit[index]), int(limit[index + 1]), int(limit[-1]))
+    bits = interval.shortest()
+    reader = Reader(bits)
+    return bits, [reader.next(limit) for limit in limits]
+
+
+def limits_of(books: Sequence[Mapping[str, Any]], rows: int, columns: int) -> np.ndarray:
+    """Limits of every index of a picture by how often the fit used each code, ``[S rows columns, K + 1]`` int64."""
+    use = np.exp(np.float64([book["log_use"] for book in books]))
+    steps = 1 + np.int64(_TOTAL * use / use.sum(1, keepdims=True))
+    limits = np.concatenate([np.zeros((len(use), 1), np.int64), np.cumsum(steps, axis=1)], axis=1)
+    colour = context_transform.colours(rows, columns)[0, ..., 0]
+    return np.stack([limits[2 * s + colour] for s in range(len(use) // 2)]).reshape(-1, limits.shape[1])
+
+
+def seconds(function: Callable, *args: Any, repeats: int) -> float:
+    """Median time of a call; the first one is left out."""
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        jax.block_until_ready(function(*args))
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def times(scheme: ContextVq, params: dict, image: np.ndarray, repeats: int) -> dict[str, float]:
+    """Milliseconds that a picture takes: transform and quantiser each way, and its indices through the coder, both."""
+    compress, expand = (jax.jit(getattr(scheme, name)) for name in ("compress", "expand"))
+    indices = compress(params, image[None])
+    coder = seconds(
+        lambda: code(np.ravel(indices), limits_of(scheme.books(params), *indices.shape[2:])), repeats=repeats
+    )
+    encode = seconds(compress, params, image[None], repeats=repeats)
+    decode = seconds(expand, params, indices, repeats=repeats)
+    return dict(encode_ms=1e3 * encode, decode_ms=1e3 * decode, coder_ms=1e3 * coder)
+
+
+def measure(data: Path, weights: Path, most: int, repeats: int) -> dict[str, Any]:
+    """The study as plain values for JSON."""
+    held = load_packed(data).holdout_pictures[:most]
+    loaded = {name: load_scheme(weights / f"{name}.npz") for name in NAMES}
+    config = loaded["plain"][0].config
+    begin = (held.shape[1] - config.image_size) // 2
+    inside = slice(begin, begin + config.image_size)
+    images, rates = np.float32(held[:, inside, inside]) / 255, []
+    for size in config.codebook_sizes:
+        schemes = {
+            name: dataclasses.replace(scheme, config=dataclasses.replace(scheme.config, codebook_size=size))
+            for name, (scheme, _) in loaded.items()
+        }
+        found = {name: run(scheme, loaded[name][1], images) for name, scheme in schemes.items()}
+        gain = paired_difference(found["context_vq"]["psnr_db"], found["plain"]["psnr_db"])
+        bits = schemes["plain"].config.num_bits
+        sent = {name: one["indices"][0].size * index_bits(size) for name, one in found.items()}
+        assert set(sent.values()) == {bits}
+        plain, params = schemes["plain"], loaded["plain"][1]
+        limits = limits_of(plain.books(params), *found["plain"]["indices"].shape[2:])
+        coded = [len(code(np.ravel(picture), limits)[0]) for picture in found["plain"]["indices"][:_CODED]]
+        rates.append(dict(
+            codebook_size=size, bits=bits, gain=[float(gain.mean), float(gain.half_width)],
+            plain_coded_bits=float(np.mean(coded)),
+            **{name: dict(psnr_db=float(one["psnr_db"].mean()), books=one["books"]) for name, one in found.items()},
+            times={name: times(schemes[name], loaded[name][1], images[0], repeats) for name in NAMES},
+        ))  # fmt: skip
+    stages = {rate["bits"]: rate["bits"] // 1152 for rate in rates}
+    for rate, value in zip(rates, progressive_psnr(images, stages).values(), strict=True):
+        rate["progressive_psnr_db"] = value
+    size = (weights / "context_vq.npz").stat().st_size
+    return dict(rates=rates, num_pictures=len(images), pixels=config.image_size**2, weights_bytes=size)
+
+
+@script(
+    data="packed pictures", weights="folder of experiments.context_vq.fit", out="folder of the study",
+    page_only=PAGE_ONLY, most="pictures of the hold-out at most", repeats="of what is timed",
+)  # fmt: skip
+def main(
+    data: Path = Path("build/pictures_160.npz"), weights: Path = Path("build/context_vq"),
+    out: Path = Path("docs/context_vq"), page_only: bool = False, most: int = 128, repeats: int = 20,
+) -> None:  # fmt: skip
+    """Measure what context gains."""
+    study(out, page_only, lambda: measure(data, weights, most, repeats), tables)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

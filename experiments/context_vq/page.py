@@ -1,0 +1,51 @@
+"""Tables of the page about context, from ``results.json``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lvm_mtc.report.pages import number, table, with_interval
+
+
+def tables(results: Mapping[str, Any]) -> dict[str, str]:
+    """Markdown tables by the name of their place."""
+    return {"rates": _rates(results), "books": _books(results["rates"]), "times": _times(results["rates"])}
+
+
+def _rates(results: Mapping[str, Any]) -> str:
+    head = (
+        "K", "bits", "bits a pixel", "with context, dB", "without, dB", "difference, dB", "progressive, dB",
+        "bits without context, coded",
+    )  # fmt: skip
+    rows = (
+        (rate["codebook_size"], rate["bits"], number(rate["bits"] / results["pixels"], 3),
+         number(rate["context_vq"]["psnr_db"]), number(rate["plain"]["psnr_db"]), with_interval(rate["gain"]),
+         number(rate["progressive_psnr_db"]), number(rate["plain_coded_bits"], 0))
+        for rate in results["rates"]
+    )  # fmt: skip
+    return table(head, rows)
+
+
+def _books(rates: Any) -> str:
+    head = ("K", "slice", "squares", "entropy, bits", "of", "codes used", "features, dB", "without context: entropy",
+            "features, dB")  # fmt: skip
+    rows = []
+    for rate in rates:
+        for group, (one, other) in enumerate(zip(rate["context_vq"]["books"], rate["plain"]["books"], strict=True)):
+            rows.append((
+                rate["codebook_size"], group // 2 + 1, ("even", "odd")[group % 2], number(one["entropy"]),
+                number(np.log2(rate["codebook_size"]), 0), one["used"], number(one["sqnr_db"]),
+                number(other["entropy"]), number(other["sqnr_db"]),
+            ))  # fmt: skip
+    return table(head, rows)
+
+
+def _times(rates: Any) -> str:
+    head = ("K", "encode with context, ms", "decode", "encode without, ms", "decode", "arithmetic coder both ways, ms")
+    rows = (
+        (rate["codebook_size"], *(number(rate["times"][name][way]) for name in ("context_vq", "plain")
+                                  for way in ("encode_ms", "decode_ms")), number(rate["times"]["plain"]["coder_ms"]))
+        for rate in rates
+    )  # fmt: skip
+    return table(head, rows)

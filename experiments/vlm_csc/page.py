@@ -1,0 +1,199 @@
+r"""Figure, data, sheet and tables of docs/vlm_csc.md, from the store of ``experiments.vlm_csc.measure``.
+
+The sheet is painted anew by the shipped generator.
+
+    python -m experiments.vlm_csc.page --store docs/vlm_csc/results.sqlite --out docs/vlm_csc
+"""
+
+import itertools
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.script import script
+from experiments.vlm_csc.continual import OUT as CONTINUAL
+from experiments.vlm_csc.measure import (
+    BITS,
+    BITS_GRAMMAR,
+    CLASS,
+    CLEAN,
+    LARGE,
+    SAME,
+    SNR_DB,
+    STORE,
+    captions_name,
+)
+from lvm_mtc.data.colours import COLOURS
+from lvm_mtc.data.grammar import CLASS_WORDS, Facts, describe
+from lvm_mtc.knowledge.generators import load_generator
+from lvm_mtc.metrics.painted import semantic_service_quality
+from lvm_mtc.report.figures import Curve, Panel, Picture, curves_figure, save_png, save_sheet
+from lvm_mtc.report.pages import fill_file, number, table, with_interval
+from lvm_mtc.results.points import Point
+from lvm_mtc.results.store import ResultStore
+from lvm_mtc.results.table import write_csv
+from lvm_mtc.sweep.paired import find_sweep
+
+ORACLE, LEARNED = captions_name("oracle"), captions_name("learned")
+CURVES = {
+    "oracle, painted": (ORACLE, "accuracy_flow"),
+    "learned captions, painted": (LEARNED, "accuracy_flow"),
+    "learned captions, retrieved": (LEARNED, "accuracy_retrieval"),
+    "learned captions, class named": (LEARNED, "accuracy_named"),
+    "as bits, painted": (f"{LEARNED}, {BITS}", "accuracy_flow"),
+    "as bits, retrieved": (f"{LEARNED}, {BITS}", "accuracy_retrieval"),
+    "as bits, grammar known, retrieved": (f"{LEARNED}, {BITS_GRAMMAR}", "accuracy_retrieval"),
+    "class alone, named": (f"{LEARNED}, {CLASS}", "accuracy_named"),
+    SAME: (SAME, "accuracy"),
+    LARGE: (LARGE, "accuracy"),
+}
+"""What is shown: the name of its sweep, and the metric."""
+GENERATORS = {"accuracy_flow": "painted", "accuracy_retrieval": "retrieved"}
+CHANCE = 1 / len(CLASS_WORDS)
+TITLE = "CIFAR-10 as captions over AWGN, ResNet-56 judges"
+SHEET_COLOURS = (
+    ("white", "blue"),
+    ("black", "white"),
+    ("brown", "green"),
+    ("gray", "gray"),
+    ("red", "gray"),
+    ("tan", "black"),
+)
+
+
+@script(store="of experiments.vlm_csc.measure (default: %(default)s)",
+        out="folder for figures and data; the page is out.md")  # fmt: skip
+def main(store: Path = STORE, out: Path = Path("docs/vlm_csc")) -> None:
+    """Draw the figures and fill the page of pictures sent as captions."""
+    with ResultStore(store, create=False) as results:
+        found = {name: read(results, name) for name in (CLEAN, *dict.fromkeys(sweep for sweep, _ in CURVES.values()))}
+    clean = found[CLEAN][0].metrics["accuracy"].mean
+    curves = {label: (found[sweep], metric) for label, (sweep, metric) in CURVES.items()}
+    out.mkdir(parents=True, exist_ok=True)
+    save_png(curves_figure([[panel(curves, clean)]], title=TITLE), out / "ssq.png")
+    write_csv(out / "ssq.csv", rows(curves))
+    paint_sheet(out / "sheet.png")
+    tables = {
+        "continual": continual(json.loads((out / CONTINUAL.name).read_text())),
+        "ssq": quality(curves, clean),
+        "costs": costs(found),
+        "crossings": crossed(found),
+        "clean": ceiling(found),
+    }
+    if (page := out.with_suffix(".md")).exists():
+        fill_file(page, tables)
+    print("\n\n".join(tables.values()))
+
+
+def read(store: ResultStore, name: str) -> list[Point]:
+    """Points of a sweep by its name, by SNR."""
+    sweep = find_sweep(store, name)
+    if sweep is None:
+        raise ValueError(f"{store.path}: holds no sweep {name!r}; experiments/vlm_csc/measure.py makes it")
+    return sorted(store.read(sweep.config_hash), key=lambda point: point.snr_db)
+
+
+def panel(curves: Mapping[str, tuple[Sequence[Point], str]], clean: float) -> Panel:
+    """SSQ over SNR, with the floor of chance and what accuracy 1 of the pictures themselves would be, 1."""
+    drawn = []
+    for place, (label, (points, metric)) in enumerate(curves.items()):
+        values = [point.metrics[metric] for point in points]
+        drawn.append(Curve(
+            label=label, convention=points[0].snr_convention, snr_db=[point.snr_db for point in points],
+            mean=semantic_service_quality([v.mean for v in values], clean).tolist(),
+            half_width=[(v.half_width or 0.0) / clean for v in values], color=f"C{place}",
+            linestyle="--" if metric == "accuracy" else "-",
+        ))  # fmt: skip
+    ends = [SNR_DB[0], SNR_DB[-1]]
+    floor = Curve(label="chance", convention=drawn[0].convention, snr_db=ends, mean=[CHANCE / clean] * 2, color="gray",
+                  linestyle=":", marker="")  # fmt: skip
+    return Panel(title="95 % bootstrap over channels and pictures", y_label="SSQ", curves=[*drawn, floor])
+
+
+def rows(curves: Mapping[str, tuple[Sequence[Point], str]]) -> list[dict]:
+    """The data that are drawn."""
+    return [
+        {"curve": label, "snr_db": point.snr_db, "snr_convention": point.snr_convention, "metric": metric,
+         **point.metrics[metric]._asdict()}
+        for label, (points, metric) in curves.items() for point in points
+    ]  # fmt: skip
+
+
+def quality(curves: Mapping[str, tuple[Sequence[Point], str]], clean: float) -> str:
+    """SSQ, a line a curve, a column an SNR."""
+    lines = []
+    for label, (points, metric) in curves.items():
+        values = [point.metrics[metric] for point in points]
+        lines.append((label, *(with_interval((v.mean / clean, v.half_width and v.half_width / clean)) for v in values)))
+    lines.append(("chance", *[number(CHANCE / clean)] * len(SNR_DB)))
+    return table(("SSQ at", *(f"{snr_db:g} dB" for snr_db in SNR_DB)), lines)
+
+
+def costs(found: Mapping[str, Sequence[Point]]) -> str:
+    """What a picture costs, and the share of words that arrive at the ends of the sweep."""
+    lines = [
+        (name, number(points[0].ledger["channel_uses"], 1), f"{points[0].ledger['side_information_bits']:g}")
+        for name, points in found.items() if name != CLEAN
+    ]  # fmt: skip
+    return table(("", "channel uses a picture", "side information, bits"), lines)
+
+
+def crossed(found: Mapping[str, Sequence[Point]]) -> str:
+    """Up to which SNR captions are ahead of DeepJSCC, between the sweep's points."""
+    lines = []
+    for codec, metric in itertools.product((SAME, LARGE), GENERATORS):
+        captions, pictures = ([point.metrics[name].mean for point in found[sweep]]
+                              for sweep, name in ((LEARNED, metric), (codec, "accuracy")))  # fmt: skip
+        where = ahead(np.subtract(captions, pictures), [point.snr_db for point in found[LEARNED]])
+        lines.append((GENERATORS[metric], codec, where))
+    return table(("learned captions", "against", "ahead"), lines)
+
+
+def ahead(difference: np.ndarray, snr_db: Sequence[float]) -> str:
+    """Where a difference over SNR is positive, in words; a straight line between points."""
+    if (difference > 0).all() or (difference <= 0).all():
+        return "everywhere" if difference[0] > 0 else "nowhere"
+    last = int(np.flatnonzero(difference > 0)[-1])
+    if last == len(difference) - 1:
+        return f"at {snr_db[-1]:g} dB"
+    step = difference[last] / (difference[last] - difference[last + 1])
+    return f"up to about {number(snr_db[last] + step * (snr_db[last + 1] - snr_db[last]), 1)} dB"
+
+
+def ceiling(found: Mapping[str, Sequence[Point]]) -> str:
+    """Accuracy on the pictures themselves, and captions before the link."""
+    return table(("", "accuracy of ResNet-56"), [
+        ("test pictures, JPEG copies", with_interval(found[CLEAN][0].metrics["accuracy"][:2], 3)),
+        *((f"{name}, {of} at {SNR_DB[-1]:g} dB", with_interval(found[name][-1].metrics[metric][:2], 3))
+          for name in (ORACLE, LEARNED) for metric, of in GENERATORS.items()),
+    ])  # fmt: skip
+
+
+def continual(results: Mapping[str, Any]) -> str:
+    """BLEU-1 of each kind of captions right after it was learned, and at the end."""
+    kinds = results["kinds"]
+    lines = []
+    for row in results["rows"]:
+        last, after = row["bleu1"][-1], [row["bleu1"][i][i] for i in range(len(kinds))]
+        cells = [f"{number(first, 3)}, {number(then, 3)}" for first, then in zip(after, last, strict=True)]
+        lines.append((row["rule"], row["kept"], *cells, number(float(np.mean(last)), 3)))
+    return table(("rule", "kept", *(f"{kind}: after it, at the end" for kind in kinds), "mean at the end"), lines)
+
+
+def paint_sheet(path: Path) -> None:
+    """What the shipped generator paints: a row a class, a column two colours."""
+    generator = load_generator()
+    pairs = [[COLOURS.index(colour) for colour in pair] for pair in SHEET_COLOURS]
+    facts = [(label, *pair) for label in range(len(CLASS_WORDS)) for pair in pairs]
+    painted = generator(describe(Facts(*np.array(facts).T)), 0).reshape(len(CLASS_WORDS), len(pairs), 32, 32, 3)
+    heads = [f"{fore} on {back}" for fore, back in SHEET_COLOURS]
+    cells = [[Picture(image=image, caption=head) for image, head in zip(row, heads, strict=True)] for row in painted]
+    save_sheet(path, cells, row_labels=CLASS_WORDS, title=f"Painted of captions, guidance {generator.guidance:g}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Captioners: what says in words what a picture shows, before the link."""
+
+import dataclasses
+import functools
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lvm_mtc.config import from_dict
+from lvm_mtc.data.captions import Vocabulary
+from lvm_mtc.data.grammar import describe, facts_of
+from lvm_mtc.knowledge.own import own_function
+from lvm_mtc.models.captioner import CaptionerConfig, say, see
+from lvm_mtc.models.weights import SHIPPED, WeightsError, load_weights
+
+CAPTIONER_WEIGHTS = SHIPPED / "captioner.npz"
+_BATCH = 50
+
+
+class Captioner(Protocol):
+    """Runs on the host, and may call anything."""
+
+    name: str
+
+    def __call__(self, images: np.ndarray) -> list[str]:
+        """A sentence for each picture of ``[n, height, width, 3]`` float32 in [0, 1]."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GrammarCaptioner:
+    """An oracle: it is told the classes, which no transmitter knows; colours are those of the pixels.
+
+    Attributes:
+        labels: Of the pictures that it will be asked for, in their order, ``[n]``.
+    """
+
+    labels: np.ndarray
+    name: str = "oracle"
+
+    def __call__(self, images: np.ndarray) -> list[str]:
+        """As :class:`Captioner`; ``ValueError`` for another number of pictures than labels."""
+        if len(images) != len(self.labels):
+            raise ValueError(f"GrammarCaptioner.labels are of {len(self.labels)} pictures, got {len(images)}")
+        return describe(facts_of(np.round(np.asarray(images) * 255).astype(np.uint8), self.labels))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LearnedCaptioner:
+    """The trained one: it sees pixels only.
+
+    Attributes:
+        config: Of the decoder.
+        params: ``{"resnet": ..., "decoder": ...}``.
+    """
+
+    config: CaptionerConfig
+    params: Any
+    name: str = "learned"
+
+    def __call__(self, images: np.ndarray) -> list[str]:
+        """As :class:`Captioner`, for CIFAR-10's 32 x 32 pixels."""
+        words = Vocabulary(self.config.words)
+        padded = np.concatenate([images, np.zeros((-len(images) % _BATCH, *images.shape[1:]))]).astype(np.float32)
+        numbers = [_say(self.config, self.params, part) for part in padded.reshape(-1, _BATCH, *padded.shape[1:])]
+        return words.decode(np.concatenate([np.asarray(part) for part in numbers])[: len(images)])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _say(config: CaptionerConfig, params: Any, images: jax.Array) -> jax.Array:
+    return say(config, params["decoder"], see(params["resnet"], images))
+
+
+def load_captioner(place: str | os.PathLike = CAPTIONER_WEIGHTS) -> Captioner:
+    """A captioner: the shipped weights or another such file, or ``"module:function"``.
+
+    Raises:
+        FileNotFoundError: if there is no such weights file.
+        ValueError: if it is not a captioner's, or there is no such function.
+    """
+    if ":" in str(place):
+        return own_function("captioner", str(place))
+    params, metadata = load_weights(Path(place))
+    config = metadata.get("captioner")
+    if not isinstance(config, dict):
+        raise WeightsError(f"{place} does not say which captioner its weights are for (metadata 'captioner')")
+    return LearnedCaptioner(from_dict(CaptionerConfig, config, where="captioner"), jax.tree.map(jnp.asarray, params))

@@ -1,0 +1,36 @@
+"""Bits of pictures as symbols and back, uncoded."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lvm_mtc import phy
+from lvm_mtc.link import Frames, Received, Signal
+from lvm_mtc.schemes.scheme import Sent
+
+FRAME = 4
+_SEED = 7
+
+
+@functools.lru_cache(maxsize=8)
+def scrambling(num_bits: int) -> np.ndarray:
+    """The bits that both ends add modulo 2, ``[num_bits]`` uint8."""
+    return np.random.default_rng(_SEED).integers(0, 2, num_bits, np.uint8)
+
+
+def send_bits(bits: jax.Array, bits_per_symbol: int) -> Sent:
+    """QAM symbols of scrambled bits ``[batch, num_uavs, num_bits]``: power 1 on average, no side information."""
+    scrambled = bits ^ scrambling(bits.shape[-1]).reshape(1, 1, -1)
+    symbols = phy.qam_map(scrambled, bits_per_symbol)
+    symbols = symbols.reshape(*symbols.shape[:2], -1, FRAME)
+    return Sent(Signal(Frames(symbols, jnp.ones(symbols.shape[:-1], bool))), (), jnp.zeros(len(symbols)))
+
+
+def heard_bits(received: Received, bits_per_symbol: int) -> jax.Array:
+    """LLRs of the bits, ``[batch, num_uavs, num_bits]``."""
+    lead = received.symbols.shape[:2]
+    x_hat, no_eff = (a.reshape(*lead, -1) for a in received)
+    llr = phy.qam_llr(x_hat, no_eff, bits_per_symbol)
+    return llr * (1.0 - 2.0 * scrambling(llr.shape[-1]).reshape(1, 1, -1))

@@ -1,0 +1,47 @@
+"""The page about context says what its results say; they keep to what must hold; indices through the coder and back."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+
+from experiments.context_vq.measure import code, limits_of
+from experiments.context_vq.page import tables
+from lvm_mtc.report.pages import fill_page
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = (DOCS / "context_vq.md").read_text()
+RESULTS = json.loads((DOCS / "context_vq" / "results.json").read_text())
+
+
+def test_page_and_results_agree():
+    assert fill_page(PAGE, tables(RESULTS)) == PAGE
+    changed = copy.deepcopy(RESULTS)
+    changed["rates"][0]["gain"][0] += 0.1
+    assert fill_page(PAGE, tables(changed)) != PAGE
+
+
+def test_context_gains_half_a_decibel_and_bits_are_exact():
+    for rate in RESULTS["rates"]:
+        mean, half_width = rate["gain"]
+        assert mean - half_width > 0.5
+        assert abs(mean - (rate["context_vq"]["psnr_db"] - rate["plain"]["psnr_db"])) < 1e-9
+        assert rate["bits"] == 576 * np.log2(rate["codebook_size"]) and rate["plain_coded_bits"] < rate["bits"]
+        for name in ("context_vq", "plain"):
+            assert all(book["entropy"] <= np.log2(rate["codebook_size"]) for book in rate[name]["books"])
+    assert np.all(np.diff([rate["context_vq"]["psnr_db"] for rate in RESULTS["rates"]]) > 0.5)
+    assert RESULTS["weights_bytes"] < 5e5
+
+
+def test_the_coder_gives_indices_back_at_their_entropy():
+    rng = np.random.default_rng(0)
+    use = np.array([[0.5, 0.25, 0.125, 0.125], [0.25] * 4])
+    limits = limits_of([{"log_use": np.log(one)} for one in use], 8, 8)
+    assert limits.shape == (64, 5)
+    colour = (np.arange(8)[:, None] + np.arange(8)).ravel() % 2
+    indices = np.array([rng.choice(4, p=use[one]) for one in colour])
+    bits, told = code(indices, limits)
+    assert told == indices.tolist()
+    ideal = -np.log2(use[colour, indices]).sum()
+    assert ideal <= len(bits) + 1e-3 and len(bits) < ideal + 2
