@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "lvm_mtc"
 
 # Room -> rooms it may import. `config` is a leaf that everybody but phy and data may use.
-_NETWORKS = {"phy", "data", "models", "config"}
+_NETWORKS = {"phy", "data", "rendering", "models", "config"}
 _SCHEMES = _NETWORKS | {"link", "schemes", "interop", "allocation"}
 _SWEEPS = _SCHEMES | {"metrics", "results", "sweep"}
 ALLOWED = {
@@ -26,7 +26,8 @@ ALLOWED = {
     "allocation": {"config"},
     "data": set(),
     "results": {"config"},
-    "models": {"phy", "data", "config"},
+    "rendering": set(),
+    "models": {"phy", "data", "rendering", "config"},
     "interop": {"phy", "models", "config"},
     "knowledge": _NETWORKS | {"interop"},
     "link": {"phy", "interop", "config"},

@@ -22,7 +22,7 @@ sys.path.insert(0, str(DOCS))
 import check_site  # noqa: E402
 import site_pages  # noqa: E402
 
-ROOMS = ("phy", "link", "schemes", "sweep", "results", "metrics", "zoo", "training")
+ROOMS = ("phy", "link", "schemes", "sweep", "results", "metrics", "zoo", "training", "rendering")
 
 
 def modules_of(room: str) -> list[ModuleType]:

@@ -117,7 +117,7 @@ def what_arrived(spec: NamedSweep) -> tuple[list[Mapping[str, Any]], list[Any]]:
     """Points of a sweep of one scheme and K, and what arrived at each in the first realisation, ``[B, K, ...]``."""
     points = list(spec.coordinates())
     _, samples = arrived(spec, points)
-    return points, [one.pictures[0] for one in samples]
+    return points, [jax.tree.map(lambda a: a[0], one.pictures) for one in samples]
 
 
 def write_moving(

@@ -25,6 +25,7 @@ _ITEMS = {
     "text": ("sentences", "words"),
     "points": ("clouds", "points"),
     "clips": ("clips", "frames"),
+    "stereo": ("pairs", "views"),
 }
 
 

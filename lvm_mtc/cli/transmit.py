@@ -17,12 +17,13 @@ _REPETITION = {
 
 def add_demo_parser(commands) -> None:
     """Declares ``lvm-mtc demo``."""
-    summary = "Send scikit-image's photographs, or sentences, a clip or point clouds, with the shipped weights."
+    sources = "scikit-image's photographs, or sentences, a clip, point clouds or stereo pairs"
+    summary = f"Send {sources}, with the shipped weights."
     parser = add_command(commands, "demo", summary, "lvm-mtc demo --out demo_output", _run_demo)
     out = "--out DIR = demo_output: folder for table.csv, curves.png, sheet.png and pictures"
     scheme = (
         "--scheme NAME: vlm_csc sends photographs as captions, pvsc a clip of 24 frames, point_clouds four pieces of "
-        "furniture, to one UAV (default: pictures to four)"
+        "furniture, gs_scnet two stereo pairs, to one UAV (default: pictures to four)"
     )
     add_flags(parser, {out: Path, scheme: values.choice(*names.DEMO_SCHEMES)} | _REPETITION)
 
@@ -32,12 +33,13 @@ def add_transmit_parser(commands) -> None:
     parser = add_command(
         commands,
         "transmit",
-        "Send your own pictures, sentences, point clouds or clip to K UAVs and measure what arrives.",
+        "Send your own pictures, sentences, point clouds, clip or stereo pairs to K UAVs and measure what arrives.",
         "lvm-mtc transmit --images photos --out result --snr-db 0,5,10 --csi-error 0,0.1 --channel awgn,rayleigh "
         "--uavs 4 --views cut\n  lvm-mtc transmit --images photos --out dogs --task 'a dog' --classifier "
         "efficientnet_lite0.npz --words glove50.npz\n  lvm-mtc transmit --text captions.txt --out result --uavs 1\n"
         "  lvm-mtc transmit --clouds chair.ply --out chair --uavs 1\n"
         "  lvm-mtc transmit --video frames --out clip --uavs 1\n"
+        "  lvm-mtc transmit --stereo pairs --out views --uavs 1\n"
         "  lvm-mtc transmit --images scenes --question 'how many cars are there?' --detector yolox_nano.onnx --words "
         "glove50.npz --out answers",
         _run_transmit,
@@ -50,6 +52,7 @@ def add_transmit_parser(commands) -> None:
         f"--text FILE: sentences, one a line; {serve}": Path,
         f"--clouds PATH: point cloud, or a folder of them, as .ply, .off, .xyz or .npz; {serve}": Path,
         f"--video PATH: folder of frames, or a video file (needs the extra 'video'), cut into K pieces; {serve}": Path,
+        f"--stereo DIR: folder with left.png and right.png of a rectified pair, or a folder of such; {serve}": Path,
     }
     add_flags(parser.add_mutually_exclusive_group(required=True), sources)
     flags = {
@@ -182,6 +185,11 @@ def _run_transmit(options: argparse.Namespace) -> None:
         from lvm_mtc.cli.clips import transmit_clip
 
         transmit_clip(options)
+        return
+    if options.stereo is not None:
+        from lvm_mtc.cli.stereo import transmit_stereo
+
+        transmit_stereo(options)
         return
     if options.question is not None:
         from lvm_mtc.cli.questions import transmit_question

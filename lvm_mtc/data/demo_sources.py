@@ -1,4 +1,4 @@
-"""What the demo sends in place of views: pictures for captions, a clip and point clouds, as files of their kinds."""
+"""What the demo sends in place of views: pictures for captions, a clip, clouds and stereo pairs, as files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image
 
 from lvm_mtc.data.demo_pictures import DEMO_PICTURES, load_demo_picture
+from lvm_mtc.data.stereo import VIEWS
+from lvm_mtc.data.synthetic_stereo import synthetic_stereo
 
 SMALL_SIZE = 128
 # A camera that moves over the cat at half the photograph's scale: start and step of its corner, down and right.
@@ -75,10 +77,22 @@ def write_clouds(folder: Path) -> Path:
     return path
 
 
+def write_stereo(folder: Path) -> Path:
+    """A folder of two scenes of planes with colours at random, seen from the left and the right."""
+    path = folder / "scenes"
+    pairs = synthetic_stereo(2, 64, seed=0)
+    for name, views in zip(("planes0", "planes1"), pairs.pictures, strict=True):
+        (path / name).mkdir(parents=True)
+        for view, picture in zip(VIEWS, views, strict=True):
+            Image.fromarray(picture).save(path / name / f"{view}.png")
+    return path
+
+
 DEMO_SOURCES: Mapping[str, tuple[Any, ...]] = {
     "vlm_csc": ("images", write_small_pictures, "--captioner", "learned", "--snr-db=-6,-2,2,6"),
     "pvsc": ("video", write_clip),
     "point_clouds": ("clouds", write_clouds),
+    "gs_scnet": ("stereo", write_stereo),
 }
 """Scheme to the flag of ``lvm-mtc transmit`` that sends its kind of source, what writes one into a folder, and further
 flags."""

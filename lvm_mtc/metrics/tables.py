@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from lvm_mtc.metrics import answers, pictures, points, text
+from lvm_mtc.metrics import answers, pictures, points, stereo, text
 from lvm_mtc.metrics.multi_scale import ms_ssim
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.simulate import Outcome
@@ -129,6 +129,15 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         "hausdorff": _of_points(points.hausdorff_distance),
         **_OF_SYMBOLS,
     },
+    "stereo": {
+        "psnr_db": stereo.of_views(pictures.psnr),
+        "psnr_middle_db": stereo.of_middle(pictures.psnr),
+        "ssim": stereo.of_views(pictures.ssim),
+        "ssim_middle": stereo.of_middle(pictures.ssim),
+        "epe": stereo.end_point_error,
+        "overflow": stereo.overflow,
+        **_OF_SYMBOLS,
+    },
     "classes": {
         "accuracy": lambda source, outcome: answers.is_best(outcome.estimate.data, source.hints["labels"]),
         **_OF_SYMBOLS,
@@ -145,10 +154,15 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
 SHOWN: Mapping[str, Callable[[Outcome], jax.Array]] = {
     "pictures": lambda outcome: jnp.round(shown(outcome) * 255).astype(jnp.uint8),
     "clips": lambda outcome: jnp.round(shown(outcome) * 255).astype(jnp.uint8),
+    "stereo": lambda outcome: {
+        "views": jnp.round(shown(outcome) * 255).astype(jnp.uint8),
+        "disparity": outcome.estimate.tells["disparity"],
+    },
     "text": received_words,
     "points": lambda outcome: outcome.estimate.data,
     "answers": lambda outcome: jnp.argmax(outcome.estimate.data, axis=-1).astype(jnp.int32),
     "classes": lambda outcome: jnp.argmax(outcome.estimate.data, axis=-1).astype(jnp.int32),
 }
 """What arrived, as it is shown: pictures ``[..., height, width, 3]`` uint8, words ``[..., num_words]`` int32, points
-``[..., num_points, 3]``, answers and classes ``[...]`` int32."""
+``[..., num_points, 3]``, answers and classes ``[...]`` int32; of stereo pairs views
+``[..., 2 or 3, height, width, 3]`` uint8 and disparity ``[..., 2, rows, columns]``, pixels."""

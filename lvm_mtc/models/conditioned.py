@@ -94,6 +94,18 @@ class ConvolutionBlock(nn.Module):
         return x + Dense(width, kernel_init=_RESIDUAL_INIT, name="out")(nn.gelu(y))
 
 
+class Residual(nn.Module):
+    """Norm, 3 x 3 convolution, GELU, and a product at each position, added to the input."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps ``[batch, rows, columns, width]`` to its own shape."""
+        width = x.shape[-1]
+        kernel = self.param("mix", INIT, (9 * width, width))
+        bias = self.param("bias", nn.initializers.zeros, (width,))
+        return x + Dense(width, kernel_init=INIT, name="out")(nn.gelu(convolve3(normalize(x), kernel, bias))) / 2
+
+
 class AttentionBlock(nn.Module):
     """Self-attention within windows with a bias for each relative position, then an MLP, each added to its input.
 

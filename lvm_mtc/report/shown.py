@@ -85,7 +85,10 @@ def arrived(
     group = Group(spec, points[0], Resources(num_devices=1, items_per_device=chunks[0][2]), pictures=True)
     sent = [one for start, stop, _ in chunks for one in group.send(points[start:stop], range(unit, unit + 1))]
     of_first = [
-        one._replace(pictures=one.pictures[:, :num_groups], metrics={metric: one.metrics[metric][:, :num_groups]})
+        one._replace(
+            pictures=jax.tree.map(lambda a: a[:, :num_groups], one.pictures),
+            metrics={metric: one.metrics[metric][:, :num_groups]},
+        )
         for one in sent
     ]
     return np.asarray(source.data[:num_groups]), of_first

@@ -27,6 +27,8 @@ CLIP_METRICS = ("psnr_db", "ssim", "flicker")
 """What is measured of clips."""
 CLOUD_METRICS = ("d1_psnr_db", "chamfer", "hausdorff")
 """What is measured of point clouds."""
+STEREO_METRICS = ("psnr_db", "ssim", "overflow")
+"""What is measured of stereo pairs whose middle view and disparity nobody knows."""
 _PANELS = ("psnr_db", "psnr_inside_db", "ssim", "ssim_inside")
 _COSTS = ("channel_uses", "pilot_uses", "prefix_uses", "idle_uses", "slots", "side_information_bits")
 INTERVAL_NOTE = (

@@ -14,6 +14,7 @@ SCHEMES = {
     "lvm_mtc": "lvm_mtc.schemes.lvm_mtc.scheme:LvmMtc",
     "constellation": "lvm_mtc.schemes.constellation.scheme:Constellation",
     "fa_semcom": "lvm_mtc.schemes.fa_semcom.scheme:FaSemCom",
+    "gs_scnet": "lvm_mtc.schemes.gs_scnet.scheme:GsScnet",
     "deepjscc": "lvm_mtc.schemes.deepjscc.scheme:DeepJscc",
     "deepjscc_streams": "lvm_mtc.schemes.deepjscc.streams:DeepJsccStreams",
     "menu": "lvm_mtc.schemes.menu.scheme:Menu",

@@ -20,6 +20,7 @@ from lvm_mtc.training.labels import draw_labels, load_training_labels
 from lvm_mtc.training.pictures import TrainingData, load_training_pictures
 from lvm_mtc.training.questions import draw_questions, load_training_questions
 from lvm_mtc.training.sentences import draw_sentences, load_training_sentences
+from lvm_mtc.training.stereo import draw_stereo, load_training_stereo
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -155,6 +156,7 @@ MODALITIES = {
     "text": Modality(load_training_sentences, draw_sentences),
     "answers": Modality(load_training_questions, draw_questions),
     "clips": Modality(load_training_clips, draw_clips),
+    "stereo": Modality(load_training_stereo, draw_stereo),
     "classes": Modality(load_training_labels, draw_labels),
 }
 """By ``Scheme.modality``."""

@@ -15,6 +15,7 @@ from lvm_mtc.data.demo_pictures import DEMO_PICTURES
 from lvm_mtc.data.demo_sources import DEMO_SOURCES, FURNITURE, NUM_FRAMES, SMALL_SIZE
 from lvm_mtc.data.grammar import CLASS_WORDS, Facts, describe
 from lvm_mtc.data.images import list_images, load_image
+from lvm_mtc.data.stereo import load_stereo, vertical_mismatch
 
 
 def test_every_scheme_of_the_demo_has_a_source():
@@ -52,3 +53,10 @@ def test_furniture_is_closed_boxes(tmp_path):
         points = load_cloud(file, 1024)
         assert points.shape == (1024, 3) and np.isclose(np.linalg.norm(points, axis=1).max(), 1, atol=1e-5)
         assert np.ptp(points, axis=0).min() > 0.2
+
+
+def test_stereo_pairs_are_rectified(tmp_path):
+    pairs, names = load_stereo(DEMO_SOURCES["gs_scnet"][1](tmp_path), 64)
+    assert names == ("planes0", "planes1") and pairs.pictures.shape == (2, 2, 64, 64, 3)
+    for views in pairs.pictures:
+        assert vertical_mismatch(views) == 0 and np.any(views[0] != views[1])

@@ -7,9 +7,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lvm_mtc.models.conditioned import INIT, normalize
+from lvm_mtc.models.conditioned import INIT, Residual, normalize
 from lvm_mtc.models.patches import patchify, unpatchify
-from lvm_mtc.models.products import Dense, convolve3
+from lvm_mtc.models.products import Dense
 
 TOKEN = 4
 GREY, CONTRAST = 0.45, 4.0
@@ -104,18 +104,6 @@ class TemporalRefiner(nn.Module):
         weights = nn.softmax(logits, axis=0)
         terms = (weight[..., None] * shifted(value, *at) for weight, at in zip(weights, offsets, strict=True))
         return functools.reduce(jnp.add, terms)
-
-
-class Residual(nn.Module):
-    """Norm, 3 x 3 convolution, GELU, and a product at each position, added to the input."""
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps ``[batch, rows, columns, width]`` to its own shape."""
-        width = x.shape[-1]
-        kernel = self.param("mix", INIT, (9 * width, width))
-        bias = self.param("bias", nn.initializers.zeros, (width,))
-        return x + Dense(width, kernel_init=INIT, name="out")(nn.gelu(convolve3(normalize(x), kernel, bias))) / 2
 
 
 def _spread(parts: jax.Array, grid: tuple[int, int]) -> jax.Array:

@@ -1,0 +1,1 @@
+"""Stereo pairs as latents, of which Gaussians are made."""
