@@ -14,7 +14,7 @@ from PIL import Image
 from lvm_mtc.rendering import Camera, Gaussians, render
 
 SIDE, VIEWS, NUM, REACH, GRID = 50, 40, 4000, 1.3, 64
-STEPS, SAVE_EVERY = 800, 100
+STEPS, SAVE_EVERY = 300, 50
 TILE, CAPACITY = 4, 768
 RATES = {"mean": 0.1, "quaternion": 1.0, "log_scale": 1.0, "logit": 3.0, "colour": 3.0}
 """Learning rates of the parameters over that of the schedule, 5e-3 at first and a tenth of it at the end."""
