@@ -1,14 +1,12 @@
-r"""The stereo codec: synthetic scenes of 64 x 64 pixels over AWGN, 0 to 20 dB; first without fusion, then with it.
+r"""The stereo codec: synthetic scenes of 64 x 64 pixels over AWGN, 0 to 20 dB.
 
 python -m experiments.stereo.pack --data ../shared/data --out build/stereo.npz
-lvm-mtc train --config experiments/configs/gs_scnet.py:first --stage joint --data build/stereo.npz \
-    --run-dir runs/gs_scnet_first
-lvm-mtc train --config experiments/configs/gs_scnet.py --stage joint --data build/stereo.npz \
-    --start runs/gs_scnet_first/joint/weights.npz --run-dir runs/gs_scnet
+lvm-mtc train --config experiments/configs/gs_scnet.py --stage joint --data build/stereo.npz --run-dir runs/gs_scnet
 python -m experiments.stereo.export --weights runs/gs_scnet/joint/weights.npz
 
-``FILE.py:none`` and ``FILE.py:concat`` go on from the same start with another fusion of the views. Cost and score:
-docs/stereo.md.
+The shipped weights are those without fusion, and end after half of the schedule; ``FILE.py:disparity`` and
+``FILE.py:concat`` are the same with it, and with ``--start runs/gs_scnet/joint/weights.npz`` go on from there.
+Cost and score: docs/stereo.md.
 """
 
 from ml_collections import ConfigDict
@@ -16,17 +14,16 @@ from ml_collections import ConfigDict
 MATRICES = ["mix", "/out/", "embed", "look", "finer", "first", "volume"]
 
 
-def get_config(name: str = "disparity") -> ConfigDict:
-    """Returns the recipe, as ``from_dict`` takes it; ``name`` is in ``network.FUSIONS`` of the scheme, or "first"."""
-    steps = dict(total_steps=300, optimizer=600) if name == "first" else dict(total_steps=150, optimizer=150)
+def get_config(fusion: str = "none") -> ConfigDict:
+    """Returns the recipe, as ``from_dict`` takes it; ``fusion`` is in ``schemes.gs_scnet.network.FUSIONS``."""
     stage = dict(
-        batch_size=4, total_steps=steps["total_steps"], checkpoint_every=25, log_every=25, ema_decay=0.98,
+        batch_size=4, total_steps=300, checkpoint_every=25, log_every=25, ema_decay=0.98,
         optimizer=dict(learning_rate=2e-3, muon_learning_rate=5e-3, warmup_steps=30, end_fraction=0.02, b2=0.98,
-                       muon=MATRICES, total_steps=steps["optimizer"]),
+                       muon=MATRICES, total_steps=600),
     )  # fmt: skip
     config = ConfigDict(dict(
         scheme="gs_scnet",
-        config=dict(fusion="none" if name == "first" else name),
+        config=dict(fusion=fusion),
         scenarios=[dict(
             num_groups=4, link=dict(fading="awgn", convention="rx_per_antenna"), config=dict(capacity=160),
         )],

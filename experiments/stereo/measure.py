@@ -1,7 +1,6 @@
-r"""Stereo pairs over SNR into a store: the codec, the same without fusion, its pictures matched and lifted afterwards.
+r"""Stereo pairs over SNR into a store: the codec, and its pictures matched and lifted afterwards.
 
-    python -m experiments.stereo.measure --data ../shared/data --none runs/gs_scnet_none/joint/weights.npz \
-        --store docs/stereo/results.sqlite
+    python -m experiments.stereo.measure --data ../shared/data --store docs/stereo/results.sqlite
     python -m experiments.stereo.page --store docs/stereo/results.sqlite --out docs/stereo
 
 Fifty scenes that were not trained on, their textures from other photographs, and eight pairs of Middlebury at 96 x 80
@@ -38,7 +37,7 @@ from lvm_mtc.sweep.group import Resources
 from lvm_mtc.sweep.paired import NamedSweep, Pair, run_paired_sweep
 from lvm_mtc.sweep.stopping import StoppingRule
 
-FULL, NONE, DECOUPLED = "gs_scnet", "no fusion", "decoupled"
+FULL, OTHER, DECOUPLED = "gs_scnet", "other fusion", "decoupled"
 SYNTHETIC, REAL = "stereo, synthetic", "stereo, Middlebury"
 SNR_DB = (0.0, 5.0, 10.0, 20.0)
 STORE, METRICS = Path("docs/stereo/results.sqlite"), ("psnr_db", "psnr_middle_db", "ssim_middle", "epe", "overflow")
@@ -50,33 +49,34 @@ _SHOWN, _SHOWN_SNR_DB = (0, 1, 2, 3), (0.0, 10.0, 20.0)
 
 @script(
     data="folder with voc2012_320 and stereo (default: %(default)s)", weights="of the codec (default: the shipped)",
-    none="of the codec without fusion; left out without", units="channel realisations, 2 or more",
+    other="of the codec with another fusion; left out without", units="channel realisations, 2 or more",
     store="result store to add to; what it holds is not measured again",
 )  # fmt: skip
 def main(
-    data: Path = DATA, weights: Path = STEREO_WEIGHTS, none: Path | None = None, store: Path = STORE, units: int = 2
+    data: Path = DATA, weights: Path = STEREO_WEIGHTS, other: Path | None = None, store: Path = STORE, units: int = 2
 ) -> None:
     """Measure the stereo codec and what it is held against into a store."""
     synthetic, (real, _) = scenes(data, "val", SCENES, SEED), load_stereo(data / "stereo" / "test", REAL_SIZE)
-    schemes = contenders(weights, none)
+    schemes = contenders(weights, other)
     store.parent.mkdir(parents=True, exist_ok=True)
-    write_csv(store.parent / "bounds.csv", bounds(synthetic, schemes[0].scheme))
-    save_views(store.parent / "views.png", synthetic.take(np.array(_SHOWN)), schemes[0])
     with ResultStore(store) as results:
         for name, pairs in ((SYNTHETIC, synthetic), (REAL, real)):
             spec = stereo_sweep(name, source_of(pairs), schemes, units)
             run_paired_sweep(spec, differences(spec), results, resources=Resources(num_devices=1, items_per_device=4))
             print(f"{name}: {len(results.read(spec.key()))} points", flush=True)
+            if name == SYNTHETIC:
+                write_csv(store.parent / "bounds.csv", bounds(synthetic, schemes[0].scheme))
+    save_views(store.parent / "views.png", synthetic.take(np.array(_SHOWN)), schemes[0])
 
 
-def contenders(weights: Path, none: Path | None) -> tuple[Contender, ...]:
-    """The codec, what its pictures alone are worth and, where there are weights, the codec without fusion."""
+def contenders(weights: Path, other: Path | None) -> tuple[Contender, ...]:
+    """The codec, what its pictures alone are worth and, where there are weights, one with another fusion."""
     scheme, params = load_scheme(weights)
     scheme = _with(scheme, capacity=CAPACITY)
     made = [(FULL, scheme, params), (DECOUPLED, Decoupled(scheme.config), params)]
-    if none is not None:
-        other, of_other = load_scheme(none)
-        made.append((NONE, _with(other, capacity=CAPACITY), of_other))
+    if other is not None:
+        its, of_it = load_scheme(other)
+        made.append((OTHER, _with(its, capacity=CAPACITY), of_it))
     return tuple(Contender(name=name, scheme=s, params=p, swept=()) for name, s, p in made)
 
 
@@ -152,10 +152,12 @@ def save_views(path: Path, pairs: StereoPairs, contender: Contender) -> None:
     rows = []
     for scene in range(len(pairs)):
         left, right = source.data[scene, 0]
-        row = [Picture(left, "left"), Picture(right, "right"), Picture(source.hints["middle"][scene, 0], "middle")]
-        row += [Picture(got.data[scene, 0, 2], f"middle, {snr_db:g} dB") for snr_db, got in arrived]
+        known = {"left": left, "right": right, "middle": source.hints["middle"][scene, 0]}
+        row = [Picture(image=view, caption=name) for name, view in known.items()]
+        row += [Picture(image=got.data[scene, 0, 2], caption=f"middle, {snr_db:g} dB") for snr_db, got in arrived]
         depth = arrived[1][1].tells["disparity"][scene, 0, 0] / scheme.config.max_disparity
-        rows.append([*row, Picture(np.repeat(depth[..., None], 3, -1), f"disparity, {_SHOWN_SNR_DB[1]:g} dB")])
+        caption = f"disparity, {_SHOWN_SNR_DB[1]:g} dB"
+        rows.append([*row, Picture(image=np.repeat(depth[..., None], 3, -1), caption=caption)])
     save_sheet(path, rows, title="Scenes that were not trained on, over AWGN; the middle view is never sent")
 
 

@@ -123,7 +123,9 @@ def sheet_rows(spec: NamedSweep, pairs: Pairs, max_disparity: float) -> tuple[li
                 scale = max_disparity if name == "disparity" else 1.0
                 captions = ["original" if original is not None else "not known", *(f"{snr:g} dB" for snr, _ in at)]
                 shown = [left * 0 + 1 if original is None else original, *received]
-                rows.append([Picture(_grey(p, scale), caption) for p, caption in zip(shown, captions, strict=True)])
+                rows.append(
+                    [Picture(image=_grey(p, scale), caption=name) for p, name in zip(shown, captions, strict=True)]
+                )
                 names.append(f"{pairs.labels[group][uav]}, {name}\n{link.label}")
     return rows, names
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from lvm_mtc.metrics import pictures
 from lvm_mtc.schemes.gs_scnet.disparity import disparity_error
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.simulate import Outcome
@@ -28,9 +27,6 @@ def of_middle(measure: Callable) -> Callable[[Source, Outcome], jax.Array]:
         return measure(source.hints["middle"], views[:, :, MIDDLE])
 
     return metric
-
-
-psnr_of_views, ssim_of_views = of_views(pictures.psnr), of_views(pictures.ssim)
 
 
 def end_point_error(source: Source, outcome: Outcome) -> jax.Array:

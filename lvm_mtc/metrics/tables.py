@@ -110,9 +110,9 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         **_OF_SYMBOLS,
     },
     "stereo": {
-        "psnr_db": stereo.psnr_of_views,
+        "psnr_db": stereo.of_views(pictures.psnr),
         "psnr_middle_db": stereo.of_middle(pictures.psnr),
-        "ssim": stereo.ssim_of_views,
+        "ssim": stereo.of_views(pictures.ssim),
         "ssim_middle": stereo.of_middle(pictures.ssim),
         "epe": stereo.end_point_error,
         "overflow": stereo.overflow,

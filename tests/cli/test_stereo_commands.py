@@ -22,19 +22,23 @@ SCHEME = GsScnet(GsScnetConfig(size=(32, 32), features=8, symbols_per_position=2
 SEND = "transmit --stereo pairs --weights stereo.npz --uavs 1 --channel awgn --realisations 2 --snr-db 0,20"
 
 
+@pytest.fixture(scope="module")
+def params():
+    return jax.device_get(jax.jit(SCHEME.init)(jax.random.key(0)))
+
+
 @pytest.fixture
-def pairs(folder):
+def pairs(folder, params):
     """The common folder with weights for pairs, three pairs of 50 x 36 pixels, and what is none."""
-    params = jax.device_get(SCHEME.init(jax.random.key(0)))
     save_weights(folder / "stereo.npz", params, identity(SCHEME), dtype="float32")
     for i, views in enumerate(synthetic_stereo(3, (36, 50), seed=0).pictures):
         (folder / "pairs" / f"scene{i}").mkdir(parents=True)
         for name, view in zip(("left", "right"), views, strict=True):
             Image.fromarray(view).save(folder / "pairs" / f"scene{i}" / f"{name}.png")
     (folder / "tiny" / "scene").mkdir(parents=True)
-    (folder / "empty").mkdir()
+    (folder / "nopairs").mkdir()
     for name in ("left", "right"):
-        Image.new("RGB", (40, 12)).save(folder / "tiny" / "scene" / f"{name}.png")
+        Image.new("RGB", (400, 20)).save(folder / "tiny" / "scene" / f"{name}.png")
     return folder
 
 
@@ -62,11 +66,11 @@ def test_a_pair_and_a_folder_of_pairs_are_read(pairs):
 WRONG = {
     f"{SEND} --out o --task dog": ["--task is for pictures", "--stereo sends pairs"],
     f"{SEND} --out o --clouds c.ply": ["--stereo", "not allowed with", "--clouds"],
-    "transmit --stereo pairs --weights small.npz --out o": ["small.npz", "'lvm_mtc' sends pictures", "stereo pairs"],
+    "transmit --stereo pairs --weights small.npz --uavs 1 --out o": ["small.npz", "'lvm_mtc' sends pictures"],
     "transmit --images photos --weights stereo.npz --out o": ["stereo.npz", "'gs_scnet' sends stereo"],
     "transmit --stereo pairs --weights stereo.npz --uavs 4 --out o": ["pairs", "there are 3 pairs", "4 UAVs"],
-    "transmit --stereo tiny --weights stereo.npz --uavs 1 --out o": ["scene", "40 x 12 pixels", "16 or more"],
-    "transmit --stereo empty --weights stereo.npz --uavs 1 --out o": ["empty", "holds no pair", "left.png"],
+    "transmit --stereo tiny --weights stereo.npz --uavs 1 --out o": ["scene", "400 x 20 pixels", "16 or more"],
+    "transmit --stereo nopairs --weights stereo.npz --uavs 1 --out o": ["nopairs", "holds no pair", "left.png"],
     "transmit --stereo nothing --weights stereo.npz --uavs 1 --out o": ["nothing", "does not exist"],
 }
 
