@@ -21,6 +21,10 @@ QUEUE_ARGS ?=
 DETECTION ?= build/detection_256.npz
 DETECTION_320 ?= build/detection_320.npz
 DETECTOR_RUN_DIR ?= runs/flashsam
+GPU_JAX ?= jax[cuda12]
+GPU_OUT ?= build/gpu
+GPU_ARGS ?=
+REHEARSE ?=
 
 # A version manager may put a `python3.12` on the PATH that only prints an error: ask each candidate to run.
 usable = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
@@ -32,8 +36,9 @@ DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 DETECTOR := $(VENV)/.installed-detection
 DOCS := $(VENV)/.installed-docs
+GPU := $(VENV)/.installed-gpu
 
-.PHONY: help demo test test-slow test-sionna test-parity lint types docs train train-detector queue queue-status smoke clean distclean
+.PHONY: help demo test test-slow test-sionna test-parity lint types docs train train-detector queue queue-status gpu smoke clean distclean
 
 help: ## What the targets do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -81,7 +86,7 @@ lint: $(DEV) ## Check the style
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
 
-types: $(DEV) ## Check the types of link and results (needs node)
+types: $(DEV) ## Check the types of phy, link, schemes and results (needs node)
 	"$(BIN)/pyright" --pythonpath "$(BIN)/python"
 
 $(DOCS): setup.cfg pyproject.toml | $(BIN)/python
@@ -121,6 +126,17 @@ queue: $(DEMO) ## Train the codecs that matter in the background, at idle priori
 
 queue-status: $(DEMO) ## Where each of these trainings stands
 	"$(BIN)/python" -m experiments.queue.serve --status
+
+# JAX for CUDA is a matter of gigabytes: fetched only where the driver lists a GPU.
+$(GPU): $(DEV)
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -e '.[demo,test]' '$(GPU_JAX)'
+	@touch "$@"
+
+gpu: ## Oracles, benchmarks and trainings on a GPU in 25 minutes, packed in build/gpu/pack (REHEARSE=1: small, on the CPU)
+	@[ -n "$(REHEARSE)" ] || nvidia-smi -L 2>/dev/null | grep -q GPU || \
+		{ echo "make gpu: no GPU found here; REHEARSE=1 goes through it on the CPU" >&2; exit 2; }
+	@$(MAKE) --no-print-directory $(if $(REHEARSE),$(DEV),$(GPU))
+	"$(BIN)/python" benchmarks/gpu.py --out "$(GPU_OUT)" --data "$(DATA)" $(if $(REHEARSE),--rehearse) $(GPU_ARGS)
 
 smoke: $(DEV) ## Import every module and run the shortest tests
 	"$(BIN)/python" -m pytest -q tests/test_layers.py $(PYTEST_ARGS)

@@ -36,10 +36,10 @@ NUM_UAVS = 4
 SCALING = (1, 2, 5, 10)
 
 
-def build(variant: str, num_uavs: int, *, per_uav: bool, execution: Execution):
+def build(variant: str, num_uavs: int, *, per_uav: bool, execution: Execution, num_groups: int = 1):
     """The training step, a function that makes its state, and its data."""
     config = LvmMtcConfig.paper(variant=variant, num_kept=49, per_uav_params=per_uav)
-    scenarios = (Scenario(num_groups=1, num_uavs=num_uavs),)
+    scenarios = (Scenario(num_groups=num_groups, num_uavs=num_uavs),)
     scheme = LvmMtc(config, execution)
     ranges = Ranges(knobs={"mask_prob": (0.1, 0.5), "epsilon": (0.0, 0.2)})
     optimizer, schedule = make_optimizer(OptimizerConfig(learning_rate=1e-4, weight_decay=0.05), 100)
@@ -55,7 +55,7 @@ def build(variant: str, num_uavs: int, *, per_uav: bool, execution: Execution):
         params = scheme.init(init_key, num_uavs if per_uav else None)
         return init_state(params, optimizer, run_key)
 
-    pictures = np.random.default_rng(0).integers(0, 256, (num_uavs, 256, 256, 3), np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 256, (num_groups * num_uavs, 256, 256, 3), np.uint8)
     return step, initial, {"pictures": pictures}
 
 

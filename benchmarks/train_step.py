@@ -2,15 +2,17 @@
 
 Operating point (b): the paper's plain form for one UAV a picture, 224 pixels, patches of 16, a quarter of them kept, 64
 symbols a token, AWGN, image and token MSE, clipped gradients, AdamW. The other side is transformers' ViTMAE with the
-same channel between encoder and decoder, written in PyTorch. Both take one step in turn. Ours has more to do: its
-positions learn, and it has the encoder of shared tokens, which one UAV does not use. Both get their memory in huge
-pages, as every command of the library does (``GLIBC_TUNABLES=glibc.malloc.hugetlb=0``: neither does). Writes JSON:
+same channel between encoder and decoder, written in PyTorch, as it comes and through ``torch.compile`` (``--eager``
+leaves that out; it needs a C++ compiler). All take one step in turn. Ours has more to do: its
+positions learn, and it has the encoder of shared tokens, which one UAV does not use. All get their memory in huge
+pages, as every command of the library does (``GLIBC_TUNABLES=glibc.malloc.hugetlb=0``: none does). Writes JSON:
 
     make .venv-torch/.installed
     .venv-torch/bin/python benchmarks/train_step.py [--variants small base] [--batches 1 4 8]
 """
 
 import argparse
+import functools
 import itertools
 import json
 import os
@@ -103,7 +105,7 @@ class TorchSystem(torch.nn.Module):
         return image_mse + (tokens_hat - tokens.detach()).square().mean()
 
 
-def torch_step(config: LvmMtcConfig, pictures: np.ndarray):
+def torch_step(config: LvmMtcConfig, pictures: np.ndarray, *, compiled: bool):
     """As :func:`our_step`."""
     torch.manual_seed(0)
     model = TorchSystem(config)
@@ -112,10 +114,11 @@ def torch_step(config: LvmMtcConfig, pictures: np.ndarray):
         model.parameters(), lr=o.learning_rate, betas=(o.b1, o.b2), eps=o.eps, weight_decay=o.weight_decay
     )
     data, size = torch.tensor(pictures), config.image_size
+    forward = torch.compile(model, dynamic=False) if compiled else model
 
     def take():
         images = data[torch.randint(len(data), (len(data),)), :size, :size].permute(0, 3, 1, 2).float() / 255
-        loss = model(images)
+        loss = forward(images)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), o.clip_norm)
@@ -126,7 +129,7 @@ def torch_step(config: LvmMtcConfig, pictures: np.ndarray):
 
 
 def measure(options: argparse.Namespace) -> dict:
-    """Both sides take steps in turn; a dictionary of results."""
+    """All sides take steps in turn; a dictionary of results."""
     config = LvmMtcConfig.paper(
         variant=options.variant,
         image_size=options.image_size,
@@ -137,7 +140,10 @@ def measure(options: argparse.Namespace) -> dict:
     pictures = np.random.default_rng(0).integers(0, 256, (options.batch, side, side, 3), np.uint8)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     result, steps = {}, {}
-    for name, build in (("jax", our_step), ("torch", torch_step)):
+    sides = {"jax": our_step, "torch": functools.partial(torch_step, compiled=False)}
+    if not options.eager:
+        sides["torch_compiled"] = functools.partial(torch_step, compiled=True)
+    for name, build in sides.items():
         steps[name], num_params = build(config, pictures)
         start = time.perf_counter()
         steps[name]()
@@ -160,7 +166,7 @@ def measure(options: argparse.Namespace) -> dict:
         }
     return result | {
         "operating_point": "b: end-to-end training step against ViTMAE with the same channel in PyTorch, float32",
-        "torch_over_jax": result["torch"]["median_s"] / result["jax"]["median_s"],
+        **{f"{name}_over_jax": result[name]["median_s"] / result["jax"]["median_s"] for name in sides if name != "jax"},
         "variant": options.variant,
         "image_size": options.image_size,
         "patch_size": options.patch_size,
@@ -187,6 +193,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 4, 8], help="pictures a step (default: 1 4 8)")
     parser.add_argument("--image-size", type=int, default=224, help="pixels a side (default: 224)")
     parser.add_argument("--patch-size", type=int, default=16, help="pixels a side (default: 16)")
+    parser.add_argument("--eager", action="store_true", help="leave torch.compile out")
     parser.add_argument("--repeats", type=int, default=12, help="timed steps of each side, >= 10 (default: 12)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "train_step_cpu.json")
     options = parser.parse_args(argv)
@@ -198,10 +205,10 @@ def main(argv: list[str] | None = None) -> int:
         row = measure(argparse.Namespace(**vars(options) | {"variant": variant, "batch": batch}))
         rows.append(row)
         options.out.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+        theirs = [name for name in ("torch", "torch_compiled") if name in row]
+        said = [f"{name} {row[name]['median_s'] * 1e3:.0f} ms: {row[f'{name}_over_jax']:.2f} times" for name in theirs]
         print(
-            f"{variant}, {batch} pictures: {row['jax']['median_s'] * 1e3:.0f} ms a step, PyTorch "
-            f"{row['torch']['median_s'] * 1e3:.0f} ms: {row['torch_over_jax']:.2f} times",
-            flush=True,
+            f"{variant}, {batch} pictures: {row['jax']['median_s'] * 1e3:.0f} ms a step, {', '.join(said)}", flush=True
         )
     return 0
 

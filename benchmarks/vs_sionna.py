@@ -9,6 +9,7 @@ both as ``lmmse_equalizer`` comes and with its whitening off, which white noise 
     python benchmarks/vs_sionna.py [--out FILE] [--repeats 10] [--slots 20000] [--devices 2]
 
 Nothing is reported unless both sides have the same mean squared error at every point, within 5 standard errors.
+``vs_sionna_torch.py`` is the same against Sionna 2, which is PyTorch.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import platform
 import statistics
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -38,6 +40,9 @@ MODES = {
     "xla_unwhitened": {"jit_compile": True, "whiten": False},
 }
 TARGETS = {"grid": 20.0, "single_point": 2.0}
+Points = list[tuple[float, float]]
+Loop = Callable[[], list[float]]
+"""Runs all points and returns their mean squared errors."""
 # 55 points and 5 standard errors: one false alarm in 30,000 runs.
 STANDARD_ERRORS = 5.0
 
@@ -104,8 +109,8 @@ def _abs2(tf, value):
     return tf.math.real(value) ** 2 + tf.math.imag(value) ** 2
 
 
-def sionna_loop(tf, points, num_slots: int, *, jit_compile: bool, whiten: bool):
-    """A function without arguments that runs all points and returns their mean squared errors."""
+def sionna_loop(tf, points: Points, num_slots: int, *, jit_compile: bool, whiten: bool) -> Loop:
+    """Sionna's side: one compiled step, point after point."""
     step = _sionna_step(tf, whiten=whiten)
 
     @tf.function(jit_compile=jit_compile)
@@ -194,13 +199,11 @@ def _timed(run) -> tuple[float, list[float]]:
     return time.perf_counter() - start, result
 
 
-def time_sides(tf, points, num_slots: int, repeats: int) -> dict:
+def time_sides(theirs: Mapping[str, Loop], points: Points, num_slots: int, repeats: int) -> dict:
     """Compile everything, warm up, then run all sides in turn, so that what else the machine does meets all of them."""
     start = time.perf_counter()
-    sides = {"ours": our_sweep(points, num_slots)}
+    sides = {"ours": our_sweep(points, num_slots), **theirs}
     compile_s = {"ours": time.perf_counter() - start}
-    for mode, setting in MODES.items():
-        sides[mode] = sionna_loop(tf, points, num_slots, **setting)
     first = {name: _timed(run)[0] for name, run in sides.items()}
     times = {name: [] for name in sides}
     mse = {}
@@ -218,7 +221,7 @@ def time_sides(tf, points, num_slots: int, repeats: int) -> dict:
             "quartiles_s": statistics.quantiles(seconds, n=4),
             "min_s": min(seconds),
             "max_s": max(seconds),
-            # TensorFlow traces and compiles in its first call, which also runs once.
+            # Sionna's side traces and compiles in its first call, which also runs once.
             "compile_s": compile_s.get(name, first[name] - median),
             "channel_uses_per_s": len(points) * num_slots * phy_benchmark.NUM_ANT / median,
             "mse_of_the_last_run": mse[name],
@@ -231,18 +234,42 @@ def time_sides(tf, points, num_slots: int, repeats: int) -> dict:
 
 
 def measure(num_slots: int, repeats: int, devices: int) -> dict:
-    """Check that both sides do the same work, then time both operating points."""
+    """Both operating points against Sionna 1.2.2."""
     start_jax(devices)
     tf, sionna = import_sionna()
+    return measure_against(
+        lambda points: sionna_capped_mse(tf, points, num_slots),
+        lambda points: {mode: sionna_loop(tf, points, num_slots, **setting) for mode, setting in MODES.items()},
+        num_slots,
+        repeats,
+    ) | {
+        "tensorflow": tf.__version__,
+        "tensorflow_intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads() or "default",
+        "sionna": sionna.phy.__version__ if hasattr(sionna.phy, "__version__") else sionna.__version__,
+    }
+
+
+def measure_against(
+    capped_mse: Callable[[Points], list[tuple[float, float]]],
+    loops: Callable[[Points], Mapping[str, Loop]],
+    num_slots: int,
+    repeats: int,
+) -> dict:
+    """Check that both sides do the same work, then time both operating points.
+
+    Args:
+        capped_mse: The other side's :func:`our_capped_mse`.
+        loops: The other side's loops, by name.
+    """
     points = grid_points()
-    ours, theirs = our_capped_mse(points, num_slots), sionna_capped_mse(tf, points, num_slots)
+    ours, theirs = our_capped_mse(points, num_slots), capped_mse(points)
     different = compare_errors(points, ours, theirs)
     if different:
-        raise SystemExit("vs_sionna.py: the two sides do not do the same work:\n" + "\n".join(different))
+        raise SystemExit("the two sides do not do the same work:\n" + "\n".join(different))
     # The check must be able to fail: the same errors against those of a neighbouring SNR.
     shift = len(phy_benchmark.CSI_ERROR_VAR)
     if not compare_errors(points[shift:], ours[shift:], theirs[:-shift]):
-        raise SystemExit("vs_sionna.py: too few slots to tell one SNR from the next")
+        raise SystemExit("too few slots to tell one SNR from the next")
     device = jax.devices()[0]
     return {
         "operating_point": "a: SNR x CSI-error grid, ours in one program with shared draws, Sionna in a loop",
@@ -253,8 +280,8 @@ def measure(num_slots: int, repeats: int, devices: int) -> dict:
         "repeats": repeats,
         "snr_db": phy_benchmark.SNR_DB.tolist(),
         "csi_error_var": [round(float(v), 6) for v in phy_benchmark.CSI_ERROR_VAR],
-        "grid": time_sides(tf, points, num_slots, repeats),
-        "single_point": time_sides(tf, [SINGLE_POINT], num_slots, max(repeats, 30)),
+        "grid": time_sides(loops(points), points, num_slots, repeats),
+        "single_point": time_sides(loops([SINGLE_POINT]), [SINGLE_POINT], num_slots, max(repeats, 30)),
         "single_point_is": {"snr_db": SINGLE_POINT[0], "csi_error_var": SINGLE_POINT[1]},
         "capped_mse": {
             "is": "mean of min(|x_hat - x|^2, 1) and its standard error, point after point, from an untimed run",
@@ -270,13 +297,12 @@ def measure(num_slots: int, repeats: int, devices: int) -> dict:
         "python": platform.python_version(),
         "jax": jax.__version__,
         "numpy": np.__version__,
-        "tensorflow": tf.__version__,
-        "tensorflow_intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads() or "default",
-        "sionna": sionna.phy.__version__ if hasattr(sionna.phy, "__version__") else sionna.__version__,
+        "load_average_1_min": os.getloadavg()[0],
     }
 
 
-def _table(result: dict) -> str:
+def table(result: dict) -> str:
+    """Times and memory of a result in words."""
     lines = [f"{'':14}{'side':20}{'median':>12}{'quartiles':>20}{'compile':>10}{'ratio':>8}{'target':>8}"]
     for place in ("grid", "single_point"):
         for name, side in result[place].items():
@@ -284,7 +310,7 @@ def _table(result: dict) -> str:
             ratio = f"{side['ratio']:8.1f}{TARGETS[place]:8.0f}" if "ratio" in side else ""
             median = f"{1e3 * side['median_s']:9.1f} ms{low:9.1f} -{high:8.1f}"
             lines.append(f"{place:14}{name:20}{median}{side['compile_s']:9.1f}s{ratio}")
-    for name, side in (result["memory"] or {}).items():
+    for name, side in (result.get("memory") or {}).items():
         first, second = side["peak_above_imports_mib"], side["peak_of_a_second_run_above_imports_mib"]
         lines.append(f"{'memory':14}{name:20}{first:9.0f} MiB with the compiler, {second:.0f} MiB in a second run")
     return "\n".join(lines)
@@ -305,12 +331,11 @@ def main(argv: list[str] | None = None) -> int:
             f"--repeats must be >= 10, --slots and --devices >= 1, got {args.repeats}, {args.slots} and {args.devices}"
         )
     result = measure(args.slots, args.repeats, args.devices)
-    result["load_average_1_min"] = os.getloadavg()[0]
     result["memory"] = memory_of_sides(args.slots, args.devices)
     out = args.out or Path(__file__).parent / "results" / f"vs_sionna_{result['platform']}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n")
-    print(_table(result))
+    print(table(result))
     print(f"written to {out}")
     return 0
 

@@ -1,4 +1,8 @@
-"""Settings of every test: 8 CPU devices, no silent rank promotion, no key used twice."""
+"""Settings of every test: 8 CPU devices, no silent rank promotion, no key used twice.
+
+``LVM_MTC_TEST_PLATFORM=cuda`` (or ``tpu``) runs tests on that device instead, compiled as users compile and with exact
+products of float32; tests that need several devices fail there. ``make gpu`` does so with those that have an oracle.
+"""
 
 import contextlib
 import ctypes
@@ -10,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 # Read by XLA once, at its first use: they must stand before any import of jax.
-os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_PLATFORMS"] = ",".join(dict.fromkeys([os.environ.get("LVM_MTC_TEST_PLATFORM", "cpu"), "cpu"]))
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = (os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8").strip()
 # Without optimisation and with XLA's older emitters most programs compile in half the time, draws of random numbers in
@@ -20,7 +24,10 @@ if "xla_cpu_use_fusion_emitters" not in os.environ["XLA_FLAGS"] and int(version(
     os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 if "xla_cpu_parallel_codegen_split_count" not in os.environ["XLA_FLAGS"]:
     os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1"
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if os.environ["JAX_PLATFORMS"] == "cpu":
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+else:
+    os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Programs that one test has compiled are read by the others, in every worker and in the processes that tests start.
 os.environ.setdefault(

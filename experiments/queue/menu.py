@@ -227,7 +227,7 @@ def pack(components: Components, codes: Codes, distortion: np.ndarray) -> dict[s
             allocate(components.variance, 10 ** (POWER_DB / 10), distortion[band], 2 * num_symbols, budget)
             for budget in budgets
         ]
-        arrays[f"count_{num_symbols}"] = np.uint8([a.count for a in found])
+        arrays[f"count_{num_symbols}"] = np.uint8([a.symbols for a in found])
         arrays[f"power_{num_symbols}"] = np.uint8([a.power for a in found])
         print(f"allocations for {num_symbols} symbols", flush=True)
     return arrays

@@ -49,11 +49,11 @@ _SHOWN, _SHOWN_SNR_DB = (0, 1, 2, 3), (0.0, 10.0, 20.0)
 
 @script(
     data="folder with voc2012_320 and stereo (default: %(default)s)", weights="of the codec (default: the shipped)",
-    other="of the codec with another fusion; left out without", units="channel realisations, 2 or more",
+    other="of the codec with another fusion; left out without", units="channel realisations, 4 or more",
     store="result store to add to; what it holds is not measured again",
 )  # fmt: skip
 def main(
-    data: Path = DATA, weights: Path = STEREO_WEIGHTS, other: Path | None = None, store: Path = STORE, units: int = 2
+    data: Path = DATA, weights: Path = STEREO_WEIGHTS, other: Path | None = None, store: Path = STORE, units: int = 4
 ) -> None:
     """Measure the stereo codec and what it is held against into a store."""
     synthetic, (real, _) = scenes(data, "val", SCENES, SEED), load_stereo(data / "stereo" / "test", REAL_SIZE)

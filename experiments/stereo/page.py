@@ -3,6 +3,7 @@ r"""Figure and tables of docs/stereo.md, from the store of ``experiments.stereo.
 python -m experiments.stereo.page --store docs/stereo/results.sqlite --out docs/stereo
 """
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import read_csv
 from lvm_mtc.sweep.paired import PREFIX, differences_name, find_sweep
 
-TITLE = "Fifty scenes that were not trained on; 95 % bootstrap over channels and scenes"
+TITLE = "Fifty scenes that were not trained on, over AWGN"
 _COLORS = {FULL: "C0", OTHER: "C1", DECOUPLED: "C2"}
 
 
@@ -125,7 +126,9 @@ def targets(points: Sequence[Point], gaps: Sequence[Point], known: Sequence[Mapp
         for snr_db in low if name in names_of(points) else ():
             gap = value(gaps, f"{FULL} minus {name}", snr_db, f"{PREFIX}psnr_middle_db")
             shown = with_interval(gap[:2], 2)
-            lines.append((f"over {name} at {snr_db:g} dB, dB", "above 0", shown, gap.mean - gap.half_width > 0))
+            lines.append(
+                (f"over {name} at {snr_db:g} dB, dB", "above 0", shown, gap.mean - (gap.half_width or math.inf) > 0)
+            )
     if OTHER not in names_of(points):
         lines.append(("disparity fusion over none, dB", "above 0", "not measured", False))
     lost = max(point.metrics["overflow"].mean for point in points)

@@ -10,7 +10,7 @@ from lvm_mtc.cli import values
 from lvm_mtc.cli.command import add_command, add_flags
 from lvm_mtc.cli.outputs import check_new_file
 from lvm_mtc.cli.stores import SHORT, SWEEP_FLAG, find_sweep
-from lvm_mtc.results.export import FORMATS, export_each, export_store
+from lvm_mtc.results.export import EACH_FORMATS, FORMATS, export_each, export_store
 from lvm_mtc.results.points import Point, Sweep, flatten
 from lvm_mtc.results.store import ResultStore
 
@@ -48,10 +48,19 @@ def add_results_parser(commands) -> None:
     add_flags(redo, {SWEEP_FLAG + "where the store holds only one": str, at + "; one or more": values.assignment})
 
     example = "lvm-mtc results export --store sweeps.sqlite --out points.csv"
-    export = add_command(actions, "export", "Write a store's points as CSV, JSON or Parquet.", example, run_export)
+    export = add_command(
+        actions,
+        "export",
+        "Write a store's points as CSV, JSON or Parquet, single values also as NetCDF.",
+        example,
+        run_export,
+    )
     add_flags(export, store | {"--out FILE: the file": Path}, required=True)
-    formats = f"--format: one of {', '.join(FORMATS)}; parquet needs pyarrow (default: by the name of --out)"
-    flags = {SWEEP_FLAG + "for all": str, formats: values.choice(*FORMATS), "--overwrite: replace the file": bool}
+    formats = (
+        f"--format: one of {', '.join(EACH_FORMATS)}; parquet needs pyarrow, netcdf (.nc, with --each) xarray and "
+    )
+    formats += "scipy (default: by the name of --out)"
+    flags = {SWEEP_FLAG + "for all": str, formats: values.choice(*EACH_FORMATS), "--overwrite: replace the file": bool}
     flags["--each: a row for every channel realisation, group of pictures and UAV instead of a row a point"] = bool
     add_flags(export, flags)
 
@@ -133,9 +142,12 @@ def _no_point(options: argparse.Namespace, sweep: Sweep) -> str:
 
 def run_export(options: argparse.Namespace) -> None:
     """Writes the points to a file."""
-    file_format = options.format or options.out.suffix.removeprefix(".")
-    if file_format not in FORMATS:
-        raise ValueError(f"--out {options.out}: its name does not end in {', '.join(FORMATS)}: give --format")
+    suffix = options.out.suffix.removeprefix(".")
+    file_format = options.format or {"nc": "netcdf"}.get(suffix, suffix)
+    if file_format not in EACH_FORMATS:
+        raise ValueError(f"--out {options.out}: its name does not end in {', '.join(FORMATS)}, nc: give --format")
+    if file_format == "netcdf" and not options.each:
+        raise ValueError(f"--out {options.out}: netcdf holds the values of single units: give --each")
     check_new_file(options.out, overwrite=options.overwrite, store=options.store)
     with ResultStore(options.store, create=False) as store:
         key = find_sweep(store, options.sweep).config_hash if options.sweep else None

@@ -1,5 +1,6 @@
 """How a user's flags say that pictures are sent: over which links, by which contenders."""
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from lvm_mtc.link.fading import acts
 from lvm_mtc.schemes import name_of
 from lvm_mtc.schemes.loading import DEMO_WEIGHTS, load_scheme
 from lvm_mtc.schemes.scheme import Masking, Params, Scheme
+from lvm_mtc.schemes.tiled import tiled
 from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.named import make_contenders, plain_contender
 
@@ -79,3 +81,25 @@ def load_contenders(
     if names is None and not isinstance(scheme, Masking):
         return scheme, [plain_contender(scheme, params)]
     return scheme, make_contenders(names or default, scheme, params, **options)
+
+
+def fit_contenders(
+    contenders: Sequence[Contender], height: int, width: int, *, several: bool = False
+) -> list[Contender]:
+    """Contenders for views of up to this size, in tiles where their codecs are for smaller pictures; says how."""
+    fitted, said = [], {}
+    for contender in contenders:
+        if several or (height, width) != (contender.scheme.config.image_size,) * 2:
+            scheme = tiled(contender.scheme, height, width, several=several)
+            contender = dataclasses.replace(contender, scheme=scheme)
+            (rows, columns), padding = scheme.grid, " and ".join(map(str, scheme.padding[::-1]))
+            how = (
+                "whole"
+                if rows * columns == 1
+                else f"in {columns} x {rows} tiles of {scheme.tile[1]} x {scheme.tile[0]}"
+            )
+            said.setdefault(f"{how}, {padding} columns and rows mirrored", []).append(contender.name)
+        fitted.append(contender)
+    for how, names in said.items():
+        print(f"{'; '.join(names)}: {'up to ' if several else ''}{width} x {height} {how}")
+    return fitted

@@ -12,8 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from lvm_mtc.cli.errors import UsageError
-from lvm_mtc.cli.pictures import Objects, Views, demo_photographs, find_objects, load_views
-from lvm_mtc.cli.sending import load_contenders, make_links, transmit_links
+from lvm_mtc.cli.pictures import Objects, Views, demo_photographs, find_objects, load_views, size_of
+from lvm_mtc.cli.sending import fit_contenders, load_contenders, make_links, transmit_links
 from lvm_mtc.data.batches import chunks_of
 from lvm_mtc.knowledge import KnowledgeBase
 from lvm_mtc.knowledge.loading import DETECTOR_WEIGHTS, load_knowledge_base
@@ -24,8 +24,9 @@ from lvm_mtc.report.study import METRICS, describe, write_report
 from lvm_mtc.results.files import RECORD, atomic_directory, check_output_directory, scratch_directory
 from lvm_mtc.results.points import Point, canonical_json
 from lvm_mtc.results.store import ResultStore
+from lvm_mtc.schemes.tiled import Tiled
 from lvm_mtc.sweep.contender import Contender
-from lvm_mtc.sweep.group import Resources
+from lvm_mtc.sweep.group import Resources, check_memory
 from lvm_mtc.sweep.named import MASKINGS
 from lvm_mtc.sweep.paired import PREFIX, NamedSweep, Pair, run_paired_sweep
 from lvm_mtc.sweep.plan import picture_source
@@ -63,7 +64,9 @@ def run_transmit(options: argparse.Namespace) -> None:
     scheme, contenders = load_contenders(options.weights, options.schemes, _TRANSMITTED, **rule)
     knowledge_base = _knowledge_base(options)
     cut = {name: getattr(options, name) for name in ("views", "overlap", "boxes", "limit")}
-    views = load_views(options.images, size=scheme.config.image_size, num_uavs=options.uavs, **cut)
+    side = scheme.config.image_size
+    views = load_views(options.images, size=size_of(options.size, side), num_uavs=options.uavs, **cut)
+    contenders = fit_contenders(contenders, *views.images.shape[2:4], several=views.extent is not None)
     objects = find_objects(views, knowledge_base, options.task)
     title = f"lvm-mtc transmit {options.images}"
     _study(options, views, objects, contenders, links, options.snr_db, options.csi_error, title=title)
@@ -88,16 +91,21 @@ def _study(
     num_groups, num_uavs = views.images.shape[:2]
     axes = dict(
         links=tuple(links),
-        sources={num_uavs: picture_source(views.images, objects.loc)},
+        sources={num_uavs: picture_source(views.images, objects.loc, extent=views.extent)},
         snr_db=tuple(snr_db),
         csi_error_var=tuple(csi_error_var),
         seeds=(options.seed,),
         stopping=StoppingRule(target_half_width=None, max_units=options.realisations),
     )
+    if isinstance(contenders[0].scheme, Tiled):
+        axes["pictures_per_step"] = num_uavs
     sweeps = study_sweeps(contenders, **axes)
+    budget = {"memory_budget": max(int(options.memory * 2**30), 1)} if hasattr(options, "memory") else {}
+    for spec in sweeps:
+        check_memory(spec, Resources(num_devices=1, **budget))
     count = f"{num_groups} x {num_uavs} pictures, {options.realisations} realisations"
     with atomic_directory(options.out, overwrite=options.overwrite) as folder:
-        points, gains = measure_study(sweeps)
+        points, gains = measure_study(sweeps, **budget)
         order = [contender.name for contender in contenders]
         points = sorted(points, key=lambda point: order.index(point.coordinates["scheme"]))
         shown = show(sweeps[0], [at for at in sweeps[0].coordinates() if at["scheme"] == order[0]])
@@ -125,15 +133,15 @@ def study_sweeps(contenders: Sequence[Contender], **fields) -> list[NamedSweep]:
     by_size: dict[tuple[int, int], list[Contender]] = {}
     for contender in contenders:
         by_size.setdefault(contender.scheme.frames(), []).append(contender)
-    fields |= dict(metrics=METRICS, pictures_per_step=_PICTURES_PER_STEP)
+    fields = dict(metrics=METRICS, pictures_per_step=_PICTURES_PER_STEP) | fields
     return [
         NamedSweep(name=", ".join(contender.name for contender in group), schemes=tuple(group), **fields)
         for group in by_size.values()
     ]
 
 
-def measure_study(sweeps: Sequence[NamedSweep]) -> tuple[list[Point], list[Point]]:
-    """Runs sweeps of one study into a temporary store.
+def measure_study(sweeps: Sequence[NamedSweep], **budget: int) -> tuple[list[Point], list[Point]]:
+    """Runs sweeps of one study into a temporary store; ``budget`` may be ``memory_budget`` of ``Resources``.
 
     Returns:
         All points in the order of the sweeps; and, where both are there, what object first gains over uniform, by
@@ -147,7 +155,7 @@ def measure_study(sweeps: Sequence[NamedSweep]) -> tuple[list[Point], list[Point
         def run(spec: NamedSweep) -> None:
             items = len(spec.snr_db) * len(spec.csi_error_var) * spec.stopping.max_units
             _, _, at_once = chunks_of(items, _ITEMS_AT_ONCE)[0]
-            resources = Resources(num_devices=1, items_per_device=at_once)
+            resources = Resources(num_devices=1, items_per_device=at_once, **budget)
             with ResultStore(path) as store:
                 run_paired_sweep(spec, _pairs(spec), store, resources=resources, progress=lambda *_: bar.update())
 

@@ -58,6 +58,7 @@ def add_sweep_parser(commands) -> None:
         "--name NAME: of the sweep in the store; a later one of this name takes its place, rows stay": str,
         f"--convention: what the SNR means: {', '.join(names.CONVENTIONS)}": values.choice(*names.CONVENTIONS),
         "--images DIR: folder of pictures, or one picture": str,
+        "--size SIZE: codec, native, N or HxW: as of transmit, of the --images": values.picture_size,
         "--text FILE: sentences to send instead of pictures, one a line": str,
         "--clouds PATH: point cloud, or a folder of them, to send instead of pictures": str,
         "--video PATH: a folder of frames, or a video file, to send instead of pictures": str,
@@ -74,6 +75,8 @@ def add_sweep_parser(commands) -> None:
         "--no-units: keep no values of single channel realisations; more --units are then measured from the first one "
         "on": bool,
         "--no-pictures: leave out the pictures through which the report's sliders move": bool,
+        "--shown-groups N = 1: groups of pictures among which the report's viewer chooses": values.whole(1, 64),
+        "--shown-realisations N = 1: channel realisations, likewise": values.whole(1, 64),
         "--workers N: compute in so many processes of this machine": values.whole(1, 1024),
         "--scheduler ADDRESS: compute on the workers of the Dask scheduler there, such as tcp://10.0.0.1:8786": str,
         "--task-points N = 8: points that a worker gets together": values.whole(1, 100_000),
@@ -112,7 +115,7 @@ def run_sweep_command(options: argparse.Namespace) -> None:
             kept = dict(command=command_of(config), keep=not options.no_units)
             key = run_sweep(spec, store, resources=resources, progress=tell, workers=workers, **kept)
         if not options.no_pictures:
-            viewer_pictures(spec, store)
+            viewer_pictures(spec, store, groups=options.shown_groups, realisations=options.shown_realisations)
         called = f"{config.name!r} ({key[:SHORT]})" if config.name else key[:SHORT]
         print(f"{options.store}: sweep {called}, {len(store.read(key))} points")
 
@@ -172,7 +175,10 @@ def _dry_run(options: argparse.Namespace, spec, resources) -> None:
         print(f"  {axis}: {', '.join(value if isinstance(value, str) else f'{value:g}' for value in on_axis)}")
     for num_uavs, source in spec.sources.items():
         what, side = _ITEMS[spec.schemes[0].scheme.modality]
-        print(f"{what}: {len(source.data)} groups of {num_uavs}, {source.data.shape[2]} {side}")
+        size = source.data.shape[2]
+        if source.data.ndim == 5 and size != source.data.shape[3]:
+            size = f"{size} x {source.data.shape[3]}"
+        print(f"{what}: {len(source.data)} groups of {num_uavs}, {size} {side}")
     rule = spec.stopping
     until = "all"
     if rule.target_half_width is not None:

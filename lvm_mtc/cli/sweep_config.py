@@ -1,5 +1,6 @@
 """A sweep as a user's file and flags say it, and the pictures, weights and channels that they name."""
 
+import argparse
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +12,10 @@ from lvm_mtc.cli import names
 from lvm_mtc.cli.clips import load_clip_contender
 from lvm_mtc.cli.clouds import load_cloud_contender, read_clouds
 from lvm_mtc.cli.errors import UsageError
-from lvm_mtc.cli.pictures import Views, demo_photographs, find_objects, load_views
-from lvm_mtc.cli.sending import load_contenders, make_links
+from lvm_mtc.cli.pictures import Views, demo_photographs, find_objects, load_views, on_canvas, size_of
+from lvm_mtc.cli.sending import fit_contenders, load_contenders, make_links
 from lvm_mtc.cli.sentences import load_text_contender, read_source
-from lvm_mtc.cli.values import RANGES
+from lvm_mtc.cli.values import RANGES, picture_size
 from lvm_mtc.config import to_dict, unknown_name_message
 from lvm_mtc.interop.perceptual_weights import load_perceptual
 from lvm_mtc.knowledge.loading import load_knowledge_base
@@ -55,6 +56,8 @@ class SweepConfig:
         text: File of sentences, one a line, to send instead of pictures: groups of K in their order.
         clouds: Point cloud, or folder of them, to send instead of pictures, likewise.
         video: Folder of frames, or a video file, to send instead of pictures: K pieces of it.
+        size: Of the ``images``' views: ``"codec"``, that of the weights; ``"native"``, every pixel as it is; ``"N"`` or
+            ``"HxW"``, resized to that. What the codec is too small for goes in tiles (``schemes.tiled``).
         views: ``"cut"``: K overlapping views of each picture; ``"folder"``: each K pictures are a group.
         overlap: Shared fraction of neighbouring views.
         boxes: JSON file of the objects' boxes.
@@ -67,7 +70,8 @@ class SweepConfig:
         random_pictures: Intervals speak of other pictures, too.
         metrics: What is measured; None: ``METRICS``, of sentences ``study.TEXT_METRICS``, of clouds
             ``study.CLOUD_METRICS``, of clips ``study.CLIP_METRICS``.
-        pictures_per_step: Pictures that go through the networks together.
+        pictures_per_step: Pictures that go through the networks together; None: 16, of other sizes than the codec's the
+            views of one group.
     """
 
     name: str | None = None
@@ -88,6 +92,7 @@ class SweepConfig:
     text: str | None = None
     clouds: str | None = None
     video: str | None = None
+    size: str = "codec"
     views: str = "cut"
     overlap: float = 0.5
     boxes: str | None = None
@@ -101,7 +106,7 @@ class SweepConfig:
     stop_metric: str | None = None
     random_pictures: bool = False
     metrics: tuple[str, ...] | None = None
-    pictures_per_step: int = 16
+    pictures_per_step: int | None = None
 
     def __post_init__(self):
         for field, known in (("loc", names.LOCS), ("views", names.VIEWS)):
@@ -122,9 +127,14 @@ class SweepConfig:
             raise ValueError(f"SweepConfig.limit must be >= 1, got {self.limit}")
         sends = {"text": "sentences", "clouds": "point clouds", "video": "clips"}
         others = [name for name in sends if getattr(self, name) is not None]
-        if self.images is None and not others and (self.boxes or self.limit or self.views != "cut"):
+        try:
+            picture_size(self.size)
+        except argparse.ArgumentTypeError as error:
+            raise ValueError(f"SweepConfig.size: {error}") from error
+        of_folder = self.boxes or self.limit or self.views != "cut" or self.size != "codec"
+        if self.images is None and not others and of_folder:
             raise ValueError(
-                "SweepConfig.boxes, limit and views are for a folder of pictures: name it as SweepConfig.images"
+                "SweepConfig.boxes, limit, size and views are for a folder of pictures: name it as SweepConfig.images"
             )
         given = [name for name in (*_OF_PICTURES, *others[1:]) if getattr(self, name)]
         if others and given:
@@ -150,7 +160,9 @@ def make_spec(config: SweepConfig) -> SweepSpec:
     if config.video is not None:
         usual, parts = study.CLIP_METRICS, _clips(config)
     parts = _pictures(config, knobs) if parts is None else parts
-    rest = _fields(SweepSpec) & _fields(SweepConfig) - {"schemes", "knobs", "metrics"}
+    rest = _fields(SweepSpec) & _fields(SweepConfig) - {"schemes", "knobs", "metrics", "pictures_per_step"}
+    if config.pictures_per_step is not None or config.size != "codec":
+        parts["pictures_per_step"] = config.pictures_per_step or max(config.num_uavs)
     kind, named = (SweepSpec, {}) if config.name is None else (NamedSweep, {"name": config.name})
     return kind(
         links=tuple(links),
@@ -196,11 +208,18 @@ def _pictures(config: SweepConfig, knobs: Mapping[str, Any]) -> dict[str, Any]:
         knowledge_base = load_knowledge_base(classifier=_path(config.classifier), words=_path(config.words))
     judges = perceptual_judges(load_perceptual(config.perceptual)) if config.perceptual else ()
 
-    def source(num_uavs: int) -> Source:
-        views = _views(config, num_uavs, scheme.config.image_size)
-        return picture_source(np.asarray(views.images), find_objects(views, knowledge_base, config.task).loc)
+    views = {count: _views(config, count, scheme.config.image_size) for count in config.num_uavs}
+    canvas = np.max([of_count.images.shape[2:4] for of_count in views.values()], axis=0).tolist()
+    views = {count: on_canvas(of_count, *canvas) for count, of_count in views.items()}
+    several = any(of_count.extent is not None for of_count in views.values())
+    contenders = fit_contenders(contenders, *canvas, several=several)
 
-    return dict(schemes=tuple(contenders), judges=judges, sources={count: source(count) for count in config.num_uavs})
+    def source(of_count: Views) -> Source:
+        loc = find_objects(of_count, knowledge_base, config.task).loc
+        return picture_source(of_count.images, loc, extent=of_count.extent)
+
+    sources = {count: source(of_count) for count, of_count in views.items()}
+    return dict(schemes=tuple(contenders), judges=judges, sources=sources)
 
 
 def command_of(config: SweepConfig) -> dict[str, Any]:
@@ -216,7 +235,7 @@ def _views(config: SweepConfig, num_uavs: int, size: int) -> Views:
     if not path.exists():
         raise UsageError(f"SweepConfig.images {config.images}: there is no such folder or picture")
     cut = dict(views=config.views, overlap=config.overlap, boxes=_path(config.boxes), limit=config.limit)
-    return load_views(path, size=size, num_uavs=num_uavs, **cut)
+    return load_views(path, size=size_of(config.size, size), num_uavs=num_uavs, **cut)
 
 
 def _path(text: str | None) -> Path | None:

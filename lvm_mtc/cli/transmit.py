@@ -62,6 +62,9 @@ def add_transmit_parser(commands) -> None:
         '--boxes FILE: JSON, {"picture.jpg": [x, y, w, h]}: the object, centre and size, pixels of the picture; where '
         "there is none, see --loc": Path,
         "--limit N: take the first N pictures only": values.whole(1),
+        "--size SIZE = codec: codec: views are resized to the size of the codec's pictures; native: every pixel stays "
+        "as it is; N or HxW: resized to that; what the codec is too small for goes in tiles": values.picture_size,
+        "--memory GIB = 1: for the channels that are drawn together": values.number("above_zero"),
         "--snr-db LIST = 0,5,10,15,20: SNRs in dB": values.numbers("snr_db"),
         "--csi-error LIST = 0: variances of the CSI error, linear, in [0, 1e6]": values.numbers("csi_error_var"),
         f"--channel LIST = awgn,rayleigh: of {', '.join(names.CHANNELS)}; those of Sionna need the extra "

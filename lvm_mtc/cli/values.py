@@ -62,6 +62,7 @@ RANGES = {
     "importance_db": Range(0, 60),
     "overlap": Range(0, 1, high_open=True),
     "above_zero": Range(0, low_open=True),
+    "width": Range(1, 100),
 }
 """What flags and the file of a sweep allow."""
 
@@ -113,6 +114,18 @@ def whole(low: int, high: int | None = None) -> Callable[[str], int]:
         return value
 
     return convert
+
+
+def picture_size(text: str) -> str:
+    """A size of pictures: ``codec``, ``native``, a side ``N`` or height and width ``HxW``, 16 pixels or more."""
+    sides = text.split("x")
+    if text not in ("codec", "native") and not (len(sides) <= 2 and all(_is_side(side) for side in sides)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not codec, native, or pixels as N or HxW, 16 to 8192 each")
+    return text
+
+
+def _is_side(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 16 <= int(text[:9]) <= 8192
 
 
 def choice(*known: str) -> Callable[[str], str]:

@@ -57,6 +57,19 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error}); expected a readable file") from error
 
 
+def what_is_taken(path: str | os.PathLike) -> str:
+    """What :func:`load_image` takes of an animated or transparent picture: "the first of 12 frames"; of others ""."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path) as image:
+            parts = ["transparency laid over white"] * image.has_transparency_data
+            try:
+                frames = getattr(image, "n_frames", 1)
+            except Exception:  # Later pictures of a file may be damaged where the first is whole.
+                frames = 1
+    return ", ".join([f"the first of {frames} frames"] * (frames > 1) + parts)
+
+
 def decode_image(stream: BinaryIO, name: str) -> np.ndarray:
     """Decodes one picture from a seekable binary stream, as :func:`load_image`; ``name`` is for messages."""
     with warnings.catch_warnings():

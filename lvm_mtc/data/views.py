@@ -99,6 +99,21 @@ def resize_windows(image: np.ndarray, windows: np.ndarray, size: int) -> np.ndar
     return np.stack([resize_image(image, size, window=window) for window in windows])
 
 
+def native_windows(height: int, width: int, num_uavs: int, overlap: float) -> np.ndarray:
+    """K overlapping rectangles of whole pixels that reach a photograph's edges, ``[K, 4]`` int64; one is all of it.
+
+    Each is left, top, right, bottom edge. They are of one size and stand on :func:`view_lattice`; neighbours share
+    ``overlap`` of the side along which they are displaced, to a pixel.
+    """
+    columns, rows = _extent(num_uavs, overlap)
+    size = np.array([int(width / columns), int(height / rows)])
+    if size.min() < MIN_VIEW_SIDE:
+        largest_side(height, width, num_uavs, overlap)
+    steps = np.maximum(view_lattice(num_uavs).max(axis=0), 1)
+    low = np.rint(view_lattice(num_uavs) / steps * (np.array([width, height]) - size)).astype(np.int64)
+    return np.concatenate([low, low + size], axis=-1)
+
+
 def view_lattice(num_uavs: int) -> np.ndarray:
     """Where each view stands on the lattice, column and row, ``[K, 2]`` int.
 

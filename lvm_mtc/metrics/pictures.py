@@ -19,6 +19,7 @@ SSIM_RADIUS = 5
 _SSIM_SIGMA = 1.5
 _SSIM_C1 = 0.01**2
 _SSIM_C2 = 0.03**2
+_LARGEST_MATRIX = 256  # sides beyond are sums of shifted pictures: a matrix grows with the square of the side
 
 
 def mse(
@@ -81,14 +82,9 @@ def similarity_terms(images: jax.Array, images_hat: jax.Array) -> tuple[jax.Arra
     height, width = images.shape[-3:-1]
     if min(height, width) < 2 * SSIM_RADIUS + 1:
         raise ValueError(f"ssim needs pictures of 11 x 11 pixels or more, got height x width = {height} x {width}")
-    rows = jnp.asarray(_window_matrix(height), images.dtype)
-    columns = jnp.asarray(_window_matrix(width), images.dtype)
 
     def window_mean(x: jax.Array) -> jax.Array:
-        # Products with a band matrix: XLA's depthwise convolution is thirty times slower on CPU. Full precision, or
-        # accelerators would round the factors and lose the small variances.
-        x = jnp.einsum("ih,...hwc->...iwc", rows, x, precision="highest")
-        return jnp.einsum("jw,...iwc->...ijc", columns, x, precision="highest")
+        return _along(_along(x, -3), -2)
 
     # Second moments about a common centre instead of 0: in single precision E[x^2] - E[x]^2 of a bright flat area
     # would lose what the constants are there to compare with.
@@ -179,12 +175,31 @@ def mean_over_pixels(values: jax.Array, mask: jax.Array | None) -> jax.Array:
     return jnp.sum(jnp.where(mask > 0, values * mask, 0.0), axis=(-2, -1)) / jnp.sum(mask, axis=(-2, -1))
 
 
+def _along(x: jax.Array, axis: int) -> jax.Array:
+    """Gaussian means of pictures along rows or columns, mirrored at the edges."""
+    size = x.shape[axis]
+    if size <= _LARGEST_MATRIX:
+        # Products with a band matrix: XLA's depthwise convolution is thirty times slower on CPU. Full precision, or
+        # accelerators would round the factors and lose the small variances.
+        matrix, letters = jnp.asarray(_window_matrix(size), x.dtype), "hwc"[axis]
+        return jnp.einsum(f"i{letters},...hwc->...{'hwc'.replace(letters, 'i')}", matrix, x, precision="highest")
+    margins = [(0, 0)] * x.ndim
+    margins[axis] = (SSIM_RADIUS, SSIM_RADIUS)
+    wide = jnp.pad(x, margins, mode="symmetric")
+    shifted = (jax.lax.slice_in_dim(wide, i, i + size, axis=axis) for i in range(2 * SSIM_RADIUS + 1))
+    return sum(float(weight) * part for weight, part in zip(_window(), shifted, strict=True))
+
+
+def _window() -> np.ndarray:
+    """Weights of the Gaussian window, of sum 1."""
+    weights = np.exp(-0.5 * (np.arange(-SSIM_RADIUS, SSIM_RADIUS + 1) / _SSIM_SIGMA) ** 2)
+    return weights / weights.sum()
+
+
 @functools.cache
 def _window_matrix(size: int) -> np.ndarray:
     """Row i holds the Gaussian window around pixel i, folded back at the edges (edge pixels repeated)."""
-    offsets = np.arange(-SSIM_RADIUS, SSIM_RADIUS + 1)
-    weights = np.exp(-0.5 * (offsets / _SSIM_SIGMA) ** 2)
-    weights /= weights.sum()
+    offsets, weights = np.arange(-SSIM_RADIUS, SSIM_RADIUS + 1), _window()
     matrix = np.zeros((size, size))
     for offset, weight in zip(offsets, weights, strict=True):
         index = np.arange(size) + offset

@@ -29,14 +29,34 @@ def inside(source: Source) -> jax.Array:
     return pictures.box_mask(box, *source.data.shape[2:4])
 
 
-def _of_pictures(measure: Callable, where: str = "") -> Metric:
-    """A function of two pictures, and a mask unless it looks at the whole, as a metric."""
+def whole(source: Source, edge: int = 0) -> jax.Array | None:
+    """Pixels of pictures that are smaller than the largest one, without a strip of ``edge`` pixels; None for all.
+
+    ``[batch, num_uavs, height, width]`` bool, by the hint ``"extent"``.
+    """
+    if "extent" not in source.hints:
+        return None
+    size = jnp.asarray(source.hints["extent"])[..., ::-1].astype(jnp.float32)
+    return pictures.box_mask(jnp.concatenate([size / 2, size - 2 * edge], axis=-1), *source.data.shape[2:4])
+
+
+def _of_pictures(measure: Callable, where: str = "", edge: int | None = 0) -> Metric:
+    """A function of two pictures, and a mask unless it looks at the whole, as a metric.
+
+    ``edge`` is the strip along the edges of a whole picture that the function leaves out, pixels; None where a mask
+    cannot stand for a smaller picture.
+    """
 
     def metric(source: Source, outcome: Outcome) -> jax.Array:
+        if edge is None and "extent" in source.hints:
+            raise ValueError(f"{measure.__name__} is for pictures of one size, and these have several")
         if not where:
-            return measure(source.data, shown(outcome))
+            return measure(source.data, shown(outcome), whole(source, edge or 0))
         pixels = inside(source)
-        return measure(source.data, shown(outcome), pixels if where == "inside" else ~pixels)
+        if where == "background":
+            every = whole(source)
+            pixels = ~pixels if every is None else every & ~pixels
+        return measure(source.data, shown(outcome), pixels)
 
     return metric
 
@@ -81,13 +101,13 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         "psnr_db": _of_pictures(pictures.psnr),
         "psnr_inside_db": _of_pictures(pictures.psnr, "inside"),
         "psnr_background_db": _of_pictures(pictures.psnr, "background"),
-        "ssim": _of_pictures(pictures.ssim),
+        "ssim": _of_pictures(pictures.ssim, edge=pictures.SSIM_RADIUS),
         "ssim_inside": _of_pictures(pictures.ssim, "inside"),
         "mse": _of_pictures(pictures.mse),
         "ssim_background": _of_pictures(pictures.ssim, "background"),
-        "ms_ssim": _of_pictures(ms_ssim),
-        "ms_ssim_inside": _of_pictures(ms_ssim, "inside"),
-        "ms_ssim_background": _of_pictures(ms_ssim, "background"),
+        "ms_ssim": _of_pictures(ms_ssim, edge=None),
+        "ms_ssim_inside": _of_pictures(ms_ssim, "inside", None),
+        "ms_ssim_background": _of_pictures(ms_ssim, "background", None),
         **_OF_SYMBOLS,
     },
     "text": {

@@ -1,10 +1,12 @@
 """Pictures to patches and back, in the layout of MAE."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
 
-def grid_shape(image_size: tuple[int, int], patch_size: int) -> tuple[int, int]:
+def grid_shape(image_size: Sequence[int], patch_size: int) -> tuple[int, int]:
     """Rows and columns of patches of ``patch_size`` pixels in a picture of ``(height, width)`` pixels.
 
     Raises:
@@ -36,7 +38,7 @@ def patchify(images: jax.Array, patch_size: int) -> jax.Array:
     return x.reshape(*lead, rows * columns, patch_size * patch_size * channels)
 
 
-def unpatchify(patches: jax.Array, patch_size: int, image_size: tuple[int, int]) -> jax.Array:
+def unpatchify(patches: jax.Array, patch_size: int, image_size: Sequence[int]) -> jax.Array:
     """Inverse of :func:`patchify` for pictures of ``image_size``, ``(height, width)`` in pixels.
 
     Raises:

@@ -62,7 +62,7 @@ def unflatten_params(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def save_weights(
-    path: str | Path,
+    path: str | os.PathLike,
     params: Mapping[str, Any],
     metadata: Mapping[str, Any],
     dtype: Any = "float16",
@@ -115,7 +115,7 @@ def save_weights(
 
 
 def load_weights(
-    path: str | Path, reference: Mapping[str, Any] | None = None, *, dtype: Any = "float32"
+    path: str | os.PathLike, reference: Mapping[str, Any] | None = None, *, dtype: Any = "float32"
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads what :func:`save_weights` wrote. Nothing in the file is executed.
 

@@ -3,11 +3,16 @@
 Source: Liu et al., Swin Transformer (2021), Sec. 3.2.
 """
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import jax
 import numpy as np
 
+A = TypeVar("A", jax.Array, np.ndarray)
 
-def to_windows(x: jax.Array, window: int) -> jax.Array:
+
+def to_windows(x: A, window: int) -> A:
     """``[batch, rows, columns, width]`` to windows in raster order, ``[batch, num_windows, window^2, width]``.
 
     Raises:
@@ -20,7 +25,7 @@ def to_windows(x: jax.Array, window: int) -> jax.Array:
     return x.swapaxes(2, 3).reshape(batch, -1, window**2, width)
 
 
-def from_windows(windows: jax.Array, grid: tuple[int, int]) -> jax.Array:
+def from_windows(windows: jax.Array, grid: Sequence[int]) -> jax.Array:
     """Inverse of :func:`to_windows` for ``grid`` = (rows, columns)."""
     batch, _, size, width = windows.shape
     window = round(size**0.5)

@@ -24,7 +24,7 @@ from jax.typing import ArrayLike
 from lvm_mtc.phy.aerial_tables import find_scenario
 from lvm_mtc.phy.k_factor import rician_k_factor_db
 from lvm_mtc.phy.keys import Stream, require_key, stream_key, uav_keys
-from lvm_mtc.phy.numerics import fit, floating, require_at_least, safe_sqrt
+from lvm_mtc.phy.numerics import fit, floating, require_at_least, require_given, safe_sqrt
 from lvm_mtc.phy.path_loss import (
     draw_environment_height,
     los_probability,
@@ -102,7 +102,7 @@ def budget_noise_variance(snr_db: ArrayLike, *, total_power: ArrayLike) -> jax.A
         ValueError: if a static ``total_power`` is not positive.
     """
     require_at_least("total_power", total_power, 0.0, strict=True)
-    return total_power * db_to_linear(-jnp.asarray(snr_db))
+    return db_to_linear(-jnp.asarray(snr_db)) * total_power
 
 
 def doppler(velocity: jax.Array, towards: jax.Array, carrier_frequency: ArrayLike) -> tuple[jax.Array, jax.Array]:
@@ -127,7 +127,7 @@ class _Draws(NamedTuple):
     """Unit draws of state and shadowing (with and without line of sight), and h_E in m; ``[..., num_uavs]`` each."""
 
     los: jax.Array
-    shadowing: tuple[jax.Array, jax.Array]
+    shadowing: tuple[jax.Array, ...]
     environment: jax.Array
 
 
@@ -189,7 +189,7 @@ def _geometry(positions: ArrayLike, bs_position: ArrayLike | None, velocity: Arr
     if not isinstance(positions_given, jax.Array) and not isinstance(base, jax.Array):
         if np.any(np.all(np.isclose(positions_given, np.asarray(base)), axis=-1)):
             raise ValueError(f"positions: a UAV stands where the base station is, at {np.asarray(base).tolist()} m")
-    base = fit("bs_position", base, shape, dtype)
+    base = fit("bs_position", jnp.asarray(base), shape, dtype)
     velocity = fit("velocity", 0.0 if velocity is None else velocity, shape, dtype)
     towards = base - positions
     distance_2d = safe_sqrt(jnp.sum(towards[..., :2] ** 2, axis=-1))
@@ -268,13 +268,15 @@ def air_to_ground(
             draws = _draw_scene(key, place, scenario)
         else:
             draws = _draw(uav_keys(key, shape[-1]), place.distance_2d, place.height, scenario)
-    los = draws.los < probability if los is None else fit("los", los, shape, jnp.bool_)
+    los = require_given("key", draws).los < probability if los is None else fit("los", los, shape, jnp.bool_)
     numbers = {"scenario": scenario, "carrier_frequency": carrier_frequency, "bs_height": place.bs_height, "los": los}
     environment = 1.0 if draws is None else draws.environment
     loss = path_loss_db(place.distance_2d, place.height, environment_height=environment, **numbers)
     shadow = jnp.zeros_like(loss)
     if shadowing:
-        shadow = shadowing_std_db(place.distance_2d, place.height, **numbers) * jnp.where(los, *draws.shadowing)
+        shadow = shadowing_std_db(place.distance_2d, place.height, **numbers) * jnp.where(
+            los, *require_given("key", draws).shadowing
+        )
     received = fit("tx_power_dbm", tx_power_dbm, shape, dtype) + fit("antenna_gain_db", antenna_gain_db, shape, dtype)
     noise = fit("bandwidth and noise_figure_db", thermal_noise_dbm(bandwidth, noise_figure_db), shape, dtype)
     elevation = jnp.arctan2(-place.towards[..., 2], place.distance_2d)

@@ -144,7 +144,7 @@ def macro_correction(d2: jax.Array, height: jax.Array) -> jax.Array:
 
 def _decay(d2: jax.Array, near: ArrayLike, scale: ArrayLike) -> jax.Array:
     """``near / d + exp(-d / scale) (1 - near / d)``, and 1 up to ``near``."""
-    ratio = near / jnp.maximum(d2, near)
+    ratio = jnp.asarray(near) / jnp.maximum(d2, near)
     # Up to `near`, the ratio is 1 and the bracket 0.
     return ratio + jnp.exp(-d2 / scale) * (1 - ratio)
 

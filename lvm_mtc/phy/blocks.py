@@ -45,8 +45,7 @@ def pilots_per_block(csi: str, num_pilots: int | None, num_tx_ant: int, demodula
         raise ValueError(f"unknown csi {csi!r}; known: {', '.join(CSI_MODELS)}")
     if not csi.startswith("pilots"):
         return demodulation_slots
-    require_pilots(num_pilots, num_tx_ant)
-    return num_pilots + demodulation_slots
+    return require_pilots(num_pilots, num_tx_ant) + demodulation_slots
 
 
 class BlockGrid(NamedTuple):

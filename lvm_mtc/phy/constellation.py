@@ -77,12 +77,12 @@ def mutual_information(points: ArrayLike, use: ArrayLike, snr: ArrayLike) -> np.
     Returns:
         I(X; Y) of Y = sqrt(snr) X + CN(0, 1), bits a symbol, right to 2e-4, ``[...]``.
     """
-    points, use, snr = np.asarray(points), np.asarray(use, float), np.asarray(snr, float)
-    points = points[use > 0] / np.sqrt(np.sum(use * np.abs(points) ** 2))
+    places, use, snr = np.asarray(points), np.asarray(use, float), np.asarray(snr, float)
+    places = places[use > 0] / np.sqrt(np.sum(use * np.abs(places) ** 2))
     use = use[use > 0]
     nodes, weights = np.polynomial.hermite.hermgauss(_NODES)
     noise, weight = (nodes[:, None] + 1j * nodes).ravel(), np.outer(weights, weights).ravel() / np.pi
-    gaps = np.sqrt(snr)[..., None, None] * (points[:, None] - points)
+    gaps = np.sqrt(snr)[..., None, None] * (places[:, None] - places)
     bits = np.zeros(snr.shape)
     for value, share in zip(noise, weight, strict=True):
         exponent = -(np.abs(gaps + value) ** 2) + np.abs(value) ** 2 + np.log(use)

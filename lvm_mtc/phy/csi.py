@@ -212,13 +212,14 @@ def pilot_matrix(num_tx_ant: int, num_pilots: int, dtype: DTypeLike = jnp.comple
     return jnp.asarray(np.exp(-2j * np.pi * turns), dtype)
 
 
-def require_pilots(num_pilots: int | None, num_tx_ant: int) -> None:
-    """Raise ``ValueError`` unless ``num_pilots`` is an integer >= ``num_tx_ant``."""
+def require_pilots(num_pilots: int | None, num_tx_ant: int) -> int:
+    """``num_pilots``; raises ``ValueError`` unless it is an integer >= ``num_tx_ant``."""
     if num_pilots is None:
         raise ValueError("num_pilots is needed for pilot-based CSI, got None")
     require_count("num_pilots", num_pilots)
     if num_pilots < num_tx_ant:
         raise ValueError(f"num_pilots must be >= num_tx_ant for orthogonal pilots, got {num_pilots} < {num_tx_ant}")
+    return num_pilots
 
 
 def pilot_uses(num_pilots: int, num_tx_ant: int, num_blocks: int = 1) -> int:
@@ -244,7 +245,7 @@ def pilot_error_var(no: ArrayLike, num_pilots: int, *, estimator: str = "ls") ->
     if estimator == "ls":
         return jnp.asarray(no) / num_pilots
     if estimator == "lmmse":
-        return no / (jnp.asarray(no) + num_pilots)
+        return jnp.asarray(no) / (jnp.asarray(no) + num_pilots)
     raise ValueError(f"unknown pilot estimator {estimator!r}; known: ls, lmmse")
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc.phy.csi import ChannelPrior, csi_posterior, csi_posterior_correlated, estimate_csi
-from lvm_mtc.phy.numerics import standard_deviation, weighted_sum
+from lvm_mtc.phy.numerics import require_given, standard_deviation, weighted_sum
 
 
 class Estimate(NamedTuple):
@@ -49,7 +49,7 @@ def estimate_awgn(h: jax.Array, draw: jax.Array | None, error_var: jax.Array, h_
     """
     if h_hat is None:
         level = standard_deviation(error_var)
-        h_hat = weighted_sum((1, h), (level if level.ndim == 0 else level[..., None], draw))
+        h_hat = weighted_sum((1, h), (level if level.ndim == 0 else level[..., None], require_given("draw", draw)))
     return Estimate(h_hat, h_hat, error_var, None)
 
 
@@ -74,11 +74,12 @@ def estimate_fading(
         h_hat: The estimate, if it comes from elsewhere: what the estimator named by ``csi`` returned.
     """
     if csi == "mmse":
-        h_hat = estimate_csi(h, draw, error_var, model="mmse", prior=prior) if h_hat is None else h_hat
+        if h_hat is None:
+            h_hat = estimate_csi(h, require_given("draw", draw), error_var, model="mmse", prior=prior)
         return Estimate(h_hat, h_hat, error_var, None)
     if h_hat is not None and csi == "pilots_lmmse":
         _, variance, error_cov = _posterior(h_hat, error_var, prior)
         return Estimate(h_hat, h_hat, variance, error_cov)
-    raw = estimate_csi(h, draw, error_var, model="additive") if h_hat is None else h_hat
+    raw = estimate_csi(h, require_given("draw", draw), error_var, model="additive") if h_hat is None else h_hat
     mean, variance, error_cov = _posterior(raw, error_var, prior)
     return Estimate(mean if csi == "pilots_lmmse" else raw, mean, variance, error_cov)

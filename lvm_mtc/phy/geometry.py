@@ -1,5 +1,7 @@
 """The line of sight between two arrays at known places: phases, angles of arrival and departure and Doppler at once."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from lvm_mtc.phy.numerics import fit, floating, require_at_least, require_count,
 from lvm_mtc.phy.units import SPEED_OF_LIGHT
 
 
-def _line_array(num_ant: int, axis: ArrayLike, spacing: jax.Array) -> jax.Array:
+def _line_array(num_ant: int, axis: ArrayLike | Sequence[float], spacing: jax.Array) -> jax.Array:
     """Places of the antennas around the middle of a line array, ``[num_ant, 3]``, metres."""
     direction = np.asarray(axis, np.float64)
     if direction.shape != (3,) or not np.linalg.norm(direction) > 0:
@@ -25,10 +27,10 @@ def geometric_line_of_sight(
     carrier_frequency: ArrayLike,
     num_rx_ant: int,
     num_tx_ant: int,
-    times: ArrayLike = (0.0,),
+    times: ArrayLike | Sequence[float] = (0.0,),
     velocity: ArrayLike = 0.0,
-    rx_axis: ArrayLike = (0.0, 1.0, 0.0),
-    tx_axis: ArrayLike = (0.0, 1.0, 0.0),
+    rx_axis: ArrayLike | Sequence[float] = (0.0, 1.0, 0.0),
+    tx_axis: ArrayLike | Sequence[float] = (0.0, 1.0, 0.0),
 ) -> jax.Array:
     """Line-of-sight matrices ``exp(-j 2 pi d / wavelength)``, d the distance of each pair of antennas at each time.
 

@@ -15,7 +15,7 @@ _LOW_K_DB = {"RMa-AV": 7.0, "UMa-AV": 9.0, "UMi-AV": 9.0}
 
 
 def elevation_k_factor_db(
-    elevation: ArrayLike, *, horizon_db: ArrayLike = 5.0, zenith_db: ArrayLike = 15.0
+    elevation: ArrayLike, *, horizon_db: jax.Array | float = 5.0, zenith_db: jax.Array | float = 15.0
 ) -> jax.Array:
     """Rician factor that grows exponentially with the elevation angle: its dB value is linear in the angle.
 

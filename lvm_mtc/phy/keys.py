@@ -23,7 +23,7 @@ class Stream(IntEnum):
     DEMODULATION = 8
 
 
-def require_key(key: jax.Array) -> jax.Array:
+def require_key(key: jax.Array | None) -> jax.Array:
     """The key, if it is a typed one.
 
     Args:
@@ -33,7 +33,7 @@ def require_key(key: jax.Array) -> jax.Array:
         ValueError: on anything else, such as an integer or the raw numbers of ``jax.random.PRNGKey``.
     """
     if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
-        kind = f"{key.dtype} of shape {key.shape}" if hasattr(key, "dtype") else repr(key)
+        kind = f"{key.dtype} of shape {key.shape}" if key is not None and hasattr(key, "dtype") else repr(key)
         raise ValueError(f"key must be a typed key, use jax.random.key(seed); got {kind}")
     return key
 

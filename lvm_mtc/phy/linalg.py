@@ -141,7 +141,7 @@ def gram(a: Rows) -> tuple[Rows, list[jax.Array]]:
         [_total([_conj_times(p, q) for p, q in zip(columns[i], columns[j], strict=True)]) for j in range(i)]
         for i in range(len(columns))
     ]
-    return below, [sum(_power(p) for p in column) for column in columns]
+    return below, [reduce(jnp.add, map(_power, column)) for column in columns]
 
 
 def cholesky(below: Rows, diagonal: list[jax.Array]) -> Factor:
@@ -183,7 +183,7 @@ def solve_lower(factor: Factor, b: Vector) -> Vector:
 def solve_lower_hermitian(factor: Factor, b: Vector) -> Vector:
     """``L^-H b``."""
     size = len(b)
-    solution: list[Entry | None] = [None] * size
+    solution = list(b)
     for i in reversed(range(size)):
         rest = b[i]
         for k in range(i + 1, size):

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from lvm_mtc.phy.blocks import BlockGrid, block_grid, pilots_per_block
-from lvm_mtc.phy.csi import ChannelPrior, pilot_error_var
+from lvm_mtc.phy.csi import ChannelPrior, pilot_error_var, require_pilots
 from lvm_mtc.phy.draws import Fading, LinkDraws
 from lvm_mtc.phy.estimate import Estimate, estimate_awgn, estimate_fading
 from lvm_mtc.phy.fading import rayleigh
@@ -81,7 +81,7 @@ def _know(realised: Realised, no, csi_error_var, setting: Setting, injected: Inj
         error_var = align("h_hat_error_var", injected.h_hat_error_var, h.shape[:-tail], 0, dtype)
         return Estimate(h_hat, h_hat, error_var, None)
     if setting.csi.startswith("pilots"):
-        error_var = pilot_error_var(align("no", no, lead, 1, dtype), setting.num_pilots)
+        error_var = pilot_error_var(align("no", no, lead, 1, dtype), require_pilots(setting.num_pilots, h.shape[-1]))
     else:
         error_var = align("csi_error_var", csi_error_var, lead, 1, dtype)
     if setting.fading is None:

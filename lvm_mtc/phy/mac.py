@@ -1,16 +1,18 @@
 """The uplink: devices of one antenna send at the same time (multiple access channel), one receiver detects them all."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from lvm_mtc.phy.blocks import BlockGrid, block_grid, pilots_per_block
-from lvm_mtc.phy.csi import ChannelPrior, pilot_error_var
+from lvm_mtc.phy.csi import ChannelPrior, pilot_error_var, require_pilots
 from lvm_mtc.phy.draws import Fading, LinkDraws, draw_link
 from lvm_mtc.phy.estimate import Estimate, estimate_fading
 from lvm_mtc.phy.fading import rayleigh
 from lvm_mtc.phy.kernels import transmit, unit_noise
-from lvm_mtc.phy.keys import Stream, stream_key, uav_keys
+from lvm_mtc.phy.keys import Stream, require_key, stream_key, uav_keys
 from lvm_mtc.phy.link import LinkOutput, Observation
 from lvm_mtc.phy.mimo import EQUALIZERS
 from lvm_mtc.phy.numerics import (
@@ -46,8 +48,8 @@ def draw_mac(key: jax.Array, batch_shape: tuple[int, ...], num_slots: int, num_d
         ValueError: as :func:`draw_link`.
     """
     keys = uav_keys(key, num_devices)
-    options = {"total_slots": num_slots} | {name: value for name, value in options.items() if value is not None}
-    draws = draw_link(keys, (*batch_shape, num_devices), 1, num_tx_ant=1, **options)
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    draws = draw_link(keys, (*batch_shape, num_devices), 1, num_tx_ant=1, **{"total_slots": num_slots, **given})
     noise = complex_normal(
         stream_key(keys[0], Stream.NOISE), (*batch_shape, num_slots), draws.noise.shape[-1:], draws.noise.dtype
     )
@@ -153,8 +155,8 @@ def mac(
     grid = block_grid(x, slot_index, pilots=pilots_per_block(csi, num_pilots, num_devices), **timing)
     if draws is None:
         antennas = num_devices if num_rx_ant is None else num_rx_ant
-        kind = {"fading": fading, "csi": csi, "num_pilots": num_pilots, "dtype": x.dtype}
-        draws = draw_mac(key, tuple(lead), num_slots, num_devices, num_rx_ant=antennas, **timing, **kind)
+        kind: dict[str, Any] = {"fading": fading, "csi": csi, "num_pilots": num_pilots, "dtype": x.dtype}
+        draws = draw_mac(require_key(key), tuple(lead), num_slots, num_devices, num_rx_ant=antennas, **timing, **kind)
     num_rx_ant = draws.noise.shape[-1] if num_rx_ant is None else num_rx_ant
     channels = (*lead, num_devices, grid.num_blocks, num_rx_ant, 1)
     h, error = (fit(f"draws.{name}", getattr(draws, name), channels, x.dtype) for name in ("h", "csi"))
@@ -162,7 +164,9 @@ def mac(
     no, power = align("no", no, tuple(lead), 2, dtype), fit("power", power, (*lead, num_devices), dtype)
     if csi.startswith("pilots"):
         pilot_power = power if pilot_power is None else fit("pilot_power", pilot_power, power.shape, dtype)
-        error_var = pilot_error_var((no if no.ndim == 0 else no[..., 0]) / pilot_power, num_pilots)
+        error_var = pilot_error_var(
+            (no if no.ndim == 0 else no[..., 0]) / pilot_power, require_pilots(num_pilots, num_devices)
+        )
     else:
         error_var = fit("csi_error_var", csi_error_var, (*lead, num_devices), dtype)
     known = estimate_fading(h, error, error_var[..., None], csi=csi, prior=prior)

@@ -1,5 +1,7 @@
 """Square QAM with the Gray labels of 5G, the soft demapper that is told each symbol's error variance, soft symbols."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -149,7 +151,8 @@ def qam_mean(llr: jax.Array, bits_per_symbol: int) -> tuple[jax.Array, jax.Array
         raise ValueError(f"llr {llr.shape}: the last axis must be a multiple of bits_per_symbol {bits_per_symbol}")
     bits = llr.reshape(*llr.shape[:-1], -1, count, 2)
     labels = _labels(count).astype(llr.dtype)
-    return _moments(sum(bits[..., i, :, None] * lift(labels[:, i], bits.shape[:-1], 1) for i in range(count)), count)
+    terms = (bits[..., i, :, None] * lift(labels[:, i], bits.shape[:-1], 1) for i in range(count))
+    return _moments(functools.reduce(jnp.add, terms), count)
 
 
 def qam_posterior(x_hat: jax.Array, no_eff: jax.Array, bits_per_symbol: int) -> tuple[jax.Array, jax.Array]:

@@ -41,6 +41,7 @@ from lvm_mtc.phy.numerics import (
     require_at_least,
     require_complex,
     require_count,
+    require_given,
     standard_deviation,
     weighted_sum,
 )
@@ -114,22 +115,24 @@ def _realise(draw, no, sizes: _Sizes, injected: Injected, dtype) -> _Realised:
         draws = draw()
     h_shape = (*lead, num_uavs, num_blocks, 1, num_tx_ant)
     if injected.h is None:
-        h = fit("draws.h", draws.h, h_shape, dtype)
+        h = fit("draws.h", require_given("draws", draws).h, h_shape, dtype)
     else:
         h = _rows_to_links(fit("h", injected.h, (*lead, num_blocks, num_uavs, num_tx_ant), dtype))
     if injected.noise is None:
-        noise = jnp.swapaxes(fit("draws.noise", draws.noise, (*lead, num_uavs, num_slots, 1), dtype)[..., 0], -1, -2)
+        drawn = require_given("draws", draws).noise
+        noise = jnp.swapaxes(fit("draws.noise", drawn, (*lead, num_uavs, num_slots, 1), dtype)[..., 0], -1, -2)
         level = standard_deviation(align("no", no, (*lead, num_uavs), 0, real_dtype(noise)))
         noise = weighted_sum((before_uavs(level, 1), noise))
     else:
         noise = fit("noise", injected.noise, (*lead, num_slots, num_uavs), dtype)
-    csi = None if injected.h_hat is not None else fit("draws.csi", draws.csi, h_shape, dtype)
+    csi = None if injected.h_hat is not None else fit("draws.csi", require_given("draws", draws).csi, h_shape, dtype)
     demodulation = None
     if demodulation_slots:
-        if draws.demodulation is None:
+        drawn = require_given("draws", draws).demodulation
+        if drawn is None:
             raise ValueError(f"draws.demodulation is None: draw_link needs demodulation_slots={demodulation_slots}")
         shape = (*lead, num_uavs, num_blocks, 1, demodulation_slots)
-        demodulation = _links_to_rows(fit("draws.demodulation", draws.demodulation, shape, dtype))
+        demodulation = _links_to_rows(fit("draws.demodulation", drawn, shape, dtype))
     return _Realised(h, csi, noise, demodulation)
 
 
@@ -320,9 +323,10 @@ def mu_mimo(
         x = jnp.where(active, x, 0)
     gain_hat, gain_error_var = gains, jnp.zeros_like(no)
     if demodulation == "pilots":
-        gain_error_var = pilot_error_var(no, num_demodulation_pilots)
+        count = require_given("num_demodulation_pilots", num_demodulation_pilots)
+        gain_error_var = pilot_error_var(no, count)
         per_gain = gain_error_var if no.ndim == 0 else gain_error_var[..., None, :, None]
-        gain_hat = measure_gains(gains, realised.demodulation, per_gain, num_demodulation_pilots)
+        gain_hat = measure_gains(gains, realised.demodulation, per_gain, count)
     y, x_hat, no_eff = receive(
         x, no, common, grid, gains, gain_hat, gain_error_var, realised.noise, equalizer=equalizer
     )

@@ -1,11 +1,17 @@
 """Small numerical rules that every part of the channel layer keeps: alignment, domains, roots at zero."""
 
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from lvm_mtc.phy.keys import require_key
+
+A = TypeVar("A", jax.Array, np.ndarray)
+T = TypeVar("T")
 
 
 def real_dtype(array: jax.Array) -> jnp.dtype:
@@ -96,12 +102,27 @@ def require_count(name: str, value: int, low: int = 1) -> None:
         raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
 
 
-def lift(array: jax.Array, lead: tuple[int, ...], tail: int) -> jax.Array:
+def require_given(name: str, value: T | None) -> T:
+    """The value, which must not be None.
+
+    Args:
+        name: Name of what was to be given, for the message.
+        value: It, or None.
+
+    Raises:
+        ValueError: if it is None.
+    """
+    if value is None:
+        raise ValueError(f"{name} is None, and is needed here")
+    return value
+
+
+def lift(array: A, lead: Sequence[Any], tail: int) -> A:
     """Gives an array size-1 axes in front, so that it has ``tail`` axes behind the rank of ``lead``."""
     return array.reshape((1,) * (len(lead) + tail - array.ndim) + array.shape)
 
 
-def align(name: str, value: ArrayLike, batch_shape: tuple[int, ...], extra: int, dtype: jnp.dtype) -> jax.Array:
+def align(name: str, value: ArrayLike, batch_shape: Sequence[Any], extra: int, dtype: DTypeLike) -> jax.Array:
     """Shape a number per example so that it multiplies an array with ``extra`` more axes.
 
     Args:
@@ -129,7 +150,7 @@ def align(name: str, value: ArrayLike, batch_shape: tuple[int, ...], extra: int,
     return value.reshape((1,) * (len(batch_shape) - value.ndim) + value.shape + (1,) * extra)
 
 
-def fit(name: str, array: ArrayLike, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+def fit(name: str, array: ArrayLike | None, shape: tuple[Any, ...], dtype: DTypeLike) -> jax.Array:
     """Broadcast an array to a shape, in a dtype.
 
     Args:
@@ -139,9 +160,9 @@ def fit(name: str, array: ArrayLike, shape: tuple[int, ...], dtype: jnp.dtype) -
         dtype: Of the result.
 
     Raises:
-        ValueError: if it does not broadcast to ``shape``.
+        ValueError: if it does not broadcast to ``shape``, or is None.
     """
-    array = jnp.asarray(array)
+    array = jnp.asarray(require_given(name, array))
     try:
         return jnp.broadcast_to(array, shape).astype(dtype)
     except ValueError as error:

@@ -11,7 +11,7 @@ which no SNR here contains.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -182,14 +182,14 @@ def _fitted(draws: OfdmDraws, x: jax.Array, places: SlotPlaces, num_rx_ant: int)
     *lead, num_slots, num_tx_ant = x.shape
     grid, antennas = places.grid, (num_rx_ant, num_tx_ant)
     pilots = (*lead, places.num_grids, len(grid.pilot_symbols), grid.num_carriers, *antennas)
-    shapes = OfdmDraws(
+    shapes = dict(
         h=(*lead, places.num_grids * grid.slots_per_grid, *antennas),
         h_pilots=pilots,
         csi=pilots,
         noise=(*lead, num_slots, num_rx_ant),
     )
     return OfdmDraws(
-        *(fit(f"draws.{name}", getattr(draws, name), getattr(shapes, name), x.dtype) for name in OfdmDraws._fields)
+        **{name: fit(f"draws.{name}", getattr(draws, name), shape, x.dtype) for name, shape in shapes.items()}
     )
 
 
@@ -297,7 +297,7 @@ def ofdm_link(
             dtype=x.dtype,
         )
     draws = _fitted(draws, x, places, num_rx_ant)
-    options = dict(csi=csi, robust=equalizer == "robust", statistics=statistics)
+    options: dict[str, Any] = dict(csi=csi, robust=equalizer == "robust", statistics=statistics)
     if csi.startswith("pilots"):
         weights = _stream_weights(active, joint, real_dtype(x))
         known = know_from_pilots(draws.h_pilots, draws.csi, places, no, weights, interpolation=interpolation, **options)
@@ -312,7 +312,7 @@ def ofdm_link(
         block_length=1,
         active=active,
         equalizer=equalizer,
-        h=at_places(draws.h, places.index, -3),
+        h=at_places(draws.h, places.element, -3),
         h_hat=known.used,
         h_hat_error_var=known.error_var,
         noise=noise,

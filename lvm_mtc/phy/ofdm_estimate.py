@@ -258,6 +258,7 @@ def _prepared(statistics: GridStatistics, lead: tuple[int, ...], dtype) -> tuple
     require_at_least("statistics.max_doppler", statistics.max_doppler, 0.0)
     delays, powers = (jnp.asarray(a, dtype) for a in (statistics.delays, statistics.powers))
     max_doppler = align("statistics.max_doppler", statistics.max_doppler, lead, 0, dtype)
+    shape: tuple[int, ...] = ()
     try:
         shape = np.broadcast_shapes(delays.shape, powers.shape)
         fits = len(shape) >= 1 and np.broadcast_shapes(shape[:-1], lead) == tuple(lead)

@@ -14,7 +14,7 @@ from lvm_mtc.phy.paths import bessel_j0
 from lvm_mtc.phy.resource_grid import ResourceGrid
 
 
-def at_places(array: jax.Array, index: ArrayLike, axis: int) -> jax.Array:
+def at_places(array: jax.Array, index: jax.Array | np.ndarray, axis: int) -> jax.Array:
     """Entries of a (negative) axis at an index that all links share, or that has the array's axes up to that one.
 
     A place beyond the axis gives NaN.
@@ -29,24 +29,24 @@ class SlotPlaces(NamedTuple):
 
     grid: ResourceGrid
     num_grids: int
-    index: ArrayLike
+    element: jax.Array | np.ndarray
 
-    def symbol(self) -> ArrayLike:
+    def symbol(self) -> jax.Array | np.ndarray:
         """Which symbol of data of its grid each slot lies in."""
-        return (self.index // self.grid.num_carriers) % len(self.grid.data_symbols)
+        return (self.element // self.grid.num_carriers) % len(self.grid.data_symbols)
 
-    def in_grid(self) -> ArrayLike:
+    def in_grid(self) -> jax.Array | np.ndarray:
         """Place of each slot among the elements of its grid."""
-        return self.index % self.grid.slots_per_grid
+        return self.element % self.grid.slots_per_grid
 
-    def held_pilot(self) -> ArrayLike:
+    def held_pilot(self) -> jax.Array | np.ndarray:
         """Place of the last pilot element before each slot among the pilot elements of all grids."""
         grid = self.grid
         pilot = np.arange(self.num_grids)[:, None] * len(grid.pilot_symbols) + grid.held_pilots[grid.data_symbols]
         table = pilot[..., None] * grid.num_carriers + np.arange(grid.num_carriers)
-        if isinstance(self.index, np.ndarray):
-            return table.reshape(-1)[self.index]
-        return jnp.take(table.reshape(-1), self.index, mode="fill", fill_value=np.iinfo(np.int32).max)
+        if isinstance(self.element, np.ndarray):
+            return table.reshape(-1)[self.element]
+        return jnp.take(table.reshape(-1), self.element, mode="fill", fill_value=np.iinfo(np.int32).max)
 
 
 def place_slots(x: jax.Array, grid: ResourceGrid, total_slots: int | None, slot_index: jax.Array | None) -> SlotPlaces:
@@ -193,7 +193,7 @@ def know_from_pilots(
     observations = observe_pilots(h_pilots, draw, no)
 
     def on_slots(estimate: jax.Array) -> jax.Array:
-        return at_places(estimate.reshape(*lead, -1, num_rx_ant, num_tx_ant), places.index, -3)
+        return at_places(estimate.reshape(*lead, -1, num_rx_ant, num_tx_ant), places.element, -3)
 
     h_hat = None
     if csi == "pilots_ls":

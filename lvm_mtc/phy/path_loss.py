@@ -155,7 +155,8 @@ def _select(los: ArrayLike, with_los: jax.Array, without: jax.Array) -> tuple[ja
         shape = np.broadcast_shapes(los.shape, with_los.shape)
     except ValueError as error:
         raise ValueError(f"los of shape {los.shape} does not broadcast against the links {with_los.shape}") from error
-    return tuple(jnp.broadcast_to(array, shape) for array in (los, with_los, without))
+    los, with_los, without = (jnp.broadcast_to(array, shape) for array in (los, with_los, without))
+    return los, with_los, without
 
 
 def shadowing_std_db(
@@ -201,7 +202,7 @@ def draw_environment_height(
     height: ArrayLike,
     *,
     scenario: str = "UMa-AV",
-    uniform: ArrayLike | None = None,
+    uniform: jax.Array | np.ndarray | None = None,
 ) -> jax.Array:
     """Effective environment height h_E for the breakpoint distance.
 

@@ -10,7 +10,7 @@ sight, uncorrelated antennas.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,7 @@ def _require_spread(num_taps: int, sample_duration: ArrayLike, delay_spread: Arr
     require_at_least("delay_spread", delay_spread, 0.0, strict=True)
     if isinstance(delay_spread, jax.Array) or isinstance(sample_duration, jax.Array):
         return
-    largest = largest_delay_spread(num_taps, sample_duration)
+    largest = largest_delay_spread(num_taps, 1) * np.asarray(sample_duration)
     if not np.all(np.asarray(delay_spread) <= largest):
         raise ValueError(
             f"delay_spread must be at most {largest:.4g} s, which is all that {num_taps} taps {sample_duration:.4g} s "
@@ -253,7 +253,7 @@ def rician_path(
     """
     real = real_of(dtype)
     key_scattered, key_array, key_flight = jax.random.split(require_key(key), 3)
-    antennas = dict(num_rx_ant=num_rx_ant, num_tx_ant=num_tx_ant, dtype=dtype)
+    antennas: dict[str, Any] = dict(num_rx_ant=num_rx_ant, num_tx_ant=num_tx_ant, dtype=dtype)
     scattered = rayleigh_path(key_scattered, batch_shape, times=times, max_doppler=max_doppler, **antennas)
     los = line_of_sight(key_array, batch_shape, **antennas)[..., None, None, :, :]
     angles = jax.random.uniform(key_flight, (2, *batch_shape, 1, 1, 1, 1), real, -jnp.pi, jnp.pi)

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from lvm_mtc.phy.draws import Fading, LinkDraws, draw_link
 from lvm_mtc.phy.kernels import unrolls
 from lvm_mtc.phy.linalg import batch_contiguous
-from lvm_mtc.phy.numerics import align, fit, real_dtype, standard_deviation, weighted_sum
+from lvm_mtc.phy.numerics import align, fit, real_dtype, require_given, standard_deviation, weighted_sum
 
 
 class Setting(NamedTuple):
@@ -71,19 +71,19 @@ def realise(key, x, no, setting: Setting, injected: Injected, num_rx_ant: int, n
         h = jnp.ones(h_shape, x.dtype)
     elif injected.h is not None:
         h = fit("h", injected.h, h_shape, x.dtype)
-    elif draws.h is None:
+    elif require_given("draws", draws).h is None:
         raise ValueError("draws.h is None (made for AWGN), but fading is not None")
     else:
-        h = fit("draws.h", draws.h, h_shape, x.dtype)
+        h = fit("draws.h", require_given("draws", draws).h, h_shape, x.dtype)
     many = not awgn and unrolls(h)
     noise_shape = (*lead, num_slots, num_rx_ant)
     if injected.noise is not None:
         noise = fit("noise", injected.noise, noise_shape, x.dtype)
     else:
         level = standard_deviation(align("no", no, tuple(lead), 2, real_dtype(x)))
-        noise = fit("draws.noise", draws.noise, noise_shape, x.dtype)
+        noise = fit("draws.noise", require_given("draws", draws).noise, noise_shape, x.dtype)
         noise = weighted_sum((level, batch_contiguous(noise, 1) if many else noise))
-    csi = None if injected.h_hat is not None else fit("draws.csi", draws.csi, h_shape, x.dtype)
+    csi = None if injected.h_hat is not None else fit("draws.csi", require_given("draws", draws).csi, h_shape, x.dtype)
     if many:
         h = batch_contiguous(h, 2)
         csi = None if csi is None else batch_contiguous(csi, 2)

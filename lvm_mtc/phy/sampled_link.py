@@ -38,6 +38,7 @@ from lvm_mtc.phy.numerics import (
     require_at_least,
     require_complex,
     require_count,
+    require_given,
     standard_deviation,
     weighted_sum,
 )
@@ -163,7 +164,8 @@ def _block(y: jax.Array, h_hat: jax.Array, level: jax.Array, *, on_delays: bool)
     if on_delays:
         h_hat = jnp.fft.fft(jnp.fft.ifftshift(h_hat, axes=-3), axis=-3, norm="ortho")
     matrix = jnp.moveaxis(h_hat, -2, -3).reshape(*lead, m * rx, c * tx)
-    return tuple(a.reshape(*lead, c, tx) for a in block_lmmse(y.reshape(*lead, m * rx), matrix, level))
+    x_hat, error = block_lmmse(y.reshape(*lead, m * rx), matrix, level)
+    return x_hat.reshape(*lead, c, tx), error.reshape(*lead, c, tx)
 
 
 def _one_tap(y, h_hat, tones, level, error_var, equalizer) -> tuple[jax.Array, jax.Array]:
@@ -184,8 +186,11 @@ class _Symbol(NamedTuple):
 
 def _symbols(draws: SampledDraws, places: np.ndarray, x: jax.Array) -> _Symbol:
     """Symbols of all grids at these places, first of axes; they carry ``x [..., num_symbols, num_carriers, tx]``."""
-    drawn = ((draws.gains, -4), (draws.csi, -4), (draws.noise, -3))
-    return _Symbol(*(jnp.moveaxis(jnp.take(a, places, axis), axis, 0) for a, axis in drawn), jnp.moveaxis(x, -3, 0))
+
+    def first(array: jax.Array, axis: int) -> jax.Array:
+        return jnp.moveaxis(jnp.take(array, places, axis), axis, 0)
+
+    return _Symbol(first(draws.gains, -4), first(draws.csi, -4), first(draws.noise, -3), jnp.moveaxis(x, -3, 0))
 
 
 def _hear(symbol: _Symbol, delays: jax.Array, level: jax.Array, grid: ResourceGrid) -> tuple[jax.Array, jax.Array]:
@@ -200,7 +205,8 @@ def _from_pilots(draws, grid, num_grids, level, statistics) -> tuple[TapFilter, 
     *lead, num_tx_ant = draws.noise.shape[:-3] + draws.gains.shape[-1:]
     powers = jnp.asarray(statistics.powers, level.dtype)
     doppler = align("max_doppler", statistics.max_doppler, tuple(lead), 0, level.dtype)
-    taps = tap_filter(grid, powers, *(jnp.broadcast_to(a, lead) for a in (doppler, level)), num_tx_ant)
+    doppler, noise = (jnp.broadcast_to(a, lead) for a in (doppler, level))
+    taps = tap_filter(grid, powers, doppler, noise, num_tx_ant)
     places = (np.arange(num_grids)[:, None] * grid.num_ofdm_symbols + grid.pilot_symbols).reshape(-1)
     x = jnp.asarray(impulse_spectrum(grid, num_tx_ant), draws.gains.dtype).reshape(
         (1,) * (len(lead) + 1) + (-1, num_tx_ant)
@@ -291,7 +297,7 @@ def sampled_link(
     on_air = on_air.reshape(*x.shape[:-2], -1, grid.num_carriers, num_streams)
     level = align("no", no, lead, 0, real)
     s = align("csi_error_var", csi_error_var, lead, 2, real)
-    interference, taps, pilots = jnp.zeros((), real), None, None
+    interference, taps, pilots, used_delays = jnp.zeros((), real), None, None, draws.delays
     if receiver == "one_tap" and equalizer == "robust":
         interference = align("max_doppler", interference_power(statistics.max_doppler, grid), lead, 0, real)
     if csi == "pilots_lmmse":
@@ -302,7 +308,7 @@ def sampled_link(
         h, y = _hear(symbol, draws.delays, level, grid)
         tones = _tones(grid, h)
         if taps is not None:
-            used, error_var = estimate_taps(*symbol.pilots, taps)
+            used, error_var = estimate_taps(*require_given("pilots", symbol.pilots), taps)
             h_hat = frequency_response(Paths(used, used_delays), grid.frequencies)
             believed = _lifted(level, 1) + error_var if equalizer == "robust" else level
             return _block(y, h_hat * tones, believed, on_delays=waveform == "otfs")
@@ -321,4 +327,5 @@ def sampled_link(
         no_eff = jnp.broadcast_to(jnp.mean(no_eff, axis=-3, keepdims=True), no_eff.shape)
     if receiver == "block" and equalizer != "paper":
         x_hat, no_eff = unbias(x_hat, no_eff, 1 - no_eff)
-    return tuple(a.reshape(*lead, -1, num_streams)[..., :num_slots, :] for a in (x_hat, no_eff))
+    x_hat, no_eff = (a.reshape(*lead, -1, num_streams)[..., :num_slots, :] for a in (x_hat, no_eff))
+    return x_hat, no_eff

@@ -28,7 +28,7 @@ from lvm_mtc.phy.linalg import (
     times_vector,
 )
 from lvm_mtc.phy.mimo import LMMSE_VARIANTS, unbias
-from lvm_mtc.phy.numerics import require_complex, standard_deviation
+from lvm_mtc.phy.numerics import require_complex, require_given, standard_deviation
 
 
 def _combine(a: Entry, weight: jax.Array, b: Entry) -> Entry:
@@ -83,7 +83,7 @@ def sweep_lmmse(
             or the variant is unknown.
     """
     _check(x, draws, no, csi_error_var, variant)
-    rows, errors = split_matrix(draws.h), split_matrix(draws.csi)
+    rows, errors = (split_matrix(require_given(f"draws.{name}", getattr(draws, name))) for name in ("h", "csi"))
     received, noise = times_vector(rows, split_vector(x)), split_vector(draws.noise)
     num_tx_ant = x.shape[-1]
 

@@ -16,6 +16,7 @@ convention         what the ratio compares                     g under fading   
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -107,12 +108,13 @@ def reference_power(
         return 1.0
     if convention == "ebno":
         return 1.0 / _bits_per_use(bits_per_symbol, code_rate)
+    rx, tx = (count or 0 for count in antennas.values())  # those that are needed are there
     if not fading:
         if None not in antennas.values() and num_rx_ant != num_tx_ant:
             counts = f"num_rx_ant={num_rx_ant}, num_tx_ant={num_tx_ant}"
             raise ValueError(f"AWGN needs num_rx_ant == num_tx_ant, got {counts}")
-        return 1.0 if convention == "rx_per_antenna" else float(num_tx_ant)
-    return float(num_tx_ant) if convention == "rx_per_antenna" else float(num_rx_ant * num_tx_ant)
+        return 1.0 if convention == "rx_per_antenna" else float(tx)
+    return float(tx if convention == "rx_per_antenna" else rx * tx)
 
 
 def noise_variance(
@@ -150,7 +152,7 @@ def noise_variance(
         bits_per_symbol=bits_per_symbol,
         code_rate=code_rate,
     )
-    return power * db_to_linear(-floating(snr_db))
+    return db_to_linear(-floating(snr_db)) * power
 
 
 def snr_db_from_noise_variance(
@@ -260,11 +262,11 @@ class Snr:
                 f"Snr.convention: unknown SNR convention {self.convention!r}; known: {', '.join(SNR_CONVENTIONS)}"
             )
 
-    def noise_variance(self, **setting: ArrayLike) -> jax.Array:
+    def noise_variance(self, **setting: Any) -> jax.Array:
         """``no`` at this SNR; the keywords are those of :func:`noise_variance` but ``convention``."""
         return noise_variance(self.value_db, convention=self.convention, **setting)
 
-    def to(self, convention: str, **setting: ArrayLike) -> "Snr":
+    def to(self, convention: str, **setting: Any) -> "Snr":
         """The same noise expressed in another convention; the keywords are those of :func:`noise_variance`."""
         no = self.noise_variance(**setting)
         return Snr(value_db=snr_db_from_noise_variance(no, convention=convention, **setting), convention=convention)

@@ -7,7 +7,16 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from lvm_mtc.report.figures import Panel
-from lvm_mtc.report.parts import StoreFigure, channel_title, data_rows, finish, panel_of, require, samples_of
+from lvm_mtc.report.parts import (
+    AXIS_LABELS,
+    StoreFigure,
+    channel_title,
+    data_rows,
+    finish,
+    panel_of,
+    require,
+    samples_of,
+)
 from lvm_mtc.report.select import Sample, hold, notes_of, panels_of, series_of, with_metric
 from lvm_mtc.results.points import Measured
 
@@ -15,13 +24,30 @@ _PSNR = ("psnr_db", "psnr_inside_db")
 _RATES = ("keep_rate_inside", "keep_rate_outside")
 
 
-def quality(samples: Sequence[Sample], *, name: str, title: str, metrics: Sequence[str]) -> StoreFigure:
-    """Metrics, of which the first must be there, over SNR: a curve a scheme, a row a channel, a column a metric."""
-    free = ("snr_db",)
-    series = series_of(hold(with_metric(samples, metrics[0]), free=free), "snr_db")
-    require(series, "points at two SNRs or more, all else equal")
+def quality(
+    samples: Sequence[Sample],
+    *,
+    name: str,
+    title: str,
+    metrics: Sequence[str],
+    over: str = "snr_db",
+    also: Sequence[str] = (),
+) -> StoreFigure:
+    """Metrics, of which the first must be there, over an axis: a curve a scheme, a row a channel, a column a metric.
+
+    Of the axes in ``also`` every value has a curve.
+    """
+    free = (over, *also)
+    series = series_of(hold(with_metric(samples, metrics[0]), free=free), over)
+    require(series, f"points at two {'SNRs' if over == 'snr_db' else f'values of {over}'} or more, all else equal")
     drawn = samples_of(series)
-    panels = [[panel_of(series, key, "snr_db", metric) for metric in metrics] for key in panels_of(drawn)]
+    x_label = "" if over == "snr_db" else AXIS_LABELS.get(over, over)
+
+    def row(key):
+        title = "" if over == "snr_db" else channel_title(key, drawn)
+        return [panel_of(series, key, over, metric, title=title, x_label=x_label) for metric in metrics]
+
+    panels = [row(key) for key in panels_of(drawn)]
     return finish(name, title, _without_empty_columns(panels), notes_of(drawn, free), data_rows(drawn, metrics))
 
 
@@ -34,7 +60,7 @@ def best_mask_prob(samples: Sequence[Sample]) -> StoreFigure:
     keys = list(panels_of(drawn))
 
     def row(key, metrics, title):
-        options = dict(title=title, x_label="P_r, probability of masking a patch of the object")
+        options = dict(title=title, x_label=AXIS_LABELS["mask_prob"])
         return [panel_of(series, key, "mask_prob", metric, **options) for metric in metrics]
 
     panels = [row(key, _PSNR, channel_title(key, drawn)) for key in keys]
@@ -85,7 +111,7 @@ def saving(samples: Sequence[Sample]) -> StoreFigure:
     saved, lost = ("public_share", "symbols_saved"), [f"{metric}_lost" for metric in _PSNR]
 
     def row(key, metrics, title):
-        options = dict(title=title, x_label="K, number of UAVs")
+        options = dict(title=title, x_label=AXIS_LABELS["num_uavs"])
         return [panel_of(series, key, "num_uavs", metric, **options) for metric in metrics]
 
     # What is public depends neither on the channel nor on the SNR.

@@ -63,8 +63,8 @@ def _viewer(sets: Sequence[Mapping[str, Any]]) -> list[str]:
     data = json.dumps(sets, allow_nan=False).replace("</", "<\\/")
     return [
         "<h2>Pictures</h2>",
-        f"<p>Of the first group and the first channel realisation. Error: |received - original| times {ERROR_GAIN:g}. "
-        "Compressed for looking at; numbers are those of the points below.</p>",
+        f"<p>Of the first group and the first channel realisation, or as the sweep's name says. Error: |received - "
+        f"original| times {ERROR_GAIN:g}. Compressed for looking at; numbers are those of the points below.</p>",
         VIEWER,
         f'<script type="application/json" id="viewer-data">{data}</script>',
         f"<script>{SCRIPT}</script>",

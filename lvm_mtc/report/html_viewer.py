@@ -6,6 +6,7 @@ from typing import Any
 
 from lvm_mtc.report.figures import snr_label
 from lvm_mtc.report.select import describe
+from lvm_mtc.report.viewer_pictures import PLACES
 from lvm_mtc.results.points import Point, StoredPicture, canonical_json
 from lvm_mtc.results.store import ResultStore
 
@@ -16,9 +17,10 @@ def viewer_sets(store: ResultStore) -> list[dict[str, Any]]:
     """Pictures of every sweep that has any, as JSON takes them.
 
     Returns:
-        A set a sweep: ``name``, ``uavs``, ``schemes``, ``channels``, ``snr_db``, ``csi_error_var`` (ascending),
-        ``snr_label``; ``original`` (UAV to data URI), ``kept`` (scheme to the same) and ``points``:
-        "scheme|channel|i|j", i and j the places of SNR and CSI error, to ``received``, ``error`` and ``text``.
+        A set for each group of pictures and channel realisation of a sweep, named in it where there are several:
+        ``name``, ``uavs``, ``schemes``, ``channels``, ``snr_db``, ``csi_error_var`` (ascending), ``snr_label``;
+        ``original`` (UAV to data URI), ``kept`` (scheme to the same) and ``points``: "scheme|channel|i|j", i and j the
+        places of SNR and CSI error, to ``received``, ``error`` and ``text``.
     """
     sets = []
     for sweep in store.sweeps():
@@ -26,8 +28,21 @@ def viewer_sets(store: ResultStore) -> list[dict[str, Any]]:
         if any(picture.name == "received" for picture in pictures):
             points = {canonical_json(point.coordinates): point for point in store.read(sweep.config_hash)}
             name = sweep.config.get("name") or f"sweep {sweep.config_hash[:8]}"
-            sets.append(_set(name, pictures, points))
+            places = _by_place(pictures)
+            for place, own in places.items():
+                which = ", ".join(f"{kind} {number + 1}" for kind, number in zip(PLACES, place, strict=True))
+                sets.append(_set(f"{name}, {which}" if len(places) > 1 else name, own, points))
     return sets
+
+
+def _by_place(pictures: Sequence[StoredPicture]) -> dict[tuple[int, ...], list[StoredPicture]]:
+    """Pictures by group and realisation, from 0, without these coordinates."""
+    places: dict[tuple[int, ...], list[StoredPicture]] = {}
+    for picture in pictures:
+        place = tuple(picture.coordinates.get(name, 0) for name in PLACES)
+        at = {name: value for name, value in picture.coordinates.items() if name not in PLACES}
+        places.setdefault(place, []).append(picture._replace(coordinates=at))
+    return dict(sorted(places.items()))
 
 
 def _set(name: str, pictures: Sequence[StoredPicture], points: dict[str, Point]) -> dict[str, Any]:

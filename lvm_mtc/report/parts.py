@@ -31,6 +31,13 @@ LABELS = {
     "keep_rate_outside": "share of patches kept, outside the box",
 }
 """Metrics that figures draw, and their units."""
+AXIS_LABELS = {
+    "csi_error_var": "variance of the CSI error, linear",
+    "num_uavs": "K, number of UAVs",
+    "mask_prob": "P_r, probability of masking a patch of the object",
+    "epsilon": "threshold of sharing, linear",
+}
+"""Axes that figures draw over, besides the SNR."""
 
 LINESTYLES = ("-", "--", ":", "-.")
 _CHARACTERS_PER_INCH = 13
@@ -90,7 +97,7 @@ def panel_of(
     curves = [curve for curve in curves if curve is not None]
     if not curves:
         return None
-    return Panel(title=title or channel_title(key), y_label=LABELS[metric], curves=curves, x_label=x_label)
+    return Panel(title=title or channel_title(key), y_label=LABELS.get(metric, metric), curves=curves, x_label=x_label)
 
 
 def _style(series: Sequence[Series], label: str) -> dict[str, str]:

@@ -40,6 +40,7 @@ from lvm_mtc.results.points import Measured
 
 _PSNR = ("psnr_db", "psnr_inside_db")
 _PLANE = ("snr_db", "csi_error_var")
+_MARGIN, _SHORTEST = 0.08, 0.15  # of the axes: labels keep off their edge, and lines that are shorter have none
 
 
 def contours(samples: Sequence[Sample]) -> StoreFigure:
@@ -99,7 +100,7 @@ def _contour(axes: Axes, plane: Series, metric: str, levels: Sequence[float]) ->
     height = np.sqrt(errors)
     filled = axes.contourf(snr_db, height, table, levels=levels, alpha=0.6)
     lines = axes.contour(snr_db, height, table, levels=levels, colors="black", linewidths=0.7)
-    axes.clabel(lines, fontsize=8, fmt="%g")
+    axes.clabel(lines, fontsize=8, fmt="%g", manual=_inside(axes, lines))
     places = [snr for _, snr in values], [math.sqrt(error) for error, _ in values]
     axes.plot(*places, ".", color="black", markersize=4, clip_on=False)
     axes.set_yticks(height, [f"{error:g}" for error in errors])
@@ -108,6 +109,19 @@ def _contour(axes: Axes, plane: Series, metric: str, levels: Sequence[float]) ->
     axes.set_ylabel("variance of the CSI error, linear (by its root)", fontsize=8)
     axes.tick_params(labelsize=8)
     return filled
+
+
+def _inside(axes: Axes, lines: ContourSet) -> list[np.ndarray]:
+    """Where labels of contour lines stand: half way along each line, unless that is near the axes' edge."""
+    low, high = (np.array([axes.get_xlim()[i], axes.get_ylim()[i]]) for i in (0, 1))
+    places = []
+    for line in (line for level in lines.allsegs for line in level if len(line) > 1):
+        at = (line - low) / (high - low)
+        length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(at, axis=0).T))])
+        middle = np.array([np.interp(length[-1] / 2, length, column) for column in at.T])
+        if length[-1] > _SHORTEST and (middle > _MARGIN).all() and (middle < 1 - _MARGIN).all():
+            places.append(low + middle * (high - low))
+    return places
 
 
 def knowledge_bases(samples: Sequence[Sample]) -> StoreFigure:

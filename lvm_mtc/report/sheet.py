@@ -30,13 +30,14 @@ def sheet_rows(
     for view in sorted(views[: max(1, max_rows // len(channels))]):
         for channel in channels:
             row = [
-                Picture(image=shown.originals[view], caption="original", box=loc[view]),
-                Picture(image=shown.kept[view], caption="what is sent"),
+                Picture(image=shown.whole(shown.originals, view), caption="original", box=loc[view]),
+                Picture(image=shown.whole(shown.kept, view), caption="what is sent"),
             ]
             for number, at in numbered:
                 if at["channel"] == channel and at["csi_error_var"] == error:
                     caption = f"{at['snr_db']:g} dB: PSNR {shown.psnr_db[number][view]:.1f}"
-                    row.append(Picture(image=shown.received[number][view] / 255.0, caption=caption))
+                    image = shown.whole(shown.received[number], view) / 255.0
+                    row.append(Picture(image=image, caption=caption))
             rows.append(row)
             names.append(f"{labels[view[0]]}, UAV {view[1]}\n{channel}")
     return rows, names
@@ -66,7 +67,7 @@ def write_pictures(folder: str | os.PathLike, shown: Shown, labels: Sequence[str
     originals = np.round(np.clip(shown.originals, 0, 1) * 255).astype(np.uint8)
     for group, uav in np.ndindex(originals.shape[:2]):
         stem = f"{labels[group]}-uav{uav}"
-        Image.fromarray(originals[group, uav]).save(folder / f"{stem}-original.png")
+        Image.fromarray(shown.whole(originals, (group, uav))).save(folder / f"{stem}-original.png")
         for at, received in zip(shown.points, shown.received, strict=True):
             name = f"{stem}-{at['channel']}-{at['snr_db']:g}dB-csi{at['csi_error_var']:g}.png"
-            Image.fromarray(received[group, uav]).save(folder / name)
+            Image.fromarray(shown.whole(received, (group, uav))).save(folder / name)

@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from matplotlib import rc_context
+
+from lvm_mtc.report.choices import STYLES, USUAL, Choices
 from lvm_mtc.report.curves import best_mask_prob, quality, saving
 from lvm_mtc.report.figures import save_figure
 from lvm_mtc.report.parts import StoreFigure
@@ -42,26 +45,38 @@ class Figures(NamedTuple):
     skipped: list[str]
 
 
-def make_figures(store: ResultStore, config_hash: str | None = None) -> Figures:
-    """Draws what a store, or this sweep of it, has the points for."""
-    samples = read_samples(store, config_hash)
+def make_figures(store: ResultStore, config_hash: str | None = None, choices: Choices = USUAL) -> Figures:
+    """Draws what a store, or this sweep of it, has the points for, or what is chosen."""
+    samples = choices.choose(read_samples(store, config_hash))
     if not samples:
         raise ValueError(f"{store.path}: holds no points to draw")
-    drawn, skipped = [], []
-    for name, draw in FIGURES.items():
-        try:
-            drawn.append(draw(samples))
-        except Missing as missing:
-            skipped.append(f"{name}: {missing}")
+    figures, drawn, skipped, found = FIGURES, [], [], set()
+    if choices.metrics or choices.over:
+        metrics, over = choices.metrics or ("psnr_db", "psnr_inside_db"), choices.over or "snr_db"
+        title = f"{metrics[0]} over {over}"
+        options = dict(name="curves", title=title, metrics=metrics, over=over, also=choices.several())
+        figures = {"curves": functools.partial(quality, **options)}
+    with rc_context(STYLES[choices.style]):
+        for name, draw in figures.items():
+            try:
+                drawn.append(draw(samples))
+                found |= choices.apply(drawn[-1].figure)
+            except Missing as missing:
+                skipped.append(f"{name}: {missing}")
+    if drawn and (lost := [label for label in choices.labels if label not in found]):
+        raise ValueError(f"label {lost[0]!r}: no figure has these words")
     return Figures(drawn, skipped)
 
 
-def draw_figures(store: ResultStore, folder: str | os.PathLike, config_hash: str | None = None) -> Figures:
+def draw_figures(
+    store: ResultStore, folder: str | os.PathLike, config_hash: str | None = None, choices: Choices = USUAL
+) -> Figures:
     """As :func:`make_figures`, into a folder, each figure as PNG, SVG and the data drawn as CSV."""
-    figures = make_figures(store, config_hash)
+    figures = make_figures(store, config_hash, choices)
     if not figures.drawn:
         raise ValueError(f"{store.path}: no figure can be drawn: {'; '.join(figures.skipped)}")
-    for drawing in figures.drawn:
-        save_figure(drawing.figure, Path(folder) / drawing.name)
-        write_csv(Path(folder) / f"{drawing.name}.csv", drawing.rows)
+    with rc_context(STYLES[choices.style]):
+        for drawing in figures.drawn:
+            save_figure(drawing.figure, Path(folder) / drawing.name)
+            write_csv(Path(folder) / f"{drawing.name}.csv", drawing.rows)
     return figures

@@ -1,4 +1,4 @@
-"""A result store's points as a file for other programs: CSV, JSON or Parquet."""
+"""A result store's points, or single values, as a file for other programs: CSV, JSON, Parquet, NetCDF."""
 
 from __future__ import annotations
 
@@ -15,6 +15,17 @@ from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import write_table
 
 FORMATS = ("csv", "json", "parquet")
+EACH_FORMATS = (*FORMATS, "netcdf")
+"""Of single values."""
+_LONG = {
+    "snr_db": "SNR",
+    "csi_error_var": "variance of the CSI error, linear",
+    "num_uavs": "K, number of UAVs",
+    "mask_prob": "P_r, probability of masking a patch of the object",
+    "epsilon": "threshold of sharing, linear",
+    "unit": "independent channel realisation",
+    "group": "group of pictures",
+}
 
 
 def export_store(
@@ -61,10 +72,16 @@ def export_each(
 ) -> int:
     """Writes what was measured in every unit, picture group and UAV of every point, a row each; returns how many.
 
-    Arguments as of :func:`export_store`; JSON holds the columns by name.
+    Arguments as of :func:`export_store`; JSON holds the columns by name, "netcdf" is :func:`as_xarray` and needs the
+    packages xarray and scipy.
     """
-    if file_format not in FORMATS:
-        raise ValueError(unknown_name_message(f"format {file_format!r}", file_format, FORMATS))
+    if file_format not in EACH_FORMATS:
+        raise ValueError(unknown_name_message(f"format {file_format!r}", file_format, EACH_FORMATS))
+    if file_format == "netcdf":
+        data = as_xarray(store, config_hash)
+        with atomic_file(path) as temporary:
+            data.to_netcdf(temporary, engine="scipy")
+        return int(max(data[name].count() for name in data.data_vars))
     writer = _pyarrow() if file_format == "parquet" else None
     from lvm_mtc.results.units import each_value  # the rest of this file needs no NumPy
 
@@ -77,6 +94,49 @@ def export_each(
         else:
             writer[1].write_table(writer[0].table(columns), temporary)
     return len(next(iter(columns.values())))
+
+
+def as_xarray(store: ResultStore, config_hash: str | None = None) -> Any:
+    """What was measured in every unit as an ``xarray.Dataset``: a variable a metric over the grid of coordinates.
+
+    Dimensions are the coordinates that vary, ``unit``, ``group`` and ``uav``; what the scheme decides stands along
+    ``scheme``, what all share is a coordinate without a dimension. Units are attributes, "1" where there is none; NaN
+    stands where nothing was measured.
+
+    Raises:
+        ValueError: without the package xarray, and as ``units.each_cube``.
+    """
+    try:
+        xarray = importlib.import_module("xarray")
+        importlib.import_module("scipy.io")
+    except ImportError as error:
+        raise ValueError("format 'netcdf' needs xarray and scipy: pip install 'lvm-mtc[netcdf]'") from error
+    from lvm_mtc.results.units import each_cube  # the rest of this file needs no NumPy
+
+    cube = each_cube(store, config_hash)
+    points = store.read(config_hash)
+    conventions = ", ".join(sorted({point.snr_convention for point in points}))
+    sweeps = [sweep.config_hash for sweep in store.sweeps() if config_hash in (None, sweep.config_hash)]
+
+    def named(name: str) -> dict[str, str]:
+        more = {"convention": conventions} if name == "snr_db" else {}
+        return {"units": "dB" if name.endswith("_db") else "1", "long_name": _LONG.get(name, name)} | more
+
+    nothing = float("nan")
+    along = {name: ((name,), values) for name, values in cube.axes.items()}
+    along |= {name: (("scheme",), values) for name, values in cube.of_scheme.items()}
+    along |= {name: ((), value) for name, value in cube.constant.items()}
+    coordinates = {}
+    for name, (dims, values) in along.items():
+        listed = [nothing if value is None else value for value in values] if dims else values
+        coordinates[name] = (dims, listed, {} if _is_text(values) else named(name))
+    variables = {name: (tuple(cube.axes), values, named(name)) for name, values in cube.values.items()}
+    about = {"title": store.path.name, "sweeps": ", ".join(sweeps), "snr_convention": conventions}
+    return xarray.Dataset(variables, coordinates, about)
+
+
+def _is_text(values: Any) -> bool:
+    return any(isinstance(value, str) for value in (values if isinstance(values, list) else [values]))
 
 
 def _pyarrow():

@@ -28,6 +28,8 @@ SCHEMES = {
     "progressive": "lvm_mtc.schemes.progressive.scheme:Progressive",
     "pvsc": "lvm_mtc.schemes.pvsc.scheme:Pvsc",
     "softcast": "lvm_mtc.schemes.softcast.scheme:SoftCast",
+    "tiled": "lvm_mtc.schemes.tiled:Tiled",
+    "tiled_masking": "lvm_mtc.schemes.tiled:TiledMasking",
     "vlm_csc": "lvm_mtc.schemes.vlm_csc.scheme:VlmCsc",
 }
 """Name to ``"module:class"``."""

@@ -21,6 +21,7 @@ from lvm_mtc import phy
 from lvm_mtc.config import require_count, require_one_of
 from lvm_mtc.link import Frames, OperatingPoint, Received, Signal, per_link
 from lvm_mtc.models.receivers import GAIN_BITS, RECEIVERS, as_sent, unit_power, wiener
+from lvm_mtc.phy.numerics import require_given
 from lvm_mtc.schemes.losses import IMAGE_LOSSES, picture_loss
 from lvm_mtc.schemes.scheme import Estimate, Sent, Source, Stage
 
@@ -79,16 +80,28 @@ def init(self, key: jax.Array, num_uavs: int | None = None) -> dict:
     return params | {"decoder": codec.init(keys[1], received, snr_db, method="decode")["params"]}
 
 
+def sides(self) -> tuple[int, int]:
+    """Height and width of the pictures, pixels: the configured square, unless the scheme has a ``size`` of its own."""
+    return getattr(self, "size", None) or (self.config.image_size,) * 2
+
+
+def positions(self) -> tuple[int, int]:
+    """Rows and columns of the feature map."""
+    height, width = sides(self)
+    return height // self.codec.reduction, width // self.codec.reduction
+
+
 def frames(self) -> tuple[int, int]:
     """As ``Scheme.frames``: positions of the feature map."""
-    return (self.config.image_size // self.codec.reduction) ** 2, self.config.num_symbols
+    rows, columns = positions(self)
+    return rows * columns, self.config.num_symbols
 
 
 def encode(self, params: dict, source: Source, key: jax.Array, knobs: Mapping[str, Any]) -> jax.Array:
     """As ``Scheme.encode``; ``[batch, num_uavs, rows, columns, width]``. Nothing is chosen, so hints are not used."""
-    images, side = source.data, self.config.image_size
-    if images.ndim != 5 or images.shape[2:] != (side, side, 3):
-        raise ValueError(f"images must be [batch, num_uavs, {side}, {side}, 3], got {images.shape}")
+    images, (height, width) = source.data, sides(self)
+    if images.ndim != 5 or images.shape[2:] != (height, width, 3):
+        raise ValueError(f"images must be [batch, num_uavs, {height}, {width}, 3], got {images.shape}")
     tokens = self.codec.apply({"params": params["encoder"]}, _merge(images), method="encode")
     return tokens.reshape(*images.shape[:2], *tokens.shape[1:])
 
@@ -107,9 +120,9 @@ def modulate(self, params: dict, encoded: jax.Array, point: OperatingPoint) -> S
 
 def decode(self, params: dict, received: Received, side: jax.Array | None, point: OperatingPoint) -> Estimate:
     """As ``Scheme.decode``; ``side`` are the pictures' gains, ``[batch, num_uavs]``, for ``"wiener"``."""
-    lead, positions = received.symbols.shape[:2], self.config.image_size // self.codec.reduction
+    lead = received.symbols.shape[:2]
     features = reliable(self.config.receiver, params, received, side)
-    features = features.reshape(lead[0] * lead[1], positions, positions, -1)
+    features = features.reshape(lead[0] * lead[1], *positions(self), -1)
     images = self.codec.apply(
         {"params": params["decoder"]}, features, per_link(point.snr_db, lead).reshape(-1), method="decode"
     )
@@ -124,7 +137,7 @@ def stages(self) -> tuple[Stage, ...]:
 def reliable(receiver: str, params: dict, received: Received, gain: jax.Array | None) -> jax.Array:
     """Features with what the receiver knows of their noise, ``[batch, num_uavs, num_frames, width]``."""
     if receiver == "wiener":
-        return wiener(*received, gain, jnp.exp(params["receiver"]["log_power"]))
+        return wiener(*received, require_given("gain", gain), jnp.exp(params["receiver"]["log_power"]))
     features = phy.symbols_to_features(received.symbols)
     if receiver == "log_no_eff":
         return jnp.concatenate([features, jnp.log(received.no_eff)], axis=-1)

@@ -133,6 +133,7 @@ class Scheme(Protocol):
 
     def frames(self) -> tuple[int, int]:
         """Frames of a UAV at most, and complex symbols of a frame: the size of the link's draws."""
+        ...
 
     def encode(self, params: Params, source: Source, key: jax.Array, knobs: Mapping[str, Any]) -> Any:
         """What does not depend on the SNR, once for all points of a sweep.
@@ -146,12 +147,15 @@ class Scheme(Protocol):
 
     def modulate(self, params: Params, encoded: Any, point: OperatingPoint) -> Sent:
         """What is sent at a point: of it the nominal SNR and the knobs are known, never the channel."""
+        ...
 
     def decode(self, params: Params, received: Received, side: Any, point: OperatingPoint) -> Estimate:
         """What the UAVs make of it, knowing the symbols, what was booked, the nominal SNR and the knobs."""
+        ...
 
     def stages(self) -> tuple[Stage, ...]:
         """Steps of training, one after the other; empty: nothing is learned by gradients."""
+        ...
 
 
 @runtime_checkable
@@ -166,9 +170,11 @@ class Masking(Protocol):
 
     def patches(self) -> tuple[int, int]:
         """Patches of a picture that are sent at most, and all of them."""
+        ...
 
     def with_budget(self, num_kept: int, *, scale_aware: bool) -> Scheme:
         """The scheme that keeps so many patches of each picture."""
+        ...
 
 
 class Trained(Protocol):

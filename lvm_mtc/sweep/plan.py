@@ -30,7 +30,11 @@ _DRAWS_VERSION = 2
 
 
 def picture_source(
-    images: np.ndarray, loc: np.ndarray, metric_loc: np.ndarray | None = None, labels: np.ndarray | None = None
+    images: np.ndarray,
+    loc: np.ndarray,
+    metric_loc: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+    extent: np.ndarray | None = None,
 ) -> Source:
     """Groups of K pictures as a source.
 
@@ -39,9 +43,16 @@ def picture_source(
         loc: The object's box, ``[B, K, 4]``, (x, y, w, h), centre, pixels; w or h of 0 where a view lacks the object.
         metric_loc: The box that "inside" and "background" are measured by; None: ``loc``.
         labels: Classes of the pictures, ``[B, K]`` int, for a classifier's accuracy; None: unknown.
+        extent: Height and width of each picture, ``[B, K, 2]`` int, of which ``images`` holds mirror images beyond that
+            (``schemes.tiled``); None: all are as large as the arrays.
     """
-    hints = zip(_HINTS, (loc, metric_loc, labels), strict=True)
+    hints = zip((*_HINTS, "extent"), (loc, metric_loc, labels, extent), strict=True)
     return Source(images, {name: value for name, value in hints if value is not None})
+
+
+def picture_sizes(source: Source) -> np.ndarray:
+    """Height and width of every picture, pixels, ``[B, K, 2]``."""
+    return np.broadcast_to(source.hints.get("extent", source.data.shape[2:4]), (*source.lead(), 2))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,7 +166,7 @@ class SweepSpec:
             if self.schemes[0].scheme.modality == "pictures":
                 check_pictures(f"{where}.data", source.data)
             lead = shapes[0][:2]
-            wanted = {"loc": (*lead, 4), "metric_loc": (*lead, 4), "labels": lead}
+            wanted = {"loc": (*lead, 4), "metric_loc": (*lead, 4), "labels": lead, "extent": (*lead, 2)}
             for name, value in source.hints.items():
                 if (shape := np.shape(value)) != wanted.get(name, shape):
                     raise ValueError(f"{where}.{name} must be {wanted[name]} for data {shapes[0]}, got {shape}")

@@ -15,7 +15,7 @@ from lvm_mtc.results.bootstrap import two_way_interval
 from lvm_mtc.results.intervals import Interval, student_interval
 from lvm_mtc.results.points import Measured, Point
 from lvm_mtc.schemes.scheme import Masking, Source
-from lvm_mtc.sweep.plan import SweepSpec
+from lvm_mtc.sweep.plan import SweepSpec, picture_sizes
 from lvm_mtc.sweep.programs import Arrived
 
 OBJECT_SIZES = {"small": (0.0, 1 / 16), "medium": (1 / 16, 1 / 4), "large": (1 / 4, math.inf)}
@@ -153,8 +153,7 @@ def object_sizes(source: Source) -> dict[str, np.ndarray]:
     """Which views hold an object of each of ``OBJECT_SIZES``, ``[B, K]`` bool; nothing without boxes."""
     if "loc" not in source.hints:
         return {}
-    height, width = source.data.shape[2:4]
-    share = _boxes(source)[..., 2:].prod(axis=-1) / (height * width)
+    share = _boxes(source)[..., 2:].prod(axis=-1) / picture_sizes(source).prod(axis=-1)
     return {name: (share > 0) & (share >= low) & (share < high) for name, (low, high) in OBJECT_SIZES.items()}
 
 
@@ -172,6 +171,8 @@ def _costs(source: Source, samples: Arrived) -> dict[str, Measured]:
     """What the source alone decides: means over groups, without intervals, counted in groups."""
     groups = source.lead()[0]
     source_samples = sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(source.data))
+    if "extent" in source.hints:
+        source_samples = source.data.shape[-1] * picture_sizes(source).prod(axis=-1).sum(axis=-1)
     means = {
         "cbr": samples.ledger.cbr(source_samples),
         "cbr_with_side_information": samples.ledger.cbr(source_samples, side_information=True),

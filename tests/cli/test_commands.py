@@ -15,6 +15,7 @@ from lvm_mtc.knowledge import FILTERS, Located
 from lvm_mtc.link.config import CONVENTIONS
 from lvm_mtc.link.fading import FADINGS
 from lvm_mtc.models.detection import Detections
+from lvm_mtc.report.choices import STYLES
 from lvm_mtc.results.table import read_csv
 from lvm_mtc.sweep.named import MASKINGS
 from lvm_mtc.training.recipe import Recipe
@@ -84,6 +85,7 @@ def test_transmit_sends_whole_pictures(folder, capsys):
 def test_names_on_the_command_line_are_the_librarys():
     assert set(names.CHANNELS) == set(FADINGS) and names.CONVENTIONS == CONVENTIONS
     assert set(names.CONTENDERS) == set(MASKINGS) and set(names.GOAL_FILTERS) == set(FILTERS)
+    assert set(names.STYLES) == set(STYLES)
 
 
 def test_demo_finds_its_weights_or_says_what_is_missing(folder, capsys, monkeypatch):
@@ -134,12 +136,13 @@ def test_groups_follow_the_numbers_and_are_named(folder, capsys):
     assert capsys.readouterr().out == (
         "group shot1: shot1.png, shot2.png, shot3.png, shot4.png\n"
         "group shot5: shot5.png, shot6.png, shot7.png, shot8.png\n"
+        "shot1.png and 7 more: 40 x 40: whole, resized to 32 x 32\n"
     )
     np.testing.assert_allclose(found.images[:, :, 0, 0, 0] * 255, [[20, 40, 60, 80], [100, 120, 140, 160]], atol=1e-3)
     assert load_views(folder / "shots", limit=None, **options).labels == ("shot1", "shot5", "shot9")
     capsys.readouterr()
     load(folder)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == "p0.png and 2 more: 100 x 80: 2 views of 67 x 67, resized to 32 x 32\n"
 
 
 def test_transmit_says_which_pictures_make_each_group(folder, capsys):

@@ -40,7 +40,15 @@ def test_the_page_runs(folder, capsys, monkeypatch):
             assert main(shlex.split(command)) == 0, capsys.readouterr().err
         printed += capsys.readouterr().out
     assert "1 points computed again" in printed and "hour.sqlite: sweep 'flight'" in printed
-    for name in ("result/sheet.png", "figures/quality.png", "report.html", "figures_of_mine/quality.csv"):
+    assert "object first: 100 x 80 in 4 x 3 tiles of 32 x 32, 28 and 16 columns and rows mirrored" in printed
+    for name in (
+        "result/sheet.png",
+        "whole/sheet.png",
+        "figures/quality.png",
+        "column/curves.png",
+        "report.html",
+        "figures_of_mine/quality.csv",
+    ):
         assert (folder / name).stat().st_size > 1000 or name.endswith(".csv")
     with ResultStore("hour.sqlite") as store:
         sweeps = {sweep.config["name"]: store.read(sweep.config_hash) for sweep in store.sweeps()}

@@ -25,6 +25,7 @@ REALS = {
     ("transmit", "--snr-db"): "[-50, 100]",
     ("transmit", "--csi-error"): "[0, 1e6]",
     ("transmit", "--overlap"): "[0, 1)",
+    ("transmit", "--memory"): "(0, 3.4028235e38]",
     ("transmit", "--keep"): "(0, 1]",
     ("transmit", "--mask-prob"): "(0, 1)",
     ("transmit", "--importance-db"): "[0, 60]",
@@ -32,6 +33,7 @@ REALS = {
     ("transmit", "--beta"): "[0, 8]",
     ("transmit", "--epsilon"): "[0, 3.4028235e38]",
     ("compress", "--snr-db"): "[-50, 100]",
+    ("figures", "--width"): "[1, 100]",
     ("sweep", "--snr-db"): "[-50, 100]",
     ("sweep", "--csi-error"): "[0, 1e6]",
     ("sweep", "--mask-prob"): "(0, 1)",
@@ -53,6 +55,8 @@ WHOLES = {
     ("sweep", "--uavs"): (1, 64),
     ("sweep", "--seeds"): (0, 2**32 - 1),
     ("sweep", "--units"): (2, 1_000_000),
+    ("sweep", "--shown-groups"): (1, 64),
+    ("sweep", "--shown-realisations"): (1, 64),
     ("sweep", "--workers"): (1, 1024),
     ("sweep", "--task-points"): (1, 100_000),
     ("sweep", "--devices"): (1, math.inf),
@@ -67,6 +71,7 @@ NEEDED = {
     "sweep": ["--store", "s"],
     "bench": [],
     "compress": ["--out", "o"],
+    "figures": ["--store", "s", "--out", "o"],
 }
 PARSER = build_parser()
 
@@ -127,7 +132,7 @@ def parse(command, flag, text):
 
 @pytest.mark.parametrize(("command", "flag"), [*REALS, *WHOLES])
 def test_an_ordinary_number_is_taken(command, flag):
-    text = "0.5" if (command, flag) in REALS else "2"
+    text = "2" if (command, flag) in WHOLES or REALS[command, flag].startswith("[1,") else "0.5"
     assert np.ravel(parse(command, flag, text)) == float(text)
 
 

@@ -70,6 +70,16 @@ def test_sharing_everything_divides_the_uses_by_the_number_of_uavs():
     assert unicast.channel_uses()[0] == K * shared.channel_uses()[0]
 
 
+@pytest.mark.parametrize("joint", [False, True])
+def test_every_entry_is_float32_and_a_public_slot_costs_what_it_is_told(joint):
+    private, public = decisions()
+    ledger = book_frames(private, public, 4, K, joint=joint, uses_per_slot=7)
+    assert {entry.dtype for entry in ledger} == {jnp.dtype("float32")} and {entry.shape for entry in ledger} == {(B,)}
+    np.testing.assert_array_equal(ledger.public_uses, public.sum(-1) * 2 * 7)
+    uses = private.sum((1, 2)) * (4 if joint else 2 * 7)
+    np.testing.assert_array_equal(ledger.private_uses, uses)
+
+
 def test_side_information_by_hand():
     public = jnp.array([[True, True, False, False, False, False], [False] * 6])
     on, off = jnp.array([0.1, 0.1]), jnp.zeros(2)
@@ -117,8 +127,10 @@ def test_a_full_grid_without_guards_costs_the_prefix_factor_and_the_pilots():
     assert grid.prefix_factor == 1 + 16 / 64
 
 
-def test_cbr_with_and_without_side_information():
+def test_cbr_with_and_without_side_information(monkeypatch):
     one = jnp.ones(1)
     ledger = Ledger(500 * one, 100 * one, 50 * one, 18 * one, 100 * one, 32 * one, one)
     assert ledger.cbr(3072) == pytest.approx(768 / 3072)
     assert ledger.cbr(3072, side_information=True) == pytest.approx(800 / 3072)
+    monkeypatch.setattr("lvm_mtc.link.ledger.BITS_PER_USE", 2.0)
+    assert ledger.cbr(3072, side_information=True) == pytest.approx(784 / 3072)

@@ -56,6 +56,50 @@ def test_posterior_of_additive_error():
         assert abs(value - expected) < 5 * spread
 
 
+def test_the_mmse_model_of_a_rician_channel_shrinks_its_scattered_part_alone():
+    h, w, mean, s, q = _complex(10, 6, 3, 2), _complex(11, 6, 3, 2), _complex(12, 3, 2), 0.1, 0.4
+    found = phy.estimate_csi(h, w, s, model="mmse", prior=phy.ChannelPrior(mean=mean, scattered_power=q))
+    wide_h, wide_w, wide_mean = (np.complex128(a) for a in (h, w, mean))
+    shrink = 1 - s / q
+    expected = wide_mean + shrink * (wide_h - wide_mean) + np.sqrt(s * shrink) * wide_w
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    # A power that is traced is not looked at.
+    traced = jax.jit(
+        lambda q: phy.estimate_csi(h, w, s, model="mmse", prior=phy.ChannelPrior(mean=mean, scattered_power=q))
+    )
+    np.testing.assert_allclose(traced(q), expected, atol=1e-6)
+
+
+def test_posterior_of_several_error_variances():
+    h_hat, s = _complex(13, 4, 3, 2), np.array([0.1, 0.2, 0.5, 2.0])
+    mean, variance = phy.csi_posterior(h_hat, s)
+    np.testing.assert_allclose(variance, s / (1 + s), rtol=1e-6)
+    np.testing.assert_allclose(mean, np.complex128(h_hat) / (1 + s)[:, None, None], rtol=1e-6)
+
+
+def test_correlation_is_a_constant_and_eigenvalues_below_zero_count_as_zero():
+    h_hat, flat = _complex(14, 3, 3), jnp.diag(jnp.array([1.0, 1.0, -1e-6]))
+
+    def total(corr):
+        mean, cov = phy.csi_posterior_correlated(h_hat, 0.3, prior=phy.ChannelPrior(rx_corr=corr, tx_corr=corr))
+        return jnp.sum(jnp.real(mean)) + jnp.sum(jnp.real(cov))
+
+    np.testing.assert_array_equal(jax.grad(total)(jnp.eye(3)), 0.0)
+    for s in (0.0, 2e-6):
+        by_rows, _ = phy.csi_posterior_correlated(h_hat, s, prior=phy.ChannelPrior(rx_corr=flat))
+        by_columns, _ = phy.csi_posterior_correlated(h_hat, s, prior=phy.ChannelPrior(tx_corr=flat))
+        np.testing.assert_array_equal(by_rows[2], 0.0)
+        np.testing.assert_array_equal(by_columns[:, 2], 0.0)
+    slope = jax.grad(
+        lambda s: jnp.sum(jnp.real(phy.csi_posterior_correlated(h_hat, s, prior=phy.ChannelPrior(rx_corr=flat))[0]))
+    )
+    assert np.isfinite(slope(0.0))
+
+
+def test_names_of_the_models():
+    assert phy.CSI_MODELS == ("additive", "mmse", "pilots_ls", "pilots_lmmse")
+
+
 def _dense_posterior(h_hat, s, prior):
     """``mu + R (R + s I)^-1 (h_hat - mu)`` with the full covariance of vec(H), in float64 NumPy."""
     num_rx, num_tx = h_hat.shape
@@ -77,7 +121,7 @@ def test_posterior_with_a_general_prior(s):
         mean=_complex(5, 3, 2),
         scattered_power=0.4,
         rx_corr=phy.exp_corr_mat(0.5 + 0.4j, 3),
-        tx_corr=phy.exp_corr_mat(-0.7, 2),
+        tx_corr=phy.exp_corr_mat(0.4 - 0.6j, 2),
     )
     mean, cov = phy.csi_posterior_correlated(h_hat, s, prior=prior)
     expected_mean, expected_cov = _dense_posterior(h_hat, s, prior)
@@ -88,6 +132,9 @@ def test_posterior_with_a_general_prior(s):
     )
     np.testing.assert_allclose(batched[0], mean, atol=1e-6)
     np.testing.assert_allclose(batched_cov[0], cov, atol=1e-6)
+    several, one_cov = phy.csi_posterior_correlated(jnp.stack([h_hat, 2 * h_hat]), s, prior=prior)
+    np.testing.assert_allclose(several[1], _dense_posterior(2 * h_hat, s, prior)[0], atol=4e-6)
+    np.testing.assert_allclose(one_cov, expected_cov, atol=2e-6)
     white = prior._replace(rx_corr=None, tx_corr=None)
     white_mean, variance = phy.csi_posterior(h_hat, s, prior=white)
     same_mean, same_cov = phy.csi_posterior_correlated(h_hat, s, prior=white)
@@ -102,6 +149,12 @@ def test_pilots_are_orthogonal_and_of_unit_power():
     assert phy.pilot_uses(5, 3, num_blocks=2) == 30
 
 
+def test_as_many_pilots_as_antennas_are_enough():
+    h, pilots = _complex(16, 3, 4), phy.pilot_matrix(4, 4)
+    np.testing.assert_allclose(phy.estimate_from_pilots(h @ pilots, pilots, 0.0), h, atol=1e-6)
+    np.testing.assert_allclose(pilots @ pilots.conj().T, 4 * np.eye(4), atol=1e-5)
+
+
 def test_estimates_from_pilots_are_the_two_error_models():
     num_pilots, no = 6, 0.8
     pilots = phy.pilot_matrix(4, num_pilots)
@@ -114,9 +167,15 @@ def test_estimates_from_pilots_are_the_two_error_models():
     s_ls = phy.pilot_error_var(no, num_pilots, estimator="ls")
     s_lmmse = phy.pilot_error_var(no, num_pilots, estimator="lmmse")
     np.testing.assert_allclose([s_ls, s_lmmse], [no / 6, no / (no + 6)], rtol=1e-6)
+    assert phy.pilot_error_var(no, num_pilots) == s_ls, "by default"
+    np.testing.assert_array_equal(phy.estimate_from_pilots(y, pilots, no), ls)
     np.testing.assert_allclose(ls, phy.estimate_csi(h, w, s_ls), atol=1e-5)
     np.testing.assert_allclose(lmmse, phy.estimate_csi(h, w, s_lmmse, model="mmse"), atol=1e-5)
     assert np.abs(np.asarray(ls - lmmse)).max() > 0.01
+    for tx_corr in (None, phy.exp_corr_mat(0.5j, 4)):
+        prior = phy.ChannelPrior(mean=_complex(15, 3, 4), scattered_power=0.7, tx_corr=tx_corr)
+        found = phy.estimate_from_pilots(y, pilots, no, estimator="lmmse", prior=prior)
+        np.testing.assert_allclose(found[3], _dense_posterior(ls[3], no / num_pilots, prior)[0], atol=1e-5)
     power, spread = _mean_and_error(np.abs(np.asarray(w)) ** 2)
     assert abs(power - 1) < 5 * spread
 
@@ -144,6 +203,7 @@ def test_nmse_in_db():
 
 
 H = jnp.ones((2, 2), jnp.complex64)
+TWO = jnp.stack([H, H])
 
 
 @pytest.mark.parametrize(
@@ -154,14 +214,26 @@ H = jnp.ones((2, 2), jnp.complex64)
         (lambda: phy.estimate_csi(H, H, -0.1), "csi_error_var must be >= 0, got -0.1"),
         (lambda: phy.estimate_csi(H, H, 1.0, model="mmse"), "must be < 1.0 for model 'mmse', got 1.0"),
         (lambda: phy.estimate_csi(H, H, jnp.ones(3)), r"csi_error_var of shape \(3,\).*leading axes \(\)"),
-        (lambda: phy.estimate_csi(H.real, H, 0.1), "must be complex, got float32"),
+        (lambda: phy.estimate_csi(H.real, H, 0.1), "the channel must be complex, got float32"),
+        (lambda: phy.estimate_csi(H[0], H[0], 0.1), r"\[..., num_rx_ant, num_tx_ant\], got shape \(2,\)"),
+        (lambda: phy.estimate_csi(TWO, TWO, np.array([0.1, 1.5]), model="mmse"), "must be < 1.0"),
+        (lambda: phy.estimate_csi(H, H, 0.1, model="mmse", prior=phy.ChannelPrior(rx_corr=H)), "uncorrelated fading"),
+        (lambda: phy.estimate_csi(H, H, 0.1, model="mmse", prior=phy.ChannelPrior(tx_corr=H)), "uncorrelated fading"),
         (lambda: phy.csi_posterior(H, 0.1, prior=phy.ChannelPrior(rx_corr=H)), "use csi_posterior_correlated"),
+        (lambda: phy.csi_posterior(H, 0.1, prior=phy.ChannelPrior(tx_corr=H)), "use csi_posterior_correlated"),
+        (
+            lambda: phy.csi_posterior_correlated(H, 0.1, prior=phy.ChannelPrior(tx_corr=jnp.eye(3))),
+            r"prior.tx_corr must have shape \(2, 2\)",
+        ),
         (
             lambda: phy.csi_posterior_correlated(H, 0.1, prior=phy.ChannelPrior(rx_corr=jnp.eye(3))),
             r"prior.rx_corr must have shape \(2, 2\)",
         ),
         (lambda: phy.csi_posterior(H, 0.1, prior=phy.ChannelPrior(mean=jnp.ones(3))), r"prior.mean \(3,\)"),
         (lambda: phy.pilot_matrix(4, 3), "num_pilots must be >= num_tx_ant for orthogonal pilots, got 3 < 4"),
+        (lambda: phy.estimate_from_pilots(jnp.ones((2, 3)), jnp.ones((4, 3)), 0.1), r"\(4, 3\).*\(2, 3\)"),
+        (lambda: phy.pilot_uses(None, 2), "num_pilots is needed for pilot-based CSI, got None"),
+        (lambda: phy.pilot_uses(2.5, 2), "num_pilots must be an integer >= 1, got 2.5"),
         (lambda: phy.estimate_from_pilots(jnp.ones((2, 5)), jnp.ones((4, 6)), 0.1), r"\(4, 6\).*\(2, 5\)"),
         (lambda: phy.pilot_error_var(0.1, 4, estimator="map"), "unknown pilot estimator 'map'; known: ls, lmmse"),
     ],

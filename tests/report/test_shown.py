@@ -83,7 +83,7 @@ def test_what_is_not_kept_is_grey_patches(shown, small_pictures):
 
 def test_the_first_group_alone_is_the_same(spec, shown):
     judge = dataclasses.replace(spec, metrics=("mse",), stop_metric="mse")
-    first = show(judge, list(spec.coordinates())[1:2], first_group=True)
+    first = show(judge, list(spec.coordinates())[1:2], groups=1)
     for name in ("originals", "kept"):
         np.testing.assert_array_equal(getattr(first, name), getattr(shown, name)[:1])
     for name in ("received", "psnr_db"):

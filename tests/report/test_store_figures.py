@@ -159,6 +159,11 @@ def test_contours_have_the_simulated_points(drawn):
     np.testing.assert_allclose(planes[0].get_yticks(), np.sqrt(errors))
     assert [label.get_text() for label in planes[0].get_yticklabels()] == ["0", "0.05", "0.1"]
     assert "Largest half width: 0.4 dB" in one.caption
+    assert all(axes.texts for axes in planes)
+    for axes in planes:
+        low, high = np.array([axes.get_xlim(), axes.get_ylim()]).T
+        places = (np.array([text.get_position() for text in axes.texts]) - low) / (high - low)
+        assert (places > 0.05).all() and (places < 0.95).all()
     # A contour of a plane is straight: at its level the closed form has the level's value.
     lines = planes[0].collections[1]
     for level, path in zip(lines.levels, lines.get_paths(), strict=True):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from lvm_mtc.link import LinkConfig
 from lvm_mtc.metrics.judges import Judge
+from lvm_mtc.report.html_viewer import viewer_sets
 from lvm_mtc.report.shown import show
 from lvm_mtc.report.viewer_pictures import ERROR_GAIN, _spread, viewer_pictures
 from lvm_mtc.results.points import StoredPicture, StoreError, canonical_json
@@ -110,6 +111,27 @@ def test_what_is_missing_is_computed_alone(filled, spec, tmp_path):
         added = viewer_pictures(spec, store)
         assert added == sum(p.coordinates.get("scheme") == "uniform" for p in pictures)
         assert store.pictures(spec.key()) == pictures
+
+
+def test_the_viewer_chooses_group_and_realisation(spec, tmp_path):
+    one = dataclasses.replace(spec, snr_db=(20.0,), csi_error_var=(0.1,), schemes=spec.schemes[:1], knobs={})
+    at = next(at for at in one.coordinates() if at["channel"] == "rayleigh")
+    with ResultStore(tmp_path / "store.sqlite") as store:
+        assert viewer_pictures(one, store) == 2 * (1 + 1 + 2 * 2)
+        assert viewer_pictures(one, store, groups=3, realisations=2) == (3 * 2 - 1) * 2 * (1 + 1 + 2 * 2)
+        assert viewer_pictures(one, store, groups=3, realisations=2) == 0
+        pictures, sets = store.pictures(one.key()), viewer_sets(store)
+    shown = [show(one, [at], unit=unit).received[0] / 255 for unit in (0, 1)]
+    assert np.abs(shown[0] - shown[1]).mean() > 0.01
+    for group, unit in ((1, 0), (0, 1), (2, 1)):
+        place = {name: number for name, number in (("group", group), ("realisation", unit)) if number}
+        stored = next(p for p in pictures if p.name == "received" and p.uav == 1 and p.coordinates == at | place)
+        miss = [np.abs(decode(stored) - of_unit[group, 1]).mean() for of_unit in shown]
+        assert miss[unit] < 0.02 and miss[unit] < miss[1 - unit]
+    names = [f"group {group}, realisation {unit}" for group in (1, 2, 3) for unit in (1, 2)]
+    assert [one["name"].partition(", ")[2] for one in sets] == names
+    assert len({one["original"][0] for one in sets}) == 3
+    assert len({point["received"][0] for one in sets for point in one["points"].values()}) == 2 * 6
 
 
 def test_many_values_are_thinned():

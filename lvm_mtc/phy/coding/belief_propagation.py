@@ -67,7 +67,7 @@ def ldpc_decode(
         raise ValueError(f"llr is NaN in {bad} of {len(words)} words")
     if engine == "auto":
         engine = "numpy" if words.size * num_iter <= _NUMPY_UP_TO else "jax"
-    words = np.float32(words)
+    words = words.astype(np.float32)
     parts = [words[i : i + _WORDS_AT_ONCE] for i in range(0, len(words), _WORDS_AT_ONCE)]
     run = functools.partial(
         _in_numpy if engine == "numpy" else _in_jax, code=code, num_iter=num_iter, schedule=schedule, coded=coded
@@ -164,7 +164,7 @@ def _graph(code: LdpcCode) -> tuple[list, list]:
     rows = [[(column, shift) for column, shift in row if column in carry] for row in code.rows()]
     own = [code.info_columns + number if number >= CORE_ROWS else None for number in range(len(rows))]
     kept = [pair for pair in zip(rows, own, strict=True) if pair[0]]
-    return tuple(map(list, zip(*kept, strict=True)))
+    return [row for row, _ in kept], [bit for _, bit in kept]
 
 
 def _check_messages(xp, inputs: list, own) -> list:

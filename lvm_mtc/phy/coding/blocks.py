@@ -213,7 +213,8 @@ def decode_payload(
         raise ValueError(f"llr is NaN in {bad} of {len(llr)} words")
 
     def decode(words, iterations):
-        return np.uint8(ldpc_decode(words, blocks.code, num_iter=iterations, schedule=schedule, engine=engine) > 0)
+        found = ldpc_decode(words, blocks.code, num_iter=iterations, schedule=schedule, engine=engine)
+        return np.asarray(found > 0, np.uint8)
 
     first = min(_FIRST_ITERATIONS, num_iter)
     found = decode(words, first)
@@ -226,4 +227,4 @@ def decode_payload(
 
 def _checked(found: np.ndarray, blocks: CodeBlocks) -> tuple[np.ndarray, np.ndarray]:
     protected = found[..., : blocks.k - blocks.block_crc_bits].reshape(len(found), -1)
-    return protected[:, : blocks.payload_bits], crc_holds(protected, blocks.crc)
+    return protected[:, : blocks.payload_bits], np.asarray(crc_holds(protected, blocks.crc))

@@ -41,7 +41,7 @@ def _remainders(name: str, num_bits: int) -> np.ndarray:
         value <<= 1
         if value >> length:
             value ^= divisor
-    return np.float32(values[:, None] >> np.arange(length)[::-1] & 1)
+    return (values[:, None] >> np.arange(length)[::-1] & 1).astype(np.float32)
 
 
 def crc_bits(bits: ArrayLike, name: str) -> np.ndarray | jax.Array:
@@ -70,7 +70,7 @@ def crc_attach(bits: ArrayLike, name: str) -> np.ndarray | jax.Array:
     return xp.concatenate([xp.asarray(bits).astype(xp.uint8), crc_bits(bits, name)], axis=-1)
 
 
-def crc_holds(protected: ArrayLike, name: str) -> np.ndarray | jax.Array:
+def crc_holds(protected: jax.Array | np.ndarray, name: str) -> np.ndarray | jax.Array:
     """Whether the CRC at the end belongs to what stands before it.
 
     Args:

@@ -46,7 +46,7 @@ def decode_iteratively(
         open_words = ~found.valid
         if not open_words.any():
             break
-        told = LARGEST_LLR * (2 * np.float32(encode_payload(found.payload, blocks)) - 1)
+        told = LARGEST_LLR * (2 * encode_payload(found.payload, blocks).astype(np.float32) - 1)
         told[open_words] = extrinsic_llr(llr[open_words], blocks, num_iter=num_iter, engine=engine)
         llr = np.where(open_words[:, None], detect(told), llr)
         again = decode_payload(llr[open_words], blocks, num_iter=num_iter, engine=engine)

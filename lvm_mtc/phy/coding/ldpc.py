@@ -46,7 +46,7 @@ class LdpcCode:
                 raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
             object.__setattr__(self, name, int(value))
         if self.base_graph is None:
-            object.__setattr__(self, "base_graph", _base_graph(self.k, self.k / self.n))
+            object.__setattr__(self, "base_graph", self._graph)
         if self.base_graph not in NUM_ROWS:
             raise ValueError(f"base_graph must be 1 or 2, got {self.base_graph!r}")
         if self.k < SMALLEST_BLOCK:
@@ -65,10 +65,14 @@ class LdpcCode:
                 f"{self.longest} coded bits for k {self.k}"
             )
 
+    @property
+    def _graph(self) -> int:
+        return self.base_graph or _base_graph(self.k, self.k / self.n)
+
     @functools.cached_property
     def lifting(self) -> int:
         """Z, bits in a column."""
-        columns = INFO_COLUMNS[self.base_graph]
+        columns = self.info_columns
         if self.base_graph == 2:
             columns = 10 if self.k > 640 else 9 if self.k > 560 else 8 if self.k > 192 else 6
         return next(size for size in LIFTING_SIZES if columns * size >= self.k)
@@ -76,7 +80,7 @@ class LdpcCode:
     @property
     def info_columns(self) -> int:
         """Columns of information and filler."""
-        return INFO_COLUMNS[self.base_graph]
+        return INFO_COLUMNS[self._graph]
 
     @property
     def num_filler(self) -> int:
@@ -86,7 +90,7 @@ class LdpcCode:
     @property
     def longest(self) -> int:
         """Bits that there are to send: the length of the circular buffer, filler left out."""
-        return (self.info_columns + NUM_ROWS[self.base_graph] - 2) * self.lifting - self.num_filler
+        return (self.info_columns + NUM_ROWS[self._graph] - 2) * self.lifting - self.num_filler
 
     @property
     def num_rows(self) -> int:
@@ -95,7 +99,7 @@ class LdpcCode:
 
     def rows(self) -> tuple[tuple[tuple[int, int], ...], ...]:
         """The first ``num_rows`` rows of :func:`~lvm_mtc.phy.coding.base_graphs.edges`."""
-        return edges(self.base_graph, self.lifting)[: self.num_rows]
+        return edges(self._graph, self.lifting)[: self.num_rows]
 
 
 def _base_graph(k: int, rate: float) -> int:

@@ -12,8 +12,8 @@ from jax.typing import ArrayLike
 
 from lvm_mtc.phy.coding.ldpc import LdpcCode, interleaver, ldpc_encode
 
-# Of versions 0 to 3 in columns of Z bits, table 5.4.2.1-2; by base graph.
-_STARTS = {1: (0, 17, 33, 56), 2: (0, 13, 25, 43)}
+# Of versions 0 to 3 in columns of Z bits, table 5.4.2.1-2; by columns of information: base graphs 1 and 2.
+_STARTS = {22: (0, 17, 33, 56), 10: (0, 13, 25, 43)}
 
 
 def version_places(code: LdpcCode, version: int) -> np.ndarray:
@@ -28,7 +28,7 @@ def version_places(code: LdpcCode, version: int) -> np.ndarray:
     """
     if version not in range(4):
         raise ValueError(f"version must be 0, 1, 2 or 3, got {version!r}")
-    start = _STARTS[code.base_graph][version] * code.lifting
+    start = _STARTS[code.info_columns][version] * code.lifting
     start = min(start, max(code.k - 2 * code.lifting, start - code.num_filler))
     return ((start + np.arange(code.n)) % code.longest)[interleaver(code.n, code.bits_per_symbol)]
 

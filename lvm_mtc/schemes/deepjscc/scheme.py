@@ -18,12 +18,20 @@ class DeepJsccConfig(feature_map.FeatureMapConfig):
 
 @dataclasses.dataclass(frozen=True)
 class DeepJscc:
-    """The codec over a link."""
+    """The codec over a link.
+
+    Attributes:
+        config: Shapes.
+        size: Height and width of the pictures, pixels; None: those that it was trained on.
+    """
 
     config: DeepJsccConfig
+    size: tuple[int, int] | None = None
     modality: ClassVar[str] = "pictures"
     knobs: ClassVar[Mapping[str, Any]] = {}
     reports: ClassVar[tuple[str, ...]] = ()
+
+    multiple: ClassVar[int] = Network.reduction
 
     codec = feature_map.codec
     init = feature_map.init
@@ -32,3 +40,7 @@ class DeepJscc:
     modulate = feature_map.modulate
     decode = feature_map.decode
     stages = feature_map.stages
+
+    def with_size(self, height: int, width: int) -> "DeepJscc":
+        """As ``AnySize.with_size``: the layers are convolutions."""
+        return dataclasses.replace(self, size=(height, width))

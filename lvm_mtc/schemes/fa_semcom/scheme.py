@@ -160,8 +160,8 @@ class FaSemCom:
         features = ((patches - mean) / deviation) @ params["projection"]["kernel"]
         features *= jax.lax.rsqrt(jnp.mean(features**2, axis=-1, keepdims=True) + _LEAST)
         question = source.data["question"][..., 0] * len(SUBJECTS) + source.data["question"][..., 1]
-        hints = (source.hints[name] for name in ("objective", "subjective"))
-        return Encoded(features, source.hints["valid"] > 0, *hints, source.data["places"], question)
+        objective, subjective, valid = (source.hints[name] for name in ("objective", "subjective", "valid"))
+        return Encoded(features, valid > 0, objective, subjective, source.data["places"], question)
 
     def modulate(self, params: dict, encoded: Encoded, point: OperatingPoint) -> Sent:
         """Symbols of power 1 beside each patch's power, whose mean over the patches that are sent is 1."""
@@ -202,7 +202,7 @@ class FaSemCom:
             features = jnp.pad(told, [(0, 0)] * side.levels.ndim + [(0, features.shape[-1] - NUM_LEVELS)])
         inputs = (a.reshape(-1, *a.shape[2:]) for a in (features, side.places, side.valid, side.question))
         scores = self._answerer().apply({"params": params["answerer"]}, *inputs)
-        return scores.reshape(*features.shape[:2], -1)
+        return jnp.asarray(scores).reshape(*features.shape[:2], -1)
 
     def stages(self) -> tuple[Stage, ...]:
         """As ``Scheme.stages``: projection and answerer, end to end."""

@@ -24,6 +24,7 @@ from lvm_mtc.models.patches import grid_shape, patches_in_box, patchify, unpatch
 from lvm_mtc.models.pca import PatchPca, fit_patches
 from lvm_mtc.models.receivers import GAIN_BITS, as_sent, unit_power
 from lvm_mtc.models.refiner import REFINERS, TOKEN_SIZE, Refiner
+from lvm_mtc.phy.numerics import require_given
 from lvm_mtc.schemes.importance.allocation import fill_with_water, most_important
 from lvm_mtc.schemes.importance.losses import weighted_loss
 from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage
@@ -199,13 +200,13 @@ class Importance:
         return self.config.num_uses
 
     @property
-    def _tiling(self) -> tuple[int, tuple[int, int]]:
+    def _tiling(self) -> tuple[int, tuple[int, ...]]:
         """What ``unpatchify`` takes besides patches."""
         return self.config.patch_size, (self.config.image_size,) * 2
 
     @property
     def _network(self) -> Refiner:
-        return Refiner(REFINERS[self.config.network])
+        return Refiner(REFINERS[require_given("ImportanceConfig.network", self.config.network)])
 
     def _powers(self, chosen: Chosen, point: OperatingPoint) -> tuple[jax.Array, jax.Array]:
         """Noise of a real symbol at the nominal SNR, ``[batch, num_uavs]``, and what water-filling makes of it."""
@@ -228,7 +229,7 @@ class Importance:
     def _apply(self, name: str, params: dict, images: jax.Array, deviation: jax.Array, point: OperatingPoint):
         lead = images.shape[:2]
         inputs = (a.reshape(-1, *a.shape[2:]) for a in (images, deviation, per_link(point.snr_db, lead)))
-        return self._network.apply({"params": params[name]}, *inputs).reshape(images.shape)
+        return jnp.asarray(self._network.apply({"params": params[name]}, *inputs)).reshape(images.shape)
 
 
 def _of_network(name: str) -> bool:

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.schemes.isfr.quantiser import dequantise, quantise
 from lvm_mtc.schemes.losses import Loss, image_loss
-from lvm_mtc.schemes.scheme import Params, Scheme, Source
+from lvm_mtc.schemes.scheme import Params, Source
 
 _LEAST_FLIPS = 1e-3
 
 
 def nested_loss(
-    scheme: Scheme, params: Params, source: Source, key: jax.Array, link: LinkConfig, point: OperatingPoint,
+    scheme: Any, params: Params, source: Source, key: jax.Array, link: LinkConfig, point: OperatingPoint,
     weights: Mapping[str, Any],
 ) -> Loss:  # fmt: skip
     """Mean squared error of pictures from a random prefix of the groups with wrong bits; a ``Stage.loss``.

@@ -196,7 +196,8 @@ class Isfr:
         bits = jnp.zeros((batch, links, self.config.group_bits), jnp.int32)
         for kind in MODULATIONS:
             count = 2 * FRAMES // kind
-            llr = phy.qam_llr(*(a[:, :, :count].reshape(batch, links, -1) for a in (x, no)), kind, "maxlog")
+            symbols, error = (a[:, :, :count].reshape(batch, links, -1) for a in (x, no))
+            llr = phy.qam_llr(symbols, error, kind, "maxlog")
             bits = jnp.where((side.modulation == kind)[..., None], (llr > 0).astype(jnp.int32), bits)
         order, flips = self._scrambler
         bits = (bits ^ flips.reshape(1, 1, -1))[..., np.argsort(order)]

@@ -1,6 +1,7 @@
 """What is fixed before a program is compiled: the token system's shapes and rules."""
 
 import dataclasses
+from typing import Any
 
 from lvm_mtc.config import require_count, require_one_of
 from lvm_mtc.models.patches import grid_shape
@@ -105,7 +106,7 @@ class LvmMtcConfig:
     @classmethod
     def paper(cls, **overrides) -> "LvmMtcConfig":
         """The paper's plain form: ViT-L/16 at 224 pixels, 64 symbols a token, no linear path, no learned extras."""
-        plain = dict(variant="large", image_size=224, patch_size=16, num_symbols=64, linear_path=False,
+        plain: dict[str, Any] = dict(variant="large", image_size=224, patch_size=16, num_symbols=64, linear_path=False,
                      receiver="shrunk", power_allocation=False)  # fmt: skip
         return cls(**(plain | overrides))
 

@@ -2,9 +2,10 @@
 
 import jax
 
+from lvm_mtc.phy.numerics import require_given
 from lvm_mtc.schemes.losses import IMAGE_LOSSES, image_loss, masked_mse
 from lvm_mtc.schemes.scheme import Stage
-from lvm_mtc.schemes.simulate import encode, forward
+from lvm_mtc.schemes.simulate import Outcome, encode, forward
 
 
 def token_loss(scheme, params, source, key, link, point, weights):
@@ -21,7 +22,7 @@ def channel_loss(scheme, params, source, key, link, point, weights):
     out = forward(scheme, frozen, source, key, link, point)
     tells = out.sent.tells
     loss = masked_mse(out.estimate.tells["tokens"], jax.lax.stop_gradient(tells["tokens_sent"]), tells["valid"])
-    return loss, {"token_mse": loss, "shared": out.sent.signal.public.sent.mean()}
+    return loss, {"token_mse": loss, "shared": _shared(out)}
 
 
 def system_loss(scheme, params, source, key, link, point, weights):
@@ -39,7 +40,11 @@ def system_loss(scheme, params, source, key, link, point, weights):
     total = loss + weights["token_weight"] * token_mse
     if weights["rate_weight"]:
         total = total + weights["rate_weight"] * _soft_rate(out.sent, source.data.size)
-    return total, {"psnr": psnr, "token_mse": token_mse, "shared": out.sent.signal.public.sent.mean()}
+    return total, {"psnr": psnr, "token_mse": token_mse, "shared": _shared(out)}
+
+
+def _shared(out: Outcome) -> jax.Array:
+    return require_given("Signal.public", out.sent.signal.public).sent.mean()
 
 
 def _soft_rate(sent, source_samples: int) -> jax.Array:

@@ -17,6 +17,7 @@ from lvm_mtc.models.patches import patches_in_box, patchify, unpatchify
 from lvm_mtc.models.pca import fit_patches
 from lvm_mtc.models.receivers import as_sent, unit_power
 from lvm_mtc.models.transformer import stack_layers, unstack_layers
+from lvm_mtc.phy.numerics import require_given
 from lvm_mtc.schemes.lvm_mtc import comparator, masking
 from lvm_mtc.schemes.lvm_mtc.channel_codec import ChannelDecoder, ChannelEncoder, PowerAllocation
 from lvm_mtc.schemes.lvm_mtc.config import Execution, LvmMtcConfig
@@ -59,7 +60,9 @@ class LvmMtc:
     def networks(self) -> dict[str, nn.Module]:
         """Flax modules by the names of their parameters; private and public channel encoder are of one kind."""
         c, s = self.config, self.config.sizes
-        options = dict(linear_path=c.linear_path, attention=c.attention, **dataclasses.asdict(self.execution))
+        options: dict[str, Any] = dict(
+            linear_path=c.linear_path, attention=c.attention, **dataclasses.asdict(self.execution)
+        )
         decoder = s.decoder_embed_dim, s.decoder_depth, s.decoder_num_heads
         return {
             "encoder": TokenEncoder(*c.grid, s.embed_dim, s.depth, s.num_heads, **options),
@@ -217,7 +220,8 @@ class LvmMtc:
         if self.config.receiver == "wiener":
             own, common = self._allocation(params, point, side.worst_snr_db, *received.symbols.shape[:2])
             allocation = jnp.where(side.shared[..., None], common[:, None, None], own[:, :, None])
-            gain = jnp.where(side.shared, side.common_gain[:, None, None], side.own_gain[..., None])
+            common_gain, own_gain = (require_given("Side gains", gain) for gain in (side.common_gain, side.own_gain))
+            gain = jnp.where(side.shared, common_gain[:, None, None], own_gain[..., None])
             scale = gain[..., None] * allocation
             features, noise = features / scale, noise / scale**2
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc.models.transformer import LAYER_NORM_EPSILON, apply_blocks, sincos_positions
+from lvm_mtc.phy.numerics import require_given
 from lvm_mtc.schemes.lvm_mtc.masking import KeptPatches, restore
 
 
@@ -89,6 +90,7 @@ class TokenEncoder(_TokenCodec):
         patches = jnp.take_along_axis(patches, kept.ids_keep[..., None], axis=1)
         linear = nn.Dense(self.embed_dim, name="linear_path")(patches) if self.linear_path else None
         if self.depth == 0:
+            linear = require_given("linear_path", linear)
             return linear, linear
 
         positions = _positions(self)
@@ -102,7 +104,7 @@ class TokenEncoder(_TokenCodec):
         x = x.astype(tokens.dtype)
         if not self.send_class_token:
             tokens, x = tokens[:, 1:], x[:, 1:]
-        elif self.linear_path:
+        elif linear is not None:
             linear = jnp.pad(linear, ((0, 0), (1, 0), (0, 0)))
         return (tokens if linear is None else tokens + linear), x
 
@@ -136,19 +138,21 @@ class TokenDecoder(_TokenCodec, kw_only=True):
             patch_tokens = tokens[:, 1:] if self.send_class_token else tokens
             linear = nn.Dense(self.patch_dim, name="linear_path")(restore(patch_tokens, kept, zero))
         if self.depth == 0:
-            return linear
+            return require_given("linear_path", linear)
 
         positions = _positions(self)
         init = nn.initializers.xavier_uniform()
         x = nn.Dense(self.embed_dim, dtype=self.dtype, kernel_init=init, name="decoder_embed")(tokens)
         if reliability is not None:
-            options = dict(use_bias=False, dtype=self.dtype, kernel_init=nn.initializers.zeros)
-            x = x + nn.Dense(self.embed_dim, name="reliability", **options)(reliability)
+            zeros = nn.initializers.zeros
+            told = nn.Dense(self.embed_dim, use_bias=False, dtype=self.dtype, kernel_init=zeros, name="reliability")
+            x = x + told(reliability)
+        cls = None
         if self.send_class_token:
             cls, x = x[:, :1] + positions[None, :1].astype(x.dtype), x[:, 1:]
         mask_token = self.param("mask_token", nn.initializers.normal(0.02), (self.embed_dim,))
         x = restore(x, kept, mask_token.astype(x.dtype)) + positions[None, 1:].astype(x.dtype)
-        if not self.send_class_token:
+        if cls is None:
             cls = _class_token(self, positions, x)
         x = _transform(self, cls, x)
         x = nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, dtype=self.dtype, name="norm")(x)[:, 1:]

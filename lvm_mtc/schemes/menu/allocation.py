@@ -11,11 +11,11 @@ class Allocation(NamedTuple):
     """What each component gets.
 
     Attributes:
-        count: Real symbols, ``[M]`` int; 0: it is not sent.
-        power: Index into the table's powers, ``[M]`` int; of no meaning where ``count`` is 0.
+        symbols: Real symbols, ``[M]`` int; 0: it is not sent.
+        power: Index into the table's powers, ``[M]`` int; of no meaning where ``symbols`` is 0.
     """
 
-    count: np.ndarray
+    symbols: np.ndarray
     power: np.ndarray
 
 
@@ -49,12 +49,12 @@ def allocate(
         return Allocation(count, best[np.arange(len(best)), np.maximum(count, 1) - 1])
 
     def within_power(nu: float) -> Allocation:
-        return _bisect(lambda mu: choose(mu, nu), lambda a: power[a.power][a.count > 0].sum() <= total_power)
+        return _bisect(lambda mu: choose(mu, nu), lambda a: power[a.power][a.symbols > 0].sum() <= total_power)
 
     free = within_power(0.0)
-    if free.count.sum() <= num_symbols:
+    if free.symbols.sum() <= num_symbols:
         return free
-    return _bisect(within_power, lambda a: a.count.sum() <= num_symbols)
+    return _bisect(within_power, lambda a: a.symbols.sum() <= num_symbols)
 
 
 def _bisect(solve, fits) -> Allocation:

@@ -20,6 +20,7 @@ from lvm_mtc.models.patches import patchify, unpatchify
 from lvm_mtc.models.receivers import GAIN_BITS, as_sent, unit_power
 from lvm_mtc.models.refiner import REFINERS, TOKEN_SIZE, Refiner
 from lvm_mtc.models.weights import SHIPPED
+from lvm_mtc.phy.numerics import require_given
 from lvm_mtc.schemes.losses import IMAGE_LOSSES, picture_loss
 from lvm_mtc.schemes.menu.codes import Codes, posterior, symbols_of
 from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage
@@ -119,11 +120,11 @@ class Menu:
         frame = phy.symbols_to_features(received.symbols) / gain
         noise = jnp.repeat(received.no_eff, 2, axis=-1) / 2 / gain**2
         inputs = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), (frame, noise, codes, place))
-        images, deviation = _paint(params["table"], *inputs, self.config.image_size)
+        images, deviation = _paint(params["table"], *inputs, image_size=self.config.image_size)
         if self.config.refiner is not None:
             images, deviation = jax.lax.stop_gradient((images, deviation))
             snr_db = per_link(point.snr_db, frame.shape[:2]).reshape(-1)
-            images = self._refiner.apply({"params": params["refiner"]}, images, deviation, snr_db)
+            images = jnp.asarray(self._refiner.apply({"params": params["refiner"]}, images, deviation, snr_db))
         return Estimate(images.reshape(*frame.shape[:2], *images.shape[1:]))
 
     def stages(self) -> tuple[Stage, ...]:
@@ -134,14 +135,14 @@ class Menu:
 
     @property
     def _refiner(self) -> Refiner:
-        return Refiner(REFINERS[self.config.refiner])
+        return Refiner(REFINERS[require_given("MenuConfig.refiner", self.config.refiner)])
 
 
 def _of_refiner(name: str) -> bool:
     return name.startswith("refiner/")
 
 
-def _codes(table: dict, point: OperatingPoint, lead: tuple[int, int]) -> tuple[Codes, jax.Array]:
+def _codes(table: dict, point: OperatingPoint, lead: tuple[int, ...]) -> tuple[Codes, jax.Array]:
     """Codes ``[batch, num_uavs, M, J]``, and their places, of the SNR in the table nearest to what is asked for."""
     asked = per_link(point.snr_db, lead) - per_link(point.knobs["margin_db"], lead)
     known = table["snr_db"]
@@ -174,7 +175,8 @@ def _paint(table: dict, frame, noise, codes, place, image_size: int) -> tuple[ja
     deviation = table["deviation"].reshape(1, 1, -1)
     mean = (components * deviation) @ table["basis"].T + table["mean"].reshape(1, 1, -1)
     variance = (variance * deviation**2) @ (table["basis"] ** 2).T + table["rest"].reshape(1, 1, -1)
-    return tuple(unpatchify(a, PATCH_SIZE, (image_size,) * 2) for a in (mean, jnp.sqrt(variance)))
+    mean, deviation = (unpatchify(a, PATCH_SIZE, (image_size,) * 2) for a in (mean, jnp.sqrt(variance)))
+    return mean, deviation
 
 
 def lay_out(table: Mapping[str, np.ndarray], num_symbols: int) -> dict[str, np.ndarray]:
@@ -184,9 +186,9 @@ def lay_out(table: Mapping[str, np.ndarray], num_symbols: int) -> dict[str, np.n
         table: Arrays of ``experiments/queue/menu.py``.
         num_symbols: Complex symbols of a patch.
     """
-    count, power = (np.int64(table[f"{name}_{num_symbols}"]) for name in ("count", "power"))
+    count, power = (np.asarray(table[f"{name}_{num_symbols}"], np.int64) for name in ("count", "power"))
     used = int(np.flatnonzero(count.any(0)).max()) + 1
-    count, power, band = count[:, :used], power[:, :used], np.int64(table["band"][:used])
+    count, power, band = count[:, :used], power[:, :used], np.asarray(table["band"][:used], np.int64)
     order = np.arange(table["amplitude"].shape[-1])
     sent = order < count[..., None]
     number = np.maximum(count, 1) - 1
@@ -198,7 +200,8 @@ def lay_out(table: Mapping[str, np.ndarray], num_symbols: int) -> dict[str, np.n
     kept["rest"] = dropped + 1e-8  # variance of each pixel that no component carries
     kept |= {name: table[name] for name in ("grid", "log_prior", "snr_db")}
     laid = dict(amplitude=amplitude, **shape, **kept)
-    return {name: np.float32(a) for name, a in laid.items()} | dict(place=np.int32(place), band=np.int32(band))
+    whole = {name: np.asarray(a, np.int32) for name, a in dict(place=place, band=band).items()}
+    return {name: np.asarray(a, np.float32) for name, a in laid.items()} | whole
 
 
 def _put(symbols: jax.Array, place: jax.Array, size: int) -> jax.Array:

@@ -32,4 +32,4 @@ def chamfer(points: jax.Array, others: jax.Array) -> jax.Array:
     squares = jax.lax.stop_gradient(squared_distances(points, others))
     one = points - take_points(others, jnp.argmin(squares, axis=-1))
     two = others - take_points(points, jnp.argmin(squares, axis=-2))
-    return sum(jnp.mean(jnp.sum(gap * gap, axis=-1), axis=-1) for gap in (one, two))
+    return jnp.mean(jnp.sum(one * one, axis=-1), axis=-1) + jnp.mean(jnp.sum(two * two, axis=-1), axis=-1)

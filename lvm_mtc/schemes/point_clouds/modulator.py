@@ -20,7 +20,7 @@ LEAST_TEMPERATURE = 0.2
 
 def axis_levels(bits_per_symbol: int) -> np.ndarray:
     """Levels of one axis of square QAM of power 1, rising, ``[2**(bits_per_symbol / 2)]``."""
-    return np.unique(np.round(qam_points(bits_per_symbol).real, 12)).astype(np.float32)
+    return np.unique(np.round(np.real(qam_points(bits_per_symbol)), 12)).astype(np.float32)
 
 
 def level_scores(values: jax.Array, logits: jax.Array, levels: np.ndarray, log_tau: jax.Array, kind: str) -> jax.Array:

@@ -79,4 +79,4 @@ def _whiten(pattern: np.ndarray) -> np.ndarray:
         return np.zeros(pattern.shape, np.float32)
     pattern = pattern - pattern.mean(0)
     values, vectors = np.linalg.eigh(pattern.T @ pattern / len(pattern))
-    return np.float32(pattern @ (vectors / np.sqrt(values)) @ vectors.T)
+    return np.asarray(pattern @ (vectors / np.sqrt(values)) @ vectors.T, np.float32)

@@ -18,6 +18,7 @@ from lvm_mtc.link import Frames, OperatingPoint, Received, Signal, per_link
 from lvm_mtc.models.conditioned import snr_features
 from lvm_mtc.models.point_geometry import ball_groups, take_points
 from lvm_mtc.models.receivers import GAIN_BITS, as_sent, unit_power
+from lvm_mtc.phy.modulation import BITS_PER_SYMBOL
 from lvm_mtc.phy.numerics import lift
 from lvm_mtc.schemes.point_clouds.allocation import (
     CLASS_SIZE,
@@ -74,7 +75,7 @@ class PointCloudsConfig:
     def __post_init__(self):
         for field in ("num_points", "num_tokens", "num_symbols", "slots", "neighbours", "width", "depth", "attention"):
             require_count("PointCloudsConfig", field, getattr(self, field))
-        require_one_of("PointCloudsConfig", "bits_per_symbol", self.bits_per_symbol, phy.modulation.BITS_PER_SYMBOL)
+        require_one_of("PointCloudsConfig", "bits_per_symbol", self.bits_per_symbol, BITS_PER_SYMBOL)
         require_one_of("PointCloudsConfig", "modulator", self.modulator, MODULATORS)
         require_one_of("PointCloudsConfig", "allocation", self.allocation, ALLOCATIONS)
         if self.num_tokens % CLASS_SIZE or self.num_points % self.num_tokens:
@@ -185,8 +186,8 @@ class PointClouds:
         shape = lead[0], c.num_tokens, c.slots, 2, len(axis_levels(c.bits_per_symbol))
         draw = lambda k: jax.random.gumbel(phy.stream_key(k, phy.Stream.MASK), shape)  # noqa: E731
         tokens = self._apply(params, "abstraction", groups, centres)
-        unflat = (a.reshape(*lead, *a.shape[1:]) for a in (tokens, moments))
-        return EncodedCloud(*unflat, jax.vmap(draw, out_axes=1)(key))
+        tokens, moments = (a.reshape(*lead, *a.shape[1:]) for a in (tokens, moments))
+        return EncodedCloud(tokens, moments, jax.vmap(draw, out_axes=1)(key))
 
     def modulate(self, params: dict, encoded: EncodedCloud, point: OperatingPoint) -> Sent:
         """Points of the QAM, scaled to power 1 over each cloud; beside them the gain, and the symbols of each class."""

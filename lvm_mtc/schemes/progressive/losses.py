@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.models.vector_quantizer import look_up, quantize
 from lvm_mtc.schemes.losses import IMAGE_LOSSES, Loss, image_loss
-from lvm_mtc.schemes.scheme import Params, Scheme, Source
+from lvm_mtc.schemes.scheme import Params, Source
 
 WEIGHTS = {"image_loss": IMAGE_LOSSES[::-1], "commitment": 1.0, "codebook": 1.0}
 
 
 def prefix_loss(
-    scheme: Scheme, params: Params, source: Source, key: jax.Array, link: LinkConfig, point: OperatingPoint,
+    scheme: Any, params: Params, source: Source, key: jax.Array, link: LinkConfig, point: OperatingPoint,
     weights: Mapping[str, Any],
 ) -> Loss:  # fmt: skip
     """The first t stages of each picture, t uniform, without a link; a ``Stage.loss``.

@@ -147,7 +147,7 @@ class Progressive:
         for i in rng.integers(0, len(pictures), _SAMPLE):
             top, left = (rng.integers(0, length - side + 1) for length in pictures.shape[1:3])
             crops.append(pictures[i, top : top + side, left : left + side])
-        return np.float32(crops) / 255
+        return np.asarray(crops, np.float32) / 255
 
     def frames(self) -> tuple[int, int]:
         """As ``Scheme.frames``."""
@@ -207,7 +207,8 @@ class Progressive:
     def decode(self, params: dict, received: Received, side: Any, point: OperatingPoint) -> Estimate:
         """Pictures from the means of all stages under the posterior of their bits."""
         lead, config = received.symbols.shape[:2], self.config
-        llr = phy.qam_llr(*(a.reshape(*lead, -1) for a in received), config.bits_per_symbol)
+        x_hat, no_eff = (a.reshape(*lead, -1) for a in received)
+        llr = phy.qam_llr(x_hat, no_eff, config.bits_per_symbol)
         llr = llr * (1.0 - 2.0 * scrambling(llr.shape[-1]).reshape(1, 1, -1))
         llr = llr.reshape(-1, config.num_stages, config.num_patches, index_bits(config.codebook_size))
         means = jax.vmap(posterior_mean, (1, 0, 0))(llr, self.books(params), params["books"]["log_use"])

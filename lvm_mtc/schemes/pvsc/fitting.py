@@ -74,7 +74,7 @@ def cut(clips: np.ndarray, config: Any, seed: int) -> np.ndarray:
         first, top, left = (int(rng.integers(0, r + 1)) for r in room)
         piece = clip[first : first + config.num_frames, top : top + config.size[0], left : left + config.size[1]]
         pieces.append(piece)
-    return np.float32(pieces) / 255
+    return np.asarray(pieces, np.float32) / 255
 
 
 def _energies(log_energy: np.ndarray, masks: np.ndarray, kinds: np.ndarray) -> np.ndarray:
@@ -94,7 +94,7 @@ def _energies(log_energy: np.ndarray, masks: np.ndarray, kinds: np.ndarray) -> n
         mean = centred[kinds == k].sum((0, 2)) / np.maximum(own, 1)
         line = np.polyfit(features, mean, 1, w=np.sqrt(own))
         table[k] = (own * mean + 20 * np.polyval(line, features)) / (own + 20) + overall[k]
-    return np.float32(table)
+    return np.asarray(table, np.float32)
 
 
 def _best_leak(scheme: Any, params: dict, source: Source, encoded: Any, seed: int) -> jax.Array:

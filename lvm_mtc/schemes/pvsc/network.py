@@ -1,5 +1,6 @@
 """What the receiver's network makes of a frame and the one that was received before it."""
 
+import functools
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -101,7 +102,8 @@ class TemporalRefiner(nn.Module):
             for at in offsets
         ])  # fmt: skip
         weights = nn.softmax(logits, axis=0)
-        return sum(weight[..., None] * shifted(value, *at) for weight, at in zip(weights, offsets, strict=True))
+        terms = (weight[..., None] * shifted(value, *at) for weight, at in zip(weights, offsets, strict=True))
+        return functools.reduce(jnp.add, terms)
 
 
 def _spread(parts: jax.Array, grid: tuple[int, int]) -> jax.Array:

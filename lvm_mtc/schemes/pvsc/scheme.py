@@ -24,6 +24,7 @@ from lvm_mtc.config import require_count, require_one_of
 from lvm_mtc.link import Frames, OperatingPoint, Received, Signal, per_link
 from lvm_mtc.models.patches import grid_shape, patchify, unpatchify
 from lvm_mtc.models.receivers import GAIN_BITS, as_sent, unit_power
+from lvm_mtc.phy.numerics import require_given
 from lvm_mtc.schemes.losses import IMAGE_LOSSES, picture_loss
 from lvm_mtc.schemes.pvsc import bitmap, chunks, fitting
 from lvm_mtc.schemes.pvsc.network import NETWORKS, TemporalRefiner
@@ -238,7 +239,7 @@ class Pvsc:
 
     @property
     def _network(self) -> TemporalRefiner:
-        return TemporalRefiner(NETWORKS[self.config.network])
+        return TemporalRefiner(NETWORKS[require_given("PvscConfig.network", self.config.network)])
 
     def _leak(self, params: dict, snr_db: jax.Array) -> jax.Array:
         return jnp.interp(snr_db, jnp.asarray(fitting.LEAK_SNR_DB), params["leak"])
@@ -307,7 +308,7 @@ class Pvsc:
     def _refine(self, params: dict, clips: jax.Array, deviation: jax.Array) -> jax.Array:
         """The network behind the linear codec, which it leaves as it is."""
         inputs = (jax.lax.stop_gradient(a.reshape(-1, *a.shape[2:])) for a in (clips, jnp.swapaxes(deviation, -1, -2)))
-        return self._network.apply({"params": params}, *inputs).reshape(clips.shape)
+        return jnp.asarray(self._network.apply({"params": params}, *inputs)).reshape(clips.shape)
 
 
 def _texture_weights(clip: jax.Array, config: PvscConfig) -> jax.Array:

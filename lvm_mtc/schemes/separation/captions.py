@@ -94,7 +94,7 @@ class CaptionBits:
         """
         words = np.zeros(llr.shape[:2], np.int32)
         for blocks, members in self._alike(coded):
-            length = coded.length[members[0]]
+            length = int(coded.length[members[0]])
             found = coding.decode_payload(llr[members, :length].reshape(len(members), -1), blocks)
             for i, payload, valid in zip(members, found.payload, found.valid, strict=True):
                 if valid:

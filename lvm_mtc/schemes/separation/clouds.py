@@ -73,7 +73,7 @@ class CloudBits:
         """
         llr = np.asarray(llr)[:, 0]
         found = coding.decode_payload(np.where(scrambling(llr.shape[1]) == 1, -llr, llr), self.blocks)
-        clouds = np.repeat(np.float32(self.lost)[None], len(llr), axis=0)
+        clouds = np.repeat(np.asarray(self.lost, np.float32)[None], len(llr), axis=0)
         valid = np.flatnonzero(found.valid)
         payloads, of = np.unique(found.payload[valid], axis=0, return_inverse=True)
         for number, payload in enumerate(payloads):

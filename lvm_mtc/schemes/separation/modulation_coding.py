@@ -11,6 +11,7 @@ from lvm_mtc import phy
 from lvm_mtc.data.picture_codecs import CODECS, LOSSLESS_PSNR_DB, Encoded, best_fit
 from lvm_mtc.link import LinkConfig
 from lvm_mtc.phy import coding
+from lvm_mtc.phy.numerics import require_given
 from lvm_mtc.schemes.separation import digital
 
 KNOWLEDGE = ("snr", "statistics")
@@ -136,7 +137,7 @@ class Selection(NamedTuple):
 
 def bytes_of(images: np.ndarray) -> np.ndarray:
     """Pictures in [0, 1] as uint8."""
-    return np.uint8(np.round(np.clip(images, 0, 1) * 255))
+    return np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)
 
 
 def _psnr_db(images: np.ndarray, shown: np.ndarray) -> np.ndarray:
@@ -216,7 +217,7 @@ def select_pairs(
         bits: rng.integers(0, 2, (len(draws), *images.shape[:2], num_symbols * bits), np.uint8)
         for bits in sorted(set(scheme.bits_per_symbol))
     }
-    points = list(zip(np.float32(snr_db).tolist(), np.float32(csi_error_var).tolist(), strict=True))
+    points = list(zip(*(np.asarray(a, np.float32).tolist() for a in (snr_db, csi_error_var)), strict=True))
     groups = {}
     for point in points:
         groups.setdefault(point[0] if scheme.knows == "snr" else point, []).append(point)
@@ -274,7 +275,10 @@ class _Heard(NamedTuple):
 
         def detect(prior):
             parts = prior.reshape(-1, *shape)
-            found = [scheme.detect(one.heard, bits_per_symbol, p) for one, p in zip(arrived, parts, strict=True)]
+            found = [
+                scheme.detect(require_given("heard", one.heard), bits_per_symbol, p)
+                for one, p in zip(arrived, parts, strict=True)
+            ]
             return np.stack(found).reshape(prior.shape)
 
         known = coding.LARGEST_LLR * (2 * np.float32(np.tile(words.reshape(-1, shape[-1]), (len(points), 1))) - 1)
@@ -312,4 +316,4 @@ def _best_pair(scheme, pairs: list[Pair], gained, lost, heard, sent, rng) -> tup
         value = lost + success * (gained[i] - lost)
         if best is None or value > best[1]:
             best = (pair, value, success)
-    return *best, tried
+    return *require_given("the pair", best), tried

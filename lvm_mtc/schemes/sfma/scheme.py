@@ -173,7 +173,7 @@ class Sfma:
         alike = jnp.repeat(alike, 2)
         power = jnp.maximum(params["linear"]["power"], _LOWEST_POWER)
         out = self._exchange.apply({"params": params[name]}, flat[0], flat[1], power, alike, flat[2])
-        return out.reshape(own.shape)
+        return jnp.asarray(out).reshape(own.shape)
 
 
 def similarity(features: jax.Array) -> jax.Array:

@@ -177,11 +177,11 @@ def dct_matrix(size: int) -> np.ndarray:
     angle = np.pi * (np.arange(size) + 0.5) * np.arange(size)[:, None] / size
     matrix = np.cos(angle) * np.sqrt(2 / size)
     matrix[0] /= np.sqrt(2)
-    return np.float32(matrix)
+    return matrix.astype(np.float32)
 
 
 def _matrices(c: SoftCastConfig) -> tuple[np.ndarray, ...]:
-    return dct_matrix(c.gop), dct_matrix(c.size[0]), dct_matrix(c.size[1]), np.float32(_OPPONENT)
+    return dct_matrix(c.gop), dct_matrix(c.size[0]), dct_matrix(c.size[1]), np.asarray(_OPPONENT, np.float32)
 
 
 def _transform(groups: jax.Array, c: SoftCastConfig) -> jax.Array:

@@ -97,7 +97,7 @@ class Token2:
         """Symbols of average power 1 over each picture; beside them its gain."""
         lead = encoded.shape[:2]
         images, snr_db = encoded.reshape(-1, *encoded.shape[2:]), _told(point, lead)
-        features = self._networks[0].apply({"params": params["encoder"]}, images, snr_db)
+        features = jnp.asarray(self._networks[0].apply({"params": params["encoder"]}, images, snr_db))
         symbols, gain = unit_power(to_frames(phy.features_to_symbols(features)).reshape(*lead, -1, REGION**2))
         signal = Signal(Frames(symbols, jnp.ones(symbols.shape[:-1], bool)))
         return Sent(signal, as_sent(gain), jnp.full(lead[:1], float(GAIN_BITS * lead[1])))
@@ -108,6 +108,7 @@ class Token2:
         symbols, no_eff = (from_frames(a.reshape(-1, *a.shape[2:]), (side_length, side_length)) for a in received)
         x_hat, snr_db = phy.symbols_to_features(symbols), _told(point, lead)
         images = self._networks[1].apply({"params": params["decoder"]}, x_hat, no_eff, snr_db, side.reshape(-1))
+        images = jnp.asarray(images)
         return Estimate(images.reshape(*lead, *images.shape[1:]))
 
     def stages(self) -> tuple[Stage, ...]:
@@ -115,7 +116,7 @@ class Token2:
         return (Stage("system", picture_loss, weights={"image_loss": IMAGE_LOSSES}),)
 
 
-def _told(point: OperatingPoint, lead: tuple[int, int]) -> jax.Array:
+def _told(point: OperatingPoint, lead: tuple[int, ...]) -> jax.Array:
     """Nominal SNR of each picture as the networks are told it, dB, ``[batch num_uavs]``."""
     return jnp.clip(per_link(point.snr_db, lead).reshape(-1), *SNR_DB)
 

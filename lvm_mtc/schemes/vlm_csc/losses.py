@@ -19,8 +19,8 @@ def text_loss(
     weights: Mapping[str, Any],
 ) -> tuple[jax.Array, dict[str, jax.Array]]:  # fmt: skip
     """End to end, ``weights["word_loss"]``; a ``Stage.loss``. An autoregressive decoder is told the words before."""
-    sent, received = (part for part in forward(scheme, params, source, key, link, point)[1:3])
-    scores = scheme.scores(params, received, sent.side, point, source.data)
+    outcome = forward(scheme, params, source, key, link, point)
+    scores = scheme.scores(params, outcome.received, outcome.sent.side, point, source.data)
     right = jnp.argmax(scores, axis=-1) == source.data
     losses, words = word_loss(scores, source.data, weights["word_loss"]), source.data > 0
     return mean_over_words(losses, words), {"word_accuracy": mean_over_words(right, words)}

@@ -3,6 +3,8 @@
 Source: Liu et al., Swin Transformer (2021); Yang et al., WITT (2023), and the code that its authors published.
 """
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -19,7 +21,7 @@ MODNET_RATIO = 1.5
 DENSE_INIT = nn.initializers.normal(0.02)
 
 
-def shift_mask(grid: tuple[int, int], window: int, shift: int) -> np.ndarray:
+def shift_mask(grid: Sequence[int], window: int, shift: int) -> np.ndarray:
     """Which pairs of a window attend to each other after a cyclic shift: those that were neighbours before.
 
     The picture of ``grid`` = (rows, columns) was rolled up and left by ``shift``, in [1, window). Gives ``[num_windows,

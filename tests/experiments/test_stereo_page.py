@@ -1,0 +1,57 @@
+"""The stereo study's tables, of numbers made up here, and what counts as reached."""
+
+import pytest
+
+from experiments.stereo import page
+from experiments.stereo.measure import DECOUPLED, FULL, OTHER
+from lvm_mtc.results.points import Measured, Point
+
+KNOWN = [{"view": "the left view", "psnr_middle_db": 15.0, "half_width": 0.5, "overflow": 0}]
+
+
+def point(scheme, snr_db, metric, value, half_width=0.1):
+    metrics = {metric: Measured(value, half_width, 4), "overflow": Measured(0.0, None, 4)}
+    return Point(
+        config_hash="k", coordinates={"scheme": scheme, "channel": "awgn", "snr_db": snr_db}, seed=0,
+        snr_convention="rx_per_antenna", snr_db=snr_db, realised_snr_db=None, metrics=metrics,
+        ledger={"channel_uses": 768.0, "side_information_bits": 192.0}, device="cpu", versions={},
+    )  # fmt: skip
+
+
+def study(half_width, *others):
+    snrs = (0.0, 5.0, 10.0)
+    points = [
+        point(name, snr, "psnr_middle_db", 20.2 - number) for snr in snrs for number, name in enumerate((FULL, *others))
+    ]
+    gaps = [
+        point(f"{FULL} minus {name}", snr, "difference_psnr_middle_db", 0.3, half_width)
+        for snr in snrs
+        for name in others
+    ]
+    return points, gaps
+
+
+@pytest.mark.parametrize(("half_width", "told"), [(0.2, "reached"), (0.4, "missed"), (None, "missed")])
+def test_a_difference_counts_where_its_whole_interval_is_above_zero(half_width, told):
+    rows = page.targets(*study(half_width, DECOUPLED, OTHER), KNOWN).splitlines()[2:]
+    assert len(rows) == 2 + 2 + 3 + 1
+    assert all(row.endswith(f"| {told} |") for row in rows if "| above 0 |" in row)
+
+
+def test_what_is_missed_or_not_measured_is_printed():
+    rows = page.targets(*study(0.2, DECOUPLED), KNOWN).splitlines()[2:]
+    assert rows[0] == "| middle view at 10 dB, dB | 20 | 20.20 | reached |"
+    assert rows[1] == "| over the left view as it is, dB | 5 | 5.20 | reached |"
+    assert "| disparity fusion over none, dB | above 0 | not measured | missed |" in rows
+    rows = page.targets(*study(0.2, DECOUPLED), [KNOWN[0] | {"psnr_middle_db": 16.0}]).splitlines()[2:]
+    assert rows[1].endswith("| missed |")
+
+
+def test_tables_have_a_line_an_snr_and_the_codec_first():
+    points, _ = study(0.2, DECOUPLED)
+    assert page.side_by_side(points, "psnr_middle_db").splitlines() == [
+        f"| SNR, dB | {FULL} | {DECOUPLED} |",
+        "| --- | --- | --- |",
+        *(f"| {snr} | 20.20 ± 0.10 | 19.20 ± 0.10 |" for snr in (0, 5, 10)),
+    ]
+    assert page.costs(points).splitlines()[2] == f"| {FULL} | 768 | 192 |"
