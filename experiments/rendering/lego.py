@@ -1,4 +1,4 @@
-"""A scene of Gaussians fitted to photographs with known cameras by gradients through the renderer."""
+"""A scene of Gaussians fitted to pictures with known cameras by gradients through the renderer."""
 
 import json
 import math
@@ -14,14 +14,14 @@ from PIL import Image
 from lvm_mtc.rendering import Camera, Gaussians, render
 
 SIDE, VIEWS, NUM, REACH, GRID = 50, 40, 4000, 1.3, 64
-STEPS, SAVE_EVERY = 800, 100
+STEPS, SAVE_EVERY = 300, 50
 TILE, CAPACITY = 4, 768
 RATES = {"mean": 0.1, "quaternion": 1.0, "log_scale": 1.0, "logit": 3.0, "colour": 3.0}
 """Learning rates of the parameters over that of the schedule, 5e-3 at first and a tenth of it at the end."""
 
 
 class Views(NamedTuple):
-    """Photographs over white ``[n, SIDE, SIDE, 3]``, shares of the object ``[n, SIDE, SIDE]``, and cameras of n."""
+    """Pictures over white ``[n, SIDE, SIDE, 3]``, shares of the object ``[n, SIDE, SIDE]``, and cameras of n."""
 
     pictures: np.ndarray
     alpha: np.ndarray
