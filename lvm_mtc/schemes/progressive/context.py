@@ -228,4 +228,4 @@ def _crops(pictures: np.ndarray, side: int, count: int, seed: int) -> np.ndarray
     for i in rng.integers(0, len(pictures), count):
         top, left = (rng.integers(0, length - side + 1) for length in pictures.shape[1:3])
         found.append(pictures[i, top : top + side, left : left + side])
-    return np.float32(found) / 255
+    return np.asarray(found, np.float32) / 255
