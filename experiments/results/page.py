@@ -93,7 +93,17 @@ def _top(store: ResultStore) -> str:
         + _listed(str(point.seed) for point in points) + "."
     )  # fmt: skip
     levels = _listed(f"{100 * sweep.config['stopping']['level']:g}" for sweep in sweeps)
-    head = ("sweep", "points", "pictures", "box", "channel realisations", "channels", "intervals", "weights (hash)", "draws")
+    head = (
+        "sweep",
+        "points",
+        "pictures",
+        "box",
+        "channel realisations",
+        "channels",
+        "intervals",
+        "weights (hash)",
+        "draws",
+    )
     return _TOP.format(level=levels, sweeps=table(head, map(_sweep_row, sweeps)), facts=facts)
 
 
