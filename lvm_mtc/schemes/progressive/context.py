@@ -99,11 +99,9 @@ class ContextVq:
         """Parameters that know of no picture: pixels for components, no context, codes at random."""
         c, size = self.config, 3 * self.config.patch_size**2
         keys = jax.random.split(phy.stream_key(key, phy.Stream.INIT), 2 * len(c.slices))
-        dims = np.repeat(c.slices, 2)
-        books = {
-            str(k): [{"codes": jax.random.normal(key, (k, d)), "log_use": jnp.zeros(k)}
-                     for key, d in zip(keys, dims, strict=True)] for k in c.codebook_sizes
-        }  # fmt: skip
+        most, dims = max(c.codebook_sizes), np.repeat(c.slices, 2)
+        codes = [jax.random.normal(key, (most, d)) for key, d in zip(keys, dims, strict=True)]
+        books = {str(k): [{"codes": one[:k], "log_use": jnp.zeros(k)} for one in codes] for k in c.codebook_sizes}
         linear = self._linear(np.full(size, 0.5), np.eye(size))
         return _named(linear, context_transform.no_rules(c.slices, c.window), books)
 
@@ -228,4 +226,4 @@ def _crops(pictures: np.ndarray, side: int, count: int, seed: int) -> np.ndarray
     for i in rng.integers(0, len(pictures), count):
         top, left = (rng.integers(0, length - side + 1) for length in pictures.shape[1:3])
         found.append(pictures[i, top : top + side, left : left + side])
-    return np.float32(found) / 255
+    return np.asarray(found, np.float32) / 255
