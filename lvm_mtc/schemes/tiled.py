@@ -38,6 +38,7 @@ class AnySize(Protocol):
 
     def with_size(self, height: int, width: int) -> Scheme:
         """The scheme for pictures of this size."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -156,7 +157,7 @@ class Tiled:
             return self.scheme.modulate(params, tile, point)
 
         sent = self._each(modulate_one, encoded.tiles, self._spread(point, batch))
-        present = self._present(encoded.extent, *sent.signal.private.sent.shape[2:3], batch)
+        present = self._present(encoded.extent, sent.signal.private.sent.shape[2], batch)
         of_group = present.any(axis=-1)
         bits = jnp.where(of_group, sent.side_bits.reshape(batch, -1), 0).sum(axis=-1)
         tells = {}
@@ -262,6 +263,8 @@ class Tiled:
 class TiledMasking(Tiled):
     """The same of a scheme that leaves out patches: ``Masking``."""
 
+    scheme: Any
+
     @property
     def scale_aware(self) -> bool:
         """As ``Masking.scale_aware``."""
@@ -272,7 +275,7 @@ class TiledMasking(Tiled):
         kept, every = self.scheme.patches()
         return self._num_tiles * kept, self._num_tiles * every
 
-    def with_budget(self, num_kept: int, *, scale_aware: bool) -> "TiledMasking":
+    def with_budget(self, num_kept: int, *, scale_aware: bool) -> Tiled:
         """As ``Masking.with_budget``; every tile keeps the same share."""
         return tiled(self.scheme.with_budget(num_kept // self._num_tiles, scale_aware=scale_aware), *self._size)
 
@@ -281,7 +284,7 @@ class TiledMasking(Tiled):
         return self.config.height, self.config.width
 
 
-def tiled(scheme: Scheme, height: int, width: int, *, several: bool = False) -> Scheme:
+def tiled(scheme: Scheme, height: int, width: int, *, several: bool = False) -> Tiled:
     """A scheme for pictures of ``height`` x ``width`` pixels or less.
 
     Args:
@@ -302,6 +305,7 @@ def tiled(scheme: Scheme, height: int, width: int, *, several: bool = False) -> 
         raise ValueError("scale_aware: P_r follows the object's share of the picture, which tiles do not know")
     config, tile = TiledConfig(codec=name, height=height, width=width), (side, side)
     if isinstance(scheme, AnySize) and not several:
-        tile = tuple(-(-length // scheme.multiple) * scheme.multiple for length in (height, width))
+        multiple = scheme.multiple
+        tile = -(-height // multiple) * multiple, -(-width // multiple) * multiple
         scheme = scheme.with_size(*tile)
     return (TiledMasking if isinstance(scheme, Masking) else Tiled)(config, scheme, tile)

@@ -35,7 +35,7 @@ from lvm_mtc.models.weights import SHIPPED, load_weights
 from lvm_mtc.schemes import feature_map
 from lvm_mtc.schemes.deepjscc.scheme import DeepJsccConfig
 from lvm_mtc.schemes.losses import IMAGE_LOSSES, Loss, image_loss
-from lvm_mtc.schemes.scheme import Estimate, Params, Scheme, Sent, Source, Stage
+from lvm_mtc.schemes.scheme import Estimate, Params, Sent, Source, Stage
 from lvm_mtc.schemes.simulate import forward
 
 ORDERS = ("fixed", "sorted", "random")
@@ -145,7 +145,7 @@ class DeepJsccStreams:
 
     def group_bits(self, params: Params, features: jax.Array) -> jax.Array:
         """Bits of each group, ``[batch, num_uavs, num_streams]``, of ``features`` as in ``Encoded``."""
-        bits = FactorizedPrior().apply({"params": params["prior"]}, features)
+        bits = jnp.asarray(FactorizedPrior().apply({"params": params["prior"]}, features))
         return jnp.sum(bits.reshape(*bits.shape[:4], self.config.num_streams, -1), axis=(2, 3, 5))
 
     def modulate(self, params: Params, encoded: Encoded, point: OperatingPoint) -> Sent:
@@ -163,7 +163,7 @@ class DeepJsccStreams:
         received = self.in_groups(received, side.order)
         features = feature_map.reliable("wiener", params, received, side.gain)
         estimate = feature_map.decode(self, params, received, side.gain, point)
-        scores = self._classifier.apply({"params": params["classifier"]}, features)
+        scores = jnp.asarray(self._classifier.apply({"params": params["classifier"]}, features))
         return Estimate(estimate.data, {"scores": scores})
 
     def in_groups(self, received: Received, order: jax.Array) -> Received:
@@ -219,7 +219,7 @@ def stream_quality(no_eff: jax.Array, num_streams: int) -> jax.Array:
 
 
 def streams_loss(
-    scheme: Scheme, params: Params, source: Source, key: jax.Array, link: LinkConfig, point: OperatingPoint,
+    scheme: Any, params: Params, source: Source, key: jax.Array, link: LinkConfig, point: OperatingPoint,
     weights: Mapping[str, Any],
 ) -> Loss:  # fmt: skip
     """End to end: the picture, the class, bits of a feature and ``1 - tau``; a ``Stage.loss``.

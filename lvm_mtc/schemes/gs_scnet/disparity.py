@@ -76,7 +76,8 @@ def around(cost: jax.Array) -> jax.Array:
         pad = [(0, 0)] * cost.ndim
         pad[axis] = (1, 1)
         wide, num = jnp.pad(cost, pad, mode="edge"), cost.shape[axis]
-        cost = sum(jax.lax.slice_in_dim(wide, i, i + num, axis=axis % cost.ndim) for i in range(3)) / 3
+        shifted = [jax.lax.slice_in_dim(wide, i, i + num, axis=axis % cost.ndim) for i in range(3)]
+        cost = (shifted[0] + shifted[1] + shifted[2]) / 3
     return cost
 
 

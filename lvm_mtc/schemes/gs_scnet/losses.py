@@ -10,14 +10,14 @@ import jax.numpy as jnp
 from lvm_mtc.link import LinkConfig, OperatingPoint, Received
 from lvm_mtc.schemes.gs_scnet.disparity import disparity_error
 from lvm_mtc.schemes.losses import Loss, image_loss
-from lvm_mtc.schemes.scheme import Params, Scheme, Sent, Source
+from lvm_mtc.schemes.scheme import Params, Sent, Source
 from lvm_mtc.schemes.simulate import encode, forward
 
 _CLEAN = 1e-6
 
 
 def codec_loss(
-    scheme: Scheme, params: Params, source: Source, key: jax.Array, link: LinkConfig, point: OperatingPoint,
+    scheme: Any, params: Params, source: Source, key: jax.Array, link: LinkConfig, point: OperatingPoint,
     weights: Mapping[str, Any],
 ) -> Loss:  # fmt: skip
     """Both views as pixels, end to end, and the disparity that the transmitter finds; a ``Stage.loss``."""
@@ -29,7 +29,7 @@ def codec_loss(
 
 
 def lift_loss(
-    scheme: Scheme, params: Params, source: Source, key: jax.Array, link: LinkConfig, point: OperatingPoint,
+    scheme: Any, params: Params, source: Source, key: jax.Array, link: LinkConfig, point: OperatingPoint,
     weights: Mapping[str, Any],
 ) -> Loss:  # fmt: skip
     """Views of the Gaussians of symbols that arrive as they were sent, and their disparity; a ``Stage.loss``."""
@@ -41,7 +41,7 @@ def lift_loss(
 
 
 def joint_loss(
-    scheme: Scheme, params: Params, source: Source, key: jax.Array, link: LinkConfig, point: OperatingPoint,
+    scheme: Any, params: Params, source: Source, key: jax.Array, link: LinkConfig, point: OperatingPoint,
     weights: Mapping[str, Any],
 ) -> Loss:  # fmt: skip
     """Views of the Gaussians and their disparity, end to end, beside :func:`codec_loss`; a ``Stage.loss``."""
@@ -54,7 +54,7 @@ def joint_loss(
 
 
 def _of_views(
-    scheme: Scheme, params: Params, source: Source, received: Received, sent: Sent, key: jax.Array,
+    scheme: Any, params: Params, source: Source, received: Received, sent: Sent, key: jax.Array,
     weights: Mapping[str, Any],
 ) -> Loss:  # fmt: skip
     """A view of each scene, the middle one as often as both others; disparity as found and of the Gaussians."""

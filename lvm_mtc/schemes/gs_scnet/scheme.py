@@ -193,7 +193,7 @@ class GsScnet:
             data: ``pictures [n, 2, H, W, 3]`` uint8, and ``disparity [n, 2, H, W]`` float32, pixels.
         """
         c, views = self.config, np.asarray(canonical(jnp.asarray(data["pictures"])))
-        pca = fit_pca(np.asarray(to_grid(views, PATCH)).reshape(-1, 3 * PATCH**2) / 255.0)
+        pca = fit_pca(np.asarray(to_grid(jnp.asarray(views), PATCH)).reshape(-1, 3 * PATCH**2) / 255.0)
         known = data["disparity"][data["disparity"] > 0]
         spread = np.sqrt(np.maximum(pca.variances[: c.num_components], _TINY))
         scale = 1 / spread.mean()
@@ -232,8 +232,8 @@ class GsScnet:
         latents = components * lift(linear["amplitude"], views.shape, 0) + learned
         latents = jnp.concatenate([latents, told[..., None]], axis=-1)
         camera = jnp.array([c.size[1], c.size[1], c.size[1] / 2, c.size[0] / 2, 1.0])
-        unflat = (a.reshape(*lead, *a.shape[1:]) for a in (latents, disparity))
-        return Encoded(*unflat, jnp.broadcast_to(camera.reshape(1, 1, 5), (*lead, 5)))
+        latents, disparity = (a.reshape(*lead, *a.shape[1:]) for a in (latents, disparity))
+        return Encoded(latents, disparity, jnp.broadcast_to(camera.reshape(1, 1, 5), (*lead, 5)))
 
     def modulate(self, params: dict, encoded: Encoded, point: OperatingPoint) -> Sent:
         """Symbols of average power 1 over each view; beside them the gains and the camera."""

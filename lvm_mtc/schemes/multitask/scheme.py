@@ -137,7 +137,9 @@ class Multitask:
     def _networks(self) -> dict[str, nn.Module]:
         c = self.config
         dense = lambda features: nn.Dense(features, kernel_init=_XAVIER)  # noqa: E731
-        ends = {end: Backbone(depth, c.num_heads, c.mlp_ratio) for end, depth in zip(_ENDS, c.depth, strict=True)}
+        ends: dict[str, nn.Module] = {
+            end: Backbone(depth, c.num_heads, c.mlp_ratio) for end, depth in zip(_ENDS, c.depth, strict=True)
+        }
         return ends | {
             "pictures": PictureTokens(c.fine, c.width),
             "words": dense(c.width),
@@ -163,7 +165,7 @@ class Multitask:
             "answers": (tokens[0], jnp.zeros((1, c.num_patches, 4)), tokens[1], jnp.zeros(1, jnp.int32)),
         }
         table, adapter, *keys = jax.random.split(phy.stream_key(key, phy.Stream.INIT), 2 + len(networks))
-        drawn = {
+        drawn: dict[str, Any] = {
             name: network.init(its_key, *inputs[name])["params"]
             for its_key, (name, network) in zip(keys, networks.items(), strict=True)
         }
@@ -224,7 +226,7 @@ class Multitask:
         features = phy.symbols_to_features(received.symbols / (1 + received.no_eff))
         x = features.reshape(-1, *features.shape[2:])
         told = None if side is None else side.reshape(-1)
-        count = told if c.task == "text" else jnp.full(len(x), x.shape[1])
+        count = told if told is not None and c.task == "text" else jnp.full(len(x), x.shape[1])
         valid = jnp.arange(x.shape[1])[None] < count[:, None]
         x = self._apply("decoder", params["codec"]["decoder"], jnp.where(valid[..., None], x, 0.0))
         x = self._through(params, "receive", x + self._positions(), valid)
@@ -256,8 +258,8 @@ class Multitask:
             stage("alone", task_loss, *BACKBONE, "codec", "heads"),
         )
 
-    def _apply(self, name: str, params: dict, *args: jax.Array) -> jax.Array:
-        return self._networks()[name].apply({"params": params}, *args)
+    def _apply(self, name: str, params: dict, *args: Any) -> jax.Array:
+        return jnp.asarray(self._networks()[name].apply({"params": params}, *args))
 
     def _through(self, params: dict, end: str, x: jax.Array, valid: jax.Array) -> jax.Array:
         """One end's half of the backbone, with the task's adapters merged into it."""
@@ -291,7 +293,7 @@ class Multitask:
         if task == "text":
             table = params["words"]["table"]
             return self._apply("text", head, x) @ table.T * table.shape[1] ** -0.5
-        places = jnp.asarray(grid_places(np.float32([0, 0, 1, 1])))[None]
+        places = jnp.asarray(grid_places(np.array([0, 0, 1, 1], np.float32)))[None]
         places = jnp.broadcast_to(places, (len(x), *places.shape[1:]))
         return self._apply("answers", head["read"], x, places, jnp.ones(x.shape[:2], bool), told)
 
