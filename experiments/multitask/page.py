@@ -125,20 +125,17 @@ def draw_tasks(results: Mapping[str, Any], out: Path) -> None:
         factor, unit, _ = UNITS[task]
         rows = [row for row in measured[task]["rows"] if row["link"] == "awgn"]
         for name in rows[0]["means"]:
-            axes.plot(
-                [r["snr_db"] for r in rows],
-                [factor * r["means"][name] for r in rows],
-                "o-",
-                ms=3,
-                color=COLOURS[name],
-                label=name,
-            )
+            half = [factor * r["differences"][name][1] if name in r["differences"] else 0.0 for r in rows]
+            mean = [factor * r["means"][name] for r in rows]
+            snr_db = [r["snr_db"] for r in rows]
+            axes.errorbar(snr_db, mean, half, fmt="o-", ms=3, capsize=2, color=COLOURS[name], label=name)
         bits = [(r["snr_db"], factor * value) for r in rows if (value := as_bits(results, task, r)) is not None]
         if bits:
             axes.plot(*zip(*bits, strict=True), "k--", label="bits")
         axes.axhline(factor * measured[task]["floor"], color="grey", lw=0.8, label="floor")
-        axes.set(xlabel="SNR, dB", ylabel=unit, title=task)
+        axes.set(xlabel="SNR per receive antenna, dB", ylabel=unit, title=task)
         axes.legend(fontsize=7)
+    figure.suptitle("Bars: 95 % intervals of the paired difference from shared", fontsize=9)
     save_png(figure, out / "tasks.png")
 
 
