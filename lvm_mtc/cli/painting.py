@@ -1,7 +1,7 @@
 """Pictures that are sent as captions and painted anew: ``lvm-mtc transmit --images --captioner``."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lvm_mtc.knowledge.generators import GENERATOR_WEIGHTS, load_generator
 from lvm_mtc.models.cifar_resnet import IMAGE_SIZE
 from lvm_mtc.report.figures import Picture, save_sheet
 from lvm_mtc.report.study import TEXT_METRICS
+from lvm_mtc.results.points import Point
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.sweep.paired import NamedSweep
 
@@ -40,9 +41,9 @@ def transmit_captions(options: argparse.Namespace) -> None:
     images = read_images(options.images, OWN_SIZE if ":" in (options.captioner or "") else IMAGE_SIZE, options.limit)
     source, images, words = captioned(images, captioner, vocabulary, contender.scheme.config.num_words, options.uavs)
 
-    def write(folder: Path, spec: NamedSweep) -> str:
+    def write(folder: Path, spec: NamedSweep, _: Sequence[Point]) -> tuple[str]:
         draw_paintings(folder / "sheet.png", images, words, spec, vocabulary, generator, options.seed)
-        return "sheet.png"
+        return ("sheet.png",)
 
     groups = source.lead()[0]
     transmit_plain(options, KIND, contender, source, f"{groups} x {options.uavs} captions", write)

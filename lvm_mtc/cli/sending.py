@@ -51,6 +51,9 @@ def transmit_links(options: Any) -> list[LinkConfig]:
         raise ValueError(
             f"--positions {options.positions}: {len(links[0].carrier.positions)} places, and --uavs {options.uavs}"
         )
+    if links[0].csi.startswith("pilots") and any(options.csi_error):
+        given = ",".join(f"{value:g}" for value in options.csi_error)
+        raise ValueError(f"--csi-error {given}: under csi={links[0].csi} the pilots decide the error, so leave it out")
     if links[0].csi == "mmse" and max(options.csi_error) >= 1:
         raise ValueError(f"--csi-error {max(options.csi_error):g}: under csi=mmse it must be < 1")
     if links[0].topology == "joint" and links[0].num_tx_ant != options.uavs:
