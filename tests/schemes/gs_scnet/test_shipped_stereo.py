@@ -4,7 +4,9 @@ import jax
 import numpy as np
 import pytest
 
+from lvm_mtc.data.images import load_image
 from lvm_mtc.data.synthetic_stereo import synthetic_stereo
+from lvm_mtc.data.voc import read_voc_list
 from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.metrics.pictures import psnr
 from lvm_mtc.models.weights import load_weights
@@ -21,9 +23,11 @@ def test_the_file_is_small_and_says_where_it_comes_from():
 
 
 @pytest.mark.slow
-def test_the_view_that_was_not_sent_is_better_than_the_nearest_one():
-    """Textures of random colours, which training had none of."""
-    pairs = synthetic_stereo(8, 64, seed=1)
+def test_the_view_that_was_not_sent_is_better_than_the_nearest_one(shared_data):
+    """Textures of photographs that training had none of."""
+    names = read_voc_list(shared_data / "voc2012_320" / "ImageSets" / "Main" / "val.txt")[:40]
+    textures = [load_image(shared_data / "voc2012_320" / "JPEGImages" / f"{name}.jpg") for name in names]
+    pairs = synthetic_stereo(8, 64, seed=1, textures=textures)
     scheme, params = load_scheme(STEREO_WEIGHTS)
     send = jax.jit(lambda source: forward(
         scheme, params, source, jax.random.key(0), LinkConfig(fading="awgn"), OperatingPoint(snr_db=10.0)))  # fmt: skip
