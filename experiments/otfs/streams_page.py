@@ -98,7 +98,7 @@ def draw(results: Mapping[str, Any], out: Path) -> None:
                 axes.set_title(f"{streams} streams, {FADING_NAMES[fading]}, {at}", fontsize=9)
         axes_of[0].set_ylabel("gain in PSNR over none (dB)", fontsize=8)
     panels[0][0].legend(fontsize=7)
-    figure.suptitle("Bars: 95 % Student's intervals of paired differences over pictures", fontsize=9)
+    figure.suptitle("Bars: 95 % intervals of differences over pictures, paired but for the old order", fontsize=9)
     save_png(figure, out / "figure.png")
 
 

@@ -83,9 +83,9 @@ def panels(points: Sequence[Point], known: Sequence[Mapping]) -> list[Panel]:
     def of(metric: str, label: str, copies: bool) -> Panel:
         curves = [_curve(points, name, metric) for name in names_of(points)]
         snrs = curves[0].snr_db
-        for row in known[:2] if copies else ():
+        for row, linestyle in zip(known[:2] if copies else (), (":", "-."), strict=False):
             flat = [row["psnr_middle_db"]] * len(snrs)
-            style = dict(color="C7", linestyle=":", marker="")
+            style = dict(color="C7", linestyle=linestyle, marker="")
             curves.append(Curve(label=row["view"], convention=curves[0].convention, snr_db=snrs, mean=flat, **style))
         return Panel(title=label, y_label="PSNR (dB)", curves=curves)
 
