@@ -90,7 +90,7 @@ def plan(out: Path, data: Path, home: Path, *, rehearse: bool) -> tuple[Part, ..
     if not small:
         return parts
     # A busy processor compiles slowly; the training is to begin, no more.
-    return tuple(part._replace(seconds=30 if part.seconds is None else 4 * part.seconds) for part in parts)
+    return tuple(part._replace(seconds=120 if part.seconds is None else 4 * part.seconds) for part in parts)
 
 
 def _step(out: Path, mode: str, small: bool) -> tuple[str, ...]:
