@@ -1,9 +1,9 @@
 """What a user's flags say is to be sent: pictures as K UAVs' views, with the object's box in each."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -115,9 +115,17 @@ def size_of(text: str, side: int) -> Size:
 
 
 def load_views(
-    path: Path, *, size: Size, num_uavs: int, views: str, overlap: float, boxes: Path | None, limit: int | None
+    path: Path,
+    *,
+    size: Size,
+    num_uavs: int,
+    views: str,
+    overlap: float,
+    boxes: Path | None,
+    limit: int | None,
+    say: Callable[[str], Any] = print,
 ) -> Views:
-    """Reads pictures, turns them into groups of K views, and prints a line for what is done to them.
+    """Reads pictures, turns them into groups of K views, and says what is done to them.
 
     Args:
         path: A folder of pictures, or one picture.
@@ -127,6 +135,7 @@ def load_views(
         overlap: Shared fraction of neighbouring views, with ``"cut"``.
         boxes: JSON file of boxes, as :func:`read_boxes` takes it.
         limit: Take the first so many pictures only, in that order.
+        say: Takes the lines.
     """
     files = [path] if path.is_file() else list_images(path, limit=limit)
     if views == "folder" and len(files) % num_uavs:
@@ -142,12 +151,12 @@ def load_views(
     if views == "folder":
         labels = labels[::num_uavs]
         for start, label in zip(range(0, len(files), num_uavs), labels, strict=True):
-            _say(f"group {label}: {', '.join(file.name for file in files[start : start + num_uavs])}")
+            say(_printable(f"group {label}: {', '.join(file.name for file in files[start : start + num_uavs])}"))
     done: dict[str, list[str]] = {}
     for file, one in zip(files, read, strict=True):
         done.setdefault(one.about, []).append(file.name)
     for about, (first, *more) in done.items():
-        _say(f"{first}{f' and {len(more)} more' if more else ''}: {about}")
+        say(_printable(f"{first}{f' and {len(more)} more' if more else ''}: {about}"))
     lead = -1, num_uavs
     cameras, loc = (np.concatenate(column) for column in ([one.cameras for one in read], [one.boxes for one in read]))
     flat = [view for one in read for view in one.views]
@@ -174,8 +183,8 @@ def _mirrored(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.pad(image, missing, mode="symmetric") if max(map(max, missing)) else image
 
 
-def _say(line: str) -> None:
-    print(line.encode("utf-8", "backslashreplace").decode())
+def _printable(line: str) -> str:
+    return line.encode("utf-8", "backslashreplace").decode()
 
 
 def read_boxes(path: Path, names: Sequence[str]) -> dict[str, list[float]]:

@@ -121,10 +121,13 @@ def run_redo(options: argparse.Namespace) -> None:
         from lvm_mtc.config import from_dict
         from lvm_mtc.sweep.run import run_sweep
 
-        spec = make_spec(from_dict(SweepConfig, command))
+        said: list[str] = []
+        spec = make_spec(from_dict(SweepConfig, command), said.append)
         if spec.key() != sweep.config_hash:
             differs = "pictures, weights or code are not what they were: run 'lvm-mtc sweep' anew"
             raise ValueError(f"--store {options.store}: sweep {sweep.config_hash[:SHORT]}: its {differs}")
+        for line in said:
+            print(line, flush=True)
         run_sweep(spec, store, command=command, again=dict(options.at))
     print(f"{options.store}: {len(points)} points computed again")
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,12 @@ def load_contenders(
 
 
 def fit_contenders(
-    contenders: Sequence[Contender], height: int, width: int, *, several: bool = False
+    contenders: Sequence[Contender],
+    height: int,
+    width: int,
+    *,
+    several: bool = False,
+    say: Callable[[str], Any] = print,
 ) -> list[Contender]:
     """Contenders for views of up to this size, in tiles where their codecs are for smaller pictures; says how."""
     fitted, said = [], {}
@@ -104,5 +109,5 @@ def fit_contenders(
             said.setdefault(f"{how}, {padding} columns and rows mirrored", []).append(contender.name)
         fitted.append(contender)
     for how, names in said.items():
-        print(f"{'; '.join(names)}: {'up to ' if several else ''}{width} x {height} {how}")
+        say(f"{'; '.join(names)}: {'up to ' if several else ''}{width} x {height} {how}")
     return fitted

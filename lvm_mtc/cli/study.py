@@ -65,11 +65,13 @@ def run_transmit(options: argparse.Namespace) -> None:
     knowledge_base = _knowledge_base(options)
     cut = {name: getattr(options, name) for name in ("views", "overlap", "boxes", "limit")}
     side = scheme.config.image_size
-    views = load_views(options.images, size=size_of(options.size, side), num_uavs=options.uavs, **cut)
-    contenders = fit_contenders(contenders, *views.images.shape[2:4], several=views.extent is not None)
+    said: list[str] = []
+    views = load_views(options.images, size=size_of(options.size, side), num_uavs=options.uavs, **cut, say=said.append)
+    several = views.extent is not None
+    contenders = fit_contenders(contenders, *views.images.shape[2:4], several=several, say=said.append)
     objects = find_objects(views, knowledge_base, options.task)
     title = f"lvm-mtc transmit {options.images}"
-    _study(options, views, objects, contenders, links, options.snr_db, options.csi_error, title=title)
+    _study(options, views, objects, contenders, links, options.snr_db, options.csi_error, title=title, said=said)
 
 
 def _knowledge_base(options: argparse.Namespace) -> KnowledgeBase | None:
@@ -85,7 +87,16 @@ def _knowledge_base(options: argparse.Namespace) -> KnowledgeBase | None:
 
 
 def _study(
-    options: argparse.Namespace, views: Views, objects: Objects, contenders, links, snr_db, csi_error_var, *, title: str
+    options: argparse.Namespace,
+    views: Views,
+    objects: Objects,
+    contenders,
+    links,
+    snr_db,
+    csi_error_var,
+    *,
+    title: str,
+    said: Sequence[str] = (),
 ) -> None:
     start = time.monotonic()
     num_groups, num_uavs = views.images.shape[:2]
@@ -103,6 +114,8 @@ def _study(
     budget = {"memory_budget": max(int(options.memory * 2**30), 1)} if hasattr(options, "memory") else {}
     for spec in sweeps:
         check_memory(spec, Resources(num_devices=1, **budget))
+    for line in said:
+        print(line, flush=True)
     count = f"{num_groups} x {num_uavs} pictures, {options.realisations} realisations"
     with atomic_directory(options.out, overwrite=options.overwrite) as folder:
         points, gains = measure_study(sweeps, **budget)

@@ -105,8 +105,11 @@ def run_sweep_command(options: argparse.Namespace) -> None:
     from lvm_mtc.sweep.run import Resources, run_sweep
 
     resources = Resources(memory_budget=max(int(options.memory * 2**30), 1), num_devices=options.devices)
-    spec = make_spec(config)
+    said: list[str] = []
+    spec = make_spec(config, said.append)
     check_memory(spec, resources)
+    for line in said:
+        print(line, flush=True)
     if options.dry_run:
         _dry_run(options, spec, resources)
         return

@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +149,11 @@ def _fields(of: type) -> set[str]:
     return {field.name for field in dataclasses.fields(of)}
 
 
-def make_spec(config: SweepConfig) -> SweepSpec:
-    """Reads weights and pictures, finds the objects, and makes the sweep; errors name the field or file."""
+def make_spec(config: SweepConfig, say: Callable[[str], Any] = print) -> SweepSpec:
+    """Reads weights and pictures, finds the objects, and makes the sweep; errors name the field or file.
+
+    ``say`` takes the lines on what is done to pictures.
+    """
     links = make_links(config.channel, config.convention, list(config.link.items()))
     knobs = {axis: getattr(config, axis) for axis in ("mask_prob", "epsilon") if getattr(config, axis) is not None}
     usual, parts = METRICS, None
@@ -160,7 +163,7 @@ def make_spec(config: SweepConfig) -> SweepSpec:
         usual, parts = study.CLOUD_METRICS, _clouds(config)
     if config.video is not None:
         usual, parts = study.CLIP_METRICS, _clips(config)
-    parts = _pictures(config, knobs) if parts is None else parts
+    parts = _pictures(config, knobs, say) if parts is None else parts
     rest = _fields(SweepSpec) & _fields(SweepConfig) - {"schemes", "knobs", "metrics", "pictures_per_step"}
     if config.pictures_per_step is not None or config.size != "codec":
         few = max(config.num_uavs)
@@ -199,7 +202,7 @@ def _clips(config: SweepConfig) -> dict[str, Any]:
     return dict(schemes=(contenders[0],), sources={count: source for count, (_, source) in read.items()})
 
 
-def _pictures(config: SweepConfig, knobs: Mapping[str, Any]) -> dict[str, Any]:
+def _pictures(config: SweepConfig, knobs: Mapping[str, Any], say: Callable[[str], Any]) -> dict[str, Any]:
     scheme, contenders = load_contenders(config.weights, config.schemes, ("object", "uniform"), keep=config.keep)
     for axis in knobs:
         if not any(axis in contender.swept for contender in contenders):
@@ -210,11 +213,11 @@ def _pictures(config: SweepConfig, knobs: Mapping[str, Any]) -> dict[str, Any]:
         knowledge_base = load_knowledge_base(classifier=_path(config.classifier), words=_path(config.words))
     judges = perceptual_judges(load_perceptual(config.perceptual)) if config.perceptual else ()
 
-    views = {count: _views(config, count, scheme.config.image_size) for count in config.num_uavs}
+    views = {count: _views(config, count, scheme.config.image_size, say) for count in config.num_uavs}
     canvas = np.max([of_count.images.shape[2:4] for of_count in views.values()], axis=0).tolist()
     views = {count: on_canvas(of_count, *canvas) for count, of_count in views.items()}
     several = any(of_count.extent is not None for of_count in views.values())
-    contenders = fit_contenders(contenders, *canvas, several=several)
+    contenders = fit_contenders(contenders, *canvas, several=several, say=say)
 
     def source(of_count: Views) -> Source:
         loc = find_objects(of_count, knowledge_base, config.task).loc
@@ -230,14 +233,14 @@ def command_of(config: SweepConfig) -> dict[str, Any]:
     return to_dict(config) | {name: str(Path(path).absolute()) for name, path in files.items() if path is not None}
 
 
-def _views(config: SweepConfig, num_uavs: int, size: int) -> Views:
+def _views(config: SweepConfig, num_uavs: int, size: int, say: Callable[[str], Any]) -> Views:
     if config.images is None:
         return demo_photographs(num_uavs, size)
     path = Path(config.images)
     if not path.exists():
         raise UsageError(f"SweepConfig.images {config.images}: there is no such folder or picture")
     cut = dict(views=config.views, overlap=config.overlap, boxes=_path(config.boxes), limit=config.limit)
-    return load_views(path, size=size_of(config.size, size), num_uavs=num_uavs, **cut)
+    return load_views(path, size=size_of(config.size, size), num_uavs=num_uavs, **cut, say=say)
 
 
 def _path(text: str | None) -> Path | None:

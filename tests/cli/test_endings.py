@@ -35,7 +35,8 @@ def test_an_interruption_ends_at_once_and_leaves_nothing(folder, number):
     before = sorted(folder.iterdir())
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with subprocess.Popen([sys.executable, "-c", BLOCKED, *SEND], env=environment(), **pipes) as process:
-        assert "measuring\n" in iter(process.stdout.readline, "")
+        said = "p0.png and 2 more: 100 x 80: 2 views of 67 x 67, resized to 32 x 32\n"
+        assert [process.stdout.readline(), process.stdout.readline()] == [said, "measuring\n"]
         process.send_signal(number)
         _, err = process.communicate(timeout=30)
     assert process.returncode == 130 and err == "lvm-mtc: interrupted\n"

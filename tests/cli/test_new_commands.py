@@ -89,7 +89,8 @@ def test_report(stores, capsys):
 def test_compress(folder, capsys, fast_compile):
     """What is written is what the plan says: loaded by every command, of the size that was asked for."""
     lines = run("compress --weights small.npz --images photos --budget megabytes=0.1 --out c.npz", capsys)
-    assert any(line.startswith("small.npz: 0.") for line in lines) and lines[-1].startswith("c.npz: ")
+    assert lines[0] == "p0.png and 2 more: 100 x 80: its middle 80 x 80, resized to 32 x 32"
+    assert lines[1].startswith("small.npz: 0.") and lines[-1].startswith("c.npz: ")
     (taken,) = (line for line in lines if line.startswith("taken: "))
     megabytes = float(taken.partition(" MB")[0].split()[-1])
     assert megabytes <= 0.1

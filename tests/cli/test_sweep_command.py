@@ -99,7 +99,7 @@ def test_wrong_input_is_one_line(folder, capsys, command):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert main(shlex.split(command)) == 2
     out, err = capsys.readouterr()
-    assert (out == "" or "--images" in command) and err.count("\n") == 1 and "Traceback" not in err
+    assert out == "" and err.count("\n") == 1 and "Traceback" not in err
     for word in WRONG[command]:
         assert word in err
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before

@@ -254,7 +254,7 @@ def test_line_of_sight_angles_belong_to_a_uav():
 @pytest.mark.slow
 def test_priors():
     corr = phy.exp_corr_mat(0.9, 4)
-    x = jnp.zeros((2000, 1, 3), jnp.complex64)
+    x = jnp.zeros((8000, 1, 3), jnp.complex64)
     fading = functools.partial(phy.rayleigh, tx_corr=corr)
     numbers = {"no": 1e-2, "tx_csi_error_var": 0.3}
     guess = link(key_of(), x, fading=fading, num_tx_ant=4, numbers=numbers)
@@ -266,7 +266,7 @@ def test_priors():
     w = phy.precoder(mean, no=1e-2, total_power=3.0, error_var=cov[0, 0].real / 4)
     np.testing.assert_allclose(told.w[:, 0], w, rtol=1e-2, atol=1e-3)
     gain = np.asarray(1 / told.no_eff - 1 / guess.no_eff).mean((1, 2))
-    assert gain.mean() > 4 * gain.std() / np.sqrt(gain.size)  # heavy tails
+    assert gain.mean() > 5 * gain.std() / np.sqrt(gain.size)
     # An estimate that comes with its error variance is the posterior mean.
     variance = jnp.asarray([0.1, 0.2, 0.3])
     given = {"no": 0.1, "h": told.h, "h_hat": told.h_hat, "noise": jnp.zeros_like(x)}

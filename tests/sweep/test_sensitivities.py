@@ -98,14 +98,13 @@ def test_path_gradients_are_central_differences(name, metric, options, link):
     check(found["snr_db"], f(snr_db + 0.2, std), f(snr_db - 0.2, std), 0.2)
     check(found["csi_error_std"], f(snr_db, std + 0.005), f(snr_db, std - 0.005), 0.005)
     better = 1 if name == "psnr_db" else -1
-    by_error = found["csi_error_std"]
-    assert found["snr_db"].mean * better > 0 > by_error.mean * better - by_error.half_width
+    assert found["snr_db"].mean * better > 0 > found["csi_error_std"].mean * better
     for user in range(2):
         step = 0.2 * jax.nn.one_hot(user, 2)[None]
         mine = type(found["power_db"])(*(a[user] for a in found["power_db"][:2]), UNITS)
         check(mine, f(snr_db + step, std), f(snr_db - step, std), 0.2)
     # The two users are two pictures over two channels: their shares differ.
-    assert abs(np.diff(found["power_db"].mean)[0]) > 0.001 * abs(found["snr_db"].mean)
+    assert abs(np.diff(found["power_db"].mean)[0]) > 0.01 * abs(found["snr_db"].mean)
 
 
 @pytest.mark.slow

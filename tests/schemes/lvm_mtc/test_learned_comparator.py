@@ -155,5 +155,5 @@ def test_training_merges_what_the_uavs_would_not_see_before_what_they_would():
         comparator = optax.apply_updates(comparator, update)
     after = judge(comparator)
     assert 0.4 < before[1] < 0.6  # the random map cannot tell the two kinds apart
-    assert after[1] < 0.05
+    assert after[1] < 0.02
     assert after[0] < 0.98 * before[0]  # nearly all of the loss is what is not sent at all
