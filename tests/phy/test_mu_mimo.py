@@ -254,7 +254,7 @@ def test_line_of_sight_angles_belong_to_a_uav():
 @pytest.mark.slow
 def test_priors():
     corr = phy.exp_corr_mat(0.9, 4)
-    x = jnp.zeros((8000, 1, 3), jnp.complex64)
+    x = jnp.zeros((4000, 1, 3), jnp.complex64)
     fading = functools.partial(phy.rayleigh, tx_corr=corr)
     numbers = {"no": 1e-2, "tx_csi_error_var": 0.3}
     guess = link(key_of(), x, fading=fading, num_tx_ant=4, numbers=numbers)

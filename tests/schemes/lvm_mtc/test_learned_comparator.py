@@ -147,7 +147,7 @@ def test_training_merges_what_the_uavs_would_not_see_before_what_they_would():
 
     before, comparator = judge(params["comparator"]), params["comparator"]
     state = optimizer.init(comparator)
-    for step in range(20):
+    for step in range(30):
         batch, _ = examples(step)
         _, grad = gradient(comparator, batch, jax.random.key(step))
         assert np.abs(grad["projection"]["kernel"]).max() > 0
