@@ -11,7 +11,7 @@ from experiments.queue.measure import load_holdout
 from experiments.queue.objectives import make_psnr
 from experiments.queue.page import tables
 from lvm_mtc import zoo
-from lvm_mtc.models.weights import WeightsError
+from lvm_mtc.models.weights import SHIPPED, WeightsError
 from lvm_mtc.report.pages import fill_page
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -59,3 +59,9 @@ def test_unknown_names_and_other_files_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(zoo, "SHIPPED", tmp_path)
     with pytest.raises(WeightsError, match=r"cbr_1_3\.npz is not the file whose scores the table of codecs holds"):
         zoo.load_codec("deepjscc_cifar10_cbr_1_3")
+
+
+def test_all_weights_together_are_small():
+    """25 MB at most, and no file above 15; the tokenizer's merges are no weights."""
+    sizes = {file.name: file.stat().st_size for file in SHIPPED.glob("*.npz") if file.name != "clip_bpe_merges.npz"}
+    assert sum(sizes.values()) <= 25e6 and max(sizes.values()) <= 15e6

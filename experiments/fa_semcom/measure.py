@@ -21,7 +21,6 @@ from experiments.script import script
 from lvm_mtc.data.packed_questions import PackedQuestions, load_questions
 from lvm_mtc.data.vqa import KINDS, floor_accuracy
 from lvm_mtc.link import LinkConfig
-from lvm_mtc.models.weights import SHIPPED
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.schemes.loading import load_scheme
 from lvm_mtc.schemes.question_source import question_source
@@ -53,25 +52,24 @@ _AT_ONCE = 64
 
 @script(
     packed="folder of experiments.fa_semcom.pack (default: %(default)s)",
-    weights="folder of the answerers' weights (default: the shipped ones)",
     store="result store to add to; what it holds of this study is not measured again",
     questions="test questions over SNR, evenly spread over all",
 )  # fmt: skip
-def main(packed: Path = PACKED, weights: Path = SHIPPED, store: Path = STORE, questions: int = 192) -> None:
+def main(packed: Path = PACKED, store: Path = STORE, questions: int = 192) -> None:
     """Measure FA-SemCom's answers into a store."""
     store.parent.mkdir(parents=True, exist_ok=True)
     with ResultStore(store) as results:
-        for spec, pairs in sweeps(packed, weights, questions):
+        for spec, pairs in sweeps(packed, questions):
             run_paired_sweep(spec, pairs, results, resources=_RESOURCES)
             print(f"{spec.name}: {len(list(spec.coordinates()))} points", flush=True)
 
 
-def sweeps(packed: Path, weights: Path, count: int) -> Iterable[tuple[NamedSweep, list[Pair]]]:
+def sweeps(packed: Path, count: int) -> Iterable[tuple[NamedSweep, list[Pair]]]:
     """All of the study, each sweep with its pairs."""
     files = {name: load_questions(packed / f"{name}_base.npz") for name in ("carla", "carla_test", "trapedesveh")}
     training, test = _asked(files["carla"]), files["carla_test"]
     told = ("both, beta 1", "subjective, beta 1", "objective, beta 1")
-    quiet = [*contenders(weights, ("noisy", "clean"), ("average",)), *contenders(weights, ("levels",), told)]
+    quiet = [*contenders(("noisy", "clean"), ("average",)), *contenders(("levels",), told)]
     for name in ("carla_test", "trapedesveh"):
         asked = _asked(files[name])
         groups = {"all": np.arange(len(asked))}
@@ -85,23 +83,23 @@ def sweeps(packed: Path, weights: Path, count: int) -> Iterable[tuple[NamedSweep
             yield _sweep(f"quiet, {name}, {kind}", files[name], index, quiet, (AWGN,), (QUIET_DB,), about, units), []
     spread = _spread(np.arange(len(test.answer)), count)
     about = {"floor": f"{floor_accuracy(training, _asked(test)[spread]):.4f}", "questions": str(count)}
-    every = contenders(weights, ("noisy", "clean"), ALLOCATIONS)
+    every = contenders(("noisy", "clean"), ALLOCATIONS)
     for link in (AWGN, FADING):
         spec = _sweep(f"allocations, {link.label}", test, spread, every, (link,), SNR_DB, about)
         yield spec, list(against_average(spec))
-    noisy = contenders(weights, ("noisy",), ("average", "both, beta 1", "both, beta 4"))
+    noisy = contenders(("noisy",), ("average", "both, beta 1", "both, beta 4"))
     spec = _sweep(f"allocations, {FAST.label}", test, spread, noisy, (FAST,), (4.0, 12.0), about)
     yield spec, list(against_average(spec))
-    floats = contenders(weights, ("clean",), ("average", "both, beta 1"), quantizer="float16")
+    floats = contenders(("clean",), ("average", "both, beta 1"), quantizer="float16")
     spec = _sweep("float16", test, spread, floats, (AWGN,), (8.0, 12.0, 16.0), about)
     yield spec, list(against_average(spec))
 
 
-def contenders(weights: Path, answerers: Sequence[str], allocations: Iterable[str], **config) -> list[Contender]:
+def contenders(answerers: Sequence[str], allocations: Iterable[str], **config) -> list[Contender]:
     """Each answerer with each allocation, as schemes of a sweep."""
     made = []
     for answerer in answerers:
-        scheme, params = load_scheme(weights / FILES[answerer])
+        scheme, params = load_scheme(FILES[answerer])
         scheme = dataclasses.replace(scheme, config=dataclasses.replace(scheme.config, **config))
         for name in allocations:
             knobs = dict(zip(("alpha", "beta"), ALLOCATIONS[name], strict=True))

@@ -52,17 +52,18 @@ def test_the_other_tables_and_the_panel():
 
 
 @pytest.fixture
-def shipped(tmp_path):
+def answerers(tmp_path, monkeypatch):
     scheme = FaSemCom(FaSemComConfig(num_patches=60, patch_size=4, num_features=4, width=8))
     import jax
 
     params = jax.tree.map(np.asarray, scheme.init(jax.random.key(0)))
-    for file in measure.FILES.values():
-        save_weights(tmp_path / file, params, identity(scheme))
-    return tmp_path
+    files = {name: tmp_path / f"{name}.npz" for name in measure.FILES}
+    for file in files.values():
+        save_weights(file, params, identity(scheme))
+    monkeypatch.setattr(measure, "FILES", files)
 
 
-def test_every_allocation_is_held_against_average_power_of_the_same_answerer(shipped):
+def test_every_allocation_is_held_against_average_power_of_the_same_answerer(answerers):
     rng, count = np.random.default_rng(0), 8
     packed = PackedQuestions(
         np.float16(rng.normal(size=(count, 60, 4))), np.tile(np.float32([0, 0, 1, 1]), (count, 1)),
@@ -70,7 +71,7 @@ def test_every_allocation_is_held_against_average_power_of_the_same_answerer(shi
         np.arange(count, dtype=np.int32)[:, None], np.float32(rng.random((count, 1, 60))),
         np.arange(count, dtype=np.int32), np.array(["p"] * count),
     )  # fmt: skip
-    schemes = measure.contenders(shipped, ("noisy", "clean"), measure.ALLOCATIONS, quantizer="float16")
+    schemes = measure.contenders(("noisy", "clean"), measure.ALLOCATIONS, quantizer="float16")
     assert all(one.scheme.config.quantizer == "float16" for one in schemes)
     spec = measure._sweep("s", packed, np.arange(count), schemes, (measure.AWGN,), (0.0, 8.0), {})
     pairs = list(measure.against_average(spec))
