@@ -42,6 +42,14 @@ def check_pictures(name: str, data: Any) -> None:
                 raise ValueError(f"{name} must be pictures of numbers in [0, 1], got {low:g} ... {high:g}")
 
 
+def square_pictures(source: "Source", side: int) -> jax.Array:
+    """The pictures of a source, ``[batch, num_uavs, side, side, 3]``; ``ValueError`` if they are of another shape."""
+    images = source.data
+    if images.ndim != 5 or images.shape[2:] != (side, side, 3):
+        raise ValueError(f"images must be [batch, num_uavs, {side}, {side}, 3], got {images.shape}")
+    return images
+
+
 class Sent(NamedTuple):
     """What goes on air, and beside it.
 

@@ -27,7 +27,7 @@ from lvm_mtc.models.refiner import REFINERS, TOKEN_SIZE, Refiner
 from lvm_mtc.phy.numerics import require_given
 from lvm_mtc.schemes.importance.allocation import fill_with_water, most_important
 from lvm_mtc.schemes.importance.losses import weighted_loss
-from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage
+from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage, square_pictures
 
 FRAME = 4
 """Symbols of a frame: one slot of four antennas."""
@@ -135,9 +135,8 @@ class Importance:
         Raises:
             ValueError: if the pictures are not of the configured size, or have no boxes ``source.hints["loc"]``.
         """
-        images, side, lead = source.data, self.config.image_size, source.lead()
-        if images.ndim != 5 or images.shape[2:] != (side, side, 3):
-            raise ValueError(f"images must be [batch, num_uavs, {side}, {side}, 3], got {images.shape}")
+        side, lead = self.config.image_size, source.lead()
+        images = square_pictures(source, side)
         loc = source.hints.get("loc")
         if loc is None or loc.shape != (*lead, 4):
             got = None if loc is None else loc.shape

@@ -18,7 +18,7 @@ from lvm_mtc.link import Frames, OperatingPoint, Received, Signal
 from lvm_mtc.models.patches import grid_shape, patchify, unpatchify
 from lvm_mtc.models.pca import PatchPca, amplitudes, fit_patches, spreading_matrix
 from lvm_mtc.models.receivers import GAIN_BITS, as_sent, unit_power, wiener
-from lvm_mtc.schemes.scheme import Estimate, Sent, Source, Stage
+from lvm_mtc.schemes.scheme import Estimate, Sent, Source, Stage, square_pictures
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,9 +86,7 @@ class Linear:
 
     def encode(self, params: dict, source: Source, key: jax.Array, knobs: Mapping[str, Any]) -> jax.Array:
         """Features of every patch, ``[batch, num_uavs, num_patches, 2 num_symbols]``."""
-        images, side = source.data, self.config.image_size
-        if images.ndim != 5 or images.shape[2:] != (side, side, 3):
-            raise ValueError(f"images must be [batch, num_uavs, {side}, {side}, 3], got {images.shape}")
+        images = square_pictures(source, self.config.image_size)
         patches = patchify(images, self.config.patch_size)
         return (patches - params["mean"].reshape(1, 1, 1, -1)) @ params["encoder"]
 

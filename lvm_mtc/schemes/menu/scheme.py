@@ -23,7 +23,7 @@ from lvm_mtc.models.weights import SHIPPED
 from lvm_mtc.phy.numerics import require_given
 from lvm_mtc.schemes.losses import IMAGE_LOSSES, picture_loss
 from lvm_mtc.schemes.menu.codes import Codes, posterior, symbols_of
-from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage
+from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage, square_pictures
 
 TABLE = SHIPPED / "menu.npz"
 PATCH_SIZE = 16
@@ -96,9 +96,7 @@ class Menu:
         Raises:
             ValueError: if the pictures are not of the configured size.
         """
-        images, side = source.data, self.config.image_size
-        if images.ndim != 5 or images.shape[2:] != (side, side, 3):
-            raise ValueError(f"images must be [batch, num_uavs, {side}, {side}, 3], got {images.shape}")
+        images = square_pictures(source, self.config.image_size)
         table = params["table"]
         centred = patchify(images, PATCH_SIZE) - table["mean"].reshape(1, 1, 1, -1)
         return centred @ table["basis"] / table["deviation"].reshape(1, 1, 1, -1)

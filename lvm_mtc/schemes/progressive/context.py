@@ -19,10 +19,10 @@ from lvm_mtc.models import context_transform
 from lvm_mtc.models.context_transform import Rule
 from lvm_mtc.models.patches import grid_shape, patchify, unpatchify
 from lvm_mtc.models.pca import fit_patches
-from lvm_mtc.models.vector_quantizer import index_bits, indices_to_bits, posterior_mean
-from lvm_mtc.schemes.progressive.bits import FRAME, heard_bits, send_bits
+from lvm_mtc.models.vector_quantizer import index_bits, posterior_mean
+from lvm_mtc.schemes.progressive.bits import FRAME, SentAsBits, heard_bits
 from lvm_mtc.schemes.progressive.context_fit import code_group, fit_rule
-from lvm_mtc.schemes.scheme import Estimate, Sent, Source, Stage
+from lvm_mtc.schemes.scheme import Estimate, Stage
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class ContextVqConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ContextVq:
+class ContextVq(SentAsBits):
     """The codec over a link, its bits uncoded; all UAVs share the parameters."""
 
     config: ContextVqConfig
@@ -174,22 +174,6 @@ class ContextVq:
     def _show(self, params: dict, vectors: list[jax.Array]) -> jax.Array:
         """Pictures from what each group's codebook gives."""
         return self.synthesise(params, context_transform.expand(self.rules(params), self.config.slices, vectors))
-
-    def encode(self, params: dict, source: Source, key: jax.Array, knobs: Mapping[str, Any]) -> jax.Array:
-        """Bits of every picture, ``[batch, num_uavs, num_bits]`` uint8.
-
-        Raises:
-            ValueError: if the pictures are not of the configured size.
-        """
-        images, side = source.data, self.config.image_size
-        if images.ndim != 5 or images.shape[2:] != (side, side, 3):
-            raise ValueError(f"images must be [batch, num_uavs, {side}, {side}, 3], got {images.shape}")
-        indices = self.compress(params, images.reshape(-1, *images.shape[2:]))
-        return indices_to_bits(indices, self.config.codebook_size).reshape(*images.shape[:2], -1)
-
-    def modulate(self, params: dict, encoded: jax.Array, point: OperatingPoint) -> Sent:
-        """QAM symbols of scrambled bits: power 1 on average, whatever the picture, and no side information."""
-        return send_bits(encoded, self.config.bits_per_symbol)
 
     def decode(self, params: dict, received: Received, side: Any, point: OperatingPoint) -> Estimate:
         """Pictures from the mean of each vector under the posterior of its bits."""

@@ -21,15 +21,14 @@ from lvm_mtc.models.vector_quantizer import (
     bits_to_indices,
     fit_codebooks,
     index_bits,
-    indices_to_bits,
     look_up,
     posterior_mean,
     quantize,
 )
-from lvm_mtc.schemes.progressive.bits import FRAME, heard_bits, send_bits
+from lvm_mtc.schemes.progressive.bits import FRAME, SentAsBits, heard_bits
 from lvm_mtc.schemes.progressive.losses import WEIGHTS, prefix_loss
 from lvm_mtc.schemes.progressive.network import VARIANTS, Network
-from lvm_mtc.schemes.scheme import Estimate, Sent, Source, Stage
+from lvm_mtc.schemes.scheme import Estimate, Stage
 
 _SAMPLE = 256
 
@@ -91,7 +90,7 @@ class ProgressiveConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Progressive:
+class Progressive(SentAsBits):
     """The codec over a link, its bits uncoded; all UAVs share the parameters."""
 
     config: ProgressiveConfig
@@ -182,22 +181,6 @@ class Progressive:
         there = jnp.arange(count).reshape(1, 1, -1, 1) < num_stages.reshape(-1, 1, 1, 1)
         features = jnp.sum(parts * there, axis=-2).reshape(len(indices), *self._grid, -1)
         return self.synthesise(params, features, num_stages / count)
-
-    def encode(self, params: dict, source: Source, key: jax.Array, knobs: Mapping[str, Any]) -> jax.Array:
-        """Bits of every picture, ``[batch, num_uavs, T stage_bits]`` uint8.
-
-        Raises:
-            ValueError: if the pictures are not of the configured size.
-        """
-        images, side = source.data, self.config.image_size
-        if images.ndim != 5 or images.shape[2:] != (side, side, 3):
-            raise ValueError(f"images must be [batch, num_uavs, {side}, {side}, 3], got {images.shape}")
-        indices = self.compress(params, images.reshape(-1, *images.shape[2:]))
-        return indices_to_bits(indices, self.config.codebook_size).reshape(*images.shape[:2], -1)
-
-    def modulate(self, params: dict, encoded: jax.Array, point: OperatingPoint) -> Sent:
-        """QAM symbols of scrambled bits: power 1 on average, whatever the picture, and no side information."""
-        return send_bits(encoded, self.config.bits_per_symbol)
 
     def decode(self, params: dict, received: Received, side: Any, point: OperatingPoint) -> Estimate:
         """Pictures from the means of all stages under the posterior of their bits."""

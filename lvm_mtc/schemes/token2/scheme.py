@@ -18,7 +18,7 @@ from lvm_mtc.link import Frames, OperatingPoint, Received, Signal, per_link
 from lvm_mtc.models.conditioned import require_windows
 from lvm_mtc.models.receivers import GAIN_BITS, as_sent, unit_power
 from lvm_mtc.schemes.losses import IMAGE_LOSSES, picture_loss
-from lvm_mtc.schemes.scheme import Estimate, Sent, Source, Stage
+from lvm_mtc.schemes.scheme import Estimate, Sent, Source, Stage, square_pictures
 from lvm_mtc.schemes.token2.network import PATCH_SIZE, VARIANTS, Decoder, Encoder
 
 REGION = 2
@@ -88,10 +88,7 @@ class Token2:
         Raises:
             ValueError: if the pictures are not of the configured size.
         """
-        images, side = source.data, self.config.image_size
-        if images.ndim != 5 or images.shape[2:] != (side, side, 3):
-            raise ValueError(f"images must be [batch, num_uavs, {side}, {side}, 3], got {images.shape}")
-        return images
+        return square_pictures(source, self.config.image_size)
 
     def modulate(self, params: dict, encoded: jax.Array, point: OperatingPoint) -> Sent:
         """Symbols of average power 1 over each picture; beside them its gain."""
