@@ -317,28 +317,44 @@ def table(result: dict) -> str:
     return "\n".join(lines)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the comparison, print a table and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, help="result file (default: benchmarks/results/vs_sionna_<platform>.json)")
+def parser_of(description: str, out: str) -> argparse.ArgumentParser:
+    """The flags of a comparison; ``out`` names its result file."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--out", type=Path, help=f"result file (default: benchmarks/results/{out}_<platform>.json)")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--slots", type=int, default=20_000)
     parser.add_argument(
         "--devices", type=int, default=min(8, len(os.sched_getaffinity(0))), help="host devices of JAX on a CPU"
     )
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
+    """The flags' values, those in range."""
     args = parser.parse_args(argv)
-    need("sionna", "sionna", "tensorflow")
     if args.repeats < 10 or args.slots < 1 or args.devices < 1:
         parser.error(
             f"--repeats must be >= 10, --slots and --devices >= 1, got {args.repeats}, {args.slots} and {args.devices}"
         )
-    result = measure(args.slots, args.repeats, args.devices)
-    result["memory"] = memory_of_sides(args.slots, args.devices)
-    out = args.out or Path(__file__).parent / "results" / f"vs_sionna_{result['platform']}.json"
+    return args
+
+
+def write(result: Mapping, out: Path | None, name: str) -> None:
+    """Writes a result and prints its table."""
+    out = out or Path(__file__).parent / "results" / f"{name}_{result['platform']}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n")
     print(table(result))
     print(f"written to {out}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the comparison, print a table and write the result."""
+    args = parse(parser_of(__doc__.splitlines()[0], "vs_sionna"), argv)
+    need("sionna", "sionna", "tensorflow")
+    result = measure(args.slots, args.repeats, args.devices)
+    result["memory"] = memory_of_sides(args.slots, args.devices)
+    write(result, args.out, "vs_sionna")
     return 0
 
 

@@ -9,17 +9,14 @@ environment of its own, for Sionna 1.2.2 and 2 have one name, and a C++ compiler
     .venv-sionna2/bin/python benchmarks/vs_sionna_torch.py [--out FILE] [--repeats 10] [--slots 20000] [--devices 2]
 """
 
-import argparse
 import importlib.metadata
-import json
 import os
 import sys
-from pathlib import Path
 
 import numpy as np
 import phy as phy_benchmark
 import torch
-from vs_sionna import Loop, Points, measure_against, start_jax, table
+from vs_sionna import Loop, Points, measure_against, parse, parser_of, start_jax, write
 
 MODES = {
     "eager": {"compiled": False, "whiten": True},
@@ -90,19 +87,9 @@ def sionna_capped_mse(points: Points, num_slots: int) -> list[tuple[float, float
 
 def main(argv: list[str] | None = None) -> int:
     """Run the comparison, print a table and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, help="result file (default: results/vs_sionna_torch_<platform>.json)")
-    parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--slots", type=int, default=20_000)
+    parser = parser_of(__doc__.splitlines()[0], "vs_sionna_torch")
     parser.add_argument("--eager", action="store_true", help="leave torch.compile out")
-    parser.add_argument(
-        "--devices", type=int, default=min(8, len(os.sched_getaffinity(0))), help="host devices of JAX on a CPU"
-    )
-    args = parser.parse_args(argv)
-    if args.repeats < 10 or args.slots < 1 or args.devices < 1:
-        parser.error(
-            f"--repeats must be >= 10, --slots and --devices >= 1, got {args.repeats}, {args.slots} and {args.devices}"
-        )
+    args = parse(parser, argv)
     start_jax(args.devices)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     import sionna.phy
@@ -124,11 +111,7 @@ def main(argv: list[str] | None = None) -> int:
         "torch_threads": torch.get_num_threads(),
         "sionna": importlib.metadata.version("sionna-no-rt"),
     }
-    out = args.out or Path(__file__).parent / "results" / f"vs_sionna_torch_{result['platform']}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + "\n")
-    print(table(result))
-    print(f"written to {out}")
+    write(result, args.out, "vs_sionna_torch")
     return 0
 
 

@@ -82,7 +82,7 @@ def study(
         tables: Gives Markdown by the name of its place on the page; it is printed too.
         draw: Writes figures and other files into the folder.
     """
-    file, page = out / "results.json", out.with_suffix(".md")
+    file = out / "results.json"
     if not page_only:
         results = measure()
         out.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,14 @@ def study(
             temporary.write_text(json.dumps(results, indent=1) + "\n")
     results = json.loads(file.read_text())
     draw(results, out)
-    filled = tables(results)
-    if page.exists():
-        fill_file(page, filled)
-    print("\n\n".join(filled.values()))
+    fill_page(out, tables(results))
+
+
+def fill_page(out: Path, tables: Mapping[str, str]) -> None:
+    """Fills the page beside a study's folder, ``out``.md, which need not be there, and prints the tables.
+
+    ``tables`` are Markdown by the name of their place.
+    """
+    if (page := out.with_suffix(".md")).exists():
+        fill_file(page, tables)
+    print("\n\n".join(tables.values()))

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from experiments.fa_semcom.measure import ALLOCATIONS, ANSWERERS, AWGN, FADING, FAST, STORE
-from experiments.script import script
+from experiments.script import fill_page, script
+from experiments.stores import read_points
 from lvm_mtc.data.vqa import KINDS
 from lvm_mtc.models.llava_cost import llava_cost
 from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
-from lvm_mtc.report.pages import fill_file, table, with_interval
+from lvm_mtc.report.pages import table, with_interval
 from lvm_mtc.results.points import Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import write_csv
@@ -52,17 +53,12 @@ def main(store: Path = STORE, out: Path = Path("docs/fa_semcom")) -> None:
     }
     tables |= {label: allocation_table(points[name], paired[name])
                for label, name in zip(("awgn", "fading", "fast"), list(points)[:3], strict=True)}  # fmt: skip
-    if (page := out.with_suffix(".md")).exists():
-        fill_file(page, tables)
-    print("\n\n".join(tables.values()))
+    fill_page(out, tables)
 
 
 def _read(store: ResultStore, name: str) -> tuple[list[Point], dict[str, str]]:
-    sweep = find_sweep(store, name)
-    if sweep is None:
-        raise ValueError(f"{store.path}: holds no sweep {name!r}; experiments/fa_semcom/measure.py makes it")
-    points = sorted(store.read(sweep.config_hash), key=lambda point: point.snr_db)
-    return points, sweep.config.get("about", {})
+    points = read_points(store, name, "fa_semcom")
+    return points, find_sweep(store, name).config.get("about", {})
 
 
 def _in_order(schemes: Iterable[str]) -> list[str]:

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.point_clouds.measure import BITS, LEARNED, MOMENTS, NAME, OTHERS, POINTS, STORE, TURNED, VARIANTS
-from experiments.script import script
+from experiments.script import fill_page, script
+from experiments.stores import read_points
 from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
-from lvm_mtc.report.pages import channel_name, fill_file, table, with_interval
+from lvm_mtc.report.pages import channel_name, table, with_interval
 from lvm_mtc.report.parts import LABELS
 from lvm_mtc.results.points import Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import write_csv
-from lvm_mtc.sweep.paired import PREFIX, differences_name, find_sweep
+from lvm_mtc.sweep.paired import PREFIX, differences_name
 
 METRIC = "d1_psnr_db"
 TITLE = "Clouds of ModelNet10 in 320 complex symbols; 95 % bootstrap over channels and clouds"
@@ -29,24 +30,16 @@ SHOWN = (LEARNED, MOMENTS, POINTS, BITS)
 def main(store: Path = STORE, out: Path = Path("docs/point_clouds")) -> None:
     """Draw the figures and fill the page of point clouds."""
     with ResultStore(store, create=False) as results:
-        points = [*_points(results, NAME), *_points(results, f"{NAME}, {BITS}")]
-        differences, turned = _points(results, differences_name(NAME)), _points(results, TURNED)
+        names = (NAME, f"{NAME}, {BITS}", differences_name(NAME), TURNED)
+        learned, bits, differences, turned = (read_points(results, name, "point_clouds") for name in names)
+    points = [*learned, *bits]
     out.mkdir(parents=True, exist_ok=True)
     save_png(curves_figure(panels(points, differences), title=TITLE), out / "clouds.png")
     write_csv(out / "clouds.csv", [row for point in (*points, *differences) for row in rows(point)])
     tables = {"quality": quality(points), "differences": gaps(differences)}
     tables |= {"variants": variants(points), "costs": costs(points)}
     tables["turned"] = _side_by_side(turned, (LEARNED, MOMENTS), METRIC, 2)
-    if (page := out.with_suffix(".md")).exists():
-        fill_file(page, tables)
-    print("\n\n".join(tables.values()))
-
-
-def _points(store: ResultStore, name: str) -> list[Point]:
-    sweep = find_sweep(store, name)
-    if sweep is None:
-        raise ValueError(f"{store.path}: holds no sweep {name!r}; experiments/point_clouds/measure.py makes it")
-    return sorted(store.read(sweep.config_hash), key=lambda point: (point.coordinates["channel"], point.snr_db))
+    fill_page(out, tables)
 
 
 def of_scheme(points: Sequence[Point], name: str) -> list[Point]:

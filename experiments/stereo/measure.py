@@ -19,6 +19,7 @@ import numpy as np
 from experiments.script import DATA, script
 from experiments.stereo.decoupled import Decoupled, lifted
 from experiments.stereo.pack import scenes
+from experiments.stores import minus_the_others
 from lvm_mtc.cli.stereo import source_of
 from lvm_mtc.data.stereo import StereoPairs, load_stereo
 from lvm_mtc.link import LinkConfig, OperatingPoint
@@ -34,7 +35,7 @@ from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.simulate import forward
 from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.group import Resources
-from lvm_mtc.sweep.paired import NamedSweep, Pair, run_paired_sweep
+from lvm_mtc.sweep.paired import NamedSweep, run_paired_sweep
 from lvm_mtc.sweep.stopping import StoppingRule
 
 FULL, OTHER, DECOUPLED = "gs_scnet", "other fusion", "decoupled"
@@ -62,7 +63,9 @@ def main(
     with ResultStore(store) as results:
         for name, pairs in ((SYNTHETIC, synthetic), (REAL, real)):
             spec = stereo_sweep(name, source_of(pairs), schemes, units)
-            run_paired_sweep(spec, differences(spec), results, resources=Resources(num_devices=1, items_per_device=4))
+            run_paired_sweep(
+                spec, minus_the_others(spec, FULL), results, resources=Resources(num_devices=1, items_per_device=4)
+            )
             print(f"{name}: {len(results.read(spec.key()))} points", flush=True)
             if name == SYNTHETIC:
                 write_csv(store.parent / "bounds.csv", bounds(synthetic, schemes[0].scheme))
@@ -100,19 +103,6 @@ def stereo_sweep(name: str, source: Source, schemes: tuple[Contender, ...], unit
 
 def _with(scheme: GsScnet, **fields: Any) -> GsScnet:
     return dataclasses.replace(scheme, config=dataclasses.replace(scheme.config, **fields))
-
-
-def differences(spec: NamedSweep) -> list[Pair]:
-    """The codec less each of the others at every point."""
-    by_scheme: dict[str, list[dict]] = {}
-    for at in spec.coordinates():
-        by_scheme.setdefault(at["scheme"], []).append(at)
-    return [
-        Pair(f"{FULL} minus {other}", *both)
-        for other in by_scheme
-        if other != FULL
-        for both in zip(by_scheme[FULL], by_scheme[other], strict=True)
-    ]
 
 
 def bounds(pairs: StereoPairs, scheme: GsScnet) -> list[dict]:

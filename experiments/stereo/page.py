@@ -9,14 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.script import script
+from experiments.script import fill_page, script
 from experiments.stereo.measure import DECOUPLED, FULL, OTHER, REAL, STORE, SYNTHETIC
+from experiments.stores import read_points
 from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
-from lvm_mtc.report.pages import fill_file, number, table, with_interval
+from lvm_mtc.report.pages import number, table, with_interval
 from lvm_mtc.results.points import Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import read_csv
-from lvm_mtc.sweep.paired import PREFIX, differences_name, find_sweep
+from lvm_mtc.sweep.paired import PREFIX, differences_name
 
 TITLE = "Fifty scenes that were not trained on, over AWGN"
 _COLORS = {FULL: "C0", OTHER: "C1", DECOUPLED: "C2"}
@@ -28,8 +29,8 @@ _COLORS = {FULL: "C0", OTHER: "C1", DECOUPLED: "C2"}
 def main(store: Path = STORE, out: Path = Path("docs/stereo")) -> None:
     """Draw the figure and fill the page of the stereo codec."""
     with ResultStore(store, create=False) as results:
-        synthetic, real = (_points(results, name) for name in (SYNTHETIC, REAL))
-        gaps, real_gaps = (_points(results, differences_name(name)) for name in (SYNTHETIC, REAL))
+        synthetic, real = (read_points(results, name, "stereo") for name in (SYNTHETIC, REAL))
+        gaps, real_gaps = (read_points(results, differences_name(name), "stereo") for name in (SYNTHETIC, REAL))
     known = list(read_csv(out / "bounds.csv"))
     save_png(curves_figure([panels(synthetic, known)], title=TITLE), out / "curves.png")
     tables = {
@@ -44,16 +45,7 @@ def main(store: Path = STORE, out: Path = Path("docs/stereo")) -> None:
         "targets": targets(synthetic, gaps, known),
         "costs": costs([*synthetic, *real]),
     }
-    if (page := out.with_suffix(".md")).exists():
-        fill_file(page, tables)
-    print("\n\n".join(tables.values()))
-
-
-def _points(store: ResultStore, name: str) -> list[Point]:
-    sweep = find_sweep(store, name)
-    if sweep is None:
-        raise ValueError(f"{store.path}: holds no sweep {name!r}; experiments/stereo/measure.py makes it")
-    return sorted(store.read(sweep.config_hash), key=lambda point: point.snr_db)
+    fill_page(out, tables)
 
 
 def names_of(points: Sequence[Point]) -> list[str]:

@@ -7,15 +7,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.script import script
+from experiments.script import fill_page, script
+from experiments.stores import read_points
 from experiments.text.measure import BITS, NAME, STORE
 from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
-from lvm_mtc.report.pages import channel_name, fill_file, table, with_interval
+from lvm_mtc.report.pages import channel_name, table, with_interval
 from lvm_mtc.report.parts import LABELS
 from lvm_mtc.results.points import Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import write_csv
-from lvm_mtc.sweep.paired import PREFIX, differences_name, find_sweep
+from lvm_mtc.sweep.paired import PREFIX, differences_name
 
 DRAWN = ("bleu1", "bleu4", "word_error_rate")
 TITLE = (
@@ -31,22 +32,13 @@ def main(store: Path = STORE, out: Path = Path("docs/text")) -> None:
     """Draw the figure and fill the page of the text transceiver."""
     with ResultStore(store, create=False) as results:
         learned, bits, differences = (
-            _points(results, name) for name in (NAME, f"{NAME}, {BITS}", differences_name(NAME))
+            read_points(results, name, "text") for name in (NAME, f"{NAME}, {BITS}", differences_name(NAME))
         )
     out.mkdir(parents=True, exist_ok=True)
     save_png(curves_figure(panels(learned, bits, differences), title=TITLE), out / "captions.png")
     write_csv(out / "captions.csv", [row for points in (learned, bits, differences) for row in rows(points)])
     tables = {"captions": comparison(learned, bits, differences), "costs": costs(learned, bits)}
-    if (page := out.with_suffix(".md")).exists():
-        fill_file(page, tables)
-    print("\n\n".join(tables.values()))
-
-
-def _points(store: ResultStore, name: str) -> list[Point]:
-    sweep = find_sweep(store, name)
-    if sweep is None:
-        raise ValueError(f"{store.path}: holds no sweep {name!r}; experiments/text/measure.py makes it")
-    return sorted(store.read(sweep.config_hash), key=lambda point: (point.coordinates["channel"], point.snr_db))
+    fill_page(out, tables)
 
 
 def panels(learned: Sequence[Point], bits: Sequence[Point], differences: Sequence[Point]) -> list[list[Panel]]:

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 from experiments.script import DATA, script
+from experiments.stores import minus_the_others
 from lvm_mtc import link as links_room
 from lvm_mtc.data.clips import load_clip, middle
 from lvm_mtc.link import LinkConfig, OperatingPoint, uav_keys
@@ -32,7 +33,7 @@ from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.softcast.scheme import SoftCast, SoftCastConfig
 from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.group import Resources
-from lvm_mtc.sweep.paired import NamedSweep, Pair, run_paired_sweep
+from lvm_mtc.sweep.paired import NamedSweep, run_paired_sweep
 from lvm_mtc.sweep.stopping import StoppingRule
 
 CLIPS = ("carphone", "foreman", "boat1", "truck4", "person12", "gull1")
@@ -56,7 +57,9 @@ def main(data: Path = DATA, weights: Path = CLIP_WEIGHTS, store: Path = STORE, u
     with ResultStore(store) as results:
         for name, clip in clips.items():
             spec = clip_sweep(name, clip, schemes, units)
-            run_paired_sweep(spec, pairs(spec), results, resources=Resources(num_devices=1, items_per_device=4))
+            run_paired_sweep(
+                spec, minus_the_others(spec, FULL), results, resources=Resources(num_devices=1, items_per_device=4)
+            )
             print(f"{name}: {len(results.read(spec.key()))} points", flush=True)
     write_csv(store.parent / "losses.csv", losses(schemes[0], clips))
 
@@ -124,19 +127,6 @@ def clip_sweep(name: str, clip: np.ndarray, schemes: tuple[Contender, ...], unit
         metrics=CLIP_METRICS,
         pictures_per_step=1,
     )
-
-
-def pairs(spec: NamedSweep) -> list[Pair]:
-    """The video codec less each of the others at every point."""
-    by_scheme: dict[str, list[dict]] = {}
-    for at in spec.coordinates():
-        by_scheme.setdefault(at["scheme"], []).append(at)
-    return [
-        Pair(f"{FULL} minus {other}", *both)
-        for other in by_scheme
-        if other != FULL
-        for both in zip(by_scheme[FULL], by_scheme[other], strict=True)
-    ]
 
 
 def losses(contender: Contender, clips: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:

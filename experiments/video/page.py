@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from experiments.script import script
+from experiments.script import fill_page, script
+from experiments.stores import read_points
 from experiments.video.measure import CLIPS, FRAMES, FULL, INTRA, LINEAR, LOST_FRAME, OTHERS, SOFT1, STORE
 from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
-from lvm_mtc.report.pages import channel_name, fill_file, number, table, with_interval
+from lvm_mtc.report.pages import channel_name, number, table, with_interval
 from lvm_mtc.results.points import Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import read_csv
-from lvm_mtc.sweep.paired import PREFIX, differences_name, find_sweep
+from lvm_mtc.sweep.paired import PREFIX, differences_name
 
 TITLE = "Six test clips of 24 frames, 96 x 96 pixels; equal channel uses a frame, side information included"
 SPEED = Path("benchmarks/results/video_cpu.json")
@@ -53,9 +54,7 @@ def main(store: Path = STORE, out: Path = Path("docs/video"), speed: Path = SPEE
         "speed": of_speed(json.loads(speed.read_text())),
     }
     tables |= {"digital": of_digital(points, digital)} if digital else {}
-    if (page := out.with_suffix(".md")).exists():
-        fill_file(page, tables)
-    print("\n\n".join(tables.values()))
+    fill_page(out, tables)
 
 
 def of_speed(measured: Mapping[str, Any]) -> str:
@@ -69,10 +68,7 @@ def of_speed(measured: Mapping[str, Any]) -> str:
 
 
 def _points(store: ResultStore, name: str, clip: str) -> Points:
-    sweep = find_sweep(store, name)
-    if sweep is None:
-        raise ValueError(f"{store.path}: holds no sweep {name!r}; experiments/video/measure.py makes it")
-    found = store.read(sweep.config_hash)
+    found = read_points(store, name, "video")
     return {(clip, p.coordinates["scheme"], p.coordinates["channel"], p.snr_db): p for p in found}
 
 

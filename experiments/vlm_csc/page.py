@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.script import script
+from experiments.script import fill_page, script
+from experiments.stores import read_points
 from experiments.vlm_csc.continual import OUT as CONTINUAL
 from experiments.vlm_csc.measure import (
     BITS,
@@ -32,11 +33,10 @@ from lvm_mtc.data.grammar import CLASS_WORDS, Facts, describe
 from lvm_mtc.knowledge.generators import load_generator
 from lvm_mtc.metrics.painted import semantic_service_quality
 from lvm_mtc.report.figures import Curve, Panel, Picture, curves_figure, save_png, save_sheet
-from lvm_mtc.report.pages import fill_file, number, table, with_interval
+from lvm_mtc.report.pages import number, table, with_interval
 from lvm_mtc.results.points import Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import write_csv
-from lvm_mtc.sweep.paired import find_sweep
 
 ORACLE, LEARNED = captions_name("oracle"), captions_name("learned")
 CURVES = {
@@ -70,7 +70,10 @@ SHEET_COLOURS = (
 def main(store: Path = STORE, out: Path = Path("docs/vlm_csc")) -> None:
     """Draw the figures and fill the page of pictures sent as captions."""
     with ResultStore(store, create=False) as results:
-        found = {name: read(results, name) for name in (CLEAN, *dict.fromkeys(sweep for sweep, _ in CURVES.values()))}
+        found = {
+            name: read_points(results, name, "vlm_csc")
+            for name in (CLEAN, *dict.fromkeys(sweep for sweep, _ in CURVES.values()))
+        }
     clean = found[CLEAN][0].metrics["accuracy"].mean
     curves = {label: (found[sweep], metric) for label, (sweep, metric) in CURVES.items()}
     out.mkdir(parents=True, exist_ok=True)
@@ -84,17 +87,7 @@ def main(store: Path = STORE, out: Path = Path("docs/vlm_csc")) -> None:
         "crossings": crossed(found),
         "clean": ceiling(found),
     }
-    if (page := out.with_suffix(".md")).exists():
-        fill_file(page, tables)
-    print("\n\n".join(tables.values()))
-
-
-def read(store: ResultStore, name: str) -> list[Point]:
-    """Points of a sweep by its name, by SNR."""
-    sweep = find_sweep(store, name)
-    if sweep is None:
-        raise ValueError(f"{store.path}: holds no sweep {name!r}; experiments/vlm_csc/measure.py makes it")
-    return sorted(store.read(sweep.config_hash), key=lambda point: point.snr_db)
+    fill_page(out, tables)
 
 
 def panel(curves: Mapping[str, tuple[Sequence[Point], str]], clean: float) -> Panel:

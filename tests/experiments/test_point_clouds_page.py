@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.point_clouds import measure, page
+from experiments.stores import read_points
 from lvm_mtc.report.clouds import project
 from lvm_mtc.results.points import Measured, Point
 from lvm_mtc.results.store import ResultStore
@@ -57,8 +58,9 @@ def test_the_best_mode_is_taken_and_differences_are_of_each_cloud():
 def test_the_store_says_what_the_page_says():
     docs = Path(__file__).resolve().parents[2] / "docs"
     with ResultStore(docs / "point_clouds" / "results.sqlite", create=False) as store:
-        gaps = page._points(store, page.differences_name(page.NAME))
-        every = [*page._points(store, page.NAME), *page._points(store, f"{page.NAME}, {page.BITS}")]
+        names = (page.differences_name(page.NAME), page.NAME, f"{page.NAME}, {page.BITS}")
+        gaps, *every = (read_points(store, name, "point_clouds") for name in names)
+        every = [*every[0], *every[1]]
     assert len(gaps) == 3 * 2 * 4
     for gap in gaps:
         value = gap.metrics["difference_d1_psnr_db"]

@@ -1,0 +1,27 @@
+"""What the studies whose numbers stand in a result store have in common."""
+
+from lvm_mtc.results.points import Point
+from lvm_mtc.results.store import ResultStore
+from lvm_mtc.sweep.paired import NamedSweep, Pair, find_sweep
+
+
+def read_points(store: ResultStore, name: str, study: str) -> list[Point]:
+    """Points of the sweep of a name, by channel and SNR; ``ValueError`` says which ``study`` makes it."""
+    sweep = find_sweep(store, name)
+    if sweep is None:
+        raise ValueError(f"{store.path}: holds no sweep {name!r}; experiments/{study}/measure.py makes it")
+    points = store.read(sweep.config_hash)
+    return sorted(points, key=lambda point: (point.coordinates.get("channel", ""), point.snr_db))
+
+
+def minus_the_others(spec: NamedSweep, first: str) -> list[Pair]:
+    """A scheme less each of the others at every point."""
+    by_scheme: dict[str, list[dict]] = {}
+    for at in spec.coordinates():
+        by_scheme.setdefault(at["scheme"], []).append(at)
+    return [
+        Pair(f"{first} minus {other}", *both)
+        for other in by_scheme
+        if other != first
+        for both in zip(by_scheme[first], by_scheme[other], strict=True)
+    ]
