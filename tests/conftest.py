@@ -123,6 +123,12 @@ def shared_data():
     return SHARED_DATA
 
 
+@pytest.fixture(scope="session")
+def photographs():
+    """scikit-image has the demo's photographs; the test is skipped without it, which CI does not allow."""
+    pytest.importorskip("skimage", reason="needs scikit-image (extra demo)")
+
+
 @pytest.fixture(scope="module")
 def fast_compile():
     """Without optimisation even where ``JAX_DISABLE_MOST_OPTIMIZATIONS=0`` has the other tests compile as users do."""

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import os
-from pathlib import Path
 from typing import Any, Protocol
 
 import jax
@@ -15,7 +14,7 @@ from lvm_mtc.data.captions import Vocabulary
 from lvm_mtc.data.grammar import describe, facts_of
 from lvm_mtc.knowledge.own import own_function
 from lvm_mtc.models.captioner import CaptionerConfig, say, see
-from lvm_mtc.models.weights import SHIPPED, WeightsError, load_weights
+from lvm_mtc.models.weights import SHIPPED, load_described
 
 CAPTIONER_WEIGHTS = SHIPPED / "captioner.npz"
 _BATCH = 50
@@ -83,8 +82,5 @@ def load_captioner(place: str | os.PathLike = CAPTIONER_WEIGHTS) -> Captioner:
     """
     if ":" in str(place):
         return own_function("captioner", str(place))
-    params, metadata = load_weights(Path(place))
-    config = metadata.get("captioner")
-    if not isinstance(config, dict):
-        raise WeightsError(f"{place} does not say which captioner its weights are for (metadata 'captioner')")
+    params, config, _ = load_described(place, "captioner", "captioner")
     return LearnedCaptioner(from_dict(CaptionerConfig, config, where="captioner"), jax.tree.map(jnp.asarray, params))

@@ -5,7 +5,6 @@ import functools
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import jax
@@ -16,7 +15,7 @@ from lvm_mtc.config import from_dict, require_count, require_number, require_one
 from lvm_mtc.data.grammar import Facts, understand
 from lvm_mtc.knowledge.own import own_function
 from lvm_mtc.models.flow import SOLVERS, FlowConfig, FlowUNet, guided, integrate
-from lvm_mtc.models.weights import SHIPPED, WeightsError, load_weights
+from lvm_mtc.models.weights import SHIPPED, load_described
 
 GENERATOR_WEIGHTS = SHIPPED / "painter.npz"
 _BATCH = 8
@@ -124,10 +123,7 @@ def load_generator(place: str | os.PathLike = GENERATOR_WEIGHTS, **options: Any)
     """
     if ":" in str(place):
         return own_function("generator", str(place))
-    params, metadata = load_weights(Path(place))
-    config = metadata.get("painter")
-    if not isinstance(config, dict):
-        raise WeightsError(f"{place} does not say which generator its weights are for (metadata 'painter')")
+    params, config, metadata = load_described(place, "generator", "painter")
     options = {"guidance": metadata.get("guidance", FlowGenerator.guidance)} | options
     network = from_dict(FlowConfig, config, where="painter")
     return FlowGenerator(config=network, params=jax.tree.map(jnp.asarray, params), **options)

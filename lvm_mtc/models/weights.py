@@ -61,6 +61,19 @@ def unflatten_params(flat: Mapping[str, Any]) -> dict[str, Any]:
     return params
 
 
+def load_described(path: str | os.PathLike, what: str, entry: str) -> tuple[dict, dict[str, Any], dict[str, Any]]:
+    """Parameters, the configuration that stands under ``entry`` of a file's metadata, and all of them.
+
+    Raises:
+        WeightsError: if there is none; ``what`` it should be of stands in the message. And as :func:`load_weights`.
+    """
+    params, metadata = load_weights(Path(path))
+    config = metadata.get(entry)
+    if not isinstance(config, dict):
+        raise WeightsError(f"{path} does not say which {what} its weights are for (metadata {entry!r})")
+    return params, config, metadata
+
+
 def save_weights(
     path: str | os.PathLike,
     params: Mapping[str, Any],

@@ -8,10 +8,8 @@ import pytest
 from lvm_mtc.data import DEMO_PICTURES, ImageError, demo_pictures, demo_views
 from lvm_mtc.data.demo_pictures import demo_picture_folder, load_demo_picture
 
-needs_pictures = pytest.mark.skipif(importlib.util.find_spec("skimage") is None, reason="needs scikit-image (demo)")
 
-
-@needs_pictures
+@pytest.mark.usefixtures("photographs")
 def test_the_object_covers_10_to_40_percent_of_every_view():
     names, views, _, boxes = demo_views()
     assert len(names) >= 6 and views.shape == (len(names), 4, 96, 96, 3) and views.dtype == np.uint8
@@ -21,7 +19,7 @@ def test_the_object_covers_10_to_40_percent_of_every_view():
     assert corners.min() >= -1e-4 and corners.max() <= 96 + 1e-4
 
 
-@needs_pictures
+@pytest.mark.usefixtures("photographs")
 @pytest.mark.parametrize("num_uavs", [1, 2, 8, 10])
 def test_other_numbers_of_views_still_see_the_object(num_uavs):
     _, views, _, boxes = demo_views(num_uavs, 32)
@@ -29,7 +27,7 @@ def test_other_numbers_of_views_still_see_the_object(num_uavs):
     assert (boxes[..., 2] * boxes[..., 3]).min() > 0.02 * 32**2
 
 
-@needs_pictures
+@pytest.mark.usefixtures("photographs")
 def test_cameras_are_the_views_with_more_pixels_and_a_small_fraction_widens_both():
     near, wide = (demo_views(2, 32, camera_size=128, **options) for options in ({}, {"box_fraction": 0.02}))
     for found in (near, wide):
@@ -40,7 +38,7 @@ def test_cameras_are_the_views_with_more_pixels_and_a_small_fraction_widens_both
     assert np.all(areas[1] <= areas[0]) and np.median(areas[1] / areas[0]) < 0.8
 
 
-@needs_pictures
+@pytest.mark.usefixtures("photographs")
 def test_pictures_are_photographs_and_boxes_hold_the_object():
     """The measured boxes stand out from their surroundings by what can be counted: colour or detail."""
     for picture in DEMO_PICTURES:
@@ -54,7 +52,7 @@ def test_pictures_are_photographs_and_boxes_hold_the_object():
     assert inside > 0.6 > 2 * (4 * ring - inside) / 3
 
 
-@needs_pictures
+@pytest.mark.usefixtures("photographs")
 def test_the_demo_imports_neither_scikit_image_nor_jax():
     code = (
         "import sys; from lvm_mtc.data import demo_views; demo_views(2, 32); "
@@ -76,7 +74,7 @@ def test_a_missing_package_is_named(monkeypatch, tmp_path):
         demo_views()
 
 
-@needs_pictures
+@pytest.mark.usefixtures("photographs")
 def test_another_picture_under_the_name_is_refused():
     picture = demo_pictures.DEMO_PICTURES[0]._replace(shape=(10, 20))
     with pytest.raises(ImageError, match=r"has shape \(512, 512\); expected \(10, 20\), in which the box was measured"):

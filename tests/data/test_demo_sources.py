@@ -1,7 +1,5 @@
 """The demo's pictures, clip and furniture are what their readers take, and what the shipped weights are for."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 
@@ -28,17 +26,14 @@ def test_every_caption_can_be_sent_by_the_shipped_transceiver():
     assert vocabulary.encode([split_words(t) for t in describe(every)], contender.scheme.config.num_words)[1].all()
 
 
-needs_photographs = pytest.mark.skipif(importlib.util.find_spec("skimage") is None, reason="needs scikit-image (demo)")
-
-
-@needs_photographs
+@pytest.mark.usefixtures("photographs")
 def test_photographs_are_squares_around_their_objects(tmp_path):
     files = list_images(DEMO_SOURCES["vlm_csc"][1](tmp_path))
     assert [file.stem for file in files] == sorted(picture.name for picture in DEMO_PICTURES)
     assert {load_image(file).shape for file in files} == {(SMALL_SIZE, SMALL_SIZE, 3)}
 
 
-@needs_photographs
+@pytest.mark.usefixtures("photographs")
 def test_the_clip_moves_by_whole_pixels(tmp_path):
     clip = load_clip(DEMO_SOURCES["pvsc"][1](tmp_path)).astype(int)
     assert clip.shape == (NUM_FRAMES, 96, 144, 3)
