@@ -25,6 +25,9 @@ SYSTEM = LvmMtcConfig(
     power_allocation=False,
 )  # fmt: skip
 SCENARIOS = (Scenario(num_groups=4, num_uavs=2, link=LinkConfig(num_rx_ant=2, num_tx_ant=2)),)
+ADAM = OptimizerConfig(learning_rate=1e-3, warmup_steps=3)
+# Steps along the gradient itself: Adam's division makes of a gradient that is nothing but rounding a whole step.
+ALONG_GRADIENT = OptimizerConfig(learning_rate=0.3, warmup_steps=3, eps=1.0)
 MESHES = {
     "both": dict(num_devices=8, uav_devices=2, shard_params=True),
     "data": dict(num_devices=4),
@@ -46,9 +49,12 @@ def pictures():
     return {"pictures": np.random.default_rng(0).integers(0, 256, (6, 20, 20, 3), dtype=np.uint8)}
 
 
-def train(params, loss_fn, batch_fn, data, *, mesh, shard_params=False, per_uav=None, steps=STEPS, **options):
+def train(
+    params, loss_fn, batch_fn, data, *, mesh, shard_params=False, per_uav=None, steps=STEPS,
+    config=ADAM, **options,
+):  # fmt: skip
     """Losses ``[steps]`` and the final state of a short run."""
-    optimizer, schedule = make_optimizer(OptimizerConfig(learning_rate=1e-3, warmup_steps=3), STEPS)
+    optimizer, schedule = make_optimizer(config, STEPS)
     state = init_state(params, optimizer, jax.random.key(0), ema=True)
     shardings = state_shardings(state, mesh, shard_params=shard_params, per_uav=per_uav)
     train_step = make_train_step(
@@ -82,6 +88,7 @@ def system(num_devices=1, uav_devices=1, shard_params=False, per_uav_params=Fals
         shard_params=shard_params,
         per_uav=(lambda name: "public_encoder" not in name) if per_uav_params else None,
         steps=10,
+        config=ALONG_GRADIENT,
     )
 
 
@@ -134,7 +141,7 @@ def test_parameters_per_uav_lie_with_their_uav():
 def test_execution_changes_no_number_beyond_rounding(options):
     losses, _ = system()
     other, _ = system(**options)
-    np.testing.assert_allclose(other, losses, rtol=1e-4)
+    np.testing.assert_allclose(other, losses, rtol=1e-5)
 
 
 def test_the_comparison_of_sharded_steps_can_fail():
