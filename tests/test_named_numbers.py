@@ -53,7 +53,7 @@ PILOTS = LinkConfig.of(csi="pilots_ls", num_pilots=4)
         (lambda: phy.snr_db_from_noise_variance(0.1, convention="rx_per_antenna"), "needs num_tx_ant"),
         (lambda: phy.Snr(value_db=3.0, convention="received_total").to("esno"), "needs num_rx_ant"),
         (lambda: send(csi_error_var=-0.1), "OperatingPoint.csi_error_var must be >= 0, got -0.1"),
-        (lambda: send(snr_db=float("nan")), "OperatingPoint.snr_db must be >= -inf, got nan"),
+        (lambda: send(snr_db=float("nan")), "OperatingPoint.snr_db must be >= -300, got nan"),
         (lambda: send(knobs={"mask_prob": 2.0}), r"knob 'mask_prob' must lie in \(0, 1\), got 2.0"),
         (lambda: send(knobs={"epsilon": np.float32(-1)}), r"knob 'epsilon' must lie in \[0, inf\], got -1.0"),
         (lambda: send(np.uint8(255 * IMAGES)), r"Source.data must be pictures of floating .*\[0, 1\], got uint8"),

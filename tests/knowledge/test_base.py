@@ -201,7 +201,7 @@ def test_score_filter_prefers_the_larger_of_two_confident_boxes():
     np.testing.assert_allclose(located.candidates.similarity[0], [0.8, 0.6, 0.1] * share**0.25, rtol=1e-5)
     np.testing.assert_array_equal(located.loc[0], boxes[1])  # 16 times the area is worth twice the score
     for power in (-1, np.inf, np.nan):
-        with pytest.raises(ValueError, match="ScoreFilter.size_power must be >= 0"):
+        with pytest.raises(ValueError, match="ScoreFilter.size_power must be a finite number >= 0"):
             ScoreFilter(size_power=power)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from lvm_mtc import phy
 from lvm_mtc.config import require_count
 from lvm_mtc.link import Frames, OperatingPoint, Received, Signal
-from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage, check_pictures
+from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage
 
 CHUNKS = 8
 """Chunks along each side of a plane."""
@@ -125,7 +125,6 @@ class SoftCast:
         wanted = (c.num_frames, *c.size, 3)
         if clips.ndim != 6 or clips.shape[2:] != wanted:
             raise ValueError(f"clips must be [batch, num_uavs, {', '.join(map(str, wanted))}], got {clips.shape}")
-        check_pictures("Source.data", clips)
         groups = clips.reshape(*clips.shape[:2], -1, c.gop, *clips.shape[3:])
         every = _transform(groups - params["grey"], c)
         energy, places = jax.lax.top_k(jnp.mean(every**2, axis=-1), c.sent)
