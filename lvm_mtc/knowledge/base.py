@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lvm_mtc.config import require_number
 from lvm_mtc.data import boxes as data_boxes
 from lvm_mtc.data.boxes import CENTER_PRIOR_FRACTION
 from lvm_mtc.knowledge.crops import clip_boxes
@@ -86,8 +87,7 @@ class KnowledgeBase:
     def __post_init__(self):
         if self.max_candidates < 1:
             raise ValueError(f"KnowledgeBase.max_candidates must be at least 1, got {self.max_candidates}")
-        if not 0 <= self.margin < np.inf:
-            raise ValueError(f"KnowledgeBase.margin must be >= 0 and finite, got {self.margin!r}")
+        require_number("KnowledgeBase", "margin", self.margin, 0.0)
         if not 0 < self.prior_fraction <= 1:
             raise ValueError(f"KnowledgeBase.prior_fraction must lie in (0, 1], got {self.prior_fraction!r}")
 

@@ -248,7 +248,9 @@ class SweepSpec:
 
 def _require_numbers(name: str, values: Sequence[float], low: float, high: float) -> None:
     for value in values:
-        if not (math.isfinite(value) and low <= value <= high):
+        with np.errstate(over="ignore"):
+            single = np.float32(value)
+        if not (np.isfinite(single) and low <= value <= high):
             wanted = "finite" if math.isinf(low) else f"finite and >= {low:g}"
             raise ValueError(f"SweepSpec.{name} must be {wanted}, got {value!r}")
 

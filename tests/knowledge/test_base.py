@@ -223,7 +223,7 @@ def test_wrong_input():
     with pytest.raises(ValueError, match=r"KnowledgeBase.prior_fraction must lie in \(0, 1\], got 0"):
         KnowledgeBase(detect=told, params=THREE, prior_fraction=0)
     for margin in (-0.1, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match=f"KnowledgeBase.margin must be >= 0 and finite, got {margin}"):
+        with pytest.raises(ValueError, match=f"KnowledgeBase.margin must be a finite number >= 0, got {margin}"):
             KnowledgeBase(detect=told, params=THREE, margin=margin)
     with pytest.raises(ValueError, match=r"class_names must name at least two classes, got \('object',\)"):
         LabelFilter(("object",))

@@ -130,6 +130,9 @@ def test_judges_need_labels_and_generators_pictures():
     spec = make_spec(Paints())
     with pytest.raises(ValueError, match="labels are missing: judge 'accuracy_counting' needs them"):
         dataclasses.replace(spec, sources={1: Source(spec.sources[1].data)})
+    bright = painted_accuracy("a", lambda texts, seed: np.full((len(texts), 1, 1, 3), 255.0), WORDS, first_pixel, {})
+    with pytest.raises(ValueError, match="what a generator gives must be pictures of numbers in .0, 1., got 255"):
+        bright.measure(bright.params, spec.sources[1], spec.sources[1].data)
     wrong = painted_accuracy("a", lambda texts, seed: np.zeros(3), WORDS, first_pixel, {})
     with pytest.raises(ValueError, match=r"generator must give \[1, height, width, 3\], got \(3,\)"):
         wrong.measure({}, Source(np.ones((1, 1, 1), int), {"labels": np.zeros((1, 1))}), np.ones((1, 1, 1), int))
