@@ -43,7 +43,7 @@ NEEDED = {
     "FlowGenerator": dict(config=None, params=None),
     "RecordedChannel": dict(gains=np.ones((2, 1, 1, 1), complex), delays=np.zeros(1), interval=1e-3),
     "Scene": dict(positions=((100.0, 0.0, 50.0),), bs_position=(0.0, 0.0, 25.0), velocity=((1.0, 0.0, 0.0),)),
-    "StoppingRule": dict(target_half_width=0.1, max_units=20),
+    "StoppingRule": dict(target_half_width=0.1, max_units=64),
     "NamedSweep": SWEEP | dict(name="a"),
     "SweepSpec": SWEEP,
     "TrainConfig": dict(batch_size=1, total_steps=2),

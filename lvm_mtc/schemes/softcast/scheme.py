@@ -128,7 +128,10 @@ class SoftCast:
         groups = clips.reshape(*clips.shape[:2], -1, c.gop, *clips.shape[3:])
         every = _transform(groups - params["grey"], c)
         energy, places = jax.lax.top_k(jnp.mean(every**2, axis=-1), c.sent)
-        return Encoded(jnp.take_along_axis(every, places[..., None], axis=-2), places, as_told(energy))
+        told = as_told(energy)
+        # In an order that follows from what is told: of equal energies, by place.
+        places = jnp.take_along_axis(places, jnp.lexsort((places, -told), axis=-1), axis=-1)
+        return Encoded(jnp.take_along_axis(every, places[..., None], axis=-2), places, told)
 
     def modulate(self, params: dict, encoded: Encoded, point: OperatingPoint) -> Sent:
         """Symbols of average power 1 over each group, as far as the energies are what is told."""
