@@ -258,7 +258,7 @@ def _scales(path: Path) -> dict[str, float]:
 
 
 def _check_positive(name: str, value: float) -> None:
-    if not np.finfo(np.float32).tiny <= value <= np.finfo(np.float32).max:
+    if not float(np.finfo(np.float32).tiny) <= value <= float(np.finfo(np.float32).max):
         raise StereoError(f"{name} must be positive and finite, got {value}")
 
 
