@@ -36,7 +36,7 @@ def as_sent(gain: jax.Array) -> jax.Array:
     What lies beyond 65504 on either side is brought as that.
     """
     rounded = jnp.clip(gain, -_LARGEST_GAIN, _LARGEST_GAIN).astype(jnp.float16).astype(gain.dtype)
-    return gain + jax.lax.stop_gradient(rounded - gain)
+    return jax.lax.stop_gradient(rounded) + (gain - jax.lax.stop_gradient(gain))
 
 
 def wiener(symbols: jax.Array, no_eff: jax.Array, gain: jax.Array, power: jax.Array) -> jax.Array:
