@@ -46,8 +46,6 @@ def read_budget(given: list[tuple[str, Any]]) -> dict[str, float]:
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
         if not is_number or values.RANGES["above_zero"].fault(value):
             raise UsageError(f"--budget {name}={str(value)[:40]}: not a finite number > 0")
-    if len(dict(given)) < len(given):
-        raise UsageError(f"--budget {', '.join(name for name, _ in given)}: one is named twice")
     return dict.fromkeys(BUDGETS, math.inf) | dict(given)
 
 

@@ -264,7 +264,7 @@ WRONG = {
     "compress --out c.npz --budget megabytes=0": ["--budget megabytes=0", "> 0"],
     "compress --out c.npz --budget megabytes=1e39": ["--budget megabytes=1e+39", "> 0"],
     "compress --out c.npz --budget megabytes=1" + 400 * "0": ["--budget megabytes=1000", "> 0"],
-    "compress --out c.npz --budget megabytes=1 --budget megabytes=2": ["megabytes, megabytes", "twice"],
+    "compress --out c.npz --budget megabytes=1 --budget megabytes=2": ["'megabytes' is given twice"],
     "compress --out c.npz --budget megabytes=big": ["--budget megabytes=big", "> 0"],
     "compress --out old.json --budget megabytes=1": ["--out old.json", "there already", "--overwrite"],
     "compress --out c.npz --budget megabytes=1 --weights text": ["text"],
