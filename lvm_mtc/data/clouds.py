@@ -107,7 +107,8 @@ def normalize_cloud(points: np.ndarray) -> np.ndarray:
         bad = int(np.argmin(np.isfinite(points).all(1)))
         raise ValueError(f"points must be finite, point {bad} is {points[bad].tolist()}")
     points = points - points.mean(0)
-    radius = np.linalg.norm(points, axis=1).max()
+    with np.errstate(over="ignore"):
+        radius = np.linalg.norm(points, axis=1).max()
     if not 1e-12 < radius < np.inf:
         raise ValueError(f"points must not all be the same nor too far apart to be squared, their radius is {radius:g}")
     return np.float32(points / radius)

@@ -270,15 +270,14 @@ class Multitask:
         task, data = self.config.task, source.data
         if task == "text":
             known = {name: leaf for name, leaf in params["words"].items() if name != "table"}
-            x, valid = self._apply("words", known, params["words"]["table"][data]), data > 0
-        elif task == "answers":
+            return self._apply("words", known, params["words"]["table"][data]) + self._positions(), data > 0
+        if task == "answers":
             scene = params["heads"]["answers"]["scene"]
             x = self._apply("scene", scene, normalize(data["patches"]))
         else:
             x = self._apply("pictures", params["pictures"], data)
-        if task != "text":  # all of it: nobody tells the receiver what would be missing
-            valid = jnp.ones(x.shape[:2], bool)
-        return x + self._positions(), valid
+        # All of it: nobody tells the receiver what would be missing.
+        return x + self._positions(), jnp.ones(x.shape[:2], bool)
 
     def _positions(self) -> jax.Array:
         return jnp.asarray(sincos_positions(self.config.grid(), self.config.width)[None, 1:])
