@@ -1,8 +1,8 @@
 """The page about public codes: the SNR that they really run at, and what that is worth on curves of PSNR over SNR.
 
-    python -m experiments.audit.page [--store docs/results/results.sqlite]
+    python -m experiments.audit.page
 
-Fills the tables of ``docs/audit.md``; the curves are those of the results store.
+Fills the tables of ``docs/audit.md``; the curves are those of the zoo's table.
 """
 
 import sys
@@ -12,20 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from experiments.audit.conventions import PUBLIC_CONVENTIONS
-from experiments.script import STORE, script
+from experiments.script import script
+from lvm_mtc import zoo
 from lvm_mtc.report.pages import channel_name, fill_file, table
-from lvm_mtc.results.store import ResultStore, StoreError
-from lvm_mtc.sweep.paired import find_sweep
 
 Curve = tuple[Sequence[float], Sequence[float]]  # SNR, dB, ascending; PSNR, dB
 Curves = Mapping[str, Mapping[str, Curve]]  # by channel and scheme
 
 FAR_DB = 3.0
 SNR_DB = (1.0, 4.0, 7.0, 10.0, 13.0)
-TRUE_CONVENTIONS = ("esno", "rx_per_antenna")  # the same for one antenna
-SWEEP = "CIFAR-10, CBR 1/3"
-SHIFTED = ("token codec", "DeepJSCC", "WITT")
-"""The schemes of the sweep that the page shows."""
+SHIFTED = {"token2": "token2_cifar10_cbr_1_3", "DeepJSCC": "deepjscc_cifar10_cbr_1_3"}
+"""Name on the page to that of the codec in the zoo, whose scores are over the true SNR."""
 
 
 def shift_db(curve: Curve, offset_db: float, snr_db: float) -> float | None:
@@ -40,24 +37,18 @@ def shift_db(curve: Curve, offset_db: float, snr_db: float) -> float | None:
     return float(moved - here)
 
 
-def curves_of_store(path: Path, sweep: str = SWEEP) -> Curves:
-    """Curves of ``psnr_db`` over the true SNR in a results store; ``StoreError`` where the sweep has none."""
-    curves: dict[str, dict[str, dict[float, float]]] = {}
-    with ResultStore(path, create=False) as store:
-        named = find_sweep(store, sweep)
-        for point in store.read(named.config_hash) if named else ():
-            if "psnr_db" in point.metrics and point.snr_convention in TRUE_CONVENTIONS:
-                at = point.coordinates
-                curve = curves.setdefault(at["channel"], {}).setdefault(at["scheme"], {})
-                curve[point.snr_db] = point.metrics["psnr_db"].mean
-    if not curves:
-        raise StoreError(f"{path}: no psnr_db over the true SNR in a sweep called {sweep!r}")
-    return {channel: {scheme: tuple(zip(*sorted(curve.items()), strict=True)) for scheme, curve in schemes.items()}
-            for channel, schemes in curves.items()}  # fmt: skip
+def curves_of_zoo() -> Curves:
+    """Curves of the codecs in ``SHIFTED``."""
+    cards = {name: zoo.list_codecs()[codec].psnr_db for name, codec in SHIFTED.items()}
+    return {
+        channel: {name: tuple(zip(*((float(at), psnr) for at, psnr in of[channel].items()), strict=True))
+                  for name, of in cards.items()}
+        for channel in ("awgn", "rayleigh")
+    }  # fmt: skip
 
 
-def tables(curves: Curves, source: str) -> dict[str, str]:
-    """Markdown tables by the name of their place; ``source`` says where the curves come from, a sentence."""
+def tables(curves: Curves) -> dict[str, str]:
+    """Markdown tables by the name of their place."""
     channels = [(name, kind, of) for name, code in PUBLIC_CONVENTIONS.items() for kind, of in code.channels.items()]
     far = [(name, kind) for name, kind, of in channels if abs(of.offset_db) >= FAR_DB]
     awgn, any_channel = [name for name, kind in far if kind == "awgn"], list(dict.fromkeys(name for name, _ in far))
@@ -88,26 +79,18 @@ def tables(curves: Curves, source: str) -> dict[str, str]:
         "codes": table(("preset", offset, "what it does", "source", "licence"), codes),
         "offsets": table(("preset", "channel", offset, "closed form", "what else it depends on, dB"), offsets),
         "fading": table(("preset", "its fading"), fading),
-        "curves": source,
         "shifts": table(("preset", "channel", "offset, dB", "curve", *snrs), shifts),
     }
-
-
-def page_tables(store: Path) -> dict[str, str]:
-    """The page's tables, with the curves of ``SWEEP`` in a results store."""
-    curves = curves_of_store(store)
-    shown = {channel: {name: of[name] for name in SHIFTED if name in of} for channel, of in curves.items()}
-    return tables(shown, f"The curves are table (a) of [results](results.md), `{SWEEP}`, SNR per receive antenna.")
 
 
 def _signed(value: float) -> str:
     return "0" if value == 0 else f"{value:+.2f}"
 
 
-@script(store="results store with the curves that are shifted", page="the page")
-def main(store: Path = STORE, page: Path = Path("docs/audit.md")) -> None:
+@script(page="the page")
+def main(page: Path = Path("docs/audit.md")) -> None:
     """Fill the tables of the page about public codes."""
-    fill_file(page, page_tables(store))
+    fill_file(page, tables(curves_of_zoo()))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """DeepJSCC with its features on streams by importance: CIFAR-10, CBR 1/3, flat Rayleigh fading, -2 to 18 dB.
 
-python -m experiments.results.pack_cifar10 --out build/cifar10.npz
+python -m experiments.pack_cifar10 --out build/cifar10.npz
 lvm-mtc train --config experiments/configs/streams.py:2_learned --stage all --data build/cifar10.npz --run-dir runs/s
 
 The argument is the number of streams, 2 or 4, and ``learned``, ``unordered`` (learned without the loss that orders),

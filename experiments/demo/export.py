@@ -7,11 +7,11 @@ started from; seed, data, recipe and versions are inside each file. ``demo_log.j
 step.
 """
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
 
-from experiments.linear import linear
 from experiments.script import CONFIGS, script
 from lvm_mtc import from_dict
 from lvm_mtc.cli.train import read_config
@@ -25,7 +25,10 @@ def main(run_dir: Path = Path("runs/demo"), data: Path = Path("build/pictures_16
     """Write the shipped weights from a finished run."""
     recipe = from_dict(Recipe, read_config(CONFIGS / "demo.py", []))
     export_weights(run_dir / "system" / "weights.npz", out / "demo.npz")
-    export_start(linear(recipe), data, out / "pca.npz")
+    # No network but the linear path: all start and no training.
+    plain = {"variant": "linear", "linear_path": True, "receiver": "wiener", "power_allocation": False}
+    linear = dataclasses.replace(recipe, config=recipe.config | plain)
+    export_start(linear, data, out / "pca.npz")
     lines = [json.dumps(record) for record in read_log(run_dir / "system" / "log.jsonl")]
     (out / "demo_log.jsonl").write_text("\n".join(lines) + "\n")
 

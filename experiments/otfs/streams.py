@@ -1,6 +1,6 @@
 """Features of DeepJSCC on the streams of a MIMO-OTFS link by importance: four allocations over the same draws.
 
-    python -m experiments.results.pack_cifar10 --out build/cifar10.npz
+    python -m experiments.pack_cifar10 --out build/cifar10.npz
     for n in 2_learned 2_none; do lvm-mtc train --config experiments/configs/streams.py:$n \
         --stage all --data build/cifar10.npz --run-dir runs/streams_$n; done
     OPENBLAS_NUM_THREADS=1 python -m experiments.otfs.streams --streams 2 --out docs/otfs_streams
@@ -123,7 +123,7 @@ def _row(streams, fading, name, speed, snr_db, doppler, values, without) -> dict
 
 
 @script(
-    data="of experiments.results.pack_cifar10",
+    data="of experiments.pack_cifar10",
     runs="folder with streams_2_none and so on",
     weights="folder of the judge's",
     out="folder; the page is beside it",

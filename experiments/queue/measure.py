@@ -121,16 +121,22 @@ def measure_all(queue: Path, data: Path, before: Mapping[str, Any]) -> dict[str,
         if (queue / entry / "log.jsonl").exists()
     }
 
-    def over_snr(value: Callable[[str, float], np.ndarray]) -> dict[str, Any]:
-        return {channel: [_pair(value(channel, snr_db)) for snr_db in SNR_DB] for channel in LINKS}
+    def over_snr(value: Callable[[str, float], Any]) -> dict[str, list]:
+        return {channel: [value(channel, snr_db) for snr_db in SNR_DB] for channel in LINKS}
 
     return {
         "convention": CONVENTION, "holdout": HOLDOUT, "snr_db": list(SNR_DB), "channels": list(LINKS),
         "curves": {name: curve for name, curve in (before.get("curves", {}) | curves).items() if name in cards},
-        "levels": {name: over_snr(lambda *at, name=name: psnr[name, *at]) for name in cards},
-        "gains": {name: over_snr(lambda *at, pair=(best, name): psnr[pair[0], *at] - psnr[pair[1], *at])
+        "levels": {name: over_snr(lambda *at, name=name: _pair(psnr[name, *at])) for name in cards},
+        "of_mean_mse": {name: over_snr(lambda *at, name=name: psnr_of_mean_mse(psnr[name, *at])) for name in cards},
+        "gains": {name: over_snr(lambda *at, pair=(best, name): _pair(psnr[pair[0], *at] - psnr[pair[1], *at]))
                   for name, best in rivals.items() if best in cards},
     }  # fmt: skip
+
+
+def psnr_of_mean_mse(psnr: np.ndarray) -> float:
+    """PSNR of all pictures together, dB, from that of each: what a test in large batches shows."""
+    return round(float(-10 * np.log10(np.mean(10 ** (-psnr / 10)))), 4)
 
 
 def _pair(samples: np.ndarray) -> list[float]:

@@ -7,9 +7,15 @@ from typing import Any
 from experiments.queue.entries import RATIOS
 from lvm_mtc import zoo
 from lvm_mtc.report.figures import Curve, Panel, save_curves
-from lvm_mtc.report.pages import channel_name, table, with_interval
+from lvm_mtc.report.pages import channel_name, number, table, with_interval
 
 COLORS = {"token2": "C0", "deepjscc": "C1", "menu": "C2"}
+PUBLISHED = {
+    ("WITT", "AWGN"): (29.55, 32.6, 35.35, 37.75, 39.7),
+    ("DeepJSCC, retrained by WITT's authors", "AWGN"): (29.1, 31.3, 34.15, 36.45, 38.75),
+    ("WITT", "real magnitude"): (27.3, 29.55, 31.4, 32.8, 33.75),
+}
+"""CBR 1/3, PSNR in dB at the SNRs of the page, read off plots of Yang et al., WITT (2023), +-0.1 dB."""
 
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
@@ -19,6 +25,7 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
         "levels": _rows(results, "levels"),
         "curves": _curves(results),
         "gains": _rows(results, "gains"),
+        "published": _published(results),
     }
 
 
@@ -43,6 +50,13 @@ def _curves(results: Mapping[str, Any]) -> str:
 def _rows(results: Mapping[str, Any], what: str) -> str:
     rows = [(f"`{name}`", channel_name(channel), *map(with_interval, of[channel]))
             for name, of in results[what].items() for channel in results["channels"]]  # fmt: skip
+    return table(("codec", "channel", *(f"{snr_db:g} dB" for snr_db in results["snr_db"])), rows)
+
+
+def _published(results: Mapping[str, Any]) -> str:
+    rows = [(f"`{name}`", "AWGN", *map(number, of["awgn"]))
+            for name, of in results["of_mean_mse"].items() if name.endswith("_1_3")]  # fmt: skip
+    rows += [(f"{name}, published", channel, *map(number, of)) for (name, channel), of in PUBLISHED.items()]
     return table(("codec", "channel", *(f"{snr_db:g} dB" for snr_db in results["snr_db"])), rows)
 
 

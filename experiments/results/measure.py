@@ -1,9 +1,9 @@
-r"""Measures what ``docs/results.md`` shows of masking and token sharing, with the shipped weights, into a result store.
+r"""Measures what ``docs/results.md`` shows, with the shipped weights, into a result store.
 
     python -m experiments.results.measure --data ../shared/data --store docs/results/results.sqlite
     python -m experiments.results.page --store docs/results/results.sqlite --out docs
 
-Some twelve minutes on one idle core. What the store holds already is not computed again,
+Some XX minutes on one idle core. What the store holds already is not computed again,
 so a run that was broken off goes on; ``--only`` measures some of the sweeps.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.results import codecs
 from experiments.results.sweeps import LINKS, make_sweep, pairs_by, store_sweep
 from experiments.script import DATA, STORE, script
 from lvm_mtc.data.boxes import center_prior
@@ -28,7 +29,6 @@ from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.named import MASKINGS, make_contenders
 from lvm_mtc.sweep.paired import NamedSweep, Pair
 from lvm_mtc.sweep.plan import picture_source
-from lvm_mtc.sweep.run import Resources
 
 SNR, MASK_PROB, BERNOULLI = "masking over SNR", "P_r at equal channel uses", "P_r, every patch drawn"
 """Names of the sweeps in the store."""
@@ -128,25 +128,39 @@ def _read_groups(data: Path, size: int) -> dict[str, np.ndarray]:
     return read_groups(data, GROUPS, size)
 
 
-MEASUREMENTS: dict[str, Callable[[Path], tuple[NamedSweep, list[Pair]]]] = {
+def _into_store(
+    make: Callable[[Path], tuple[NamedSweep, list[Pair]]], items: int, data: Path, store: ResultStore
+) -> None:
+    store_sweep(*make(data), store, items)
+
+
+MASKING = {
     SNR: over_snr,
     MASK_PROB: over_mask_prob,
     BERNOULLI: over_mask_prob_drawn,
     **{name: functools.partial(over_uavs, name) for name in KINDS},
 }
-"""Name of a sweep in the store to what makes it from the folder of pictures."""
-# Points of several P_r don't go together: a call holds those of one, on one channel.
-RESOURCES = Resources(num_devices=1, items_per_device=MASK_PROB_UNITS)
+CODECS = {codecs.ACCURACY: codecs.over_snr, codecs.CSI: codecs.over_csi_error}
+MEASUREMENTS: dict[str, Callable[[Path, ResultStore], None]] = {
+    # Points of several P_r don't go together: a call holds those of one, on one channel.
+    **{name: functools.partial(_into_store, make, MASK_PROB_UNITS) for name, make in MASKING.items()},
+    **{name: functools.partial(_into_store, make, len(codecs.SNR_DB) * codecs.UNITS) for name, make in CODECS.items()},
+    codecs.CLEAN_NAME: codecs.store_ceiling,
+    **{codecs.separation_name(scheme): functools.partial(codecs.store_separation, scheme) for scheme in codecs.DIGITAL},
+}
+"""Name of a sweep in the store to what measures, from the folder of data, what a store lacks of it."""
 
 
-@script(data="pictures", store="the result store", only={"choices": MEASUREMENTS, "help": "sweeps"})
+@script(
+    data="pictures and the classifiers' weights", store="the result store",
+    only={"choices": MEASUREMENTS, "metavar": "NAME", "help": f"of {', '.join(map(repr, MEASUREMENTS))}"},
+)  # fmt: skip
 def main(data: Path = DATA, store: Path = STORE, only: tuple[str, ...] = tuple(MEASUREMENTS)) -> None:
     """Measure what docs/results.md shows."""
     store.parent.mkdir(parents=True, exist_ok=True)
     for name in only:
-        spec, pairs = MEASUREMENTS[name](data)
         with ResultStore(store) as results:
-            store_sweep(spec, pairs, results, RESOURCES)
+            MEASUREMENTS[name](data, results)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,14 @@ r"""Writes ``docs/results.md`` with its figures from the result store alone.
     python -m experiments.results.page --store docs/results/results.sqlite --out docs
 
 ``results.md`` and the folder ``results`` of figures and their data appear in ``--out``. What stands in the store was
-measured by the scripts that the page names; a section for which it lacks rows says so.
+measured by ``measure.py``; a section for which it lacks rows says so.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from experiments.results.page_codecs import accuracy_section, csi_section, photographs_section, quality_section
+from experiments.results.page_codecs import accuracy_section, csi_section
 from experiments.results.page_masking import mask_prob_section, snr_section
 from experiments.results.page_sharing import sharing_section
 from experiments.results.parts import Drawing, Section
@@ -23,29 +23,22 @@ from lvm_mtc.results.points import Sweep
 from lvm_mtc.results.store import ResultStore
 
 SECTIONS: dict[str, Callable[[ResultStore], Section]] = {
-    "(a) Codecs on CIFAR-10": quality_section,
-    "(b) Object first against uniform masking": snr_section,
-    "(c) P_r": mask_prob_section,
-    "(d) Token sharing": sharing_section,
-    "(e) Classification": accuracy_section,
-    "(f) CSI error": csi_section,
-    "(g) Codecs on photographs": photographs_section,
+    "Object first against uniform masking": snr_section,
+    "P_r": mask_prob_section,
+    "Token sharing": sharing_section,
+    "Classification": accuracy_section,
+    "CSI error": csi_section,
 }
 """Heading to what writes the section below it; it raises ``Missing`` where the store lacks its rows."""
 
 _TOP = """# Results
 
 Everything on this page, but for its words, is written from one result store,
-[`results/results.sqlite`](results/results.sqlite), by the last of these commands; the others train and measure what the
-store lacks. A test writes the page again and compares.
+[`results/results.sqlite`](results/results.sqlite), by the second of these commands; the first measures what the
+store lacks, with weights that the package brings and a linear codec that it fits. A test writes the page again and
+compares.
 
     python -m experiments.results.measure --data ../shared/data --store docs/results/results.sqlite
-    python -m experiments.results.pack_cifar10 --data ../shared/data --out build/cifar10.npz
-    python -m experiments.results.train_cifar10 --data build/cifar10.npz --runs runs
-    python -m experiments.results.cifar10 --data build/cifar10.npz --runs runs --weights ../shared/data/weights
-    python -m experiments.demo.pack_pictures --data ../shared/data --out build/pictures_160.npz
-    python -m experiments.results.train_photographs --data build/pictures_160.npz --runs runs
-    python -m experiments.results.photographs --data build/pictures_160.npz --runs runs
     python -m experiments.results.page --store docs/results/results.sqlite --out docs
 
 `lvm-mtc results` reads the store too. All intervals are at {level} %, "±" is half of one. "Two-way" intervals are a
@@ -54,10 +47,6 @@ speak of these pictures only ([sweeps](sweeps.md)). Differences are paired: both
 and noise, and the interval is that of the difference.
 
 {sweeps}
-
-Draws of version 1 are other channels and noise, of the same laws, than equal seeds draw today
-([sweeps](sweeps.md#what-the-key-holds)). The trained codecs' weights were not kept, so their rows wait for new
-trainings.
 
 {facts}"""
 
@@ -94,8 +83,7 @@ def _top(store: ResultStore) -> str:
         + _listed(str(point.seed) for point in points) + "."
     )  # fmt: skip
     levels = _listed(f"{100 * sweep.config['stopping']['level']:g}" for sweep in sweeps)
-    head = ("sweep", "points", "pictures", "box", "channel realisations", "channels", "intervals", "weights (hash)",
-            "draws")  # fmt: skip
+    head = ("sweep", "points", "pictures", "box", "channel realisations", "channels", "intervals", "weights (hash)")
     return _TOP.format(level=levels, sweeps=table(head, map(_sweep_row, sweeps)), facts=facts)
 
 
@@ -103,17 +91,12 @@ def _sweep_row(sweep: Sweep) -> tuple[str, ...]:
     config, about = sweep.config, sweep.config.get("about", {})
     groups = _listed(f"{group['groups']} groups of {k}" if k != "1" else f"{group['groups']}"
                      for k, group in sorted(config["pictures"].items(), key=lambda item: int(item[0])))  # fmt: skip
-    links = _listed(f"{fading} {link['num_rx_ant']}x{link['num_tx_ant']}" for fading, link in config["links"].items())
+    links = _listed(f"{link['fading']} {link['num_rx_ant']}x{link['num_tx_ant']}" for link in config["links"].values())
     hashes = _listed(scheme["weights"][:8] for scheme in config["schemes"].values())
     return (f"`{config.get('name', sweep.config_hash[:8])}`", str(sweep.num_points),
             f"{groups}: {about.get('pictures', '-')}", about.get("box", "-"), str(config["stopping"]["max_units"]),
-            links, "two-way" if config["random_pictures"] else "Student", f"{_weights(about)} ({hashes})",
-            str(config.get("draws_version", 1)))  # fmt: skip
-
-
-def _weights(about: Mapping[str, str]) -> str:
-    """Where they come from; the store was written when the scripts that train lay one folder higher."""
-    return about.get("weights", "-").replace("experiments/train_", "experiments/results/train_")
+            links, "two-way" if config["random_pictures"] else "Student",
+            f"{about.get('weights', '-')} ({hashes})")  # fmt: skip
 
 
 def _listed(values: Iterable[str]) -> str:

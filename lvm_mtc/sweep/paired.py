@@ -102,12 +102,13 @@ def run_paired_sweep(
     done = 0
     for part in parts.values():
         inside = {canonical_json(at) for at in part}
-        new_points = store.missing(of_points, part)
         own_pairs = [pair for pair in pairs if canonical_json(pair.first) in inside]
         open_pairs = [pair for pair in own_pairs if store.missing(of_pairs, [pair.coordinates])]
-        wanted = [*new_points, *(at for pair in open_pairs for at in (pair.first, pair.second))]
+        both = (at for pair in open_pairs for at in (pair.first, pair.second))
+        wanted = [*store.missing(of_points, part), *both]
         wanted = list({canonical_json(at): at for at in wanted}.values())
         samples = dict(zip(map(canonical_json, wanted), sample_points(spec, wanted, resources=resources), strict=True))
+        new_points = store.missing(of_points, wanted)
         store.add(make_point(spec, of_points, at, samples[canonical_json(at)]) for at in new_points)
         store.add(_difference(spec, of_pairs, pair, samples) for pair in open_pairs)
         done += len(part)

@@ -41,10 +41,10 @@ def test_a_file_whose_name_has_a_colon_is_that_file(folder):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_codecs_recipes_are_those_of_their_trainings(name):
-    """The golden file has what stood in six files, with which the codecs were trained, in the words of one recipe."""
+    """The golden file has what stood in three files, with which codecs were trained, in the words of one recipe."""
     assert read_config(ROOT / f"experiments/configs/codecs.py:{name}", []) == RECIPES[name]
 
 
 def test_an_unknown_codec_is_named():
-    with pytest.raises(UsageError, match="'cifar10_vit'.*cifar10_token, .*photographs_witt"):
+    with pytest.raises(UsageError, match="'cifar10_vit'.*cifar10_token, .*cifar10_witt"):
         read_config(ROOT / "experiments/configs/codecs.py:cifar10_vit", [])

@@ -1,17 +1,15 @@
 """The page about public codes says what its presets say, and its shifts are those of the curves."""
 
 import dataclasses
-import shutil
 from pathlib import Path
 
 import pytest
 
 from experiments.audit import page as audit_page
 from experiments.audit.conventions import PUBLIC_CONVENTIONS
-from experiments.audit.page import SNR_DB, SWEEP, curves_of_store, page_tables, shift_db, tables
+from experiments.audit.page import SHIFTED, SNR_DB, curves_of_zoo, shift_db, tables
+from lvm_mtc import zoo
 from lvm_mtc.report.pages import fill_page
-from lvm_mtc.results.points import Point, StoreError
-from lvm_mtc.results.store import ResultStore
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "audit.md").read_text()
@@ -19,27 +17,21 @@ WITT = {"awgn": {"WITT": (SNR_DB, (29.55, 32.6, 35.35, 37.75, 39.7))}}  # as pub
 LINE = ((0.0, 10.0, 20.0), (20.0, 30.0, 35.0))
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """A copy: reading a store must leave the shipped file alone."""
-    return shutil.copy(DOCS / "results" / "results.sqlite", tmp_path_factory.mktemp("store") / "results.sqlite")
-
-
 def rows_of(table, name):
     return [row.split(" | ") for row in table.splitlines() if row.startswith(f"| {name} |")]
 
 
-def test_page_and_table_agree(store):
-    assert fill_page(PAGE, page_tables(store)) == PAGE, "run experiments/audit/page.py"
+def test_page_and_table_agree():
+    assert fill_page(PAGE, tables(curves_of_zoo())) == PAGE, "run experiments/audit/page.py"
 
 
-def test_a_changed_offset_or_curve_is_seen(store, monkeypatch):
-    assert fill_page(PAGE, tables(WITT, "elsewhere")) != PAGE
+def test_a_changed_offset_or_curve_is_seen(monkeypatch):
+    assert fill_page(PAGE, tables(WITT)) != PAGE
     code = PUBLIC_CONVENTIONS["padc"]
     awgn = dataclasses.replace(code.channels["awgn"], offset_db=-3.5)
     changed = dataclasses.replace(code, channels=code.channels | {"awgn": awgn})
     monkeypatch.setattr(audit_page, "PUBLIC_CONVENTIONS", PUBLIC_CONVENTIONS | {"padc": changed})
-    assert fill_page(PAGE, page_tables(store)) != PAGE
+    assert fill_page(PAGE, tables(curves_of_zoo())) != PAGE
 
 
 @pytest.mark.parametrize(
@@ -56,32 +48,21 @@ def test_nothing_is_extrapolated(offset_db, snr_db):
 
 def test_published_shift_by_hand():
     """WITT at 4 dB: 32.6 + 3 dB x (35.35 - 32.6) / 3 + 0.0103 dB x (37.75 - 35.35) / 3 - 32.6 = 2.76."""
-    (witt,) = rows_of(tables(WITT, "")["shifts"], "deepsc")
+    (witt,) = rows_of(tables(WITT)["shifts"], "deepsc")
     assert witt[4:] == ["+3.06", "+2.76", "+2.41", "-", "- |"]
     assert witt[3] == "WITT"
 
 
 def test_curves_go_to_the_channel_that_they_belong_to():
-    found = tables({"rayleigh": {"own": LINE}}, "here")
-    assert found["curves"] == "here"
+    found = tables({"rayleigh": {"own": LINE}})
     assert {row[1] for row in rows_of(found["shifts"], "sem_vit")} == {"Rayleigh"}
     assert not rows_of(found["shifts"], "deep_jscc_awgn")
 
 
-def test_curves_of_a_store(tmp_path):
-    path = tmp_path / "store.sqlite"
-    with ResultStore(path) as store:
-        for name, convention, lift in ((SWEEP, "rx_per_antenna", 0.0), ("other", "esno", 9.0)):
-            key = store.register({"name": name})
-            store.add(
-                Point(config_hash=key, coordinates={"scheme": "own", "channel": channel, "snr_db": snr_db}, seed=0,
-                      metrics={"psnr_db": (20 + snr_db + lift, 0.1, 9)}, snr_convention=convention, snr_db=snr_db)
-                for channel in ("awgn", "rayleigh") for snr_db in (13.0, 1.0, 7.0)
-            )  # fmt: skip
-    curves = curves_of_store(path)
-    assert curves == {name: {"own": ((1.0, 7.0, 13.0), (21.0, 27.0, 33.0))} for name in ("awgn", "rayleigh")}
-    assert {row[1] for row in rows_of(tables(curves, "")["shifts"], "semcom_pytorch")} == {"AWGN", "Rayleigh"}
-    with pytest.raises(StoreError, match="psnr_db.*'nothing'"):
-        curves_of_store(path, "nothing")
-    with pytest.raises(StoreError, match="there is no such"):
-        curves_of_store(tmp_path / "absent.sqlite")
+def test_curves_are_the_zoos_scores():
+    curves, cards = curves_of_zoo(), zoo.list_codecs()
+    for channel in ("awgn", "rayleigh"):
+        for name, (snr_db, psnr_db) in curves[channel].items():
+            scores = cards[SHIFTED[name]].psnr_db[channel]
+            assert snr_db == SNR_DB and psnr_db[2] == scores["7"] and list(psnr_db) == sorted(scores.values())
+    assert {row[1] for row in rows_of(tables(curves)["shifts"], "semcom_pytorch")} == {"AWGN", "Rayleigh"}

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from experiments.results import codecs
 from experiments.results.measure import (
+    CODECS,
     DRAWN,
     GAIN,
     MASK_PROB,
+    MASKING,
     MEASUREMENTS,
     OBJECT,
     SCALE_AWARE,
@@ -26,6 +29,7 @@ from experiments.results.parts import CHANNELS, read
 from lvm_mtc.results.points import Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.sweep.paired import PREFIX, differences_name, find_sweep
+from lvm_mtc.sweep.plan import _DRAWS_VERSION
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 STORE = DOCS / "results" / "results.sqlite"
@@ -103,8 +107,30 @@ def test_the_comparisons_are_fair(store):
         assert len({row.ledger["channel_uses"] for row in points}) == 1
         assert {row.snr_convention for row in points} == {"rx_per_antenna"}
         assert sweep.config["random_pictures"] and sweep.config["pictures"]["1"]["groups"] == 200
-    assert {sweep.config.get("name") for sweep in store.sweeps()} >= set(MEASUREMENTS)
     assert STORE.stat().st_size < 3e6
+
+
+def test_all_codecs_and_files_are_of_one_size(store):
+    digital = [row for name in codecs.DIGITAL for row in read(store, codecs.separation_name(name))]
+    learned = [row for name in (codecs.ACCURACY, codecs.CSI) for row in read(store, name)]
+    assert {row.ledger["channel_uses"] for row in (*learned, *digital)} == {codecs.NUM_SYMBOLS}
+    assert [row.metrics["cbr"].mean for row in learned] == pytest.approx([1 / 3] * len(learned))
+
+
+def test_the_store_holds_what_the_page_shows_of_todays_draws_and_nothing_else(store):
+    sweeps = {sweep.config["name"]: sweep for sweep in store.sweeps()}
+    assert set(sweeps) - {differences_name(name) for name in MEASUREMENTS} == set(MEASUREMENTS)
+    assert all(sweep.num_points for name, sweep in sweeps.items() if name in MEASUREMENTS)
+    drawn = [sweep.config["draws_version"] for sweep in sweeps.values() if "pictures" in sweep.config]
+    assert drawn == [_DRAWS_VERSION] * len(CODECS | MASKING)
+
+
+def test_without_a_csi_error_robust_and_unbiased_are_one(store):
+    for scheme in (codecs.TOKEN2, codecs.DEEPJSCC):
+        name = codecs.minus_rule(scheme, "unbiased")
+        of = [row.metrics[f"{PREFIX}psnr_db"] for row in read(store, differences_name(codecs.CSI), scheme=name)
+              if row.coordinates["csi_error_var"] == 0]  # fmt: skip
+        assert len(of) == len(codecs.CSI_SNR_DB) and all(abs(value.mean) < 1e-4 for value in of)
 
 
 def test_what_was_not_measured_is_said(store, tmp_path):
@@ -116,7 +142,7 @@ def test_what_was_not_measured_is_said(store, tmp_path):
     with ResultStore(path, create=False) as other:
         page, _ = write_page(other)
     assert page.count("Not measured yet") == write_page(store)[0].count("Not measured yet") + 1
-    assert f"## (c) P_r\n\nNot measured yet: the store has no rows of `{MASK_PROB}`.\n" in page
+    assert f"## P_r\n\nNot measured yet: the store has no rows of `{MASK_PROB}`.\n" in page
 
 
 def test_without_a_store_or_points_there_is_one_line(tmp_path, capsys):

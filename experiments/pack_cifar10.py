@@ -1,10 +1,10 @@
-r"""Packs CIFAR-10 for the comparison of codecs: training pictures without the hold-out's twins, hold-out, test copies.
+r"""Packs CIFAR-10 for trainings: training pictures without the hold-out's twins, and the hold-out.
 
 The last 500 of the 3,000 lossless pictures are held out. Every one of them is among the 50,000 JPEG copies once more:
 its nearest neighbour in MSE, which is left out of the training pictures. Those are the other copies once and the other
-2,500 lossless pictures so often that about half of the pictures drawn are lossless. Fifteen seconds on one core.
+2,500 lossless pictures so often that about half of the pictures drawn are lossless.
 
-    python -m experiments.results.pack_cifar10 --data ../shared/data --out build/cifar10.npz
+    python -m experiments.pack_cifar10 --data ../shared/data --out build/cifar10.npz
 """
 
 import sys
@@ -22,10 +22,10 @@ LOSSLESS_COPIES = 20
 
 @script(data="folder that holds cifar10/ (default: %(default)s)", out="the .npz to write")
 def main(data: Path = DATA, out: Path = Path("build/cifar10.npz")) -> None:
-    """Pack CIFAR-10 for the comparison of codecs."""
+    """Pack CIFAR-10 for trainings."""
     folder = data / "cifar10"
     lossless = load_cifar10_sheets(folder)
-    copies, test = (load_class_folders(folder / f"cifar10_jpeg_{part}.tar.xz", part) for part in ("train", "test"))
+    copies = load_class_folders(folder / "cifar10_jpeg_train.tar.xz", "train")
     twins, mse = find_twins(lossless.pictures[-HELD_OUT:], copies.pictures)
     training, labels = (
         np.concatenate([np.delete(copy, twins, axis=0), *[original[:-HELD_OUT]] * LOSSLESS_COPIES])
@@ -33,12 +33,11 @@ def main(data: Path = DATA, out: Path = Path("build/cifar10.npz")) -> None:
     )
     save_arrays(out, {
         "pictures": training, "labels": labels.astype(np.uint8), "twins": twins, "twin_mse": mse[:, 0],
-        "holdout_pictures": lossless.pictures[-HELD_OUT:],
-        "holdout_labels": lossless.labels[-HELD_OUT:], "test_pictures": test.pictures, "test_labels": test.labels,
+        "holdout_pictures": lossless.pictures[-HELD_OUT:], "holdout_labels": lossless.labels[-HELD_OUT:],
     })  # fmt: skip
     print(
         f"{out}: {len(training)} training pictures; {HELD_OUT} held out, twins at most "
-        f"{mse[:, 0].max():.0f} away, the next best {mse[:, 1].min():.0f} or more; {len(test.pictures)} test copies"
+        f"{mse[:, 0].max():.0f} away, the next best {mse[:, 1].min():.0f} or more"
     )
 
 
