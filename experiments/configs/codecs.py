@@ -4,7 +4,8 @@ python -m experiments.pack_cifar10 --out build/cifar10.npz
 lvm-mtc train --config experiments/configs/codecs.py:cifar10_witt --stage all --data build/cifar10.npz --run-dir runs/w
 
 The argument is ``cifar10_`` and ``token``, ``deepjscc`` or ``witt``, at CBR 1/3. Half of the symbols, ``--set
-config.num_symbols=8``, is half of the ratio. WITT's learning rate is three times its authors' 1e-4, for far fewer steps.
+config.num_symbols=8``, is half of the ratio. WITT's learning rate is three times its authors' 1e-4, for far
+fewer steps.
 """
 
 from ml_collections import ConfigDict

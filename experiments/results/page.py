@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from experiments.results.measure import MEASUREMENTS
 from experiments.results.page_codecs import accuracy_section, csi_section
 from experiments.results.page_masking import mask_prob_section, snr_section
 from experiments.results.page_sharing import sharing_section
@@ -21,6 +22,7 @@ from lvm_mtc.report.select import Missing
 from lvm_mtc.results.files import atomic_file
 from lvm_mtc.results.points import Sweep
 from lvm_mtc.results.store import ResultStore
+from lvm_mtc.sweep.paired import find_sweep
 
 SECTIONS: dict[str, Callable[[ResultStore], Section]] = {
     "Object first against uniform masking": snr_section,
@@ -70,7 +72,8 @@ def write_page(store: ResultStore) -> tuple[str, list[Drawing]]:
 
 
 def _top(store: ResultStore) -> str:
-    sweeps = [sweep for sweep in store.sweeps() if sweep.num_points and "pictures" in sweep.config]
+    known = (find_sweep(store, name) for name in MEASUREMENTS)
+    sweeps = [sweep for sweep in known if sweep and sweep.num_points and "pictures" in sweep.config]
     points = [point for sweep in sweeps for point in store.read(sweep.config_hash)]
     if not points:
         raise ValueError(f"{store.path}: holds no points to show")

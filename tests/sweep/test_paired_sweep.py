@@ -115,6 +115,21 @@ def test_only_what_is_missing_is_measured(spec, pairs, stored, tmp_path, monkeyp
             assert store.read(find_sweep(store, name).config_hash) == want
 
 
+def test_what_is_measured_for_a_pair_across_channels_is_kept(spec, stored, tmp_path, monkeypatch):
+    measured = []
+
+    def counted(spec, points, **options):
+        measured.append(len(points))
+        return sample_points(spec, points, **options)
+
+    monkeypatch.setattr(paired_sweep, "sample_points", counted)
+    across = [Pair("AWGN minus Rayleigh", at, at | {"channel": "rayleigh"}) for at in list(spec.coordinates())[:2]]
+    with ResultStore(tmp_path / "across.sqlite") as store:
+        run_paired_sweep(spec, across, store, resources=ONE)
+        assert measured == [6, 2] and len(store.read(find_sweep(store, differences_name("small")).config_hash)) == 2
+        assert store.read(find_sweep(store, "small").config_hash) == stored[0]
+
+
 def test_other_settings_need_another_name(spec, tmp_path):
     with ResultStore(tmp_path / "names.sqlite") as store:
         assert find_sweep(store, "small") is None
