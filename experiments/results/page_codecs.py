@@ -90,10 +90,10 @@ def csi_section(store: ResultStore) -> Section:
     for snr in sorted({point.snr_db for point in points}):
         curves = []
         for scheme in schemes_of(points):
-            for number, rule in enumerate((ROBUST, *OTHERS)):
+            for colour, rule in zip(("C0", "C1", "C2"), (ROBUST, *OTHERS), strict=True):
                 at = series(points, "csi_error_var", scheme=scheme, channel=rule, snr_db=snr)
                 rows.append((f"{snr:g}", scheme, rule, *cells(at, "psnr_db")))
-                curves.append(curve_of(at, "psnr_db", f"{scheme}, {rule}", f"C{number}", LINES[scheme]))
+                curves.append(curve_of(at, "psnr_db", f"{scheme}, {rule}", colour, LINES[scheme]))
             for rule in OTHERS:
                 at = series(gains, "csi_error_var", scheme=minus_rule(scheme, rule), snr_db=snr)
                 rows.append((f"{snr:g}", scheme, f"{ROBUST} minus {rule}", *cells(at, LOST)))
@@ -106,8 +106,8 @@ def csi_section(store: ResultStore) -> Section:
     errors = sorted({point.coordinates["csi_error_var"] for point in points})
     text = f"""4x4 Rayleigh, CBR 1/3, lossless hold-out, additive CSI error. `paper` is Eq. 5, biased and blind to the
 CSI error; `unbiased` scales its streams; `robust` knows the error's variance too. The codecs of the [zoo](zoo.md) were
-trained behind `robust` with perfect CSI, SNR 0 to 14 dB, and are not tuned to anything here: the rows of `paper` say what
-its bias costs codecs that have not met it. Rows of differences are paired: same pictures, channels, noise and errors.
+trained behind `robust` with perfect CSI, SNR 0 to 14 dB, and are not tuned to anything here: the rows of `paper` say
+what its bias costs codecs that have not met it. Rows of differences are paired: same pictures, channels, noise and errors.
 
 {table(("SNR, dB", "codec", "equaliser", *(f"{error:g}" for error in errors)), rows)}
 
