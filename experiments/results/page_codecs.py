@@ -107,7 +107,7 @@ def csi_section(store: ResultStore) -> Section:
     text = f"""4x4 Rayleigh, CBR 1/3, lossless hold-out, additive CSI error. `paper` is Eq. 5, biased and blind to the
 CSI error; `unbiased` scales its streams; `robust` knows the error's variance too. The codecs of the [zoo](zoo.md) were
 trained behind `robust` with perfect CSI, SNR 0 to 14 dB, and are not tuned to anything here: the rows of `paper` say
-what its bias costs codecs that have not met it. Rows of differences are paired: same pictures, channels, noise and errors.
+what its bias costs codecs that have not met it. Rows of differences are paired: same pictures, channels, noise, errors.
 
 {table(("SNR, dB", "codec", "equaliser", *(f"{error:g}" for error in errors)), rows)}
 
