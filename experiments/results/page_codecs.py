@@ -16,6 +16,7 @@ from experiments.results.codecs import (
     RESNETS,
     ROBUST,
     SEPARATION,
+    TEST_PICTURES,
     TOKEN2,
     minus_rule,
     separation_name,
@@ -45,9 +46,9 @@ def accuracy_section(store: ResultStore) -> Section:
     drawing = _accuracy_drawing(points)
     ceiling = ", ".join(f"{label} {parts.cell(clean, metric, 3)}" for metric, label in ACCURACIES.items())
     text = f"""The paper's Fig. 12. CBR 1/3, the codecs of the [zoo](zoo.md), and `{PCA}`, fitted to lossless pictures
-that are not held out, each component spread over four antennas; 500 pictures of the test set as **JPEG copies**, 50 of
-each class, so these numbers do not compare with those on the original test set. The same pictures unsent, which is the
-ceiling: {ceiling}.
+that are not held out, each component spread over four antennas; {TEST_PICTURES} pictures of the test set as **JPEG
+copies**, {TEST_PICTURES // 10} of each class, so these numbers do not compare with those on the original test set. The
+same pictures unsent, which is the ceiling: {ceiling}.
 The digital system comes twice: its transmitter knows the SNR and chooses one modulation and code rate for AWGN and
 Rayleigh alike, as the codecs serve both; or it knows its channel by name, which they do not. The choice for both
 maximises mean PSNR on other pictures: over one channel the share that is classified rightly can fall with the SNR.
