@@ -41,7 +41,7 @@ IN_ZOO = {TOKEN2: "token2_cifar10_cbr_1_3", DEEPJSCC: "deepjscc_cifar10_cbr_1_3"
 """Name of a scheme to that of its codec in ``lvm_mtc.zoo``."""
 LINEAR = Linear(LinearConfig(image_size=32, num_symbols=64, spread=LINKS[1].num_tx_ant))
 
-SNR_DB, UNITS, NUM_SYMBOLS = (1.0, 7.0, 13.0), 4, 64 * 16
+SNR_DB, UNITS, NUM_SYMBOLS = (1.0, 4.0, 7.0, 10.0, 13.0), 4, 64 * 16
 """The last are the complex symbols of a picture at CBR 1/3."""
 TEST_PICTURES, SELECTION_PICTURES, RESNETS = 200, 50, (20, 56)
 ROBUST, OTHERS = "robust", ("unbiased", "paper")
