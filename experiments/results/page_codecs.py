@@ -15,6 +15,7 @@ from experiments.results.codecs import (
     PCA,
     RESNETS,
     ROBUST,
+    SELECTION_PICTURES,
     SEPARATION,
     TEST_PICTURES,
     TOKEN2,
@@ -50,8 +51,9 @@ that are not held out, each component spread over four antennas; {TEST_PICTURES}
 copies**, {TEST_PICTURES // 10} of each class, so these numbers do not compare with those on the original test set. The
 same pictures unsent, which is the ceiling: {ceiling}.
 The digital system comes twice: its transmitter knows the SNR and chooses one modulation and code rate for AWGN and
-Rayleigh alike, as the codecs serve both; or it knows its channel by name, which they do not. The choice for both
-maximises mean PSNR on other pictures: over one channel the share that is classified rightly can fall with the SNR.
+Rayleigh alike, as the codecs serve both; or it knows its channel by name, which they do not. Both choose what has the
+largest mean PSNR on {SELECTION_PICTURES} other pictures, which need not be what is classified best: over one channel the
+share that is right can fall with the SNR, and where the channel is known it can be the smaller one.
 
 {table(("channel", "codec", "classifier, share right", *parts.snr_head(points)), rows)}
 
