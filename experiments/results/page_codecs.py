@@ -52,8 +52,8 @@ copies**, {TEST_PICTURES // 10} of each class, so these numbers do not compare w
 same pictures unsent, which is the ceiling: {ceiling}.
 The digital system comes twice: its transmitter knows the SNR and chooses one modulation and code rate for AWGN and
 Rayleigh alike, as the codecs serve both; or it knows its channel by name, which they do not. Both choose what has the
-largest mean PSNR on {SELECTION_PICTURES} other pictures, which need not be what is classified best: over one channel the
-share that is right can fall with the SNR, and where the channel is known it can be the smaller one.
+largest mean PSNR on {SELECTION_PICTURES} other pictures, which need not be what is classified best: over one channel
+the share that is right can fall with the SNR, and where the channel is known it can be the smaller one.
 
 {table(("channel", "codec", "classifier, share right", *parts.snr_head(points)), rows)}
 
