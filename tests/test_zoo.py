@@ -18,6 +18,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 RESULTS = json.loads((DOCS / "zoo" / "results.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", zoo.list_codecs())
 def test_every_codec_scores_what_the_table_says(name, shared_data):
     scheme, params = zoo.load_codec(name)
@@ -40,6 +41,7 @@ def test_scores_rise_with_the_snr():
             assert np.all(np.diff(list(scores.values())) > 0.2)
 
 
+@pytest.mark.slow
 def test_token2_does_not_fall_beyond_the_snr_of_its_training(shared_data):
     scheme, params = zoo.load_codec("token2_cifar10_cbr_1_3")
     psnr = make_psnr(scheme, load_holdout(shared_data)[:100])

@@ -38,6 +38,7 @@ def plain_objective(groups, modulation, channel, power):
     return total, spent, uses
 
 
+@pytest.mark.slow
 def test_is_the_brute_force_optimum_of_a_hundred():
     gaps, prior = [], []
     for seed in range(100):

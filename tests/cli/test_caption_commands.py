@@ -54,6 +54,7 @@ def pictures(tmp_path, monkeypatch):
         Image.new("RGB", (40, 30), colour).save(f"pictures/{name}.png")
 
 
+@pytest.mark.slow
 def test_pictures_are_captioned_sent_and_painted(pictures, capsys):
     assert main(shlex.split(f"{SEND}caption")) == 0
     out, err = capsys.readouterr()

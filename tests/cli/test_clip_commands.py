@@ -39,6 +39,7 @@ def clip(folder):
     return folder
 
 
+@pytest.mark.slow
 def test_transmit_sends_a_clip_and_shows_frames(clip, capsys):
     assert main(shlex.split(f"{SEND} --out out")) == 0
     out, err = capsys.readouterr()

@@ -61,6 +61,7 @@ def test_transmit(folder, capsys):
     assert (folder / "other" / "table.csv").read_bytes() != table
 
 
+@pytest.mark.slow
 def test_transmit_sends_whole_pictures(folder, capsys):
     command = (
         "transmit --images photos --weights codec.npz --channel rayleigh,awgn --realisations 2 --uavs 1 --loc centre "
@@ -147,6 +148,7 @@ def test_groups_follow_the_numbers_and_are_named(folder, capsys):
     assert capsys.readouterr().out == "p0.png and 2 more: 100 x 80: 2 views of 67 x 67, resized to 32 x 32\n"
 
 
+@pytest.mark.slow
 def test_transmit_says_which_pictures_make_each_group(folder, capsys):
     assert main(shlex.split(f"{CENTRE} --out out --views folder --snr-db 20 --limit 2")) == 0
     assert "group p0: p0.png\ngroup p1: p1.png\n" in capsys.readouterr().out
@@ -234,6 +236,7 @@ def test_many_views_go_in_equal_parts():
     np.testing.assert_array_equal(loc[..., 0] == 6, bright)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["a dog", ""])
 def test_transmit_asks_the_shipped_detector(folder, capsys, text):
     command = shlex.split(f"{SEND} --out out --snr-db 20 --limit 1") + ["--task", text]

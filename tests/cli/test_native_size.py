@@ -93,6 +93,7 @@ def transmit(flags, capsys):
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_transmit_at_native_size(folder, fast_compile, pictures, capsys):
     """A picture by itself goes whole through a convolutional codec, two of different sizes in tiles of their own."""
     flags = "--weights codec.npz --channel awgn --size native --memory 0.01"

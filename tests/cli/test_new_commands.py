@@ -86,6 +86,7 @@ def test_report(stores, capsys):
     assert "a.sqlite" in (stores / "old.html").read_text()
 
 
+@pytest.mark.slow
 def test_compress(folder, capsys, fast_compile):
     """What is written is what the plan says: loaded by every command, of the size that was asked for."""
     lines = run("compress --weights small.npz --images photos --budget megabytes=0.1 --out c.npz", capsys)
@@ -103,6 +104,7 @@ def test_compress(folder, capsys, fast_compile):
     assert not all(jax.tree.leaves(jax.tree.map(np.array_equal, params, before[1])))
 
 
+@pytest.mark.slow
 def test_bench(folder, capsys, fast_compile):
     programs = ["encode", "chain", "send", "decode", "train", "channel"]
     command = "bench --weights small.npz --batch 1 --devices 2 --uavs 2 --antennas 2 --dtype bfloat16 --repeats 2"

@@ -138,6 +138,7 @@ def test_an_ordinary_number_is_taken(command, flag):
     assert np.ravel(parse(command, flag, text)) == float(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "flag"), REALS)
 @given(text=_texts)
 @PROPERTY

@@ -38,6 +38,7 @@ def asked(folder, monkeypatch):
     return folder
 
 
+@pytest.mark.slow
 def test_answers_maps_and_table(asked, capsys):
     assert main(shlex.split(f"{SEND} --beta 2 --out result")) == 0
     rows = read_csv(asked / "result" / "table.csv")

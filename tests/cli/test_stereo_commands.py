@@ -43,6 +43,7 @@ def pairs(folder, params):
     return folder
 
 
+@pytest.mark.slow
 def test_transmit_sends_pairs_and_shows_views(pairs, capsys):
     assert main(shlex.split(f"{SEND} --limit 2 --out out")) == 0
     out, err = capsys.readouterr()

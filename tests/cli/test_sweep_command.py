@@ -133,6 +133,7 @@ def test_pictures_for_the_report(folder):
     assert sorted(found, key=str) == sorted([(name, uav, snr) for name, snr in want for uav in (0, 1)], key=str)
 
 
+@pytest.mark.slow
 def test_learned_distance(folder, shared_data):
     path = shared_data / "weights" / "stlpips_alex_fp16.npz"
     command = SMALL.replace("0:20:10", "20") + f" --set perceptual={path} --set 'metrics=[\"psnr_db\"]'"
@@ -143,6 +144,7 @@ def test_learned_distance(folder, shared_data):
         assert 0.01 < point.metrics[name].mean < 1 and point.metrics[name].count == 3
 
 
+@pytest.mark.slow
 def test_dry_run_stores_nothing(folder, capsys):
     assert main(shlex.split(SMALL + " --dry-run --target 0.1 --units 40")) == 0
     out = capsys.readouterr().out
@@ -175,6 +177,7 @@ def results(command):
     return main(shlex.split(f"results {command} --store s.sqlite"))
 
 
+@pytest.mark.slow
 def test_a_named_sweep_grows_and_points_are_computed_again(folder, capsys):
     named = SMALL.replace("--snr-db 0:20:10", "--snr-db 0,10") + " --name flight"
     assert main(shlex.split(named)) == 0 and main(shlex.split(named.replace("--uavs 2", "--uavs 2,3"))) == 0

@@ -38,6 +38,7 @@ def captions(folder):
     return folder
 
 
+@pytest.mark.slow
 def test_transmit_says_what_was_understood(captions, capsys):
     assert main(shlex.split(f"{SEND} --out out")) == 0
     out, err = capsys.readouterr()

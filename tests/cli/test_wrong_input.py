@@ -203,6 +203,7 @@ def test_a_fault_of_the_program_is_not_called_wrong_input(folder, monkeypatch):
     assert not (folder / "out").exists() and not list(folder.glob(".out*"))
 
 
+@pytest.mark.slow
 def test_an_interruption_leaves_nothing(folder, monkeypatch, capsys):
     from lvm_mtc.cli import study
 

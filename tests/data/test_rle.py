@@ -37,6 +37,7 @@ def test_empty_full_and_first_pixel(mask):
     np.testing.assert_array_equal(decode_rle(Rle(*mask.shape, column_runs(mask))), mask)
 
 
+@pytest.mark.slow
 def test_compressed_text_equals_pycocotools():
     coco = pytest.importorskip("pycocotools.mask")
     for seed in range(40):

@@ -40,6 +40,7 @@ def test_every_file_once_before_any_again(files):
     assert np.any(shown[:6] != shown[6:12])
 
 
+@pytest.mark.slow
 def test_workers_change_no_pixel(files):
     alone, workers = (PictureStream(files, 16, 4, num_workers=count) for count in (0, 2))
     for step, batch in zip(range(2, 7), workers.batches(2), strict=False):

@@ -63,6 +63,7 @@ def answerers(tmp_path, monkeypatch):
     monkeypatch.setattr(measure, "FILES", files)
 
 
+@pytest.mark.slow
 def test_every_allocation_is_held_against_average_power_of_the_same_answerer(answerers):
     rng, count = np.random.default_rng(0), 8
     packed = PackedQuestions(

@@ -55,6 +55,7 @@ def test_results_outlive_annotations_but_not_changes_of_the_function():
     assert still_there(rows, "b.py", []) == rows
 
 
+@pytest.mark.slow
 def test_mutants_reach_the_tests(tmp_path):
     (tmp_path / "test_it.py").write_text(
         "from lvm_mtc.results.hashing import params_hash\n"

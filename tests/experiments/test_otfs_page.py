@@ -51,6 +51,7 @@ def test_the_mean_error_is_one_and_otfs_wins_where_the_page_says(tmp_path):
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_compile")
 def test_frames_of_both_waveforms_lose_the_same_on_average(monkeypatch):
     grid = ResourceGrid(fft_size=8, num_ofdm_symbols=5, cyclic_prefix_length=2, subcarrier_spacing=120e3,

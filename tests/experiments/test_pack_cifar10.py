@@ -1,11 +1,13 @@
 """CIFAR-10's hold-out: each picture's JPEG copy is left out of training."""
 
 import numpy as np
+import pytest
 
 from experiments.pack_cifar10 import LOSSLESS_COPIES, main
 from lvm_mtc.data.twins import HELD_OUT, nearest_neighbours
 
 
+@pytest.mark.slow
 def test_no_twin_is_left_among_the_training_pictures(shared_data, tmp_path, capsys):
     assert main(["--data", str(shared_data), "--out", str(tmp_path / "cifar10.npz")]) == 0
     assert "99500 training pictures; 500 held out" in capsys.readouterr().out

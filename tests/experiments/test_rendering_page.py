@@ -58,6 +58,7 @@ def test_lifted_pixels_lie_where_both_views_see_them(density):
     np.testing.assert_allclose(scene.scale[0] * 4.0, 0.42 * density * np.array([1, 1, 0.2]), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_hull_of_a_ball_is_the_ball(tmp_path):
     """Cameras around a ball beside the origin; with their axes the wrong way round they would not see it."""
     radius, away, ball, angle = 0.5, 4.0, np.array([0.3, -0.2, 0.4]), 0.7

@@ -39,6 +39,7 @@ def flow():
     return FlowGenerator(config=config, params=params, steps=3, solver="heun")
 
 
+@pytest.mark.slow
 def test_equal_sentence_and_seed_give_equal_bits(flow):
     rows = np.random.default_rng(1).integers(0, (10, 12, 12), (13, 3))
     texts = describe(Facts(*rows.T))

@@ -47,6 +47,7 @@ def five_pictures():
     return images, Detections(boxes.astype(np.float32), scores, np.zeros((5, 3), np.int32), valid)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_compile")
 def test_clip_filter_is_eq_12_crop_by_crop(tiny_clip):
     images, detections = five_pictures()
@@ -109,6 +110,7 @@ def test_classifier_words_query_is_its_closed_form(classifier_words):
     assert classifier_words.prepare("qwertz 犬").note == "the text holds no word that has a vector"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_compile")
 def test_classifier_words_tells_a_dog_from_a_bottle(classifier_words, shared_data):
     files = sorted((shared_data / "imagenet1000_160").glob("*.jpg"))

@@ -27,6 +27,7 @@ def _through(link, power, no_csi_error=True, num_uavs=1, public=None):
     return symbols, received, measure(link, signal, output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [ONE, dict(num_rx_ant=4, num_tx_ant=4), dict(fading="exponential", **ONE)], ids=str)
 def test_a_receiver_that_knows_the_power_has_less_noise(fields):
     link = LinkConfig(**fields)
@@ -68,6 +69,7 @@ def test_other_carriers_send_it_as_amplitudes(link):
         np.testing.assert_allclose(through.nmse_symbols, error / (POWER.sum() * SYMBOLS), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_measured_snr_is_that_of_the_signals():
     link = LinkConfig(fading="awgn", **ONE)
     bits = jax.random.bernoulli(jax.random.key(2), shape=(200, 1, FRAMES, 2 * SYMBOLS))

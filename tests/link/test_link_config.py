@@ -189,6 +189,7 @@ def half_rayleigh(key, batch_shape, **antennas):
     return 0.75**0.5 * phy.rayleigh(key, batch_shape, **antennas) + 0.5
 
 
+@pytest.mark.slow
 def test_a_function_of_ones_own_is_a_fading():
     own, named = LinkConfig(fading=phy.rayleigh), LinkConfig(fading="rayleigh")
     jax.tree.map(np.testing.assert_array_equal, through(own), through(named))
@@ -197,6 +198,7 @@ def test_a_function_of_ones_own_is_a_fading():
     np.testing.assert_allclose(h, 0.75**0.5 * h_named + 0.5, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_function_of_ones_own_is_a_fading_of_a_grid():
     grid = phy.ResourceGrid(fft_size=16, num_ofdm_symbols=6, cyclic_prefix_length=4, pilot_symbols=(0, 3))
     own, named = (LinkConfig(fading=fading, carrier=Ofdm(grid=grid)) for fading in (phy.rayleigh_path, "rayleigh"))
@@ -299,6 +301,7 @@ def test_a_carrier_of_ones_own_stands_beside_the_librarys():
         LinkConfig(carrier=Erasures(share=2))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_compile")
 def test_two_links_of_one_fading_stand_in_one_sweep_under_their_names(tmp_path, small_scheme, small_pictures):
     plain = LinkConfig(num_rx_ant=2, num_tx_ant=2)

@@ -86,6 +86,7 @@ CLEAN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", CLEAN.values(), ids=CLEAN)
 def test_a_clean_channel_hands_on_the_symbols_whatever_carries_them(link):
     clean = point(snr_db=80.0, csi_error_var=0.0, epsilon=SOME)
@@ -114,6 +115,7 @@ def test_public_tokens_go_over_one_beam_to_all():
     np.testing.assert_array_equal(out.ledger.slots, 6 * (shared + private.any(1).sum(-1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", [LinkConfig(num_tx_ant=2, num_rx_ant=2), CLEAN["grid"]], ids=["flat", "grid"])
 def test_each_uav_can_have_an_snr_of_its_own(link):
     own = jnp.array([[0.0, 10.0, 20.0], [5.0, -5.0, 15.0]])
@@ -135,6 +137,7 @@ def test_each_uav_can_have_a_line_of_sight_of_its_own(waveform):
     assert spread[0, 0] > 0.1 and spread[1, 1] > 0.1
 
 
+@pytest.mark.slow
 def test_positions_become_the_snr_that_each_uav_measures():
     """Through the whole link budget: transmit power, path loss, shadowing, thermal noise, fading."""
     link = LinkConfig.of(
@@ -210,6 +213,7 @@ def test_points_can_share_draws_and_compile_nothing_anew(link):
     np.testing.assert_allclose(high, fresh(jax.random.clone(keys), point(snr_db=20.0)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", [MU_MIMO, CLEAN["grid"]], ids=["mu_mimo", "grid"])
 def test_gradients_through_the_link(link):
     shape = (B, 4, K) if link.topology == "mu_mimo" else (B, K, 4, 2)

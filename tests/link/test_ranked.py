@@ -30,6 +30,7 @@ def test_bits_of_an_order():
     assert [order_bits(n) for n in (1, 2, 3, 4, 5, 8)] == [0, 1, 3, 5, 7, 16]
 
 
+@pytest.mark.slow
 def test_streams_arrive_over_antennas_from_best_to_worst():
     """The same draws without ranking tell every antenna's error; a stream's are those of the antenna of its rank."""
     link = OVER_TIME

@@ -25,6 +25,7 @@ FAST = dict(fading="exponential", delay_spread=4e-6, num_rx_ant=2, num_tx_ant=2)
 POINT = OperatingPoint(snr_db=jnp.float32(12.0), csi_error_var=jnp.float32(0.05))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("carrier", [Otfs(grid=GRID, speed=250.0), OfdmIci(grid=GRID, speed=250.0)])
 def test_a_receiver_hears_all_that_shares_its_grid(carrier):
     link = LinkConfig(carrier=carrier, **FAST)
@@ -64,6 +65,7 @@ def test_a_receiver_hears_all_that_shares_its_grid(carrier):
             np.testing.assert_allclose(got[b, k, i], np.roll(want, -i, axis=1).ravel(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_scheme_goes_over_them_unchanged_in_one_sweep(tmp_path, small_scheme, small_pictures):
     carriers = {
         "otfs": Otfs(grid=GRID, speed=700.0),

@@ -49,6 +49,7 @@ def test_snr_of_each_uav_is_the_link_budgets():
     assert out.h is None and out.y is None
 
 
+@pytest.mark.slow
 def test_shadowing_is_alike_where_uavs_are_near():
     link = LinkConfig(convention="rx_per_antenna", carrier=Scene(positions=PLACES))
     gain = np.asarray(over(link, 2000)[0].gain_db)
@@ -60,6 +61,7 @@ def test_shadowing_is_alike_where_uavs_are_near():
     assert abs(np.corrcoef(gain.T)[1, 2]) < 5 / np.sqrt(2000)
 
 
+@pytest.mark.slow
 def test_k_factor_and_doppler_come_from_the_place():
     """The K factor is that of phy.air_to_ground unless the point has one; a UAV that flies has a Doppler shift."""
     scene = Scene(positions=PLACES, scenario="RMa-AV", velocity=((0.0, 0.0, 0.0), (30.0, 0.0, 0.0), (0.0, 0.0, 0.0)))

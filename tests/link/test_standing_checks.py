@@ -126,6 +126,7 @@ def test_uses_slots_and_energy_agree(name):
         assert ledger.public_uses[b] == public[b].sum() * num_symbols / streams * SLOT_POWER[name] * TURNS[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LINKS)
 def test_believed_and_true_error_agree(name):
     # What is not on air of a grid makes receivers that hear all of it too careful.
@@ -155,6 +156,7 @@ def test_a_receiver_of_streams_knows_its_pilots_and_what_it_hears(send, equalize
     assert not np.allclose(first.x_hat, different.x_hat, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_a_receiver_of_a_beam_knows_its_pilots_and_what_it_hears():
     x, noise = jax.random.normal(jax.random.key(5), (2, 4, 5, K), jnp.complex64)
     h, other, h_hat = jax.random.normal(jax.random.key(6), (3, 4, 1, K, 6), jnp.complex64)
@@ -179,6 +181,7 @@ def test_a_receiver_of_a_beam_knows_its_pilots_and_what_it_hears():
     assert not np.allclose(told[0].x_hat, told[1].x_hat, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_a_receiver_on_a_grid_knows_its_pilots_and_what_it_hears():
     x = jax.random.normal(jax.random.key(8), (2, 9, 2), jnp.complex64)
     draws = phy.draw_ofdm(jax.random.key(9), (2,), 9, grid=GRID, paths=phy.rayleigh_path, num_tx_ant=2)
@@ -193,6 +196,7 @@ def test_a_receiver_on_a_grid_knows_its_pilots_and_what_it_hears():
         assert not np.allclose(first.x_hat, different.x_hat, rtol=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["otfs", "ofdm_ici, one tap", "otfs, pilots"])
 def test_a_receiver_of_samples_knows_what_it_is_told_and_what_it_hears(name):
     link, slots = LINKS[name], SMALL.slots_per_grid
@@ -276,6 +280,7 @@ def test_who_does_not_divide_has_an_error_with_all_moments(link):
     assert error_exponent(link) == np.inf
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_rx_ant", "finite"), [(1, False), (2, True)])
 def test_an_error_whose_mean_is_infinite_is_not_shown_as_a_number(num_rx_ant, finite):
     link = LinkConfig(num_rx_ant=num_rx_ant, num_tx_ant=1)

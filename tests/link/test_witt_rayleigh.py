@@ -34,6 +34,7 @@ def _standard_errors(values, expected):
     return abs(values.mean() - expected) / (values.std() / np.sqrt(values.size))
 
 
+@pytest.mark.slow
 def test_what_arrives_is_a_real_gain_times_the_symbol_plus_noise():
     x, out = _send(LINK, csi_error_var=0.3)
     h, no = np.asarray(out.h)[..., 0], 10 ** (-SNR_DB / 10)

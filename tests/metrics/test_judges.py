@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from lvm_mtc.metrics.judges import accuracy_judge, perceptual_judges
 from lvm_mtc.metrics.perceptual import perceptual_distance
@@ -20,6 +21,7 @@ def arrived(received):
     return Outcome(Estimate(received), None, None, None, None)
 
 
+@pytest.mark.slow
 def test_learned_distances_are_those_of_the_metric():
     images, received = pictures()
     boxes = jnp.tile(jnp.array([10.0, 16.0, 12.0, 20.0]), (2, 3, 1))

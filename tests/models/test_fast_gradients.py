@@ -71,6 +71,7 @@ def stem(fast_compile):
     return model, jax.jit(model.init)(jax.random.key(0), x), x
 
 
+@pytest.mark.slow
 def test_a_network_keeps_its_outputs_statistics_and_gradients(stem):
     model, variables, x = stem
     target = normal(1, 2, 4, 4, 3)

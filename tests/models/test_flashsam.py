@@ -195,6 +195,7 @@ def small():
     return dict(tensors), images, outputs
 
 
+@pytest.mark.slow
 def test_network_equals_reference_before_and_after_folding(small):
     tensors, images, (box, score) = small
     params, batch_stats = import_flashsam(tensors, "n", 3)
@@ -307,6 +308,7 @@ def test_depthwise_convolution_equals_xla_and_has_its_gradient():
     check_grads(blocks.depthwise_conv3x3, (x, kernel), order=1, modes=["rev"], atol=1e-2, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_every_parameter_of_attention_and_head_learns():
     class Pair(nn.Module):
         @nn.compact

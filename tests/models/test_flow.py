@@ -47,6 +47,7 @@ def network():
     return net, params, apply, rng
 
 
+@pytest.mark.slow
 def test_guidance_goes_on_from_what_facts_change(network):
     net, params, apply, rng = network
     x = jnp.asarray(rng.normal(size=(2, 16, 16, 3)), jnp.float32)

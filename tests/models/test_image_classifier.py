@@ -87,6 +87,7 @@ def reference(image, t):
     return x @ t["_fc.weight"].T + t["_fc.bias"]
 
 
+@pytest.mark.slow
 def test_logits_are_the_float64_reference_with_batch_norms():
     tensors = random_tensors()
     tensors["_bn0.num_batches_tracked"] = np.array(7)
@@ -128,6 +129,7 @@ def test_faults_are_listed_at_once():
     assert "1 not known: more" in message and "_conv_stem.weight (3, 3, 3, 32) instead of (32, 3, 3, 3)" in message
 
 
+@pytest.mark.slow
 def test_it_recognises_real_pictures(shared_data):
     params = load_classifier(shared_data / "weights" / "efficientnet_lite0_fp16.npz")
     files = sorted((shared_data / "imagenet1000_160").glob("*.jpg"))

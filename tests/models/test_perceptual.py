@@ -146,6 +146,7 @@ def test_vmap_and_batch_agree(params):
     np.testing.assert_allclose(found, compiled(params, a, b), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients(params):
     a, b = (np.float32(x) for x in pictures(21, 21))
     value, slope = (

@@ -55,6 +55,7 @@ def test_objects_of_one_class_that_overlap_are_one():
     np.testing.assert_allclose(found.boxes[0], [[11, 10, 8, 8], [10, 10, 8, 8], [0, 0, 0, 0]])
 
 
+@pytest.mark.slow
 def test_patches_hold_the_largest_values():
     graph = tiny_graph()
     network = Yolox(graph)

@@ -250,6 +250,7 @@ def test_budget():
     np.testing.assert_array_equal(out.max_doppler, 0)
 
 
+@pytest.mark.slow
 def test_budget_through_the_link():
     """Measured power on an antenna over the noise is the budget's SNR, whatever the number of antennas that send."""
     num_tx, num_rx, num_slots = 4, 2, 3000
@@ -299,6 +300,7 @@ def test_draws():
     np.testing.assert_allclose(out.snr_db, budget - np.asarray(out.path_loss_db) - shadow, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_draws_of_a_uav_depend_on_its_key_only():
     positions = np.random.default_rng(0).uniform([-900, -900, 23], [900, 900, 90], (5, 3)).astype(np.float32)
 

@@ -72,6 +72,7 @@ def test_gains_are_measured_by_pilots_as_they_would_be_sent():
     np.testing.assert_allclose(out.x_hat, np.asarray(out.y) / gain, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("no", [0.05, 1.0])
 def test_robust_knows_the_variance_around_its_measured_gains(no):
     # Of y - g_hat x, which is exact for any gains; after the division it holds where g_hat is well above its error.
@@ -96,6 +97,7 @@ def test_robust_knows_the_variance_around_its_measured_gains(no):
     assert no < 1 or _standard_errors(residual[:, 0], belief[:, 0]) > 5  # small beside the interference
 
 
+@pytest.mark.slow
 def test_a_genie_knows_the_gains_and_costs_no_slots():
     x = normal(3, 6, 3)
     out = link(key_of(), x, num_tx_ant=4, block_length=3, numbers={"no": 0.1, "tx_csi_error_var": 0.1})

@@ -123,6 +123,7 @@ def test_map_is_the_batch_and_numbers_are_traced():
         np.testing.assert_allclose(jax.jit(jax.vmap(function))(h, no), function(h, no), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_edges():
     zero = jnp.zeros((2, 3, 3), jnp.complex64)
     np.testing.assert_array_equal(capacity.mimo_capacity(zero, 1.0), 0)

@@ -121,6 +121,7 @@ def test_cdl_antennas_and_times(name):
         assert within((gains[:, :, i] * gains[:, :, 0].conj()).mean((2, 3)), expected)
 
 
+@pytest.mark.slow
 def test_numbers_of_each_uav_and_gradients():
     """Spreads and Doppler shifts of a batch are each link's own; a still channel stands still."""
     spreads = jnp.array([50e-9, 200e-9])

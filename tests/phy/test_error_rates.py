@@ -45,6 +45,7 @@ def test_without_shadowing_it_is_rayleigh():
     np.testing.assert_allclose(phy.fisher_snedecor_ber(ES_NO, m_f=1.0, m_s=1e5), want, rtol=2e-4)
 
 
+@pytest.mark.slow
 def test_counted_errors_of_the_sampler():
     of_h, of_noise = jax.random.split(jax.random.key(3))
     count, es_no = 500_000, 6.0

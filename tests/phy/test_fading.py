@@ -41,6 +41,7 @@ def test_power_is_one_and_fourth_moment_is_the_distributions(name):
     assert _within(np.asarray(h)[:, 0, 0, 1].imag, 0.0)
 
 
+@pytest.mark.slow
 def test_complex128_under_x64():
     with jax.enable_x64(True):
         for sampler, _ in SAMPLERS.values():
@@ -139,6 +140,7 @@ def test_shadowing_is_common_to_the_antennas_of_a_block():
     assert power[..., 0, 0].std() > 0.2
 
 
+@pytest.mark.slow
 def test_numbers_of_samplers_are_traced_and_differentiable():
     @jax.jit
     def mean_power(k_factor_db, m, m_f, m_s):

@@ -133,6 +133,7 @@ def test_awgn_is_parallel_links_with_their_own_errors():
     np.testing.assert_allclose(perfect.no_eff, 0.1, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fading", [phy.rayleigh, None])
 def test_uavs_are_independent_of_their_number(fading):
     x = _symbols(2, 8, 6, 4)
@@ -254,6 +255,7 @@ def test_operating_points_share_draws_compile_once_and_change_smoothly():
     np.testing.assert_array_equal(keyed.x_hat, shared.x_hat)
 
 
+@pytest.mark.slow
 def test_gradient_with_respect_to_the_operating_point_and_the_symbols():
     from jax.test_util import check_grads
 

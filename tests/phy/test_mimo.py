@@ -122,6 +122,7 @@ def _standard_error_test(error_power, believed):
     return abs(difference.mean()) < 5 * difference.std() / np.sqrt(difference.size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in phy.EQUALIZERS if name != "none"])
 def test_no_eff_is_the_measured_error_variance_with_perfect_csi(name):
     h, x, n = _problem(5, 3, count=20_000, seed=3)

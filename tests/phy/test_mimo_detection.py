@@ -195,6 +195,7 @@ def test_parallel_cancellation_is_its_definition(bits_per_symbol):
             np.testing.assert_allclose(got, llr - told, rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_error_rates_stand_in_the_known_order():
     """4x4 QPSK over Rayleigh fading, the same 20,000 vectors for all: each pair apart by 3 standard errors."""
     no, count = 0.3, 20_000

@@ -144,6 +144,7 @@ def test_jit_vmap_and_both_precisions():
         assert qam_llr(qam_map(bits, 4, jnp.complex128), 0.1, 4).dtype == jnp.float64
 
 
+@pytest.mark.slow
 def test_gradients_are_right_and_finite_at_no_noise():
     with jax.enable_x64(True):
         x_hat, no_eff = noisy(4, (6,))
@@ -153,6 +154,7 @@ def test_gradients_are_right_and_finite_at_no_noise():
     assert jnp.isfinite(gradient)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["app", "maxlog"])
 @pytest.mark.parametrize("bits_per_symbol", BITS_PER_SYMBOL)
 def test_without_noise_llrs_and_gradients_are_finite_and_signs_are_right(bits_per_symbol, method):

@@ -222,6 +222,7 @@ def test_silent_streams_are_not_sent_and_still_expected():
     np.testing.assert_array_equal(np.asarray(out.no_eff)[~heard], 1)
 
 
+@pytest.mark.slow
 def test_uavs_have_channels_of_their_own():
     keys = jax.random.split(key_of(impl="threefry2x32"), 4)
     x = normal(2, 5, 4)

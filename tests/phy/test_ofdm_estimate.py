@@ -259,6 +259,7 @@ def test_the_default_statistics_are_flat_over_the_prefix():
 NARROW = {"fft_size": 64, "guard_carriers": (6, 5), "dc_null": True}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("num_tx_ant", "grid"),
     [
@@ -295,6 +296,7 @@ def test_with_default_statistics_the_filter_beats_the_line_and_knows_its_error(n
             assert 1 / 1.5 < believed[snr, 0] / filtered[snr].mean() < 1.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("csi", ["pilots_ls", "pilots_lmmse"])
 def test_default_receiver_has_no_symbol_errors_at_40_db(csi):
     bits = np.random.default_rng(0).integers(0, 2, (1, 200, 8))

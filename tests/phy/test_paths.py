@@ -158,6 +158,7 @@ def test_taps_and_antennas_are_uncorrelated():
     assert _within((a * np.conj(b)).real, _series_j0(np.pi) * k / (k + 1))
 
 
+@pytest.mark.slow
 def test_distribution_of_the_power():
     # E|h|^4 = 2 - (K/(K+1))^2. Waves of constant magnitude would give 2 - 1/16 for K = 0.
     sampler = functools.partial(rayleigh_path, times=[2e-3], num_rx_ant=1, num_tx_ant=1, max_doppler=50.0)

@@ -69,6 +69,7 @@ def test_limits_of_the_noise():
     assert np.isfinite(gradient)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits, snr_db", [(2, 6.0), (4, 12.0), (6, 18.0)])
 def test_symbol_error_rate_of_qam_is_the_closed_form(bits, snr_db):
     points, no, count = phy.qam_points(bits), 10 ** (-snr_db / 10), 200_000

@@ -144,6 +144,7 @@ def test_rayleigh_channels_with_silent_streams(name, shape):
     assert _check(name, _problem(1, shape)) > 0.9
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None, derandomize=True, database=None)
 @given(
     case=st.sampled_from(CASES),

@@ -61,6 +61,7 @@ def test_error_variance_is_believed_right():
     assert np.abs(np.log(wrong / believed)).max() > 0.4
 
 
+@pytest.mark.slow
 def test_a_resource_grid_has_it_too():
     grid = phy.ResourceGrid(fft_size=16, num_ofdm_symbols=4, cyclic_prefix_length=4, pilot_symbols=(0,))
     x = phy.qam_map(jax.random.bernoulli(jax.random.key(1), shape=(1, 1, SLOTS, 2)), 2)

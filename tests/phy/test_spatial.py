@@ -20,6 +20,7 @@ SETTING = {"carrier_frequency": FREQUENCY, "tx_power_dbm": 30.0, "bandwidth": 20
 NUM_SCENES = 20_000
 
 
+@pytest.mark.slow
 def test_field_has_the_exponential_autocorrelation():
     """Within 5 standard errors over scenes, from one place to 20 correlation distances, and 1 at distance 0."""
     places = np.array(
@@ -53,6 +54,7 @@ def test_correlation_distances_are_those_of_the_tables():
             assert row.los_distance == float(state.los_nlos_state_m)
 
 
+@pytest.mark.slow
 def test_shadowing_and_state_of_near_uavs_are_alike():
     """K = 3 UAVs 0 m, 1 m and 1 km from each other: equal, nearly always equal, and independent states."""
     positions = jnp.array([[600.0, 0.0, 50.0], [601.0, 0.0, 50.0], [600.0, 1000.0, 50.0], [600.0, 0.0, 50.0]])
@@ -82,6 +84,7 @@ def test_shadowing_and_state_of_near_uavs_are_alike():
     assert abs(far) < 5 / np.sqrt(NUM_SCENES)
 
 
+@pytest.mark.slow
 def test_a_scene_is_a_function_of_the_place():
     """All at once, one UAV alone, and a flight in one call or one call at each time see the same scene."""
     key = jax.random.key(2)

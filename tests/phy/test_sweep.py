@@ -83,6 +83,7 @@ def test_devices_share_the_slots():
         np.testing.assert_allclose(one, eight, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients_with_perfect_csi_are_finite_but_that_of_its_error():
     x, draws = signals(num_slots=8)
 

@@ -144,6 +144,7 @@ def test_of_two_opaque_ones_the_nearer_is_in_front_whatever_their_order():
         np.testing.assert_allclose(middle, 0.99 * front + 0.01 * 0.99 * back + 1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_must_leave_the_picture_as_it_is():
     g, c = scene(3), camera()
     shuffled = jax.tree.map(lambda a: a[np.random.default_rng(4).permutation(NUM)], g)
@@ -170,6 +171,7 @@ def test_what_must_leave_the_picture_as_it_is():
     np.testing.assert_allclose(alone, seen[1], rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_mirrored_scene_gives_a_mirrored_picture():
     g = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), scene(6))
     at = stereo_camera(0.0, SIZE, 18.0)
@@ -178,6 +180,7 @@ def test_a_mirrored_scene_gives_a_mirrored_picture():
     assert np.abs(both[1] - both[0]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_a_view_at_a_place_is_displaced_by_the_disparity():
     size, f, baseline, z = (16, 64), 50.0, 0.4, 2.0
     g = union(one([0, 0, z], [0.1] * 3, [0.9], [1, 1, 1]), one([0, 5, z], [0.1] * 3, [0.9], [1, 1, 1]))
@@ -187,6 +190,7 @@ def test_a_view_at_a_place_is_displaced_by_the_disparity():
     np.testing.assert_allclose(columns - 32, [0, -f * baseline / z / 2, -f * baseline / z], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_what_is_behind_the_camera_is_not_there():
     g = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), scene(7))
     g = g._replace(mean=g.mean.at[:4, 2].set(jnp.array([0.0, -2.0, 0.05, 0.1])))
@@ -200,6 +204,7 @@ def test_what_is_behind_the_camera_is_not_there():
         assert np.abs(slope[4:]).max() > 0
 
 
+@pytest.mark.slow
 def test_what_a_tile_has_no_room_for_is_counted_and_left_out():
     rng = np.random.default_rng(8)
     mean = np.stack([np.zeros(12), np.zeros(12), rng.uniform(2, 4, 12)], axis=1)

@@ -80,6 +80,7 @@ def pixels(uri):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))) / 255
 
 
+@pytest.mark.slow
 def test_clips_are_those_of_the_sweep(stored, clips):
     shown = stored["clips"]
     assert (shown["kind"], shown["snr_db"], shown["labels"]) == ("clips", list(SNR_DB), ["UAV 0"])

@@ -15,7 +15,7 @@ from lvm_mtc.sweep.run import sample_points
 from lvm_mtc.sweep.stopping import StoppingRule
 
 LINK = LinkConfig(fading="rayleigh", convention="rx_per_antenna")
-pytestmark = pytest.mark.usefixtures("fast_compile", "users_emitters")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fast_compile", "users_emitters")]
 
 
 @pytest.fixture(scope="module")

@@ -63,6 +63,7 @@ def find(pictures, name, uav=0, **at):
     return decode(one)
 
 
+@pytest.mark.slow
 def test_each_point_has_its_pictures(filled, spec):
     _, pictures = filled
     shown = [at for at in spec.coordinates() if at["mask_prob"] != 0.4]

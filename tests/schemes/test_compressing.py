@@ -37,6 +37,7 @@ def witt():
     return scheme, drawn(scheme), source
 
 
+@pytest.mark.slow
 def test_a_survey_and_a_file_that_is_the_plan(witt, tmp_path):
     scheme, params, source = witt
     over = jax.random.key(2), LINK, POINT
@@ -86,6 +87,7 @@ def test_blocks_of_the_token_codec_and_of_the_text_transceiver_are_found():
     assert found[1] == {f"{e}/qkv": Group(4, 4) for e in ends} | {f"{e}/fc1": Group(8, 1) for e in ends}
 
 
+@pytest.mark.slow
 def test_the_loss_of_text_is_the_transceivers_own():
     scheme = VlmCsc(VlmCscConfig(vocabulary=9, num_words=4, num_symbols=2, width=16, depth=1, num_heads=4, hidden=8))
     source = Source(jnp.array([[[1, 2, 3, 0]]]))

@@ -57,6 +57,7 @@ def test_quality_is_of_the_mean_error():
     np.testing.assert_allclose(stream_quality(jnp.asarray(no_eff), 3), -np.log(error), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_is_booked_and_what_the_loss_asks_for():
     """A gain, an order of three groups and one of three streams, fed back; the tau of sorted groups is positive."""
     scheme, link = scheme_of("sorted"), LinkConfig(num_rx_ant=3, num_tx_ant=3, carrier=RankedStreams())

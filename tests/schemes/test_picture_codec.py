@@ -134,6 +134,7 @@ def standard_errors(values, expected):
     return abs(rows.mean() - expected) / (rows.std(ddof=1) / np.sqrt(rows.size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", [JSCC_WIENER, WITT_WIENER], ids=["deepjscc", "witt"])
 def test_power_is_one_over_each_picture(system):
     images = pictures() * jnp.linspace(0.1, 1.0, B * K).reshape(B, K, 1, 1, 1)
@@ -253,6 +254,7 @@ def test_what_the_decoder_is_given():
     np.testing.assert_allclose(more.received, want, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_nominal_snr_reaches_the_modnet_and_nothing_else():
     for system, adapts in ((JSCC, False), (WITT, True)):
         low, high = (send(system, point(snr_db=snr_db), pictures()).signal.private.symbols for snr_db in (0.0, 20.0))

@@ -139,6 +139,7 @@ def shared_tiles(fast_compile):
     return scheme, sent, image, each
 
 
+@pytest.mark.slow
 def test_every_tile_is_what_it_is_by_itself_bit_for_bit(shared_tiles):
     scheme, sent, image, each = shared_tiles
     frames = scheme.scheme.frames()[0]
@@ -163,6 +164,7 @@ def test_every_tile_is_what_it_is_by_itself_bit_for_bit(shared_tiles):
     np.testing.assert_allclose(sent.tells["keep_rate_inside"][0], held.mean(axis=0), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_smaller_pictures_are_measured_as_if_they_were_alone(fast_compile):
     """Beside a larger one: tiles that they do not reach are not sent, and no pixel beyond enters a metric."""
     sizes, images = [(40, 30), (25, 64)], []
@@ -198,6 +200,7 @@ def test_smaller_pictures_are_measured_as_if_they_were_alone(fast_compile):
         METRICS["pictures"]["ms_ssim"](source, out)
 
 
+@pytest.mark.slow
 def test_a_convolutional_codec_takes_the_picture_whole(fast_compile):
     codec = DeepJscc(DeepJsccConfig(image_size=8, num_symbols=2))
     params = codec.init(jax.random.key(0))

@@ -230,6 +230,7 @@ def test_sizes_in_closed_form(name):
         assert count(shapes_of(Witt(c, sizes, modnet=False), side)[:2]) == sum(published[name]) - 2 * modnet
 
 
+@pytest.mark.slow
 def test_the_whole_codec_runs_its_parts_in_order():
     codec, images, snr_db = Witt(6, WittSizes((1, 2), (8, 12), (2, 3), 2)), normal(2, 16, 8, 3), np.float32([1.0, 13.0])
     encoder = random_params(codec, images, snr_db)

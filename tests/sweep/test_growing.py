@@ -73,6 +73,7 @@ def store(tmp_path):
         yield store
 
 
+@pytest.mark.slow
 def test_another_k_and_back(spec, store, sent, tmp_path):
     _, first = sent(only(spec, 2), store)
     both, second = sent(spec, store)
@@ -85,6 +86,7 @@ def test_another_k_and_back(spec, store, sent, tmp_path):
     assert len(store.read()) == 4 and sorted(sweep.num_points for sweep in store.sweeps()) == [2, 2, 4]
 
 
+@pytest.mark.slow
 def test_another_link_scheme_and_metric(spec, store, sent, small_scheme, tmp_path):
     one = only(spec, 2)
     sent(one, store)
@@ -111,6 +113,7 @@ def test_another_link_scheme_and_metric(spec, store, sent, small_scheme, tmp_pat
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("random_pictures", [False, True])
 def test_more_units(spec, store, sent, random_pictures, small_pictures, tmp_path):
     images, loc = (np.concatenate([a, a[:, ::-1]]) for a in small_pictures)
@@ -153,6 +156,7 @@ def test_names(spec, store, sent):
     assert len(store.sweeps()) == 3
 
 
+@pytest.mark.slow
 def test_rows_of_an_older_store_are_found(spec, store, sent):
     """There a row stands under the key of its whole sweep."""
     with ResultStore(store.path.with_name("new.sqlite")) as new:

@@ -83,6 +83,7 @@ def check_realised_snr(points, fades, blocks, slots):
     assert np.all(np.abs(measured / 4 - 1) > 5 * spread), "6 dB off would be seen"
 
 
+@pytest.mark.slow
 def test_realised_snr_is_the_nominal_one(small_spec, stored, small_scheme):
     for channel, fades in (("awgn", False), ("rayleigh", True)):
         points = [point for point in stored[1] if point.coordinates["channel"] == channel]
@@ -126,6 +127,7 @@ def test_any_point_alone_has_the_same_bits(small_spec, stored, devices):
         assert of_units.mean() == mean if devices > 1 else of_units.mean() == pytest.approx(mean, rel=1e-8)
 
 
+@pytest.mark.slow
 def test_memory_budget_changes_no_number(small_spec, stored, tmp_path):
     one = draw_bytes(small_spec.draw_shape(2, "object first"))
     assert Resources(memory_budget=one).units_per_draw(small_spec.draw_shape(2, "object first")) == 1
@@ -166,6 +168,7 @@ def test_a_store_with_other_numbers_is_refused(small_spec, stored, tmp_path):
             store.add(stored[1])
 
 
+@pytest.mark.slow
 def test_points_stop_when_their_interval_is_narrow(small_spec, small_scheme):
     rule = StoppingRule(target_half_width=0.15, max_units=48, min_units=8, check_every=8)
     adaptive = dataclasses.replace(small_spec, stopping=rule, schemes=(small_scheme,), csi_error_var=(0.0,))

@@ -67,6 +67,7 @@ def at(points, **coordinates):
     return found
 
 
+@pytest.mark.slow
 def test_programs_are_those_that_were_promised(spec, stored):
     assert stored[2] == {"encode": 2, "draw": 2, "send": 2}
 
@@ -114,6 +115,7 @@ def direct_psnr(contender, link, snr_db):
     return direct
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", LINKS, ids=["rayleigh", "witt"])
 def test_both_kinds_send_over_the_same_channel_as_alone(spec, small_pictures, link):
     images, loc = (a[np.array([2, 2])] for a in small_pictures)  # the second step, with its padding

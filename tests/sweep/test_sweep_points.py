@@ -17,6 +17,7 @@ from lvm_mtc.sweep.stopping import StoppingRule
 pytestmark = pytest.mark.usefixtures("fast_compile")
 
 
+@pytest.mark.slow
 def test_realised_snr_is_not_claimed_where_streams_are_silent(small_spec, small_scheme):
     scheme = small_scheme.scheme
     bernoulli = dataclasses.replace(scheme, config=dataclasses.replace(scheme.config, masking="bernoulli"))
@@ -30,6 +31,7 @@ def test_realised_snr_is_not_claimed_where_streams_are_silent(small_spec, small_
         assert np.isnan(samples.realised_snr).all()
 
 
+@pytest.mark.slow
 def test_metrics_are_measured_in_a_box_of_their_own(small_spec, small_scheme, small_pictures):
     images, loc = small_pictures
     elsewhere = np.tile(np.float32([24, 8, 12, 10]), (3, 2, 1))
@@ -56,6 +58,7 @@ def test_metrics_are_measured_in_a_box_of_their_own(small_spec, small_scheme, sm
     np.testing.assert_allclose(measured.mean, np.float64(samples.metrics["psnr_inside_db"][:, counts]).mean())
 
 
+@pytest.mark.slow
 def test_seeds_and_units_differ_and_names_do_not_matter(small_spec, small_scheme):
     renamed = dataclasses.replace(small_scheme, name="same by another name")
     one = dataclasses.replace(

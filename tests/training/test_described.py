@@ -40,6 +40,7 @@ def losses(run):
     return [record["loss"] for record in read_log(run / "log.jsonl") if record["event"] == "train"]
 
 
+@pytest.mark.slow
 def test_a_painter_learns_and_its_weights_paint(tmp_path):
     config = FlowConfig(image_size=8, widths=(8, 8, 8), depth=1, condition=8)
     weights = train_painter(config, numbers(300), described(8), tmp_path / "run", progress=False)
@@ -50,6 +51,7 @@ def test_a_painter_learns_and_its_weights_paint(tmp_path):
     assert black > white + 0.2  # the first row is behind the thing
 
 
+@pytest.mark.slow
 def test_a_captioner_learns_behind_a_classifier_that_stays(tmp_path):
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(CifarResNet(20).init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]

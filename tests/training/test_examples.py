@@ -85,6 +85,7 @@ def test_losses_against_numpy():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mse", "log_mse"])
 def test_the_loss_weighs_scenarios_by_their_pictures(kind):
     scheme = DeepJscc(DeepJsccConfig(image_size=8, num_symbols=2))
@@ -127,6 +128,7 @@ def test_a_scenario_takes_a_link_as_files_have_it():
         from_dict(Scenario, {"num_groups": 1, "link": {"fadding": "awgn"}})
 
 
+@pytest.mark.slow
 def test_the_token_term_takes_the_tokens_it_aims_at_for_a_constant():
     """Its gradient is that of the MSE to a fixed target, and none reaches the token decoder."""
     scheme = LvmMtc(LvmMtcConfig(variant="tiny", image_size=16, patch_size=8, num_symbols=4, num_kept=4))

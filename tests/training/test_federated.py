@@ -58,6 +58,7 @@ def quiet(params, batch, key):
 QUIET = Split(quiet, back)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aggregate", ["freeze_a", "factors"])
 @pytest.mark.parametrize("sizes", [(8, 8, 8), (4, 12, 7)])
 def test_one_step_of_all_is_a_central_step_on_the_joined_data(aggregate, sizes):

@@ -51,6 +51,7 @@ def transmitted(params, key):
     return forward(SCHEME, params, examples().source, key_of_the_scenario(key), LINK, examples().point)
 
 
+@pytest.mark.slow
 def test_the_rate_is_the_channel_uses_of_the_ledger_and_its_gradient_lives_where_nothing_is_shared(params):
     @jax.jit
     @jax.value_and_grad

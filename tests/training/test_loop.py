@@ -231,6 +231,7 @@ def test_a_finished_run_goes_on_with_a_schedule_of_its_own(longer):
     assert after[len(before)] == {"step": 13, "event": "schedule", "ends": [12, 24]}
 
 
+@pytest.mark.slow
 def test_a_continued_run_survives_a_stop_and_can_go_on_once_more(longer, tmp_path, monkeypatch):
     shutil.copytree(longer[0] / "of_12", tmp_path / "run")
     monkeypatch.setattr("lvm_mtc.training.loop._Run.stop_signal", lambda self, step, stops: 15 * (step == 16))

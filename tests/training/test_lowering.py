@@ -62,6 +62,7 @@ def custom_calls(text):
     return {part.split("(")[0].strip("@ ") for part in text.split("stablehlo.custom_call")[1:]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", ALLOWED_CALLS)
 def test_the_papers_training_step_lowers(platform):
     """ViT-L for ten UAVs, layers scanned."""

@@ -47,6 +47,7 @@ def test_pmap_equals_jit_on_one_device(num_devices):
     assert relative_difference(mapped, jitted) < 1e-5
 
 
+@pytest.mark.slow
 def test_pmap_equals_jit_in_float64():
     with jax.enable_x64(True):
         jitted, metrics = run(make_train_step, accumulation=8, dtype=np.float64)

@@ -40,6 +40,7 @@ def packed(tmp_path):
     return tmp_path / "vqa.npz"
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_it(packed, tmp_path):
     recipe = make_recipe(QUESTIONS, config=QUESTIONS["config"] | {"num_patches": 120})
     weights = run_stage(recipe, "all", packed, tmp_path / "run", progress=False)

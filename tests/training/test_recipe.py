@@ -39,7 +39,7 @@ PLAIN = dict(
     stages={stage: LONG for stage in STAGES},
 )  # fmt: skip
 
-pytestmark = pytest.mark.usefixtures("fast_compile")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fast_compile")]
 
 
 class OwnCodec(DeepJscc):

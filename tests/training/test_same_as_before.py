@@ -17,7 +17,7 @@ from lvm_mtc.training import read_log
 from lvm_mtc.training.examples import make_batch_fn
 from lvm_mtc.training.recipe import run_stage
 
-pytestmark = pytest.mark.usefixtures("fast_compile")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fast_compile")]
 
 RECIPES = {"lvm_mtc": TOKENS, "deepjscc": CODEC}
 RUNS = [(name, stage) for name, fields in RECIPES.items() for stage in fields["stages"]]

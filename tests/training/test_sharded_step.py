@@ -102,6 +102,7 @@ def bytes_on_one_device(tree):
     return sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(tree))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_sharded_parameters_give_the_numbers_of_one_device(accumulation):
     losses, state = tiny(accumulation=accumulation)
@@ -111,6 +112,7 @@ def test_sharded_parameters_give_the_numbers_of_one_device(accumulation):
     assert sharded_state.params["encoder"]["kernel"].sharding.spec == PartitionSpec("data", None)
 
 
+@pytest.mark.slow
 def test_sharded_parameters_give_the_numbers_of_one_device_in_float64():
     with jax.enable_x64(True):
         losses, state = tiny(dtype=np.float64)

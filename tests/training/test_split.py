@@ -19,6 +19,7 @@ def close(a, b, **tolerance):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
 
 
+@pytest.mark.slow
 def test_gradients_through_the_border_are_those_of_the_whole_scheme():
     """Adapters of the encoder with the client, the whole decoder with the server, over Rayleigh fading at 5 dB."""
     scheme = LvmMtc(LvmMtcConfig(variant="linear", image_size=16, patch_size=8, num_symbols=4))

@@ -82,6 +82,7 @@ def make_recipe(steps):
     return from_dict(Recipe, fields)
 
 
+@pytest.mark.slow
 def test_a_folder_is_streamed_and_a_stopped_run_sees_the_same_pictures(folder, tmp_path, monkeypatch):
     # In this process: starting workers takes seconds, and that they change no pixel is a test of the stream's.
     monkeypatch.setattr("os.cpu_count", lambda: 0)

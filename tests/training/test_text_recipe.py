@@ -30,6 +30,7 @@ def packed(tmp_path):
     return tmp_path / "captions.npz"
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_it_and_its_weights_know_the_words(packed, tmp_path):
     weights = run_stage(make_recipe(TEXT), "all", packed, tmp_path / "run", progress=False)
     first, last = (r["loss"] for r in read_log(tmp_path / "run" / "system" / "log.jsonl") if r["event"] == "train")

@@ -134,6 +134,7 @@ def test_errors_do_not_depend_on_the_word():
     assert 0 < (found < 0).any(1).sum() < 40
 
 
+@pytest.mark.slow
 def test_gradient_is_the_difference_quotient():
     with jax.enable_x64(True):
         _, llr = _received(SMALL, 0.0, 1, seed=3)
@@ -162,6 +163,7 @@ def _differ(p, num_p, q, num_q):
     return abs(p - q) > 5 * np.sqrt(both * (1 - both) * (1 / num_p + 1 / num_q))
 
 
+@pytest.mark.slow
 def test_error_rates_are_sionnas():
     """Flooding, 20 iterations, QPSK over AWGN: the golden file's waterfall, of 4000 words a point."""
     code, num_words, seen = LdpcCode(120, 240, 2), 1500, 0

@@ -42,6 +42,7 @@ def test_every_picture_has_power_one_exactly_and_pays_for_its_gain(codec):
     np.testing.assert_allclose(symbols, points[chosen], rtol=2e-3)  # the gain is told in half precision
 
 
+@pytest.mark.slow
 def test_a_scheme_with_public_frames_has_one_gain_a_group():
     config = dict(image_size=32, patch_size=8, num_kept=8, num_symbols=4, variant="tiny")
     inner = dict(config=config, scheme="lvm_mtc", num_points=16)
@@ -95,6 +96,7 @@ def test_moments_are_those_of_numpy_and_their_equalised_form_gives_them_back():
     np.testing.assert_allclose(no_eff * power / (power + no_eff), variance, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_many_points_without_noise_are_the_scheme_itself():
     rng = np.random.default_rng(3)
     source = Source(IMAGES)
@@ -115,6 +117,7 @@ def test_many_points_without_noise_are_the_scheme_itself():
     assert np.mean((with_points - analog) ** 2) < 0.02 * np.mean((analog - analog.mean()) ** 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "law, points, snr_db, low, high", [("laplace", 64, 20.0, 1.2, 2.0), ("uniform", 16, 15.0, 0.0, 0.15)]
 )
@@ -149,6 +152,7 @@ def test_its_configuration_stands_for_it(codec):
     assert [stage.name for stage in learning.stages()] == ["system"]
 
 
+@pytest.mark.slow
 def test_both_train_together_and_a_weights_file_holds_both(tmp_path):
     scheme = make_scheme("constellation", {"scheme": "token2", "config": {"variant": "tiny", "num_symbols": 4}})
     params, pictures = scheme.init(jax.random.key(0)), np.random.default_rng(0).random((1, 1, 32, 32, 3), np.float32)

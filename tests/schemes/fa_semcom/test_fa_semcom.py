@@ -51,6 +51,7 @@ def _sent(link=AWGN, beta=1.0, snr_db=6.0, **config):
     return scheme, params, source, _forward(scheme, params, source, jax.random.key(1), link, point)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("link", [AWGN, FADING], ids=["awgn", "fisher_snedecor"])
 def test_counted_errors_are_those_of_the_closed_form_in_every_class(link, beta):
@@ -84,6 +85,7 @@ def test_total_power_ledger_and_measured_snr():
     assert (np.asarray(_sent(beta=0.0)[3].sent.tells["power"]) == 1).all()
 
 
+@pytest.mark.slow
 def test_windows_that_are_missing_cost_nothing():
     scheme = FaSemCom(FaSemComConfig(**SMALL, num_patches=2 * TOKENS))
     source = _source(tokens=2 * TOKENS)
@@ -138,6 +140,7 @@ def test_analogue_noise_of_a_patch_is_that_of_its_power():
         assert abs(scaled.mean() - 1) < 5 * np.sqrt(2 / (16 * inside.sum()))
 
 
+@pytest.mark.slow
 def test_answerer_takes_patches_as_a_set():
     scheme = FaSemCom(FaSemComConfig(**SMALL, num_patches=TOKENS))
     params, rng = scheme.init(jax.random.key(0)), np.random.default_rng(1)
@@ -158,6 +161,7 @@ def test_answerer_takes_patches_as_a_set():
     np.testing.assert_allclose(scheme.answer(params, padded[0], side), want, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_answerer_of_levels_sees_nothing_else():
     scheme, params, _, out = _sent(sees="levels")
     again = FaSemCom(scheme.config).decode(

@@ -17,7 +17,7 @@ from lvm_mtc.schemes.gs_scnet.scheme import GsScnet, GsScnetConfig
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.simulate import encode, forward
 
-pytestmark = pytest.mark.usefixtures("fast_compile")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fast_compile")]
 
 CONFIG = GsScnetConfig(size=(32, 32), features=16, max_disparity=8, symbols_per_position=3, capacity=400)
 SCHEME = GsScnet(CONFIG)

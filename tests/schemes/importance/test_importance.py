@@ -122,6 +122,7 @@ def test_frames_mix_strong_and_weak_symbols():
     np.testing.assert_array_equal(from_frames(frames), symbols)
 
 
+@pytest.mark.slow
 def test_networks_start_as_the_linear_codec_learn_both_and_leave_it():
     params = params_with_networks()
     plain = sent_of(SCHEME, {"linear": params["linear"]}, 5.0, 10.0)

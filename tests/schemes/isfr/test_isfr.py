@@ -79,6 +79,7 @@ def test_damage_is_what_flipped_bits_do():
     assert abs(rises.mean() - rate * per_rate) < 5 * rises.std() / len(x) ** 0.5 + 0.03 * rate * per_rate
 
 
+@pytest.mark.slow
 def test_without_noise_every_sent_group_comes_back_and_the_others_are_the_mean():
     params, pictures = made()
     out = sent(90.0)
@@ -142,6 +143,7 @@ def test_defaults_are_qpsk_in_order():
     np.testing.assert_array_equal(plain.estimate.data, same.estimate.data)
 
 
+@pytest.mark.slow
 def test_nested_dropout_turns_rotated_features_into_principal_components():
     """Rippel's theorem, by plain descent on the loss in the features' space: prefixes span what theirs do."""
     rng = np.random.default_rng(0)

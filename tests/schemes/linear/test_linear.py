@@ -67,6 +67,7 @@ def same(theirs, ours):
     jax.tree.map(np.testing.assert_array_equal, ours.ledger, theirs.ledger)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
 def test_with_the_shipped_weights_it_is_the_token_systems_linear_variant(link):
     theirs, params, converted = token_system()
@@ -80,6 +81,7 @@ def test_with_the_shipped_weights_it_is_the_token_systems_linear_variant(link):
     assert np.abs(of_theirs.estimate.data - of_ours.estimate.data).max() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [1, 2])
 def test_fitted_it_is_the_token_system_started_from_the_same_components(spread):
     ours = Linear(LinearConfig(image_size=32, num_symbols=12, spread=spread))
@@ -107,6 +109,7 @@ def test_a_clean_channel_gives_the_projection_onto_the_first_components():
     assert np.abs(want - np.asarray(patchify(images, 4))).max() > 0.02
 
 
+@pytest.mark.slow
 def test_drawn_parameters_have_the_shapes_of_fitted_ones():
     scheme = Linear(LinearConfig(image_size=16, patch_size=4, num_symbols=8))
     drawn, fitted = scheme.init(jax.random.key(0)), scheme.fit(smooth((60, 16, 16)))

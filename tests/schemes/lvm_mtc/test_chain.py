@@ -54,6 +54,7 @@ def point(**numbers):
     return point_of(**{k: jnp.float32(v) for k, v in numbers.items()})
 
 
+@pytest.mark.slow
 def test_eight_uavs_equal_eight_single_runs():
     images, loc = pictures(8)
     keys = jax.random.split(jax.random.key(5), 8)
@@ -67,6 +68,7 @@ def test_eight_uavs_equal_eight_single_runs():
     assert not np.allclose(together.images_hat[:, 0], together.images_hat[:, 1], atol=1e-2)
 
 
+@pytest.mark.slow
 def test_eight_devices_equal_one():
     images, loc = pictures(2, batch=8)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -84,6 +86,7 @@ def test_eight_devices_equal_one():
     np.testing.assert_array_equal(one.public, eight.public)
 
 
+@pytest.mark.slow
 def test_new_operating_points_compile_nothing():
     traces = []
     scheme = LvmMtc(CONFIG)
@@ -139,6 +142,7 @@ def slots_of(out, link):
     return x.reshape(*x.shape[:2], -1, link.num_tx_ant)
 
 
+@pytest.mark.slow
 def test_power_is_one_per_picture_and_user_over_what_is_sent():
     images, loc = pictures(3)
     images = images * jnp.array([0.1, 1.0]).reshape(2, 1, 1, 1, 1)
@@ -151,6 +155,7 @@ def test_power_is_one_per_picture_and_user_over_what_is_sent():
             np.testing.assert_allclose(power[b, k][np.asarray(out.sent.private[b, k])].mean(), 1, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("convention", ["esno", "rx_per_antenna", "received_total"])
 @pytest.mark.parametrize("fading", ["awgn", "rayleigh"])
 def test_the_snr_on_the_axis_is_the_snr_of_the_signals(convention, fading):
@@ -174,6 +179,7 @@ def test_the_snr_on_the_axis_is_the_snr_of_the_signals(convention, fading):
     assert abs(2 * ratio - 1) > bound  # 3 dB would be seen
 
 
+@pytest.mark.slow
 def test_public_tokens_are_one_transmission_for_all_under_joint():
     link = LinkConfig.of(topology="joint", num_rx_ant=3, num_tx_ant=3)
     images, loc = pictures(3)
@@ -186,6 +192,7 @@ def test_public_tokens_are_one_transmission_for_all_under_joint():
     assert not np.allclose(received[0][~shared], received[2][~shared], atol=1e-2)
 
 
+@pytest.mark.slow
 def test_clean_channel_returns_the_symbols_whatever_the_topology_and_alignment():
     images, loc = pictures(2)
     for link in (LINK, LinkConfig.of(topology="joint", num_rx_ant=2, num_tx_ant=2)):
@@ -216,6 +223,7 @@ def test_sharing_with_threshold_zero_changes_nothing_and_saves_nothing():
     np.testing.assert_array_equal(off.ledger.channel_uses() - on.ledger.channel_uses(), 2 * 6 * on.public.sum(-1))
 
 
+@pytest.mark.slow
 def test_bernoulli_with_the_same_draws_sends_the_same_pictures():
     images, loc = pictures(1, batch=1)
     # The noise differs, because the number of slots does: a clean channel, and no random allocation on top.
@@ -230,6 +238,7 @@ def test_bernoulli_with_the_same_draws_sends_the_same_pictures():
     assert padded.ledger.channel_uses()[0] == exact.ledger.channel_uses()[0] == count * 6
 
 
+@pytest.mark.slow
 def test_parameters_per_uav_equal_single_systems():
     config = dataclasses.replace(CONFIG, per_uav_params=True)
     params, keys = params_of(config, 2), jax.random.split(jax.random.key(5), 2)
@@ -248,6 +257,7 @@ def test_parameters_per_uav_equal_single_systems():
         LvmMtc(config).init(jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_shared_draws_are_the_draws_of_the_key():
     images, loc = pictures(2)
     scheme, keys = LvmMtc(CONFIG), uav_keys(jax.random.key(9), 2)
@@ -278,6 +288,7 @@ def loss_and_gradients(config):
     return jax.jit(loss), jax.jit(jax.grad(loss, argnums=(0, 1, 2)))
 
 
+@pytest.mark.slow
 def test_gradients_from_pixels_to_pixels_agree_with_differences():
     images, _ = pictures(1)
     # This receiver knows no gain, whose 16 bits would make the loss a staircase.
@@ -302,6 +313,7 @@ def test_gradients_from_pixels_to_pixels_agree_with_differences():
     )
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_at_the_edges():
     _, grad = loss_and_gradients(CONFIG)
     for images in (jnp.zeros_like(pictures(3)[0]), pictures(3)[0]):
@@ -313,6 +325,7 @@ def test_gradients_are_finite_at_the_edges():
             assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((by_params, by_point, by_images)))
 
 
+@pytest.mark.slow
 def test_wrong_shapes_are_refused_with_both():
     images, loc = pictures(2)
     scheme = LvmMtc(CONFIG)
@@ -389,6 +402,7 @@ def test_wrong_link_configurations(fields, message):
         LinkConfig.of(**fields)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fading",
     [

@@ -124,6 +124,7 @@ def looped(case):
     return evaluate(case)(case.params["encoder"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scan", "remat"), [(False, True), (True, False), (True, True)])
 def test_scan_and_remat_change_no_number(case, looped, scan, remat):
     run, params = evaluate(case, scan=scan, remat=remat), case.params["encoder"]

@@ -35,6 +35,7 @@ def test_large_has_the_papers_parameter_counts():
     assert "allocation" not in shapes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_has_consistent_shapes(variant):
     config = LvmMtcConfig(variant=variant, image_size=32, patch_size=8)
@@ -77,6 +78,7 @@ def numpy_block(x, p, heads):
     return x + (0.5 * y * (1 + erf(y / np.sqrt(2)))) @ p["fc2"]["kernel"] + p["fc2"]["bias"]
 
 
+@pytest.mark.slow
 def test_encoder_and_decoder_equal_float64_numpy():
     encoder, decoder = TokenEncoder(3, 3, 16, 2, 2), TokenDecoder(3, 3, 8, 1, 2, patch_dim=12)
     patches = jax.random.uniform(jax.random.key(0), (1, 9, 12))
@@ -101,6 +103,7 @@ def test_encoder_and_decoder_equal_float64_numpy():
     np.testing.assert_allclose(out[0], x @ p["pred"]["kernel"] + p["pred"]["bias"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_padding_changes_no_valid_token():
     encoder = TokenEncoder(3, 3, 16, 2, 2)
     patches = jax.random.uniform(jax.random.key(0), (1, 9, 12))
@@ -137,6 +140,7 @@ def test_allocation_is_one_at_the_start_and_at_zero_db():
     np.testing.assert_allclose(gains, [[1.0] * 8, [np.exp(0.6)] * 8], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_pca_needs_samples_and_the_right_patches():
     with pytest.raises(ValueError, match="more than 12 patches"):
         fit_pca(np.zeros((12, 12)))

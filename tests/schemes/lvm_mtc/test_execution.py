@@ -36,6 +36,7 @@ def looped(fast_compile):
     return params, forward(scheme, params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_uav", [False, True])
 def test_scan_draws_the_same_parameters(per_uav):
     config = dataclasses.replace(CONFIG, per_uav_params=per_uav)
@@ -46,6 +47,7 @@ def test_scan_draws_the_same_parameters(per_uav):
     jax.tree.map(np.testing.assert_array_equal, back, plain)
 
 
+@pytest.mark.slow
 def test_scan_with_remat_sends_the_same_picture(looped):
     scheme = LvmMtc(CONFIG, Execution(scan=True, remat=True))
     found = forward(scheme, scheme.init(jax.random.key(0)))
@@ -53,6 +55,7 @@ def test_scan_with_remat_sends_the_same_picture(looped):
     assert np.std(looped[1]) > 0.1
 
 
+@pytest.mark.slow
 def test_bfloat16_leaves_parameters_and_pictures_in_float32(looped):
     params, images = looped
     found = forward(LvmMtc(CONFIG, Execution(dtype="bfloat16")), params)

@@ -184,6 +184,7 @@ def related_pictures():
 LINK = LinkConfig(num_rx_ant=2, num_tx_ant=2)
 
 
+@pytest.mark.slow
 def test_members_get_what_they_would_get_without_the_others_and_the_others_what_they_would_get_alone():
     images, loc = related_pictures()
     forward, params = system_and_params("index", True)
@@ -206,6 +207,7 @@ def test_members_get_what_they_would_get_without_the_others_and_the_others_what_
     assert not np.allclose(together.tokens_sent[:, :2], together.tokens_own[:, :2], atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alignment, epsilon", [("index", 0.1), ("sorted", 0.003), ("position", 0.1)])
 def test_for_two_uavs_groups_change_no_number(alignment, epsilon):
     images, loc = (a[:, :2] for a in related_pictures())

@@ -87,6 +87,7 @@ def test_members_are_the_largest_set_below_the_threshold(comparator, epsilon, ag
     assert all_or_none.public.sum() < got.public.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alignment", ["index", "sorted", "position"])
 def test_two_uavs_are_decided_as_before_number_for_number(alignment):
     x = tokens(2)
@@ -106,6 +107,7 @@ def test_two_uavs_are_decided_as_before_number_for_number(alignment):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_by_position_members_are_of_those_who_keep_the_patch_and_other_tokens_keep_their_order():
     x = tokens()[:, :10]
     kept = keep_bernoulli(jax.random.logistic(jax.random.key(5), (K, 16)), 10)
@@ -124,6 +126,7 @@ def test_by_position_members_are_of_those_who_keep_the_patch_and_other_tokens_ke
         np.testing.assert_array_equal(alone, np.sort(alone))
 
 
+@pytest.mark.slow
 def test_by_position_the_patches_of_the_most_uavs_get_the_places():
     ids = jnp.array([[0, 1], [0, 2], [0, 2], [1, 2]])
     mask = jnp.ones((4, 3)).at[jnp.arange(4)[:, None], ids].set(0)
@@ -144,6 +147,7 @@ def test_members_hear_public_tokens_in_the_same_turn_and_private_ones_stay_in_ra
     np.testing.assert_array_equal(everyone, sending_turns(order, public))
 
 
+@pytest.mark.slow
 def test_the_mean_and_the_flags_are_of_the_members_only():
     x = jnp.arange(12.0).reshape(3, 2, 2).at[0, 1].set(jnp.inf)
     members = jnp.array([[True, False], [False, True], [True, True]])
@@ -153,6 +157,7 @@ def test_the_mean_and_the_flags_are_of_the_members_only():
     np.testing.assert_array_equal(heard_by(jnp.array([0.5, 0.0]), None), [[0.5, 0.0]])
 
 
+@pytest.mark.slow
 def test_the_gradient_is_the_sigmoid_of_the_chosen_set_and_lives_where_none_passes():
     x, kept = tokens(), everything(jnp.ones((K, L), bool))
 
@@ -170,6 +175,7 @@ def test_the_gradient_is_the_sigmoid_of_the_chosen_set_and_lives_where_none_pass
         assert not moved.all()
 
 
+@pytest.mark.slow
 def test_gradients_of_zero_tokens_are_finite_and_a_slot_without_two_valid_tokens_has_none():
     valid = jnp.ones((K, L), bool).at[1:, 3].set(False)
     for comparator in ("intensity", "cosine", "learned"):

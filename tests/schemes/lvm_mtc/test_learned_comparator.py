@@ -121,6 +121,7 @@ def test_one_projection_serves_all_uavs_that_have_parameters_of_their_own():
     assert params["channel_encoder"]["linear"]["kernel"].shape == (3, 192, SENT)
 
 
+@pytest.mark.slow
 def test_training_merges_what_the_uavs_would_not_see_before_what_they_would():
     scheme, weights = LvmMtc(CONFIG), {"token_weight": 0.0, "rate_weight": 0.1}
     scenario = Scenario(num_groups=16, num_uavs=2, link=LINK)

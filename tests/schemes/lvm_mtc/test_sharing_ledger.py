@@ -75,6 +75,7 @@ def understood(alignment, bits, my_patches, k):
     return public, [i for i in range(len(my_patches)) if i not in public]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alignment", ["index", "sorted", "position"])
 @pytest.mark.parametrize("topology, masking", [("broadcast", "budget"), *((name, "bernoulli") for name in LINKS)])
 def test_each_uav_finds_every_token_with_the_booked_bits_and_the_ledger_counts_them(alignment, masking, topology):

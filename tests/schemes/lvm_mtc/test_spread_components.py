@@ -90,6 +90,7 @@ def test_a_stream_in_a_fade_takes_no_component_whole():
     assert error(4) < 0.6 * error(1)
 
 
+@pytest.mark.slow
 def test_fading_costs_less_when_components_are_spread():
     images, link = pictures(100), LinkConfig(convention="rx_per_antenna")
     errors = [

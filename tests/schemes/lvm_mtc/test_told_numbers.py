@@ -18,6 +18,7 @@ SCHEME = LvmMtc(LvmMtcConfig(variant="linear", image_size=32, patch_size=8, num_
 LINK = LinkConfig(num_rx_ant=2, num_tx_ant=2)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_compile")
 def test_the_worst_snr_is_booked_and_no_other_uav_s_snr_is_known():
     params = jax.tree.map(

@@ -46,6 +46,7 @@ def test_places_are_those_of_a_whole_frame_once_each(codec):
         )
 
 
+@pytest.mark.slow
 def test_symbols_of_a_frame_carry_the_components_codes(codec):
     scheme, params = codec
     table = {name: np.asarray(value) for name, value in params["table"].items()}
@@ -63,6 +64,7 @@ def test_symbols_of_a_frame_carry_the_components_codes(codec):
     np.testing.assert_allclose(symbols, frame[:-1:2] + 1j * frame[1:-1:2], rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", LINKS)
 def test_pictures_come_back_at_the_price_of_their_symbols(codec, link):
     scheme, params = codec
@@ -80,6 +82,7 @@ def psnr(scheme, params, link, snr_db, **knobs):
     return float(np.mean(-10 * np.log10(np.mean((out - IMAGES) ** 2, axis=(1, 2, 3, 4)))))
 
 
+@pytest.mark.slow
 def test_quality_rises_with_the_snr_and_codes_fit_theirs():
     scheme = Menu(MenuConfig())
     params = scheme.init(jax.random.key(0))
@@ -113,6 +116,7 @@ def test_pictures_of_another_size_are_refused():
         encode(scheme, scheme.init(jax.random.key(0)), Source(IMAGES), jax.random.key(0), {})
 
 
+@pytest.mark.slow
 def test_refiner_starts_as_the_identity_and_alone_learns():
     plain, scheme = Menu(MenuConfig(num_symbols=64)), Menu(MenuConfig(num_symbols=64, refiner="tiny"))
     params = scheme.init(jax.random.key(0))
@@ -133,6 +137,7 @@ def test_refiner_starts_as_the_identity_and_alone_learns():
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0, path
 
 
+@pytest.mark.slow
 def test_deviation_of_the_posterior_is_that_of_the_error():
     """Pictures whose components are drawn from the prior; the mean squared error is the mean posterior variance."""
     scheme = Menu(MenuConfig())

@@ -85,6 +85,7 @@ def outcomes():
     return run(drawn(), jnp.ones(4))[1]
 
 
+@pytest.mark.slow
 def test_each_task_books_its_own_symbols_and_what_is_told(outcomes):
     words = (WORDS > 0).sum((1, 2))
     symbols = {"class": 4 * 4 * 2, "picture": 4 * 4 * 2, "text": 4 * words, "answers": 60 * 4 * 2}
@@ -119,6 +120,7 @@ def test_estimates_fit_the_metrics_of_their_modality(outcomes):
     np.testing.assert_array_equal(got, best == np.asarray(SOURCES["class"].hints["labels"]))
 
 
+@pytest.mark.slow
 def test_an_adapter_adds_its_product_to_the_kernels_of_its_task_alone():
     params, scheme = drawn(), SCHEME
     features = jax.jit(lambda p: encode(scheme, p, SOURCES["class"], jax.random.key(1), {}).features)
@@ -210,6 +212,7 @@ def make_recipe(stage, *tasks):
     return from_dict(Recipe, dict(scheme="multitask", config=config, scenarios=scenarios, stages={stage: numbers}))
 
 
+@pytest.mark.slow
 def test_a_step_without_a_task_leaves_its_head_and_adapter_alone(packed, tmp_path):
     start = SCHEME.init(jax.random.key(5))
     save_weights(tmp_path / "start.npz", jax.device_get(start), identity(SCHEME), dtype="float32")

@@ -48,6 +48,7 @@ def outcome():
     return RUN(PARAMS, CLOUDS, at(8.0))
 
 
+@pytest.mark.slow
 def test_the_order_of_the_points_does_not_matter(outcome):
     mixed = CLOUDS[:, :, RNG.permutation(48)]
     again = RUN(PARAMS, mixed, at(8.0))
@@ -128,6 +129,7 @@ def test_linear_codecs_reach_their_errors(features, tokens):
         np.testing.assert_allclose(cells, wanted[..., :3], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_before_training_the_analogue_codec_sends_the_moments():
     fixed = dataclasses.replace(SCHEME.config, modulator="analog", allocation="fixed", slots=6)
     scheme = PointClouds(fixed)

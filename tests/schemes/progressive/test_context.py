@@ -46,6 +46,7 @@ def shown(scheme, params):
     return jax.jit(lambda images: scheme.expand(params, scheme.compress(params, images)))(IMAGES)
 
 
+@pytest.mark.slow
 def test_rates_share_the_weights_and_context_gains(fitted):
     errors = {
         (context, size): np.mean((shown(at_rate(scheme, size), params) - IMAGES) ** 2)
@@ -61,6 +62,7 @@ def test_rates_share_the_weights_and_context_gains(fitted):
     assert all(not np.any(part) for part in jax.tree.leaves(plain["rules"]))
 
 
+@pytest.mark.slow
 def test_a_clean_link_is_no_link_and_bits_are_the_indices(fitted):
     scheme, params = fitted[True]
     source = Source(jnp.asarray(IMAGES).reshape(4, 2, 32, 32, 3))

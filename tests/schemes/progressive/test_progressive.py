@@ -37,6 +37,7 @@ SOURCE = Source(jnp.asarray(IMAGES).reshape(3, 2, 32, 32, 3))
 compress, expand = (jax.jit(getattr(SCHEME, name)) for name in ("compress", "expand"))
 
 
+@pytest.mark.slow
 def test_start_is_linear_transform_coding_and_each_stage_helps():
     params = fitted()
     linear, books = ({k: np.float64(v) for k, v in params[name].items()} for name in ("linear", "books"))
@@ -112,6 +113,7 @@ def test_packets_carry_the_bits_and_the_ledger_counts_them():
         packets.send_packets(bits[:, :100], PLAN)
 
 
+@pytest.mark.slow
 def test_training_learns_and_moves_codebooks_and_networks():
     params, key = fitted(), jax.random.key(4)
 

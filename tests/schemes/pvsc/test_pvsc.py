@@ -208,6 +208,7 @@ def test_texture_takes_less_where_it_is_asked_to():
     assert top[1] > top[0]
 
 
+@pytest.mark.slow
 def test_the_network_starts_as_the_identity_and_learns_alone():
     scheme = Pvsc(dataclasses.replace(CONFIG, num_frames=4, network="tiny"))
     params = params_of(scheme)
@@ -234,6 +235,7 @@ def test_the_network_starts_as_the_identity_and_learns_alone():
         assert np.isfinite(leaf).all() and bool(np.abs(leaf).max() > 0) == stage.trainable(name), name
 
 
+@pytest.mark.slow
 def test_fitting_finds_components_energies_and_leak():
     clips = np.uint8(moving(7, num=4)[:, 0] * 255)
     scheme = Pvsc(dataclasses.replace(CONFIG, num_frames=4))

@@ -16,6 +16,7 @@ from lvm_mtc.schemes.simulate import forward
 pytestmark = pytest.mark.usefixtures("fast_compile")
 
 
+@pytest.mark.slow
 def test_it_beats_its_own_linear_codec_on_clips_that_nobody_trained_on(shared_data):
     clips = [middle(load_clip(shared_data / "clips" / "test" / name, limit=8), (96, 96)) for name in ("boat1", "gull1")]
     source = Source(np.float32(clips)[:, None] / 255)

@@ -42,6 +42,7 @@ def received(scheme, payload, bits, draws, snr_db=7.0):
     return llr, found.valid & (found.payload == payload).all(1)
 
 
+@pytest.mark.slow
 def test_more_is_heard_by_better_receivers_and_with_iterations():
     """2x2 16-QAM at 7 dB, 120 words of rate 1/2 over the same fading: each step brings words home, paired."""
     payload, bits = sent()
@@ -63,6 +64,7 @@ def test_more_is_heard_by_better_receivers_and_with_iterations():
     assert 0.3 < found["linear"][1].mean() < 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fading", ["rayleigh", "awgn"])
 def test_llrs_go_back_to_their_bits(fading):
     """Each detector on the observation that the link gives, slot by slot in plain NumPy; with CSI error."""

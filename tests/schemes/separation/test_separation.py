@@ -379,6 +379,7 @@ def test_it_needs_no_tensorflow():
     assert done.stdout.strip() == "False False"
 
 
+@pytest.mark.slow
 def test_cliff_under_awgn(pictures):
     """QPSK at rate 1/2, 3072 symbols: no picture, then every picture within 1 dB."""
     scheme = dataclasses.replace(SCHEME, num_slots=1536, bits_per_symbol=(2,), rates=(1 / 2,))
@@ -391,6 +392,7 @@ def test_cliff_under_awgn(pictures):
     assert np.all(interval(result, "psnr_db").mean <= bound.outage.mean + 1e-6)
 
 
+@pytest.mark.slow
 def test_ldpc_over_fading_with_csi_error(pictures):
     """Robust receivers decode over Rayleigh fading with an imperfect estimate; no more than the references allow."""
     result = run(pictures, RAYLEIGH, snr_db=(10.0, 20.0), csi_error_var=(0.0, 0.05), num_realisations=3)

@@ -41,6 +41,7 @@ def sent(params, source, share=0.5, gate=1.0, snr_db=10.0):
     return run(SCHEME, params, source, jax.random.key(1), LINK, point)
 
 
+@pytest.mark.slow
 def test_the_sum_has_power_one_for_alike_pictures_too_and_is_booked_once():
     _, params, source = made()
     out = sent(params, source, share=0.3)

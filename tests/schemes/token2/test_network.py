@@ -195,6 +195,7 @@ def test_decoder_looks_at_all_that_it_is_told(decoder):
         assert np.abs(decode(*others) - before).max() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("no", [1e-4, 1.0, 1e4, np.inf])
 def test_gradients_are_finite(no):
     network, encoder = Decoder(TINY), Encoder(4, TINY)

@@ -37,6 +37,7 @@ def test_a_frame_holds_one_symbol_of_each_token_of_a_region():
     np.testing.assert_array_equal(from_frames(frames, (4, 6)), symbols)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", LINKS, ids=lambda link: link.fading)
 def test_pictures_come_back_at_the_price_of_their_symbols(params, link):
     out = run(SCHEME, params, Source(IMAGES), jax.random.key(1), link, OperatingPoint(snr_db=7.0))
@@ -66,6 +67,7 @@ def test_gain_is_known_to_16_bits_and_used(params):
     assert np.abs(other - out.estimate.data).max() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", LINKS, ids=lambda link: link.fading)
 def test_gradients_through_the_link_are_finite_and_reach_every_parameter(params, link):
     (stage,) = SCHEME.stages()

@@ -25,6 +25,7 @@ def features(fast_compile):
     return jax.jit(guide_features)(params, images)
 
 
+@pytest.mark.slow
 def test_features_have_the_size_of_the_maps_that_predict_them(features):
     network = FlashSAM("n", 1)
     images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)

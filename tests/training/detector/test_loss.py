@@ -139,6 +139,7 @@ def test_pictures_without_objects_teach_that_there_are_none():
     assert np.all(np.asarray(grads.class_logits) > 0) and np.all(np.asarray(grads.box_logits) == 0)
 
 
+@pytest.mark.slow
 def test_gradient_equals_differences():
     raw, targets = problem()
     small = RawDetections(jnp.asarray(raw.box_logits), jnp.asarray(raw.class_logits))

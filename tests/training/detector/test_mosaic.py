@@ -57,6 +57,7 @@ def test_small_objects_of_a_mosaic_do_not_count():
     assert not make_mosaics(batch, 8.0).targets.valid.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])
 def test_that_share_of_the_views_becomes_mosaics(probability):
     batch = random_batch()

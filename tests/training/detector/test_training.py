@@ -22,7 +22,7 @@ from lvm_mtc.training.detector.statistics import batch_statistics
 from lvm_mtc.training.detector.teacher import TAUGHT, YoloxTeacher
 from lvm_mtc.training.detector.training import export_detector, init_detector, pack_for, run_detector_training
 
-pytestmark = pytest.mark.usefixtures("fast_compile")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fast_compile")]
 
 
 class TinyHead(nn.Module):
