@@ -13,12 +13,12 @@ class UsageError(Exception):
     """The command line itself is wrong; the message is one line."""
 
 
-def read_json(flag: str, path: Path) -> Any:
-    """What the JSON file of a flag holds."""
+def read_json(flag: str, path: Path, wanted: str = "") -> Any:
+    """What the JSON file of a flag holds; where it is none, ``wanted`` says what else would do."""
     try:
         return json.loads(path.read_bytes())  # bytes, so that a byte-order mark is understood
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{flag} {path}: is not JSON ({error})") from None
+        raise UsageError(f"{flag} {path}: is not JSON ({error}){'; ' * bool(wanted)}{wanted}") from None
 
 
 def one_line(error: BaseException) -> str:

@@ -30,6 +30,7 @@ from lvm_mtc.sweep.stopping import StoppingRule
 
 _SERVES = (
     "run", "parser", "out", "uavs", "limit", "snr_db", "csi_error", "channel", "convention", "link", "positions",
+    "carrier",
     "weights", "realisations", "seed", "overwrite", "captioner", "generator",
 )  # fmt: skip
 """What is read of the flags; the others are for pictures."""

@@ -43,6 +43,7 @@ METRICS = ("bit_error_rate", "bit_error_rate_top", "nmse_features")
 _AVERAGE, _ATTENTION = "average power", "power by attention"
 _SERVES = (
     "run", "parser", "images", "out", "limit", "snr_db", "csi_error", "channel", "convention", "link", "positions",
+    "carrier",
     "weights", "realisations", "seed", "overwrite", "question", "alpha", "beta", "detector", "words",
 )  # fmt: skip
 """What ``transmit --question`` reads of the flags."""

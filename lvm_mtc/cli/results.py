@@ -83,9 +83,7 @@ def run_show(options: argparse.Namespace) -> None:
     """Prints the settings of a sweep and a line a point."""
     with ResultStore(options.store, create=False) as store:
         sweep = find_sweep(store, options.sweep)
-        points = store.read(sweep.config_hash, dict(options.at))
-    if not points:
-        raise ValueError(_no_point(options, sweep))
+        points = _points_at(options, store, sweep)
     known = list(dict.fromkeys(name for point in points for name in point.metrics))
     names = known if options.metrics is None else list(_metrics(options.metrics, known))
     print(f"sweep {sweep.config_hash}")
@@ -99,9 +97,8 @@ def run_delete(options: argparse.Namespace) -> None:
     _require_at(options)
     with ResultStore(options.store, create=False) as store:
         sweep = find_sweep(store, options.sweep)
+        _points_at(options, store, sweep)
         count = store.delete(sweep.config_hash, dict(options.at))
-    if not count:
-        raise ValueError(_no_point(options, sweep))
     print(f"{options.store}: {count} points deleted; the command that computed them computes what is missing")
 
 
@@ -110,9 +107,7 @@ def run_redo(options: argparse.Namespace) -> None:
     _require_at(options)
     with ResultStore(options.store, create=False) as store:
         sweep = find_sweep(store, options.sweep)
-        command, points = store.command(sweep.config_hash), store.read(sweep.config_hash, dict(options.at))
-        if not points:
-            raise ValueError(_no_point(options, sweep))
+        command, points = store.command(sweep.config_hash), _points_at(options, store, sweep)
         if command is None:
             missing = "was not computed by 'lvm-mtc sweep': delete the points and run again what computed them"
             raise ValueError(f"--store {options.store}: sweep {sweep.config_hash[:SHORT]} {missing}")
@@ -137,10 +132,20 @@ def _require_at(options: argparse.Namespace) -> None:
         raise ValueError("--at is missing: say which points, such as --at snr_db=10")
 
 
-def _no_point(options: argparse.Namespace, sweep: Sweep) -> str:
+def _points_at(options: argparse.Namespace, store: ResultStore, sweep: Sweep) -> list[Point]:
+    """The points that ``--at`` names; ``ValueError`` says what there is where there are none."""
+    if points := store.read(sweep.config_hash, dict(options.at)):
+        return points
+    there: dict[str, dict[str, None]] = {}
+    for point in store.read(sweep.config_hash):
+        for axis, value in point.coordinates.items():
+            there.setdefault(axis, {})[_text(value)] = None
     wanted = " ".join(f"{name}={json.dumps(value)}" for name, value in options.at)
-    at = f" with --at {wanted}" if wanted else ""
-    return f"--store {options.store}: sweep {sweep.config_hash[:SHORT]} has no point{at}"
+    asked = [f"{axis} {', '.join(there[axis])}" for axis in dict(options.at) if axis in there]
+    unknown = len(asked) < len(options.at)
+    known = f"{', '.join(there) or 'nothing'} to choose by" if unknown else "; ".join(asked)
+    at = f" with --at {wanted}; there is {known}" if wanted else ""
+    raise ValueError(f"--store {options.store}: sweep {sweep.config_hash[:SHORT]} has no point{at}")
 
 
 def run_export(options: argparse.Namespace) -> None:

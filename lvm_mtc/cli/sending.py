@@ -3,10 +3,9 @@
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from lvm_mtc.cli.errors import read_json
+from lvm_mtc.cli.errors import UsageError, read_json
 from lvm_mtc.config import replace_dotted
 from lvm_mtc.interop import sionna
 from lvm_mtc.interop.sionna import runtime
@@ -37,30 +36,75 @@ def make_links(channels: Sequence[str], convention: str, fields: Sequence[tuple[
     return links
 
 
-def read_scene(path: Path) -> Mapping[str, Any]:
-    """Fields of ``link.Scene`` from the JSON file of ``--positions``: a mapping of them, or the positions alone."""
-    scene = read_json("--positions", path)
-    return scene if isinstance(scene, Mapping) else {"positions": scene}
+def read_scene(options: Any) -> Mapping[str, Any] | None:
+    """Fields of ``link.Scene`` as ``--positions`` and ``--carrier`` say; None without.
+
+    The JSON file holds a mapping of them, or the positions alone.
+    """
+    if options.positions is None:
+        if options.carrier is not None:
+            raise UsageError(f"--carrier {options.carrier:g}: it has no effect without --positions")
+        return None
+    scene = read_json("--positions", options.positions)
+    scene = dict(scene) if isinstance(scene, Mapping) else {"positions": scene}
+    if options.carrier is None:
+        return scene
+    if "carrier_frequency" in scene:
+        twice = f"{options.positions} has carrier_frequency {scene['carrier_frequency']!r} already"
+        raise UsageError(f"--carrier {options.carrier:g}: {twice}")
+    return scene | {"carrier_frequency": options.carrier}
 
 
 def transmit_links(options: Any) -> list[LinkConfig]:
     """The links of ``lvm-mtc transmit``'s flags."""
-    scene = [] if options.positions is None else [("scene", read_scene(options.positions))]
-    links = make_links(options.channel, options.convention, scene + list(options.link))
+    scene = read_scene(options)
+    fields = list(options.link) if scene is None else [("scene", scene), *options.link]
+    links = make_links(options.channel, options.convention, fields)
     if scene and len(links[0].carrier.positions) < options.uavs:
         raise ValueError(
             f"--positions {options.positions}: {len(links[0].carrier.positions)} places, and --uavs {options.uavs}"
         )
-    if links[0].csi.startswith("pilots") and any(options.csi_error):
+    if fault := links[0].csi_error_fault(options.csi_error):
         given = ",".join(f"{value:g}" for value in options.csi_error)
-        raise ValueError(f"--csi-error {given}: under csi={links[0].csi} the pilots decide the error, so leave it out")
-    if links[0].csi == "mmse" and max(options.csi_error) >= 1:
-        raise ValueError(f"--csi-error {max(options.csi_error):g}: under csi=mmse it must be < 1")
+        raise ValueError(f"--csi-error {given}: {fault}")
     if links[0].topology == "joint" and links[0].num_tx_ant != options.uavs:
         raise ValueError(
             f"--link num_tx_ant={links[0].num_tx_ant}: under topology=joint it must equal --uavs, {options.uavs}"
         )
     return links
+
+
+_ACT_ON = {
+    "epsilon": ("sharing",),
+    "mask_prob": ("object", "sharing", "pca-object"),
+    "scale_aware": ("object", "sharing", "pca-object"),
+    "importance_db": ("importance", "importance-pca"),
+    "keep": ("object", "uniform", "sharing", "pca-object", "importance", "importance-uniform", "importance-pca"),
+}
+"""Flags to the contenders that they change."""
+
+
+def acts_on(flag: str, schemes: Sequence[str]) -> bool:
+    """Whether a flag about masking changes any of these contenders, by their names in ``--schemes``."""
+    return bool({*_ACT_ON[flag]} & {*schemes})
+
+
+def check_idle(options: Any, schemes: Sequence[str], called: Sequence[str]) -> None:
+    """Raises ``ValueError`` for flags of ``lvm-mtc transmit`` that change nothing beside the others.
+
+    Args:
+        schemes: Contenders by their names in ``--schemes``; empty: a scheme as its weights have it.
+        called: What is sent, for the message.
+    """
+    usual = vars(options.parser.parse_args(["--images", ".", "--out", "."]))
+    idle = {name: f"the schemes {', '.join(called)}" for name in _ACT_ON if not acts_on(name, schemes)}
+    idle |= {"alpha": "pictures without --question", "beta": "pictures without --question"}
+    if options.views == "folder":
+        idle["overlap"] = "--views folder"
+    for name, what in idle.items():
+        if (value := getattr(options, name)) != usual[name]:
+            shown = "" if value is True else f" {value:g}"
+            raise ValueError(f"--{name.replace('_', '-')}{shown}: it has no effect on {what}")
 
 
 def load_picture_scheme(weights: str | os.PathLike | None) -> tuple[Scheme, Params]:

@@ -13,17 +13,18 @@ from tqdm import tqdm
 
 from lvm_mtc.cli.errors import UsageError
 from lvm_mtc.cli.pictures import Objects, Views, demo_photographs, find_objects, load_views, size_of
-from lvm_mtc.cli.sending import fit_contenders, load_contenders, make_links, transmit_links
+from lvm_mtc.cli.sending import check_idle, fit_contenders, load_contenders, make_links, transmit_links
 from lvm_mtc.data.batches import chunks_of
 from lvm_mtc.knowledge import KnowledgeBase
 from lvm_mtc.knowledge.loading import DETECTOR_WEIGHTS, load_knowledge_base
 from lvm_mtc.link import Scene
-from lvm_mtc.report.scene import save_scene
+from lvm_mtc.report.scene import add_below, save_scene
 from lvm_mtc.report.shown import show
 from lvm_mtc.report.study import METRICS, describe, write_report
 from lvm_mtc.results.files import RECORD, atomic_directory, check_output_directory, scratch_directory
 from lvm_mtc.results.points import Point, canonical_json
 from lvm_mtc.results.store import ResultStore
+from lvm_mtc.schemes.scheme import Masking
 from lvm_mtc.schemes.tiled import Tiled
 from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.group import Resources, check_memory
@@ -62,6 +63,8 @@ def run_transmit(options: argparse.Namespace) -> None:
     links = transmit_links(options)
     rule = {name: getattr(options, name) for name in ("keep", "mask_prob", "scale_aware", "epsilon", "importance_db")}
     scheme, contenders = load_contenders(options.weights, options.schemes, _TRANSMITTED, **rule)
+    schemes = options.schemes or (_TRANSMITTED if isinstance(scheme, Masking) else ())
+    check_idle(options, schemes, schemes or [contender.name for contender in contenders])
     knowledge_base = _knowledge_base(options)
     cut = {name: getattr(options, name) for name in ("views", "overlap", "boxes", "limit")}
     side = scheme.config.image_size
@@ -125,6 +128,7 @@ def _study(
         write_report(folder, points, shown, objects.loc, views.labels, links=links, title=f"{title}; {count}")
         if isinstance(links[0].carrier, Scene):
             save_scene(folder / "scene.png", links[0].carrier, num_uavs)
+            add_below(folder / "sheet.png", folder / "scene.png")
         record = {
             "command": {name: value for name, value in vars(options).items() if name not in ("run", "parser")},
             "versions": versions(),

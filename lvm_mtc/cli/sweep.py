@@ -68,6 +68,7 @@ def add_sweep_parser(commands) -> None:
         "--positions FILE: JSON of the UAVs' places around the base station, [[x, y, z], ...] in metres, or a mapping "
         "of them and other fields of link.Scene (scenario, carrier_frequency, velocity, bs_position); each UAV has the "
         "SNR of its place, and snr_db is their mean": Path,
+        "--carrier HZ: carrier frequency of the link to the --positions, Hz (default: 3.5e9)": values.number("carrier"),
         "--set FIELD=VALUE: another field, such as keep=0.3, link.num_rx_ant=8 or stopping.level=0.99; may be "
         "repeated": values.assignment,
         "--memory GIB = 1: for the channels that are drawn together": values.number("above_zero"),
@@ -90,8 +91,7 @@ def add_sweep_parser(commands) -> None:
 
 def run_sweep_command(options: argparse.Namespace) -> None:
     """Runs ``lvm-mtc sweep``."""
-    if options.workers is not None and options.scheduler is not None:
-        raise UsageError("--workers and --scheduler: give one of them")
+    _check_idle(options)
     if options.workers or options.scheduler:
         from lvm_mtc.sweep.cluster import require_dask
 
@@ -123,6 +123,20 @@ def run_sweep_command(options: argparse.Namespace) -> None:
         print(f"{options.store}: sweep {called}, {len(store.read(key))} points")
 
 
+def _check_idle(options: argparse.Namespace) -> None:
+    """Refuses flags that change nothing beside the others."""
+    if options.workers is not None and options.scheduler is not None:
+        raise UsageError("--workers and --scheduler: give one of them")
+    usual, idle = vars(options.parser.parse_args(["--store", "."])), {}
+    if options.workers is None and options.scheduler is None:
+        idle |= dict.fromkeys(("task_points", "patience"), "without --workers or --scheduler")
+    if options.no_pictures:
+        idle |= dict.fromkeys(("shown_groups", "shown_realisations"), "with --no-pictures")
+    for name, beside in idle.items():
+        if (value := getattr(options, name)) != usual[name]:
+            raise UsageError(f"--{name.replace('_', '-')} {value:g}: it has no effect {beside}")
+
+
 @contextlib.contextmanager
 def _workers(options: argparse.Namespace) -> "Iterator[DaskWorkers | None]":
     """Who computes; None: this process."""
@@ -138,6 +152,7 @@ def _workers(options: argparse.Namespace) -> "Iterator[DaskWorkers | None]":
 
 def sweep_config(options: argparse.Namespace) -> "SweepConfig":
     """The sweep that file and flags describe."""
+    from lvm_mtc.cli.sending import read_scene
     from lvm_mtc.cli.sweep_config import SweepConfig
     from lvm_mtc.cli.train import read_config
     from lvm_mtc.config import from_dict, replace_dotted
@@ -151,10 +166,8 @@ def sweep_config(options: argparse.Namespace) -> "SweepConfig":
     for name, value in (("max_units", options.units), ("target_half_width", options.target)):
         if value is not None:
             config = replace_dotted(config, f"stopping.{name}", value)
-    if options.positions is not None:
-        from lvm_mtc.cli.sending import read_scene
-
-        config = replace_dotted(config, "link.scene", read_scene(options.positions))
+    if (scene := read_scene(options)) is not None:
+        config = replace_dotted(config, "link.scene", scene)
     for name, value in options.set:
         config = replace_dotted(config, name, value)
     if isinstance(config.get("stopping"), dict):

@@ -13,7 +13,7 @@ from lvm_mtc.cli.clips import load_clip_contender
 from lvm_mtc.cli.clouds import load_cloud_contender, read_clouds
 from lvm_mtc.cli.errors import UsageError
 from lvm_mtc.cli.pictures import Views, demo_photographs, find_objects, load_views, on_canvas, size_of
-from lvm_mtc.cli.sending import fit_contenders, load_contenders, make_links
+from lvm_mtc.cli.sending import acts_on, fit_contenders, load_contenders, make_links
 from lvm_mtc.cli.sentences import load_text_contender, read_source
 from lvm_mtc.cli.values import RANGES, picture_size
 from lvm_mtc.config import to_dict, unknown_name_message
@@ -125,6 +125,8 @@ class SweepConfig:
                     raise ValueError(f"SweepConfig.{field} {value!r} is {fault}")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"SweepConfig.limit must be >= 1, got {self.limit}")
+        if self.overlap != SweepConfig.overlap and self.views == "folder":
+            raise ValueError(f"SweepConfig.overlap {self.overlap:g}: it has no effect on views 'folder'")
         sends = {"text": "sentences", "clouds": "point clouds", "video": "clips"}
         others = [name for name in sends if getattr(self, name) is not None]
         try:
@@ -204,10 +206,12 @@ def _clips(config: SweepConfig) -> dict[str, Any]:
 
 def _pictures(config: SweepConfig, knobs: Mapping[str, Any], say: Callable[[str], Any]) -> dict[str, Any]:
     scheme, contenders = load_contenders(config.weights, config.schemes, ("object", "uniform"), keep=config.keep)
+    called = [contender.name for contender in contenders]
     for axis in knobs:
         if not any(axis in contender.swept for contender in contenders):
-            called = ", ".join(config.schemes or [contender.name for contender in contenders])
-            raise ValueError(f"SweepConfig.{axis}: none of the schemes {called} has it")
+            raise ValueError(f"SweepConfig.{axis}: none of the schemes {', '.join(called)} has it")
+    if config.keep != SweepConfig.keep and not acts_on("keep", [name for name in MASKINGS if MASKINGS[name] in called]):
+        raise ValueError(f"SweepConfig.keep {config.keep:g}: it has no effect on the schemes {', '.join(called)}")
     knowledge_base = None
     if config.loc == "knowledge-base":
         knowledge_base = load_knowledge_base(classifier=_path(config.classifier), words=_path(config.words))

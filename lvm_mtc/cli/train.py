@@ -137,6 +137,9 @@ def _run_processes(options: argparse.Namespace) -> None:
         raise SystemExit(code)
 
 
+_KINDS = "a configuration is a JSON file, or a Python file with get_config()"
+
+
 def read_config(name: Path, overrides: list[tuple[str, Any]]) -> dict[str, Any]:
     """Reads a configuration and applies ``--set`` to it.
 
@@ -149,7 +152,7 @@ def read_config(name: Path, overrides: list[tuple[str, Any]]) -> dict[str, Any]:
     file, colon, argument = str(name).rpartition(":")
     if colon and file.endswith(".py") and not name.exists():
         path, arguments = Path(file), (argument,)
-    config = _run_config(path, arguments) if path.suffix == ".py" else read_json("--config", path)
+    config = _run_config(path, arguments) if path.suffix == ".py" else read_json("--config", path, _KINDS)
     if hasattr(config, "to_dict"):
         config = config.to_dict()
     if not isinstance(config, dict):
@@ -164,7 +167,11 @@ def _run_config(path: Path, arguments: tuple[str, ...]) -> Any:
     scope: dict[str, Any] = {"__name__": "config", "__file__": str(path)}
     try:
         exec(compile(source, str(path), "exec"), scope)  # the user's own program, as with `python FILE`
+        if "get_config" not in scope:
+            raise UsageError(f"--config {path}: has no get_config(), which is to return the fields")
         return scope["get_config"](*arguments)
+    except UsageError:
+        raise
     except Exception as error:
         call = f"get_config({', '.join(map(repr, arguments))})"
         raise UsageError(f"--config {path}: {call} failed ({type(error).__name__}: {error})") from error

@@ -62,6 +62,7 @@ RANGES = {
     "importance_db": Range(0, 60),
     "overlap": Range(0, 1, high_open=True),
     "above_zero": Range(0, low_open=True),
+    "carrier": Range(0.5e9, 100e9),
     "width": Range(1, 100),
 }
 """What flags and the file of a sweep allow."""

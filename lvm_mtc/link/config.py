@@ -1,7 +1,7 @@
 """What is fixed about the link between the base station and the UAVs before a program is compiled."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lvm_mtc import phy
@@ -222,6 +222,14 @@ class LinkConfig:
     def is_selective(self) -> bool:
         """Whether the fading depends on the frequency, and so needs a resource grid."""
         return _is_selective(self.fading)
+
+    def csi_error_fault(self, values: Sequence[float]) -> str:
+        """Why these ``csi_error_var`` cannot be swept over this link; empty where they can."""
+        if any(values) and self.csi.startswith("pilots"):
+            return f"under csi={self.csi} the pilots decide the error, so leave it out"
+        if any(values) and self.equalizer == "none":
+            return "under equalizer=none no receiver uses the estimate, so leave it out"
+        return "under csi=mmse it must be < 1" if self.csi == "mmse" and max(values) >= 1 else ""
 
     @property
     def block_length(self) -> int | None:

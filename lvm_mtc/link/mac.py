@@ -43,7 +43,8 @@ class Mac:
         require_one_of("Mac", "access", self.access, ACCESSES)
         if link.num_tx_ant != 1:
             raise ValueError(
-                f"LinkConfig.num_tx_ant must be 1 under topology 'mac' (one antenna a device), got {link.num_tx_ant}"
+                f"LinkConfig.num_tx_ant must be 1 under topology 'mac' (one antenna a device), got {link.num_tx_ant}: "
+                "on the command line --channel rayleigh --link topology=mac --link num_tx_ant=1"
             )
         if link.is_awgn:
             raise ValueError(f"LinkConfig.topology 'mac' needs flat fading, got {link.fading!r}")

@@ -14,6 +14,8 @@ from lvm_mtc.link.ledger import Ledger, book_pilots
 from lvm_mtc.link.signal import OperatingPoint
 from lvm_mtc.link.single_carrier import check_flat, draw_flat
 
+_NEEDS = "on the command line --channel rayleigh --convention esno --link topology=mu_mimo --link num_rx_ant=1"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MuMimo:
@@ -43,7 +45,8 @@ class MuMimo:
         require_one_of("MuMimo", "demodulation", self.demodulation, phy.DEMODULATIONS)
         if link.num_rx_ant != 1:
             raise ValueError(
-                f"LinkConfig.num_rx_ant must be 1 under topology 'mu_mimo' (one stream a UAV), got {link.num_rx_ant}"
+                f"LinkConfig.num_rx_ant must be 1 under topology 'mu_mimo' (one stream a UAV), got {link.num_rx_ant}: "
+                + _NEEDS
             )
         if link.is_awgn:
             raise ValueError(f"LinkConfig.topology 'mu_mimo' needs flat fading, got {link.fading!r}")
@@ -54,7 +57,8 @@ class MuMimo:
                 "of its beam"
             )
         if link.convention != "esno":
-            raise ValueError(f"LinkConfig.convention must be 'esno' under topology 'mu_mimo', got {link.convention!r}")
+            got = f"got {link.convention!r}: {_NEEDS}"
+            raise ValueError(f"LinkConfig.convention must be 'esno' under topology 'mu_mimo', {got}")
 
     def draw(
         self, link: Link, keys: jax.Array, batch: int, num_slots: int, total_slots: int, point: OperatingPoint

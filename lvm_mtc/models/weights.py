@@ -12,6 +12,7 @@ import numpy as np
 from lvm_mtc.models.packed import Packing, pack, unpack
 
 METADATA_NAME = "__metadata__"
+_ARCHIVE = b"PK\x03\x04"  # how every .npz begins
 FORMAT = "lvm_mtc-weights-1"
 SHIPPED = Path(__file__).resolve().parents[1] / "weights"
 """Folder of the weights that the package brings."""
@@ -149,6 +150,9 @@ def load_weights(
         raise WeightsError(f"{path} is a folder, not a weights file")
     try:
         with open(path, "rb") as file:
+            if file.read(len(_ARCHIVE)) != _ARCHIVE:
+                raise WeightsError(f"{path} is not a weights file of lvm_mtc, which is a .npz archive")
+            file.seek(0)
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile) or METADATA_NAME not in archive.files:
                 raise WeightsError(f"{path} is not a weights file of lvm_mtc")

@@ -42,7 +42,7 @@ def sic_equalizer(
         h_hat: Channel, ``[..., num_rx_ant, num_tx_ant]`` complex; leading axes broadcast against those of ``y``. What
             is unknown of it counts as noise: ``no + num_tx_ant csi_error_var``.
         no: Noise variance per complex dimension, linear, >= 0; scalar or broadcasting against ``[...]``.
-        bits_per_symbol: Of the QAM of all streams, 2, 4, 6 or 8; static.
+        bits_per_symbol: Of the QAM of all streams, 1, 2, 4, 6 or 8; static.
         cancellation: ``"hard"``: the nearest point is subtracted and taken for what was sent; ``"mean"``: the posterior
             mean, and the posterior variance is left as interference; static.
         noise_cov: Covariance of further noise, as ``lmmse_equalizer`` has it.
@@ -105,7 +105,7 @@ def pic_detector(
         y: Received symbols, ``[..., num_rx_ant]`` complex.
         h_hat: As :func:`sic_equalizer`.
         no: As :func:`sic_equalizer`.
-        bits_per_symbol: 2, 4, 6 or 8; static.
+        bits_per_symbol: 1, 2, 4, 6 or 8; static.
         prior: LLRs of the bits before y was heard, ``[..., num_tx_ant * bits_per_symbol]``; None: equally likely.
         method: ``"app"`` or ``"maxlog"``, as ``qam_llr`` has it; static.
         noise_cov: As :func:`sic_equalizer`.

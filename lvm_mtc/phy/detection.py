@@ -89,7 +89,7 @@ def exact_detector(
             is unknown of it counts as noise: ``no + num_tx_ant csi_error_var``.
         no: Noise variance per complex dimension, linear, >= 0; scalar or broadcasting against ``[...]``. Taken to be
             at least the square of the dtype's eps.
-        bits_per_symbol: 2, 4, 6 or 8; static.
+        bits_per_symbol: 1, 2, 4, 6 or 8; static.
         prior: LLRs of the bits before y was heard, ``[..., num_tx_ant * bits_per_symbol]``; None: equally likely.
         method: ``"app"``: exact LLRs, ``"maxlog"``: of the likeliest vector of each kind; static.
         noise_cov: Covariance of further noise, as ``lmmse_equalizer`` has it.

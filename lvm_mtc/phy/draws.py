@@ -33,6 +33,12 @@ class LinkDraws(NamedTuple):
     demodulation: jax.Array | None = None
 
 
+def require_sampler(fading: Fading) -> None:
+    """Raise ``ValueError`` unless fading is a function or None."""
+    if fading is not None and not callable(fading):
+        raise ValueError(f"fading must be a sampler such as phy.rayleigh, or None for AWGN, got {fading!r}")
+
+
 def draw_link(
     key: jax.Array,
     batch_shape: tuple[int, ...],
@@ -78,6 +84,7 @@ def draw_link(
     require_count("num_tx_ant", num_tx_ant)
     require_count("num_rx_ant", num_rx_ant)
     require_count("num_slots", num_slots)
+    require_sampler(fading)
     if fading is None and num_rx_ant != num_tx_ant:
         raise ValueError(f"AWGN needs num_rx_ant == num_tx_ant, got num_rx_ant={num_rx_ant}, num_tx_ant={num_tx_ant}")
     require_count("demodulation_slots", demodulation_slots, 0)

@@ -6,7 +6,7 @@ import numpy as np
 from jax.scipy.special import erfc, gammaln
 from jax.typing import ArrayLike
 
-from lvm_mtc.phy.modulation import BITS_PER_SYMBOL
+from lvm_mtc.phy.modulation import bits_per_dimension
 from lvm_mtc.phy.numerics import floating, lift, require_at_least
 
 _NODES = 801
@@ -20,7 +20,7 @@ def qam_ber(es_no: ArrayLike, bits_per_symbol: int = 2) -> jax.Array:
 
     Args:
         es_no: Symbol energy over noise variance per complex symbol, linear, >= 0, ``[...]``.
-        bits_per_symbol: 2, 4, 6 or 8; static.
+        bits_per_symbol: 1, 2, 4, 6 or 8; static.
 
     Returns:
         Mean over the bits of a symbol, ``[...]``.
@@ -30,11 +30,11 @@ def qam_ber(es_no: ArrayLike, bits_per_symbol: int = 2) -> jax.Array:
 
     Source: Cho, Yoon, On the general BER expression of one- and two-dimensional amplitude modulations (2002), Eq. 14.
     """
-    if bits_per_symbol not in BITS_PER_SYMBOL:
-        known = ", ".join(map(str, BITS_PER_SYMBOL))
-        raise ValueError(f"bits_per_symbol must be one of {known} (QPSK to 256-QAM), got {bits_per_symbol!r}")
     require_at_least("es_no", es_no, 0.0)
     es_no = floating(es_no)
+    if bits_per_symbol == 1:
+        return qam_ber(2 * es_no, 2)
+    bits_per_dimension(bits_per_symbol)
     side = 2 ** (bits_per_symbol // 2)
     weights = np.zeros(side)
     for bit in range(1, bits_per_symbol // 2 + 1):

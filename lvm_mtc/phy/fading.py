@@ -75,16 +75,29 @@ def correlate(h: jax.Array, *, rx_corr: jax.Array | None = None, tx_corr: jax.Ar
         Correlated channel, shape of ``h``.
 
     Raises:
-        ValueError: if a correlation matrix does not fit the antenna counts.
+        ValueError: if a correlation matrix does not fit the antenna counts, or one that is known while tracing is not
+            Hermitian positive definite.
     """
+    rx_corr, tx_corr = (None if corr is None else jnp.asarray(corr) for corr in (rx_corr, tx_corr))
     for name, corr, size in (("rx_corr", rx_corr, h.shape[-2]), ("tx_corr", tx_corr, h.shape[-1])):
-        if corr is not None and corr.shape != (size, size):
+        if corr is None:
+            continue
+        if corr.shape != (size, size):
             raise ValueError(f"{name} must have shape {(size, size)} for h {h.shape}, got {corr.shape}")
+        if not isinstance(corr, jax.core.Tracer):
+            _require_positive_definite(name, np.asarray(corr, complex))
     if rx_corr is not None:
         h = jnp.einsum("ij,...jk->...ik", jnp.linalg.cholesky(rx_corr.astype(h.dtype)), h)
     if tx_corr is not None:
         h = jnp.einsum("...ij,kj->...ik", h, jnp.conj(jnp.linalg.cholesky(tx_corr.astype(h.dtype))))
     return h
+
+
+def _require_positive_definite(name: str, corr: np.ndarray) -> None:
+    if not np.allclose(corr, corr.conj().T, atol=1e-5):
+        raise ValueError(f"{name} must be Hermitian, got {corr.tolist()}")
+    if not (least := np.linalg.eigvalsh(corr)[0]) > 0:
+        raise ValueError(f"{name} must be positive definite, and its least eigenvalue is {least:.4g}")
 
 
 def rayleigh(

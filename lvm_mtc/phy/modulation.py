@@ -1,4 +1,7 @@
-"""Square QAM with the Gray labels of 5G, the soft demapper that is told each symbol's error variance, soft symbols."""
+"""Square QAM with the Gray labels of 5G, the soft demapper that is told each symbol's error variance, soft symbols.
+
+BPSK, ``bits_per_symbol`` 1, is QPSK whose two bits are one (TS 38.211, section 5.1.2).
+"""
 
 import functools
 
@@ -13,10 +16,12 @@ BITS_PER_SYMBOL = (2, 4, 6, 8)
 DEMAPPERS = ("app", "maxlog")
 
 
-def _bits_per_dimension(bits_per_symbol: int) -> int:
+def bits_per_dimension(bits_per_symbol: int) -> int:
+    """Bits that each part of a square-QAM symbol carries; ValueError on another number."""
     if bits_per_symbol not in BITS_PER_SYMBOL:
         known = ", ".join(map(str, BITS_PER_SYMBOL))
-        raise ValueError(f"bits_per_symbol must be one of {known} (QPSK to 256-QAM), got {bits_per_symbol!r}")
+        wanted = f"1 (BPSK) or one of {known} (QPSK to 256-QAM)"
+        raise ValueError(f"bits_per_symbol must be {wanted}, got {bits_per_symbol!r}")
     return bits_per_symbol // 2
 
 
@@ -43,7 +48,7 @@ def qam_points(bits_per_symbol: int) -> np.ndarray:
     """Constellation of average power 1.
 
     Args:
-        bits_per_symbol: 2, 4, 6 or 8.
+        bits_per_symbol: 1, 2, 4, 6 or 8.
 
     Returns:
         Point of each label, ``[2**bits_per_symbol]`` complex128; the label is the index in binary, first bit first.
@@ -53,7 +58,9 @@ def qam_points(bits_per_symbol: int) -> np.ndarray:
 
     Source: 3GPP TS 38.211, sections 5.1.3 to 5.1.6. Bits 0, 2, ... make the real part, bits 1, 3, ... the imaginary.
     """
-    count = _bits_per_dimension(bits_per_symbol)
+    if bits_per_symbol == 1:
+        return qam_points(2)[[0, 3]]
+    count = bits_per_dimension(bits_per_symbol)
     labels = _labels(bits_per_symbol)
     return (_amplitudes(labels[:, 0::2]) + 1j * _amplitudes(labels[:, 1::2])) / _scale(count)
 
@@ -63,7 +70,7 @@ def qam_map(bits: ArrayLike, bits_per_symbol: int, dtype: DTypeLike = jnp.comple
 
     Args:
         bits: Zeros and ones of any dtype, ``[..., num_symbols * bits_per_symbol]``.
-        bits_per_symbol: 2, 4, 6 or 8; static.
+        bits_per_symbol: 1, 2, 4, 6 or 8; static.
         dtype: Complex dtype of the symbols.
 
     Returns:
@@ -72,9 +79,11 @@ def qam_map(bits: ArrayLike, bits_per_symbol: int, dtype: DTypeLike = jnp.comple
     Raises:
         ValueError: on another number of bits, a last axis that it does not divide, or static bits of other values.
     """
-    count = _bits_per_dimension(bits_per_symbol)
     require_bits("bits", bits)
     bits = jnp.asarray(bits)
+    if bits_per_symbol == 1:
+        return qam_map(jnp.repeat(bits, 2, axis=-1), 2, dtype)
+    count = bits_per_dimension(bits_per_symbol)
     if bits.ndim == 0 or bits.shape[-1] % bits_per_symbol:
         raise ValueError(f"bits {bits.shape}: the last axis must be a multiple of bits_per_symbol {bits_per_symbol}")
     pairs = bits.astype(jnp.finfo(dtype).dtype).reshape(*bits.shape[:-1], -1, count, 2)
@@ -92,7 +101,7 @@ def qam_llr(x_hat: jax.Array, no_eff: ArrayLike, bits_per_symbol: int, method: s
         x_hat: Equalised symbols, ``[..., num_symbols]`` complex; unbiased (``robust``, ``unbiased`` or ``zf``).
         no_eff: Variance of ``x_hat - x``, linear, >= 0; broadcasts against ``x_hat``. It is taken to be at least the
             square of the dtype's eps, the rounding of ``x_hat``: LLRs and gradients stay finite without noise.
-        bits_per_symbol: 2, 4, 6 or 8; static.
+        bits_per_symbol: 1, 2, 4, 6 or 8; static.
         method: ``"app"`` sums over the levels (exact), ``"maxlog"`` takes the nearest of each kind; static.
 
     Returns:
@@ -101,7 +110,9 @@ def qam_llr(x_hat: jax.Array, no_eff: ArrayLike, bits_per_symbol: int, method: s
     Raises:
         ValueError: on an unknown method, another number of bits, or arrays that do not fit.
     """
-    count = _bits_per_dimension(bits_per_symbol)
+    if bits_per_symbol == 1:
+        return jnp.sum(qam_llr(x_hat, no_eff, 2, method).reshape(*jnp.shape(x_hat), 2), axis=-1)
+    count = bits_per_dimension(bits_per_symbol)
     if method not in DEMAPPERS:
         raise ValueError(f"unknown demapper {method!r}; known: {', '.join(DEMAPPERS)}")
     x_hat = jnp.asarray(x_hat)
@@ -137,7 +148,7 @@ def qam_mean(llr: jax.Array, bits_per_symbol: int) -> tuple[jax.Array, jax.Array
 
     Args:
         llr: ``log P(bit = 1) - log P(bit = 0)``, ``[..., num_symbols * bits_per_symbol]`` real.
-        bits_per_symbol: 2, 4, 6 or 8; static.
+        bits_per_symbol: 1, 2, 4, 6 or 8; static.
 
     Returns:
         mean: ``[..., num_symbols]`` complex.
@@ -146,7 +157,9 @@ def qam_mean(llr: jax.Array, bits_per_symbol: int) -> tuple[jax.Array, jax.Array
     Raises:
         ValueError: on another number of bits, or a last axis that it does not divide.
     """
-    count = _bits_per_dimension(bits_per_symbol)
+    if bits_per_symbol == 1:
+        return qam_mean(jnp.repeat(llr, 2, axis=-1), 2)
+    count = bits_per_dimension(bits_per_symbol)
     if llr.ndim == 0 or llr.shape[-1] % bits_per_symbol:
         raise ValueError(f"llr {llr.shape}: the last axis must be a multiple of bits_per_symbol {bits_per_symbol}")
     bits = llr.reshape(*llr.shape[:-1], -1, count, 2)
@@ -161,12 +174,14 @@ def qam_posterior(x_hat: jax.Array, no_eff: jax.Array, bits_per_symbol: int) -> 
     Args:
         x_hat: ``[..., num_symbols]`` complex, unbiased.
         no_eff: Variance of ``x_hat - x``, linear, >= 0, shape of ``x_hat``.
-        bits_per_symbol: 2, 4, 6 or 8; static.
+        bits_per_symbol: 1, 2, 4, 6 or 8; static.
 
     Returns:
         Posterior mean, complex, and variance, linear; shapes of ``x_hat``.
     """
-    count = _bits_per_dimension(bits_per_symbol)
+    if bits_per_symbol == 1:
+        return qam_mean(qam_llr(x_hat, no_eff, 1), 1)
+    count = bits_per_dimension(bits_per_symbol)
     dtype = real_dtype(x_hat)
     precision = 1 / jnp.maximum(no_eff.astype(dtype), jnp.finfo(dtype).eps ** 2)
     parts = jnp.stack([jnp.real(x_hat), jnp.imag(x_hat)], axis=-1)[..., None]

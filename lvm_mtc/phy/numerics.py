@@ -21,6 +21,7 @@ def real_dtype(array: jax.Array) -> jnp.dtype:
 
 def floating(value: ArrayLike) -> jax.Array:
     """Any number or array as a floating array: integers in the default precision, the rest in its own."""
+    _require_numbers("value", value)
     array = jnp.asarray(value)
     return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(jnp.result_type(float))
 
@@ -33,8 +34,10 @@ def require_complex(name: str, array: jax.Array) -> None:
         array: Any array.
 
     Raises:
-        ValueError: if ``array`` is not complex.
+        ValueError: if ``array`` is not complex, or no array.
     """
+    if not hasattr(array, "dtype"):
+        raise ValueError(f"{name} must be a complex array, got a {type(array).__name__}: make one with jnp.asarray")
     if not jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise ValueError(f"{name} must be complex, got {array.dtype} with shape {array.shape}")
 
@@ -59,7 +62,8 @@ def require_at_least(
     """
     if isinstance(value, jax.Array):
         return
-    numbers, used = np.asarray(value), np.dtype(jnp.result_type(float) if dtype is None else dtype)
+    numbers = _require_numbers(name, value)
+    used = np.dtype(jnp.result_type(float) if dtype is None else dtype)
     with np.errstate(over="ignore"):
         rounded = numbers.astype(used)
     if low > -np.inf and np.any(np.isposinf(rounded)):
@@ -69,6 +73,16 @@ def require_at_least(
     if not np.all(numbers > low if strict else numbers >= low):
         kind = "" if dtype is None else f" in {np.dtype(dtype)}"
         raise ValueError(f"{name} must be {'>' if strict else '>='} {low:g}{kind}, got {value}")
+
+
+def _require_numbers(name: str, value: Any) -> Any:
+    """The value, as an array unless it is JAX's; ``ValueError`` where it holds text or other objects."""
+    if isinstance(value, jax.Array):
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind in "SUO":
+        raise ValueError(f"{name} must be a number or an array of numbers, got {value!r}")
+    return array
 
 
 def require_bits(name: str, value: ArrayLike) -> None:

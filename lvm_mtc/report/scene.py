@@ -4,9 +4,19 @@ import os
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from lvm_mtc.link import Scene
 from lvm_mtc.report.figures import save_png
+
+
+def add_below(sheet: str | os.PathLike, other: str | os.PathLike) -> None:
+    """Puts one PNG below another, in the middle, on white."""
+    with Image.open(sheet) as upper, Image.open(other) as lower:
+        both = Image.new("RGB", (max(upper.width, lower.width), upper.height + lower.height), "white")
+        for picture, top in ((upper, 0), (lower, upper.height)):
+            both.paste(picture.convert("RGB"), ((both.width - picture.width) // 2, top))
+    both.save(sheet)
 
 
 def save_scene(path: str | os.PathLike, scene: Scene, num_uavs: int) -> None:

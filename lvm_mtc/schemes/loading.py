@@ -46,7 +46,10 @@ def load_scheme(path: str | os.PathLike) -> tuple[Scheme, Params]:
     params, metadata = load_weights(path)
     named = {key: metadata[key] for key in ("config", *_OLD_KEYS) if isinstance(metadata.get(key), dict)}
     if len(named) != 1 or ("config" in named and not isinstance(metadata.get("scheme"), str)):
-        raise WeightsError(f"{path} does not say which scheme its weights are for (metadata 'scheme' and 'config')")
+        wanted = "give weights of a scheme, such as 'lvm-mtc train' writes"
+        raise WeightsError(
+            f"{path} does not say which scheme its weights are for (metadata 'scheme' and 'config'): {wanted}"
+        )
     ((key, config),) = named.items()
     name = metadata["scheme"] if key == "config" else _OLD_KEYS[key](config)
     scheme = make_scheme(name, config, where=f"{path}: {key}")

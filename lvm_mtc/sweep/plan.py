@@ -126,13 +126,10 @@ class SweepSpec:
         if len(kinds) > 1:
             raise ValueError(f"SweepSpec.links must share convention, topology and csi, got {sorted(kinds)}")
         link = self.links[0]
-        if link.csi.startswith("pilots") and any(self.csi_error_var):
+        faults = [fault for link in self.links if (fault := link.csi_error_fault(self.csi_error_var))]
+        if len(faults) == len(self.links):
             given = ", ".join(f"{value:g}" for value in self.csi_error_var)
-            raise ValueError(
-                f"SweepSpec.csi_error_var {given}: under csi {link.csi!r} the pilots decide the error, so leave it out"
-            )
-        if link.csi == "mmse" and max(self.csi_error_var) >= 1:
-            raise ValueError(f"SweepSpec.csi_error_var {max(self.csi_error_var):g}: under csi 'mmse' it must be < 1")
+            raise ValueError(f"SweepSpec.csi_error_var {given}: {faults[0]}")
         for k in self.sources:
             if link.topology == "joint" and k != link.num_tx_ant:
                 needed = f"under topology 'joint' K must equal LinkConfig.num_tx_ant, {link.num_tx_ant}"
