@@ -1,11 +1,14 @@
 """Code from outside the library as a sweep's key has it: what would change its numbers changes the description."""
 
+import ast
 import dataclasses
 import functools
 import hashlib
+import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +19,8 @@ import numpy as np
 def code_of(function: Callable) -> dict[str, Any]:
     """What a function or class outside the library is: its name, a digest of its source, and what it closes over.
 
-    The digest is of its file, and of files in the same folder or below that the file imports.
+    The digest is of its file, and of all files that are not installed and that it imports, wherever they lie and
+    wherever in it the import stands.
 
     Raises:
         ValueError: where nobody could see it change: without a file, a lambda, or closed over something that is no
@@ -28,7 +32,7 @@ def code_of(function: Callable) -> dict[str, Any]:
     module = inspect.getmodule(function)
     try:
         sources = [inspect.getsource(module or function)]
-        sources += [inspect.getsource(other) for other in _imported(module)] if module else []
+        sources += _imported(module) if module else []
     except (OSError, TypeError) as error:
         raise ValueError(
             f"{function!r}: its source cannot be read, so a sweep could not see it change; put it into a file"
@@ -86,20 +90,39 @@ def _is_installed(file: str | None) -> bool:
     return file is not None and bool({"site-packages", "dist-packages"} & {*Path(file).parts})
 
 
-def _imported(module: ModuleType) -> list[ModuleType]:
-    """Other modules of the user's that a module uses, directly or not, by name."""
-    if module.__file__ is None:
-        return []
-    folder, found, open_ends = Path(module.__file__).parent, {module.__name__: module}, [module]
+def _imported(module: ModuleType) -> list[str]:
+    """Sources of the user's other files that a module imports, anywhere in it, directly or not, by name."""
+    found: dict[str, Path | None] = {module.__name__: None}
+    open_ends = [(inspect.getsource(module), module.__package__ or "")]
     while open_ends:
-        for value in vars(open_ends.pop()).values():
-            name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-            if not isinstance(name, str) or name in found or (other := sys.modules.get(name)) is None:
+        for name in _names_imported(*open_ends.pop()):
+            if name in found or (spec := _own_file(name)) is None:
                 continue
-            file = getattr(other, "__file__", None)
-            if file is None or _is_installed(file) or folder not in Path(file).parents:
-                continue
-            if name.partition(".")[0] != "lvm_mtc":
-                found[name] = other
-                open_ends.append(other)
-    return [found[name] for name in sorted(found) if found[name] is not module]
+            found[name] = Path(str(spec.origin))
+            package = name if spec.submodule_search_locations else name.rpartition(".")[0]
+            open_ends.append((found[name].read_text(encoding="utf-8"), package))
+    return [path.read_text(encoding="utf-8") for _, path in sorted(found.items()) if path is not None]
+
+
+def _names_imported(source: str, package: str) -> Iterator[str]:
+    """Names of modules in the import statements of a source; of those in ``from a import b`` both a and a.b."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            base = ".".join(part for part in (above, node.module) if part)
+            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
+
+
+def _own_file(name: str) -> ModuleSpec | None:
+    """Where a module of the user's comes from; None for others, and for what is no module."""
+    top = name.partition(".")[0]
+    if top in ("lvm_mtc", "experiments") or top in sys.stdlib_module_names:
+        return None
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    own = spec is not None and str(spec.origin).endswith(".py") and not _is_installed(spec.origin)
+    return spec if own else None

@@ -1,6 +1,65 @@
-"""The channel layer: units, symbols, fading, CSI, MIMO receivers and the link. Needs jax and numpy only.
+"""The channel layer: symbols through MIMO fading channels with imperfect CSI. Needs jax and numpy only.
 
 Every function is pure and works under ``jit``, ``vmap``, ``grad`` and on sharded arrays, in complex64 and complex128.
+
+Eight UAVs, each behind a 4x4 Rayleigh channel of its own, hear 100 slots of QPSK:
+
+>>> import functools
+>>> import jax
+>>> from lvm_mtc import phy
+>>> bits = jax.random.bernoulli(jax.random.key(1), shape=(8, 100, 8))
+>>> x = phy.qam_map(bits, 2)  # [num_uavs, num_slots, num_tx_ant]
+>>> no = phy.noise_variance(10.0, convention="rx_per_antenna", num_tx_ant=4)
+>>> key = jax.random.key(0)
+>>> out = phy.broadcast(key, x, no=no, csi_error_var=0.01, num_rx_ant=4, equalizer="robust")
+>>> out.h.shape, phy.qam_llr(out.x_hat, out.no_eff, 2).shape
+((8, 1, 4, 4), (8, 100, 8))
+
+Other fading is another function, with its numbers bound; numbers are traced, so that gradients go through them:
+
+>>> fading = functools.partial(phy.rician, k_factor_db=6.0)
+>>> def error(snr_db):
+...     no = phy.noise_variance(snr_db)
+...     return abs(phy.broadcast(key, x, no=no, fading=fading, num_rx_ant=4).x_hat - x).mean()
+>>> bool(jax.grad(error)(10.0) < 0)
+True
+
+Links, from symbols to symbols:
+    broadcast, joint, mac, mu_mimo, ofdm_link, sampled_link, sweep_lmmse, slope_at_zero; what they give: LinkOutput,
+    MuMimoOutput, Observation; what they draw: draw_link, draw_mac, draw_ofdm, draw_sampled, LinkDraws, OfdmDraws,
+    SampledDraws, stream_key, Stream, block_layout
+Units and what an SNR means:
+    noise_variance, snr_db_from_noise_variance, reference_power, measure_snr_db, Snr, SNR_CONVENTIONS, db_to_linear,
+    linear_to_db
+Flat fading:
+    rayleigh, rician, nakagami, fisher_snedecor, rayleigh_magnitude, correlate, exp_corr_mat, largest_correlation,
+    rician_k_factor_db, rician_weights, RICIAN_MODELS
+Fading of paths, over time and frequency:
+    rayleigh_path, rician_path, exponential, exponential_profile, largest_delay_spread, tdl, cdl, DELAY_LINES, Paths,
+    frequency_response, bessel_j0
+Channel knowledge:
+    estimate_csi, estimate_from_pilots, observe_pilots, pilot_matrix, pilot_uses, pilot_error_var, csi_posterior,
+    csi_posterior_correlated, aged_posterior, ChannelPrior, CSI_MODELS, error_var_to_nmse_db, nmse_db_to_error_var
+Receivers:
+    lmmse_equalizer, zf_equalizer, mf_equalizer, no_equalizer, sic_equalizer, pic_detector, k_best_detector,
+    exact_detector, Detected, lmmse_matrix, block_lmmse, post_detection_mse, EQUALIZERS, LMMSE_VARIANTS, CANCELLATIONS
+Symbols and slots:
+    qam_map, qam_points, qam_llr, qam_mean, qam_posterior, qam_ber, fisher_snedecor_ber, BITS_PER_SYMBOL, DEMAPPERS,
+    features_to_symbols, symbols_to_features, normalize_power, tokens_to_slots, slots_to_tokens, slots_per_token
+Precoding:
+    precoder, multicast_beam, PRECODINGS, POWER_CONSTRAINTS, DEMODULATIONS
+OFDM and OTFS:
+    ResourceGrid, ofdm_modulate, ofdm_demodulate, wiener_estimate, interpolate, default_statistics, GridStatistics,
+    INTERPOLATIONS, impulse_rows, interference_power, sfft, isfft, RECEIVERS, SAMPLED_CSI, SAMPLED_EQUALIZERS
+UAVs at places (TR 36.777):
+    air_to_ground, AirToGround, path_loss_db, los_probability, line_of_sight, geometric_line_of_sight, shadowing_std_db,
+    draw_environment_height, elevation_k_factor_db, gaussian_field, uniform_field, budget_noise_variance,
+    thermal_noise_dbm, SCENARIOS, SPEED_OF_LIGHT
+What a channel can carry:
+    mimo_capacity, mimo_dispersion, awgn_capacity, awgn_dispersion, finite_rate, finite_error, outage_probability,
+    waterfilling_capacity, waterfilling_powers
+
+5G's coded bits are in ``lvm_mtc.phy.coding``.
 """
 
 from lvm_mtc.phy.aerial_link import AirToGround, air_to_ground, budget_noise_variance, thermal_noise_dbm
@@ -90,6 +149,7 @@ from lvm_mtc.phy.sampled_link import (
     draw_sampled,
     sampled_link,
 )
+from lvm_mtc.phy.slopes import slope_at_zero
 from lvm_mtc.phy.spatial import gaussian_field, uniform_field
 from lvm_mtc.phy.sweep import sweep_lmmse
 from lvm_mtc.phy.symbols import (
@@ -236,6 +296,7 @@ __all__ = [
     "sfft",
     "shadowing_std_db",
     "sic_equalizer",
+    "slope_at_zero",
     "slots_per_token",
     "slots_to_tokens",
     "snr_db_from_noise_variance",

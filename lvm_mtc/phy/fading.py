@@ -14,7 +14,15 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from lvm_mtc.phy.keys import require_key
-from lvm_mtc.phy.numerics import align, complex_normal, real_of, require_at_least, require_count, safe_sqrt
+from lvm_mtc.phy.numerics import (
+    align,
+    complex_normal,
+    real_of,
+    require_at_least,
+    require_count,
+    require_positive_definite,
+    safe_sqrt,
+)
 
 
 def _shape(batch_shape: tuple[int, ...], num_rx_ant: int, num_tx_ant: int) -> tuple[int, ...]:
@@ -84,20 +92,12 @@ def correlate(h: jax.Array, *, rx_corr: jax.Array | None = None, tx_corr: jax.Ar
             continue
         if corr.shape != (size, size):
             raise ValueError(f"{name} must have shape {(size, size)} for h {h.shape}, got {corr.shape}")
-        if not isinstance(corr, jax.core.Tracer):
-            _require_positive_definite(name, np.asarray(corr, complex))
+        require_positive_definite(name, corr)
     if rx_corr is not None:
         h = jnp.einsum("ij,...jk->...ik", jnp.linalg.cholesky(rx_corr.astype(h.dtype)), h)
     if tx_corr is not None:
         h = jnp.einsum("...ij,kj->...ik", h, jnp.conj(jnp.linalg.cholesky(tx_corr.astype(h.dtype))))
     return h
-
-
-def _require_positive_definite(name: str, corr: np.ndarray) -> None:
-    if not np.allclose(corr, corr.conj().T, atol=1e-5):
-        raise ValueError(f"{name} must be Hermitian, got {corr.tolist()}")
-    if not (least := np.linalg.eigvalsh(corr)[0]) > 0:
-        raise ValueError(f"{name} must be positive definite, and its least eigenvalue is {least:.4g}")
 
 
 def rayleigh(

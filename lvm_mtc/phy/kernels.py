@@ -12,7 +12,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax.export import is_symbolic_dim
 
 from lvm_mtc.phy.linalg import (
     MAX_UNROLLED,
@@ -41,11 +41,14 @@ MIN_BATCH = 512
 
 
 def unrolls(h: jax.Array, *others: jax.Array | None) -> bool:
-    """Whether to unroll: scalars, or few antennas and enough matrices to be worth the compilation (``MIN_BATCH``)."""
+    """Whether to unroll: scalars, or few antennas and enough matrices to be worth the compilation (``MIN_BATCH``).
+
+    Of a symbolic shape (``jax.export``) there may be enough.
+    """
     antennas = max(h.shape[-2:])
-    shapes = [a.shape for a in others if a is not None]
-    count = math.prod(np.broadcast_shapes(h.shape[:-2], *shapes))
-    return antennas == 1 or (antennas <= MAX_UNROLLED and count >= MIN_BATCH)
+    shape = jnp.broadcast_shapes(h.shape[:-2], *(a.shape for a in others if a is not None))
+    enough = any(map(is_symbolic_dim, shape)) or math.prod(shape) >= MIN_BATCH
+    return antennas == 1 or (antennas <= MAX_UNROLLED and enough)
 
 
 def _hermitian(a: jax.Array) -> jax.Array:

@@ -6,8 +6,8 @@ all streams (stream k = UAV k) are detected from one observation. All points of 
 
 Without noise (no = 0) the receivers still work: LMMSE is then zero forcing. Gradients with respect to ``no`` or
 ``csi_error_var`` at 0 are NaN, on purpose. Both act through their square root times a draw, so that the slope of a
-realisation is infinite there, with a random sign, while that of the mean over the draws is finite: an average of
-gradients taken at a small positive value, or of differences, comes near to it. All other gradients are finite.
+realisation is infinite there, with a random sign, while that of the mean over the draws is finite:
+:func:`lvm_mtc.phy.slope_at_zero` gives it. All other gradients are finite.
 
 What the receiver is given: ``paper``, ``unbiased``, ``zf`` and ``mf`` take the estimate ``h_hat`` as it is and trust
 it, ``none`` does without. ``robust`` knows the variance of its error: it works with the posterior mean and variance of
@@ -205,9 +205,10 @@ def broadcast(
             a UAV depend on its key only. None if nothing has to be drawn.
         x: What each UAV is to hear, ``[..., num_uavs, num_slots, num_tx_ant]`` complex, power 1 per active symbol.
         no: Noise variance per complex dimension, linear, >= 0; scalar or broadcasting against
-            ``[..., num_uavs]``; traced. Its gradient at 0 is NaN.
+            ``[..., num_uavs]``; traced. Its gradient at 0 is NaN (``slope_at_zero``).
         csi_error_var: Variance of each entry of the estimation error, linear, >= 0; scalar or broadcasting against
-            ``[..., num_uavs]``; traced. Its gradient at 0 is NaN. Pilot-based CSI takes it from ``no`` instead.
+            ``[..., num_uavs]``; traced. Its gradient at 0 is NaN (``slope_at_zero``). Pilot-based CSI takes it from
+            ``no`` instead.
         fading: Sampler of ``phy.fading`` with its numbers bound, or None for AWGN.
         num_rx_ant: Receive antennas of each UAV; None: num_tx_ant.
         block_length: Slots of a coherence block, pilots included; None: one block for everything.
@@ -292,7 +293,8 @@ def joint(
         no: Noise variance per complex dimension, linear, >= 0; scalar or broadcasting against ``[...]``; traced. Its
             gradient at 0 is NaN.
         csi_error_var: Variance of each entry of the estimation error, linear, >= 0; scalar or broadcasting against
-            ``[...]``; traced. Its gradient at 0 is NaN. Pilot-based CSI takes it from ``no`` instead.
+            ``[...]``; traced. Its gradient at 0 is NaN (``slope_at_zero``). Pilot-based CSI takes it from ``no``
+            instead.
         fading: Sampler of ``phy.fading`` with its numbers bound, or None for AWGN.
         num_rx_ant: Receive antennas; None: num_uavs.
         block_length: Slots of a coherence block, pilots included; None: one block for everything.

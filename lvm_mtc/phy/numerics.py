@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.export import is_symbolic_dim
 from jax.typing import ArrayLike, DTypeLike
 
 from lvm_mtc.phy.keys import require_key
@@ -103,8 +104,27 @@ def require_bits(name: str, value: ArrayLike) -> None:
             raise ValueError(f"{name} must be zeros and ones, got {array[wrong][0]}")
 
 
+def require_positive_definite(name: str, matrix: jax.Array) -> None:
+    """Raise ``ValueError`` unless a matrix that is known while tracing is Hermitian positive definite.
+
+    Args:
+        name: Name of the argument, for the message.
+        matrix: ``[size, size]``.
+
+    Raises:
+        ValueError: with the least eigenvalue, or the matrix where it is not Hermitian.
+    """
+    if isinstance(matrix, jax.core.Tracer):
+        return
+    dense = np.asarray(matrix, complex)
+    if not np.allclose(dense, dense.conj().T, atol=1e-5):
+        raise ValueError(f"{name} must be Hermitian, got {dense.tolist()}")
+    if not (least := np.linalg.eigvalsh(dense)[0]) > 0:
+        raise ValueError(f"{name} must be positive definite, and its least eigenvalue is {least:.4g}")
+
+
 def require_count(name: str, value: int, low: int = 1) -> None:
-    """Raise ``ValueError`` unless ``value`` is an integer of at least ``low``.
+    """Raise ``ValueError`` unless ``value`` is an integer of at least ``low``, or a symbolic one of ``jax.export``.
 
     Args:
         name: Name of the argument, for the message.
@@ -114,6 +134,8 @@ def require_count(name: str, value: int, low: int = 1) -> None:
     Raises:
         ValueError: if it is not an integer or too small.
     """
+    if is_symbolic_dim(value):
+        return
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
         raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
 
@@ -158,7 +180,7 @@ def align(name: str, value: ArrayLike, batch_shape: Sequence[Any], extra: int, d
     if value.ndim == 0:
         return value
     try:
-        fits = np.broadcast_shapes(value.shape, batch_shape) == tuple(batch_shape)
+        fits = jnp.broadcast_shapes(value.shape, tuple(batch_shape)) == tuple(batch_shape)
     except ValueError:
         fits = False
     if not fits:

@@ -63,6 +63,7 @@ def folder(tmp_path, monkeypatch, weights):
     (tmp_path / "earlier" / "lvm-mtc-result.json").write_text("{}")
     (tmp_path / "text.json").write_text("not json")
     (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "x.yaml").write_text("snr_db: [0, 10]")
     (tmp_path / "place.json").write_text("[[100, 0, 50]]")
     (tmp_path / "deep.json").write_text("[" * 100_000)
     (tmp_path / "other.json").write_text(json.dumps({"q.png": [1, 2, 3, 4]}))

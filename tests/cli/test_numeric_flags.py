@@ -26,6 +26,8 @@ REALS = {
     ("transmit", "--csi-error"): "[0, 1e6]",
     ("transmit", "--overlap"): "[0, 1)",
     ("transmit", "--memory"): "(0, 3.4028235e38]",
+    ("transmit", "--carrier"): "[0.5e9, 100e9]",
+    ("sweep", "--carrier"): "[0.5e9, 100e9]",
     ("transmit", "--keep"): "(0, 1]",
     ("transmit", "--mask-prob"): "(0, 1)",
     ("transmit", "--importance-db"): "[0, 60]",
@@ -134,7 +136,8 @@ def parse(command, flag, text):
 
 @pytest.mark.parametrize(("command", "flag"), [*REALS, *WHOLES])
 def test_an_ordinary_number_is_taken(command, flag):
-    text = "2" if (command, flag) in WHOLES or REALS[command, flag].startswith("[1,") else "0.5"
+    low = "2" if (command, flag) in WHOLES else REALS[command, flag]
+    text = {"2": "2", "[1, 100]": "2", "[0.5e9, 100e9]": "2e9"}.get(low, "0.5")
     assert np.ravel(parse(command, flag, text)) == float(text)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lvm_mtc.cli import main
+from lvm_mtc.knowledge.loading import DETECTOR_WEIGHTS
 
 SEND = "transmit --images photos --out out --weights small.npz --schemes object"
 
@@ -53,7 +54,8 @@ WRONG = {
     f"{SEND} --link num_rx_ant=0 --channel rayleigh": ["LinkConfig.num_rx_ant", "0"],
     f"{SEND} --link num_rx_ant=8": ["num_rx_ant", "num_tx_ant", "8", "4"],
     f"{SEND} --link equalizer=best": ["LinkConfig.equalizer", "'best'", "robust"],
-    f"{SEND} --link topology=mu_mimo": ["LinkConfig.num_rx_ant", "1", "mu_mimo"],
+    f"{SEND} --link topology=mu_mimo": ["LinkConfig.num_rx_ant", "1", "mu_mimo", "--convention esno"],
+    f"{SEND} --link topology=mac": ["LinkConfig.num_tx_ant", "--link topology=mac --link num_tx_ant=1"],
     f"{SEND} --channel exponential --link ofdm.fft=128": ["LinkConfig.ofdm.fft", "fft_size"],
     f"{SEND} --channel exponential --link ofdm.pilot_symbols=3": ["LinkConfig.ofdm.pilot_symbols", "a list", "3"],
     f"{SEND} --channel exponential --link ofdm.fft_size=0": ["LinkConfig.ofdm", "fft_size", "0"],
@@ -63,6 +65,28 @@ WRONG = {
     f"{SEND} --channel rayleigh --link k_factor_db=3": ["--link k_factor_db=3", "no effect", "rayleigh"],
     f"{SEND} --channel awgn,rayleigh --link nakagami_m=3": ["--link nakagami_m=3", "no effect", "awgn,rayleigh"],
     f"{SEND} --link csi=pilots_ls --link num_pilots=4 --csi-error 0,0.1": ["--csi-error 0,0.1", "csi=pilots_ls"],
+    f"{SEND} --channel rayleigh --link equalizer=none --csi-error 0,0.1": ["--csi-error 0,0.1", "equalizer=none"],
+    f"{SEND} --epsilon 0.3": ["--epsilon 0.3", "no effect", "object"],
+    f"{SEND},uniform --importance-db 3": ["--importance-db 3", "no effect", "object, uniform"],
+    f"{SEND} --schemes uniform --mask-prob 0.3": ["--mask-prob 0.3", "no effect", "uniform"],
+    f"{SEND} --schemes uniform --scale-aware": ["--scale-aware:", "no effect", "uniform"],
+    f"{SEND} --schemes all --keep 0.3": ["--keep 0.3", "no effect", "all"],
+    f"{SEND} --uavs 3 --views folder --overlap 0.3": ["--overlap 0.3", "no effect", "--views folder"],
+    f"{SEND} --alpha 0.3": ["--alpha 0.3", "no effect", "--question"],
+    "transmit --images photos --out out --weights codec.npz --keep 0.3": ["--keep 0.3", "no effect", "deepjscc"],
+    f"{SEND} --carrier 3.5e9": ["--carrier 3.5e+09", "no effect", "--positions"],
+    f"{SEND} --carrier 3.5 --positions place.json": ["--carrier", "3.5 is not", "[5e+08, 1e+11]"],
+    f"{SEND} --weights text.json": ["text.json", "not a weights file", ".npz archive"],
+    f"{SEND} --weights {DETECTOR_WEIGHTS}": [DETECTOR_WEIGHTS.name, "which scheme", "lvm-mtc train"],
+    "sweep --store s.sqlite --config x.yaml": ["--config x.yaml", "not JSON", "a JSON file, or a Python file"],
+    "sweep --store s.sqlite --config bare.py": ["--config bare.py", "has no get_config()"],
+    "sweep --store s.sqlite --task-points 4": ["--task-points 4", "no effect", "--workers"],
+    "sweep --store s.sqlite --no-pictures --shown-groups 2": ["--shown-groups 2", "no effect", "--no-pictures"],
+    "sweep --store s.sqlite --schemes all --set keep=0.3": ["SweepConfig.keep 0.3", "no effect", "every patch kept"],
+    "sweep --store s.sqlite --set link.equalizer=none --channel rayleigh --csi-error 0.1 --set loc=centre": [
+        "csi_error_var 0.1",
+        "equalizer=none",
+    ],
     f"{SEND} --channel sionna_tdl_e --link delay_spread=1e-6": ["delay_spread 1e-06", "cyclic prefix"],
     f"{SEND} --channel sionna_tdl_g": ["--channel", "'sionna_tdl_g'", "sionna_tdl_a"],
     f"{SEND} --link fading=rician": ["--link fading=rician", "--channel"],

@@ -75,18 +75,31 @@ def test_partial_functions_and_the_librarys_own():
     assert describe(LinearConfig(image_size=16)) == dataclasses.asdict(LinearConfig(image_size=16))
 
 
-def test_a_file_that_is_imported_counts(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "somebodys_codec.py").write_text(
-        "import somebodys_helper\n\ndef f():\n    return somebodys_helper.g()\n"
-    )
+@pytest.mark.parametrize(
+    ("codec", "helper"),
+    [
+        ("import somebodys_helper as h\n\ndef f():\n    return h.g()\n", "somebodys_helper.py"),
+        ("def f():\n    from somebodys_helper import g\n    return g()\n", "somebodys_helper.py"),  # in a function
+        ("from somebodys_tools import helper\n\ndef f():\n    return helper.g()\n", "somebodys_tools/helper.py"),
+        ("from somebodys_tools import *\n\ndef f():\n    return g()\n", "somebodys_tools/helper.py"),
+    ],
+)
+def test_a_file_that_is_imported_counts(tmp_path, monkeypatch, codec, helper):
+    """Files in other folders too: the codec lies in one below, its helpers beside that."""
+    for folder in (tmp_path, tmp_path / "codecs"):
+        monkeypatch.syspath_prepend(folder)
+    (tmp_path / "codecs").mkdir()
+    (tmp_path / "somebodys_tools").mkdir()
+    (tmp_path / "somebodys_tools" / "__init__.py").write_text("from .helper import g\n")
+    (tmp_path / "codecs" / "somebodys_codec.py").write_text(codec)
     found = []
     for number in (1, 1, 22):
-        (tmp_path / "somebodys_helper.py").write_text(f"def g():\n    return {number}\n")
-        for name in ("somebodys_codec", "somebodys_helper"):
-            sys.modules.pop(name, None)
+        (tmp_path / helper).write_text(f"def g():\n    return {number}\n")
+        for name in [name for name in sys.modules if name.startswith("somebodys_")]:
+            sys.modules.pop(name)
         linecache.clearcache()
+        importlib.invalidate_caches()
         found.append(code_of(importlib.import_module("somebodys_codec").f))
     assert found[0] == found[1] != found[2]
-    for name in ("somebodys_codec", "somebodys_helper"):
-        sys.modules.pop(name, None)
+    for name in [name for name in sys.modules if name.startswith("somebodys_")]:
+        sys.modules.pop(name)

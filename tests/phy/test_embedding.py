@@ -200,6 +200,10 @@ CALLS = {
     "sic_equalizer": lambda key: [
         phy.sic_equalizer(_ones(3, 2), _ones(2, 2), 0.1, 2, cancellation=name) for name in phy.CANCELLATIONS
     ],
+    "slope_at_zero": lambda key: phy.slope_at_zero(
+        lambda draws, s: jnp.real(phy.estimate_csi(draws.h, draws.csi, s)).sum(),
+        phy.LinkDraws(_ones(3, 2, 2), _ones(3, 2, 2), _ones(3, 2)),
+    ),
     "slots_per_token": lambda key: phy.slots_per_token(5, 2),
     "slots_to_tokens": lambda key: phy.slots_to_tokens(_ones(3, 2, 4), 6),
     "snr_db_from_noise_variance": lambda key: phy.snr_db_from_noise_variance([1, 2]),

@@ -60,7 +60,7 @@ def test_counted_errors_of_the_sampler():
 
 
 def test_wrong_arguments():
-    with pytest.raises(ValueError, match="bits_per_symbol must be one of 2, 4, 6, 8"):
+    with pytest.raises(ValueError, match=r"bits_per_symbol must be 1 \(BPSK\) or one of 2, 4, 6, 8"):
         phy.qam_ber(1.0, 3)
     with pytest.raises(ValueError, match="es_no must be >= 0"):
         phy.qam_ber(-1.0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+from lvm_mtc import phy
 from lvm_mtc.phy.modulation import BITS_PER_SYMBOL, qam_llr, qam_map, qam_points
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
@@ -175,7 +176,7 @@ def test_without_noise_llrs_and_gradients_are_finite_and_signs_are_right(bits_pe
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="bits_per_symbol must be one of 2, 4, 6, 8.*got 3"):
+    with pytest.raises(ValueError, match="bits_per_symbol must be 1 .BPSK. or one of 2, 4, 6, 8.*got 3"):
         qam_points(3)
     with pytest.raises(ValueError, match=r"bits \(7,\): .* multiple of bits_per_symbol 2"):
         qam_map(np.zeros(7), 2)
@@ -185,3 +186,22 @@ def test_wrong_arguments_are_named():
         qam_llr(jnp.zeros(2), 1.0, 2)
     with pytest.raises(ValueError, match="no_eff must have shape"):
         qam_llr(jnp.zeros(2, jnp.complex64), jnp.ones(3), 2)
+
+
+def test_bpsk_is_one_bit_on_the_diagonal():
+    """TS 38.211, section 5.1.2: d = ((1 - 2 b) + j (1 - 2 b)) / sqrt(2); LLRs, moments and error rate by definition."""
+    np.testing.assert_allclose(qam_points(1), (1 - 2 * np.arange(2)) * (1 + 1j) / np.sqrt(2))
+    bits = np.random.default_rng(5).integers(0, 2, (3, 20))
+    np.testing.assert_allclose(qam_map(bits, 1), qam_points(1)[bits], atol=1e-6)
+    x_hat, no_eff = noisy(1, (4, 25))
+    llr = brute_force_llr(x_hat, no_eff, 1, "app")
+    posterior = np.exp(-np.logaddexp(0, -llr))  # of bit 1
+    mean = posterior * qam_points(1)[1] + (1 - posterior) * qam_points(1)[0]
+    with jax.enable_x64(True):
+        found = qam_llr(jnp.asarray(x_hat), jnp.asarray(no_eff), 1)
+        moments = phy.qam_mean(found, 1), phy.qam_posterior(jnp.asarray(x_hat), jnp.asarray(no_eff), 1)
+    np.testing.assert_allclose(found, llr, rtol=1e-10, atol=1e-9)
+    for got in moments:
+        np.testing.assert_allclose(got[0], mean, atol=1e-9)
+        np.testing.assert_allclose(got[1], 1 - np.abs(mean) ** 2, atol=1e-9)
+    np.testing.assert_allclose(phy.qam_ber(2.0, 1), 0.5 * math.erfc(math.sqrt(2.0)), rtol=1e-5)
