@@ -62,6 +62,23 @@ def test_transmit(folder, capsys):
 
 
 @pytest.mark.slow
+def test_uavs_at_places(folder, fast_compile, capsys):
+    """The carrier is the scene's, whose picture from above stands below the sheet."""
+    assert main(shlex.split(f"{CENTRE} --out out --snr-db 10 --positions place.json --carrier 2e9")) == 0
+    assert "out/scene.png" in capsys.readouterr().out
+    record = json.loads((folder / "out" / "lvm-mtc-result.json").read_text())
+    assert record["links"]["awgn"]["scene"]["carrier_frequency"] == 2e9
+    sheet, scene = (np.asarray(Image.open(folder / "out" / name).convert("RGB")) for name in ("sheet.png", "scene.png"))
+    width, height = min(sheet.shape[1], scene.shape[1]), scene.shape[0]
+    left = [(picture.shape[1] - width) // 2 for picture in (sheet, scene)]
+    below, alone = (part[:, start : start + width] for part, start in zip((sheet[-height:], scene), left, strict=True))
+    assert sheet.shape[0] > height and np.array_equal(below, alone)
+    (folder / "mapped.json").write_text('{"positions": [[100, 0, 50]], "carrier_frequency": 3e9}')
+    assert main(shlex.split(f"{CENTRE} --out more --positions mapped.json --carrier 2e9")) == 2
+    assert "carrier_frequency 3000000000.0 already" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_transmit_sends_whole_pictures(folder, capsys):
     command = (
         "transmit --images photos --weights codec.npz --channel rayleigh,awgn --realisations 2 --uavs 1 --loc centre "

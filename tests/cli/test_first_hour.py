@@ -25,9 +25,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_page_runs(folder, capsys, monkeypatch):
-    for name, code in re.findall(
-        r"`(my_\w+\.py)`:\n\n```python\n(.*?)```", (DOCS / "add_a_scheme.md").read_text(), re.DOTALL
-    ):
+    for name, code in FILE.findall((DOCS / "add_a_scheme.md").read_text()):
         (folder / name).write_text(code)
     monkeypatch.syspath_prepend(folder)
     printed = ""
