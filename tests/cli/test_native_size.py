@@ -1,7 +1,11 @@
 """Pictures as large as they are: what is taken of them, and what the commands make of it."""
 
 import json
+import os
+import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,7 @@ from lvm_mtc.cli.pictures import CAMERA_SIZE, find_objects, load_views, on_canva
 from lvm_mtc.knowledge import Located
 from lvm_mtc.results.table import read_csv
 
+ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"a.png": (40, 60), "b.png": (50, 36)}  # height, width
 
 
@@ -130,3 +135,31 @@ def test_what_cannot_be_is_refused_in_one_line(folder, pictures, capsys):
         assert words in err and err.count("\n") == 1
     assert main(shlex.split("sweep --store s.sqlite --size native")) == 2
     assert "SweepConfig.boxes, limit and views, and size, are for a folder of pictures" in capsys.readouterr().err
+
+
+PEAK = """
+import resource, sys
+from lvm_mtc.cli import main
+code = main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+def test_a_frame_stays_within_the_memory_that_the_page_states(tmp_path):
+    """A process of its own, whose peak is that of this frame alone."""
+    text = " ".join((ROOT / "docs" / "native_size.md").read_text().split())
+    base, slope = map(float, re.search(r"take at most ([\d.]+) GiB and ([\d.]+) GiB a million pixels", text).groups())
+    width, height = 1152, 864
+    coarse = np.random.default_rng(0).integers(0, 256, (height // 32, width // 32, 3), np.uint8)
+    Image.fromarray(np.kron(coarse, np.ones((32, 32, 1), np.uint8))).save(tmp_path / "frame.png")
+    command = "transmit --images frame.png --out result --size native --uavs 1 --snr-db 10 --channel rayleigh"
+    more = "--realisations 2 --schemes importance-pca --memory 0.5"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, *f"{command} {more}".split()],
+        cwd=tmp_path, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert 0.3 < int(done.stdout.split()[-1]) / 2**20 <= base + slope * width * height / 1e6
