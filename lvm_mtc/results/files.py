@@ -48,7 +48,7 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
     temporary = Path(name)
     UNFINISHED.add(temporary)
     try:
-        with _full_disk_named(path):
+        with _full_disk_named(path, temporary):
             yield temporary
         temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
@@ -100,7 +100,7 @@ def atomic_directory(path: str | os.PathLike, *, overwrite: bool = False, owner:
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     UNFINISHED.add(temporary)
     try:
-        with _full_disk_named(path):
+        with _full_disk_named(path, temporary):
             yield temporary
         temporary.chmod(0o777 & ~_umask())
         if _identity(path) != before:
@@ -129,12 +129,13 @@ def remove_unfinished() -> None:
 
 
 @contextlib.contextmanager
-def _full_disk_named(path: Path) -> Iterator[None]:
-    """Names the result where the disk is full: a system's error of a write does not say which file it was."""
+def _full_disk_named(path: Path, temporary: Path) -> Iterator[None]:
+    """Names the result where the disk is full: an error of a write names no file, or one that is temporary."""
     try:
         yield
     except OSError as error:
-        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        own = error.filename is None or Path(str(error.filename)).is_relative_to(temporary)
+        if own and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
         raise
 

@@ -155,7 +155,13 @@ def test_a_process_that_ends_at_once_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("write", [atomic_file, atomic_directory])
-def test_a_full_disk_names_the_result(tmp_path, write):
-    with pytest.raises(OutputError, match="out: cannot be written .No space left"), write(tmp_path / "out"):
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize("named", [False, True])
+def test_a_full_disk_names_the_result(tmp_path, write, named):
+    """Whether the system's error names nothing, or a file within what is being written."""
+    with (
+        pytest.raises(OutputError, match=f"^{tmp_path}/out: cannot be written .No space left"),
+        write(tmp_path / "out") as temporary,
+    ):
+        of = (str(temporary / "a.png" if temporary.is_dir() else temporary),) if named else ()
+        raise OSError(errno.ENOSPC, "No space left on device", *of)
     assert os.listdir(tmp_path) == []
