@@ -14,15 +14,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from lvm_mtc.phy.keys import require_key
-from lvm_mtc.phy.numerics import (
-    align,
-    complex_normal,
-    real_of,
-    require_at_least,
-    require_count,
-    require_positive_definite,
-    safe_sqrt,
-)
+from lvm_mtc.phy.numerics import align, complex_normal, correlation, real_of, require_at_least, require_count, safe_sqrt
 
 
 def _shape(batch_shape: tuple[int, ...], num_rx_ant: int, num_tx_ant: int) -> tuple[int, ...]:
@@ -86,13 +78,8 @@ def correlate(h: jax.Array, *, rx_corr: jax.Array | None = None, tx_corr: jax.Ar
         ValueError: if a correlation matrix does not fit the antenna counts, or one that is known while tracing is not
             Hermitian positive definite.
     """
-    rx_corr, tx_corr = (None if corr is None else jnp.asarray(corr) for corr in (rx_corr, tx_corr))
-    for name, corr, size in (("rx_corr", rx_corr, h.shape[-2]), ("tx_corr", tx_corr, h.shape[-1])):
-        if corr is None:
-            continue
-        if corr.shape != (size, size):
-            raise ValueError(f"{name} must have shape {(size, size)} for h {h.shape}, got {corr.shape}")
-        require_positive_definite(name, corr)
+    rx_corr = correlation("rx_corr", rx_corr, h.shape[-2], h.shape)
+    tx_corr = correlation("tx_corr", tx_corr, h.shape[-1], h.shape)
     if rx_corr is not None:
         h = jnp.einsum("ij,...jk->...ik", jnp.linalg.cholesky(rx_corr.astype(h.dtype)), h)
     if tx_corr is not None:

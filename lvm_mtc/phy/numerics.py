@@ -104,23 +104,30 @@ def require_bits(name: str, value: ArrayLike) -> None:
             raise ValueError(f"{name} must be zeros and ones, got {array[wrong][0]}")
 
 
-def require_positive_definite(name: str, matrix: jax.Array) -> None:
-    """Raise ``ValueError`` unless a matrix that is known while tracing is Hermitian positive definite.
+def correlation(name: str, matrix: ArrayLike | None, size: int, h_shape: Sequence[Any]) -> jax.Array | None:
+    """A correlation matrix of ``size`` antennas as an array; None stays.
 
     Args:
         name: Name of the argument, for the message.
-        matrix: ``[size, size]``.
+        matrix: ``[size, size]``, or None.
+        size: Antennas.
+        h_shape: Of the channel, for the message.
 
     Raises:
-        ValueError: with the least eigenvalue, or the matrix where it is not Hermitian.
+        ValueError: on another shape, or if it is known while tracing and not Hermitian positive definite.
     """
-    if isinstance(matrix, jax.core.Tracer):
-        return
-    dense = np.asarray(matrix, complex)
-    if not np.allclose(dense, dense.conj().T, atol=1e-5):
-        raise ValueError(f"{name} must be Hermitian, got {dense.tolist()}")
-    if not (least := np.linalg.eigvalsh(dense)[0]) > 0:
-        raise ValueError(f"{name} must be positive definite, and its least eigenvalue is {least:.4g}")
+    if matrix is None:
+        return None
+    corr = jnp.asarray(matrix)
+    if corr.shape != (size, size):
+        raise ValueError(f"{name} must have shape {(size, size)} for h {h_shape}, got {corr.shape}")
+    if not isinstance(corr, jax.core.Tracer):
+        dense = np.asarray(corr, complex)
+        if not np.allclose(dense, dense.conj().T, atol=1e-5):
+            raise ValueError(f"{name} must be Hermitian, got {dense.tolist()}")
+        if not (least := np.linalg.eigvalsh(dense)[0]) > 0:
+            raise ValueError(f"{name} must be positive definite, and its least eigenvalue is {least:.4g}")
+    return corr
 
 
 def require_count(name: str, value: int, low: int = 1) -> None:
