@@ -75,7 +75,7 @@ PILOTS = LinkConfig.of(csi="pilots_ls", num_pilots=4)
         (lambda: phy.csi_posterior(H, 1e39), "csi_error_var must be finite in float32, got 1e"),
         (lambda: send(255 * IMAGES), r"Source.data must be pictures .*\[0, 1\], got 127.5 ... 127.5"),
         (lambda: sweep(sources={2: picture_source(255 * IMAGES, LOC)}), r"SweepSpec.sources\[2\].data .* got 127.5"),
-        (lambda: sweep(links=(PILOTS,), csi_error_var=(0.0, 0.1)), "csi_error_var 0, 0.1: under csi 'pilots_ls'"),
+        (lambda: sweep(links=(PILOTS,), csi_error_var=(0.0, 0.1)), "csi_error_var 0, 0.1: under csi=pilots_ls"),
         (lambda: LinkConfig(k_factor_db=3.0), "LinkConfig.k_factor_db 3.0 has no effect under fading 'rayleigh'"),
         (lambda: LinkConfig(fading="rician", nakagami_m=3.0), "LinkConfig.nakagami_m 3.0 has no effect"),
         (lambda: LinkConfig(delay_spread=1e-7 * 2), "LinkConfig.delay_spread 2e-07 has no effect"),
