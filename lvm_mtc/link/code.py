@@ -98,9 +98,9 @@ def _imported(module: ModuleType) -> list[str]:
         for name in _names_imported(*open_ends.pop()):
             if name in found or (spec := _own_file(name)) is None:
                 continue
-            found[name] = Path(str(spec.origin))
+            found[name] = file = Path(str(spec.origin))
             package = name if spec.submodule_search_locations else name.rpartition(".")[0]
-            open_ends.append((found[name].read_text(encoding="utf-8"), package))
+            open_ends.append((file.read_text(encoding="utf-8"), package))
     return [path.read_text(encoding="utf-8") for _, path in sorted(found.items()) if path is not None]
 
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.export import is_symbolic_dim
 from jax.typing import ArrayLike, DTypeLike
 
@@ -121,7 +122,7 @@ def correlation(name: str, matrix: ArrayLike | None, size: int, h_shape: Sequenc
     corr = jnp.asarray(matrix)
     if corr.shape != (size, size):
         raise ValueError(f"{name} must have shape {(size, size)} for h {h_shape}, got {corr.shape}")
-    if not isinstance(corr, jax.core.Tracer):
+    if not isinstance(corr, Tracer):
         dense = np.asarray(corr, complex)
         if not np.allclose(dense, dense.conj().T, atol=1e-5):
             raise ValueError(f"{name} must be Hermitian, got {dense.tolist()}")
