@@ -59,10 +59,10 @@ $(DEV): setup.cfg pyproject.toml | $(BIN)/python
 demo: $(DEMO) ## Send the demo photographs; table, curves and pictures in demo_output/
 	"$(BIN)/lvm-mtc" demo --out "$(OUT)" --overwrite
 
-test: $(DEV) ## Run the tests (PYTEST_ARGS="tests/phy -x" for some of them)
+test: $(DEV) ## Run the tests of less than two seconds each (PYTEST_ARGS="tests/phy -x" for some of them)
 	"$(BIN)/python" -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-test-slow: $(DEV) ## Run the tests that take minutes: long statistics, killed and resumed runs
+test-slow: $(DEV) ## Run the tests of two seconds and more: whole commands, trainings, long statistics, killed and resumed runs
 	"$(BIN)/python" -m pytest -q -m slow -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 $(SIONNA_VENV)/.installed: setup.cfg pyproject.toml

@@ -11,7 +11,7 @@ docs/architecture.md says what stands in which room.
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _SUBMODULES = ("config", "data", "link", "metrics", "models", "phy", "results", "schemes", "sweep", "training", "zoo")
 _HOME = {

@@ -10,6 +10,7 @@ import pytest
 from lvm_mtc import LinkConfig, OperatingPoint, Source, forward, phy
 from lvm_mtc.schemes.lvm_mtc.config import LvmMtcConfig
 from lvm_mtc.schemes.lvm_mtc.scheme import LvmMtc
+from lvm_mtc.schemes.scheme import check_source
 from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.plan import SweepSpec, picture_source
 
@@ -35,12 +36,18 @@ def fly(positions=((100.0, 0.0, 50.0),), carrier_frequency=3.5e9):
     return phy.air_to_ground(None, np.array(positions), carrier_frequency=carrier_frequency, **FLIGHT)
 
 
+def check(modality, data):
+    """As every scheme of that modality, and every sweep."""
+    check_source("Source.data", modality, data)
+
+
 def sweep(**fields):
     contender = Contender(name="a", scheme=SCHEME, params={})
     fields = {"sources": {2: picture_source(IMAGES, LOC)}, "links": (LinkConfig(),), "snr_db": (0.0,)} | fields
     return SweepSpec(schemes=(contender,), **fields)
 
 
+X, H = jnp.ones((3, 2), jnp.complex64), jnp.ones((3, 2, 2), jnp.complex64)
 PILOTS = LinkConfig.of(csi="pilots_ls", num_pilots=4)
 
 
@@ -53,10 +60,19 @@ PILOTS = LinkConfig.of(csi="pilots_ls", num_pilots=4)
         (lambda: phy.snr_db_from_noise_variance(0.1, convention="rx_per_antenna"), "needs num_tx_ant"),
         (lambda: phy.Snr(value_db=3.0, convention="received_total").to("esno"), "needs num_rx_ant"),
         (lambda: send(csi_error_var=-0.1), "OperatingPoint.csi_error_var must be >= 0, got -0.1"),
-        (lambda: send(snr_db=float("nan")), "OperatingPoint.snr_db must be >= -inf, got nan"),
+        (lambda: send(snr_db=float("nan")), "OperatingPoint.snr_db must be >= -300, got nan"),
         (lambda: send(knobs={"mask_prob": 2.0}), r"knob 'mask_prob' must lie in \(0, 1\), got 2.0"),
         (lambda: send(knobs={"epsilon": np.float32(-1)}), r"knob 'epsilon' must lie in \[0, inf\], got -1.0"),
         (lambda: send(np.uint8(255 * IMAGES)), r"Source.data must be pictures of floating .*\[0, 1\], got uint8"),
+        (lambda: check("classes", 255 * IMAGES), r"Source.data must be pictures .*\[0, 1\], got 127.5"),
+        (lambda: check("clips", 2 * IMAGES - 1.5), r"Source.data must be pictures .*\[0, 1\], got -0.5"),
+        (lambda: check("stereo", 255 * IMAGES), r"Source.data must be pictures .*\[0, 1\], got 127.5"),
+        (lambda: check("points", 255 * IMAGES), r"Source.data must be points in the unit ball, the farthest is at 220"),
+        (lambda: check("points", np.nan * IMAGES), r"Source.data must be points in the unit ball, .* at nan"),
+        (lambda: send(csi_error_var=1e39), "OperatingPoint.csi_error_var must be finite in float32, got 1e"),
+        (lambda: send(snr_db=-float("inf")), "OperatingPoint.snr_db must be >= -300, got -inf"),
+        (lambda: phy.mf_equalizer(X, H, float("inf")), "no must be finite in float32, got inf"),
+        (lambda: phy.csi_posterior(H, 1e39), "csi_error_var must be finite in float32, got 1e"),
         (lambda: send(255 * IMAGES), r"Source.data must be pictures .*\[0, 1\], got 127.5 ... 127.5"),
         (lambda: sweep(sources={2: picture_source(255 * IMAGES, LOC)}), r"SweepSpec.sources\[2\].data .* got 127.5"),
         (lambda: sweep(links=(PILOTS,), csi_error_var=(0.0, 0.1)), "csi_error_var 0, 0.1: under csi 'pilots_ls'"),
@@ -77,6 +93,8 @@ def test_it_is_refused(call, words):
 
 
 def test_what_is_right_passes():
+    check("points", IMAGES)
+    check("text", np.int32([[99]]))
     assert send(csi_error_var=0.0, knobs={"mask_prob": 0.3}).shape == IMAGES.shape
     np.testing.assert_allclose(phy.noise_variance(10.0, convention="rx_per_antenna", num_tx_ant=4), 0.4, rtol=1e-6)
     np.testing.assert_allclose(phy.noise_variance(10.0, convention="rx_per_antenna", fading=False), 0.1, rtol=1e-6)

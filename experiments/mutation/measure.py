@@ -113,7 +113,8 @@ def run_tests(file: Path, source: str, tests: tuple[str, ...], best: Counter, se
         with contextlib.suppress(BaseException):
             import pytest
 
-            status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--tb=no", *tests], plugins=[watch])
+            chosen = ["-m", "not sionna and not parity"]  # the slow ones, too
+            status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--tb=no", *chosen, *tests], plugins=[watch])
         os.write(writer, f"{int(status)}\n{watch.failed or 'import'}".encode())
         os._exit(0)
     os.close(writer)

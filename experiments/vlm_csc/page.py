@@ -150,11 +150,13 @@ def ahead(difference: np.ndarray, snr_db: Sequence[float]) -> str:
     """Where a difference over SNR is positive, in words; a straight line between points."""
     if (difference > 0).all() or (difference <= 0).all():
         return "everywhere" if difference[0] > 0 else "nowhere"
-    last = int(np.flatnonzero(difference > 0)[-1])
-    if last == len(difference) - 1:
-        return f"at {snr_db[-1]:g} dB"
-    step = difference[last] / (difference[last] - difference[last + 1])
-    return f"up to about {number(snr_db[last] + step * (snr_db[last + 1] - snr_db[last]), 1)} dB"
+    turns = np.flatnonzero(np.diff(difference > 0))
+    if len(turns) > 1:
+        return f"at {', '.join(f'{of:g}' for of, gain in zip(snr_db, difference, strict=True) if gain > 0)} dB"
+    before = int(turns[0])
+    step = difference[before] / (difference[before] - difference[before + 1])
+    place = f"about {number(snr_db[before] + step * (snr_db[before + 1] - snr_db[before]), 1)} dB"
+    return f"up to {place}" if difference[0] > 0 else f"from {place} on"
 
 
 def ceiling(found: Mapping[str, Sequence[Point]]) -> str:

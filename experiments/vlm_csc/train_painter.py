@@ -4,6 +4,9 @@ It saves itself every 50 steps, and goes on bit for bit.
 
     python -m experiments.vlm_csc.pack --data ../shared/data --out build/cifar10_described.npz
     python -m experiments.vlm_csc.train_painter --data build/cifar10_described.npz --run-dir runs/painter
+    python -m experiments.vlm_csc.train_painter --data build/cifar10_described.npz --run-dir runs/painter --steps 4800
+
+The second goes on where the first has ended; rates rise and fall in each.
 """
 
 import sys
@@ -16,17 +19,16 @@ from lvm_mtc.training.config import TrainConfig
 from lvm_mtc.training.described import train_painter
 from lvm_mtc.training.optimizer import OptimizerConfig
 
-BATCH, SCHEDULE = 32, 2400
+BATCH, STEPS = 32, 2400
 _MATRICES = ("mix", "qkv", "out/", "up/", "down/", "join", "down1", "down2", "up1", "up2")
 
 
 @script(data="packed pictures (default: %(default)s)", run_dir="folder of the run",
-        steps=f"of {BATCH} pictures; the rates fall as for {SCHEDULE}")  # fmt: skip
-def main(data: Path = PACKED, run_dir: Path = Path("runs/painter"), steps: int = SCHEDULE) -> None:
+        steps=f"of {BATCH} pictures, of all runs together")  # fmt: skip
+def main(data: Path = PACKED, run_dir: Path = Path("runs/painter"), steps: int = STEPS) -> None:
     """Train the text-to-picture network."""
     optimizer = OptimizerConfig(
-        learning_rate=2e-3, warmup_steps=100, total_steps=SCHEDULE, end_fraction=0.02, b2=0.98, muon=_MATRICES,
-        muon_learning_rate=5e-3,
+        learning_rate=2e-3, warmup_steps=100, end_fraction=0.02, b2=0.98, muon=_MATRICES, muon_learning_rate=5e-3
     )  # fmt: skip
     numbers = TrainConfig(
         batch_size=BATCH, total_steps=steps, ema_decay=0.998, checkpoint_every=50, log_every=50, optimizer=optimizer

@@ -59,6 +59,7 @@ class TokenUplink:
     def __post_init__(self):
         for name, unit in (("bandwidth", "Hz"), ("power", "W"), ("noise_density", "W/Hz"), ("latency_scale", "s")):
             positive(f"TokenUplink.{name}", getattr(self, name), unit)
+        array("TokenUplink.snr_gap_db", self.snr_gap_db, (), "a number")
         if not 0 <= self.latency_weight <= 1:
             raise ValueError(f"TokenUplink.latency_weight must lie in [0, 1], got {self.latency_weight!r}")
         gain = array("TokenUplink.gain", np.atleast_1d(self.gain))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lvm_mtc.cli.plain import Kind, check_plain, transmit_plain, what_arrived, write_moving
+from lvm_mtc.cli.plain import Kind, check_plain, say_groups, transmit_plain, what_arrived, write_moving
 from lvm_mtc.data.clouds import list_clouds, load_cloud
 from lvm_mtc.report.clouds import CloudPicture, save_cloud_sheet
 from lvm_mtc.report.study import CLOUD_METRICS
@@ -68,6 +68,7 @@ def transmit_clouds(options: argparse.Namespace) -> None:
     contender = load_cloud_contender(options.weights)
     of = dict(num_points=contender.scheme.config.num_points, num_uavs=options.uavs, limit=options.limit)
     clouds = read_clouds(options.clouds, **of, seed=options.seed)
+    say_groups(clouds.labels)
 
     def write(folder: Path, spec: NamedSweep, measured: Sequence[Point]) -> tuple[str, str]:
         points, arrived = what_arrived(spec)

@@ -33,6 +33,9 @@ def add_compress_parser(commands) -> None:
     add_flags(parser, flags)
 
 
+_LARGEST = 1e300
+
+
 def read_budget(given: list[tuple[str, Any]]) -> dict[str, float]:
     """The numbers of ``--budget``, those that are not given infinite; ``UsageError`` for any other name or value."""
     if not given:
@@ -40,8 +43,9 @@ def read_budget(given: list[tuple[str, Any]]) -> dict[str, float]:
     for name, value in given:
         if name not in BUDGETS:
             raise UsageError(f"--budget {name}={value}: {name!r} is none of {', '.join(BUDGETS)}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise UsageError(f"--budget {name}={value}: not a finite number > 0")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
+        if not is_number or values.RANGES["above_zero"].fault(value):
+            raise UsageError(f"--budget {name}={str(value)[:40]}: not a finite number > 0")
     return dict.fromkeys(BUDGETS, math.inf) | dict(given)
 
 

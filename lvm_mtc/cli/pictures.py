@@ -151,12 +151,12 @@ def load_views(
     if views == "folder":
         labels = labels[::num_uavs]
         for start, label in zip(range(0, len(files), num_uavs), labels, strict=True):
-            say(_printable(f"group {label}: {', '.join(file.name for file in files[start : start + num_uavs])}"))
+            say(printable(f"group {label}: {', '.join(file.name for file in files[start : start + num_uavs])}"))
     done: dict[str, list[str]] = {}
     for file, one in zip(files, read, strict=True):
         done.setdefault(one.about, []).append(file.name)
     for about, (first, *more) in done.items():
-        say(_printable(f"{first}{f' and {len(more)} more' if more else ''}: {about}"))
+        say(printable(f"{first}{f' and {len(more)} more' if more else ''}: {about}"))
     lead = -1, num_uavs
     cameras, loc = (np.concatenate(column) for column in ([one.cameras for one in read], [one.boxes for one in read]))
     flat = [view for one in read for view in one.views]
@@ -183,7 +183,8 @@ def _mirrored(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.pad(image, missing, mode="symmetric") if max(map(max, missing)) else image
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
+    """A line as any terminal can print it: letters that are none in UTF-8 as their numbers."""
     return line.encode("utf-8", "backslashreplace").decode()
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 
 from lvm_mtc.cli.errors import UsageError
+from lvm_mtc.cli.pictures import printable
 from lvm_mtc.cli.sending import transmit_links
 from lvm_mtc.cli.study import measure_study
 from lvm_mtc.report import moving
@@ -111,6 +112,13 @@ def transmit_plain(
     print(f"{title} in {time.monotonic() - start:.0f} s")
     for name in ("table.csv", "curves.png", *shown):
         print(f"  {options.out / name}")
+
+
+def say_groups(labels: Sequence[Sequence[str]]) -> None:
+    """Prints what makes each group, where a group is more than one; ``[B][K]``."""
+    for group in labels:
+        if len(group) > 1:
+            print(printable(f"group {group[0]}: {', '.join(group)}"))
 
 
 def what_arrived(spec: NamedSweep) -> tuple[list[Mapping[str, Any]], list[Any]]:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lvm_mtc.cli.plain import Kind, check_plain, transmit_plain, what_arrived
+from lvm_mtc.cli.plain import Kind, check_plain, say_groups, transmit_plain, what_arrived
 from lvm_mtc.data.images import check_directory, list_images, load_image
-from lvm_mtc.data.stereo import StereoError, StereoPairs, load_pair, load_stereo
+from lvm_mtc.data.stereo import StereoError, StereoPairs, list_scenes, load_pair, load_stereo
 from lvm_mtc.report.figures import Picture, save_sheet
 from lvm_mtc.report.study import STEREO_METRICS
 from lvm_mtc.results.points import Point
@@ -90,6 +90,7 @@ def transmit_stereo(options: argparse.Namespace) -> None:
     """Runs ``lvm-mtc transmit --stereo``; raises ``ValueError`` for wrong input."""
     check_plain(options, KIND)
     pairs = read_pairs(options.stereo, num_uavs=options.uavs, limit=options.limit)
+    say_groups(pairs.labels)
     contender = load_stereo_contender(options.weights, pairs.source.data.shape[3:5])
 
     def write(folder: Path, spec: NamedSweep, _: Sequence[Point]) -> tuple[str]:
@@ -145,7 +146,7 @@ def _is_pair(path: Path) -> bool:
 
 
 def _first_scene(path: Path) -> Path:
-    scenes = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    scenes = list_scenes(path)
     if not scenes:
         raise StereoError(f"{path}: holds no pair; expected left.png and right.png, or folders with both")
     return scenes[0]

@@ -4,11 +4,14 @@ import collections
 import gzip
 import os
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from lvm_mtc.data.images import reason
 
 _WORD = re.compile(r"[a-z]+|\d+")
 
@@ -69,12 +72,12 @@ def read_sentences(path: str | os.PathLike) -> list[str]:
     """
     path = Path(path)
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:
             lines = file.read().splitlines()
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no text file {path}") from None
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a text file in UTF-8: {str(error).splitlines()[0]}") from error
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise ValueError(f"{path} is not a text file in UTF-8: {reason(error)}") from error
     if not any(map(split_words, lines)):
         raise ValueError(f"{path} holds no words")
     return lines
@@ -133,7 +136,9 @@ def load_sentences(path: str | os.PathLike) -> PackedSentences:
         hint = "experiments/text/pack_captions.py makes one"
         raise ValueError(f"{path}: there is no such file of packed sentences; {hint}") from None
     except Exception as error:
-        raise ValueError(f"{path} is not a file of packed sentences: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{path} is not a file of packed sentences: {reason(error)}") from error
+    if packed.words.ndim != 1 or packed.words.dtype.kind != "U":
+        raise ValueError(f"{path}: words must be [n] text, got {packed.words.shape} {packed.words.dtype}")
     for name in PackedSentences._fields[1:4]:
         rows = getattr(packed, name)
         if rows.ndim != 2 or rows.dtype != np.uint16 or (rows.size and rows.max() > len(packed.words)):

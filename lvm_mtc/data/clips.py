@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lvm_mtc.data.images import check_regular_file, list_images, load_image
+from lvm_mtc.data.images import check_regular_file, list_images, load_image, reason
 from lvm_mtc.data.resizing import center_crop, fit_image
 
 MAX_FRAMES = 4096
 """Most frames of a clip that are read."""
+MAX_SAMPLES = 3_000_000_000
+"""Most numbers of a clip that are read, before it is scaled: 3 GB."""
 
 
 class ClipError(ValueError):
@@ -30,10 +32,8 @@ def load_clip(path: str | os.PathLike, size: tuple[int, int] | None = None, *, l
         ClipError: if frames are of different sizes or kinds of file, there are too many, or a file is no video.
         ImportError: for a video file without PyAV.
     """
-    path, most = Path(path), MAX_FRAMES if limit is None else min(limit, MAX_FRAMES)
+    path, most = Path(path), MAX_FRAMES + 1 if limit is None else limit
     frames = _frames_of_folder(path, most) if path.is_dir() else _frames_of_video(path, most)
-    if len(frames) > MAX_FRAMES or (limit is None and len(frames) == MAX_FRAMES + 1):
-        raise ClipError(f"{path}: more than {MAX_FRAMES} frames; name a limit")
     return np.stack(frames if size is None else [fit_image(frame, size) for frame in frames])
 
 
@@ -42,12 +42,24 @@ def _frames_of_folder(path: Path, most: int) -> list[np.ndarray]:
     kinds = sorted({file.suffix.lower() for file in files})
     if len(kinds) > 1:
         raise ClipError(f"{path}: holds pictures of several kinds, {', '.join(kinds)}; expected the frames of one clip")
-    frames = [load_image(file) for file in files[:most]]
-    for file, frame in zip(files, frames, strict=False):
-        if frame.shape != frames[0].shape:
-            sizes = " and ".join(f"{width} x {height}" for height, width, _ in (frame.shape, frames[0].shape))
-            raise ClipError(f"{file}: differs in size from the frames before, {sizes}; expected frames of one size")
+    frames: list[np.ndarray] = []
+    for file in files[:most]:
+        _add(frames, load_image(file), file)
     return frames
+
+
+def _add(frames: list[np.ndarray], frame: np.ndarray, name: Path) -> None:
+    """Adds a frame, ``ClipError`` naming what holds it if it is one too many or of another size."""
+    first = frame if not frames else frames[0]
+    if frame.shape != first.shape:
+        sizes = " and ".join(f"{width} x {height}" for height, width, _ in (frame.shape, first.shape))
+        raise ClipError(f"{name}: differs in size from the frames before, {sizes}; expected frames of one size")
+    frames.append(frame)
+    if len(frames) > MAX_FRAMES:
+        raise ClipError(f"{name}: more than {MAX_FRAMES} frames; name a limit of so many or fewer")
+    if len(frames) * frame.size > MAX_SAMPLES:
+        height, width, _ = frame.shape
+        raise ClipError(f"{name}: {len(frames)} frames of {width} x {height} pixels are too large; name a limit")
 
 
 def _frames_of_video(path: Path, most: int) -> list[np.ndarray]:
@@ -57,7 +69,7 @@ def _frames_of_video(path: Path, most: int) -> list[np.ndarray]:
     try:
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
-                frames.append(frame.to_ndarray(format="rgb24"))
+                _add(frames, frame.to_ndarray(format="rgb24"), path)
                 if len(frames) == most:
                     break
     except (av.FFmpegError, IndexError) as error:
@@ -94,7 +106,7 @@ def load_clips(path: str | os.PathLike) -> np.ndarray:
         hint = "experiments/video/pack_clips.py makes one"
         raise ClipError(f"{path}: there is no such file of packed clips; {hint}") from None
     except Exception as error:
-        raise ClipError(f"{path} is not a file of packed clips: {str(error).splitlines()[0]}") from error
+        raise ClipError(f"{path} is not a file of packed clips: {reason(error)}") from error
     if clips.ndim != 5 or clips.shape[-1] != 3 or clips.dtype != np.uint8 or not len(clips):
         raise ClipError(f"{path}: clips must be [num, frames, height, width, 3] uint8, got {clips.shape} {clips.dtype}")
     return clips

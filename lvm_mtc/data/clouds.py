@@ -4,13 +4,16 @@ What files hold is turned into clouds of a fixed number of points in the unit ba
 faces, evenly by area.
 """
 
+import codecs
+import io
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from lvm_mtc.data.images import check_directory, natural_order
+from lvm_mtc.data.images import check_directory, natural_order, reason
 
 SUFFIXES = (".ply", ".off", ".xyz", ".npz")
 _PLY_TYPES = {
@@ -40,7 +43,7 @@ def load_packed_clouds(path: str | Path, split: str) -> np.ndarray:
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such file of packed clouds") from None
     except Exception as error:
-        raise ValueError(f"{path} holds no clouds {split!r}: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{path} holds no clouds {split!r}: {reason(error)}") from error
     if clouds.ndim != 3 or clouds.shape[-1] != 3 or not np.issubdtype(clouds.dtype, np.floating) or not clouds.size:
         shape = f"got {clouds.shape} {clouds.dtype}"
         raise ValueError(f"{path}: {split} must be [num_clouds, num_points, 3] of floating numbers, {shape}")
@@ -85,6 +88,7 @@ def list_clouds(path: str | Path, *, limit: int | None = None) -> list[Path]:
         return [path]
     check_directory(path)
     files = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+    files = [file for file in files if file.is_file()]
     if not files:
         raise ValueError(f"{path}: holds no point cloud; expected files that end in {', '.join(SUFFIXES)}")
     return sorted(files, key=lambda file: natural_order(file.name))[:limit]
@@ -103,9 +107,10 @@ def normalize_cloud(points: np.ndarray) -> np.ndarray:
         bad = int(np.argmin(np.isfinite(points).all(1)))
         raise ValueError(f"points must be finite, point {bad} is {points[bad].tolist()}")
     points = points - points.mean(0)
-    radius = np.linalg.norm(points, axis=1).max()
-    if not radius > 1e-12:
-        raise ValueError(f"points must not all be the same, their radius is {radius:g}")
+    with np.errstate(over="ignore"):
+        radius = np.linalg.norm(points, axis=1).max()
+    if not 1e-12 < radius < np.inf:
+        raise ValueError(f"points must not all be the same nor too far apart to be squared, their radius is {radius:g}")
     return np.float32(points / radius)
 
 
@@ -142,8 +147,10 @@ def read_shape(path: str | Path) -> Shape:
         raise ValueError(f"suffix {suffix!r} is none of {', '.join(SUFFIXES)}")
     try:
         vertices, polygons = readers[suffix](Path(path).read_bytes())
-    except (IndexError, KeyError, UnicodeDecodeError, OverflowError) as error:
-        raise ValueError(f"is not a readable {suffix} file: {error}") from error
+    except OSError:
+        raise  # names the file
+    except Exception as error:  # A damaged file raises whatever its parser stumbles over.
+        raise ValueError(f"is not a readable {suffix} file: {reason(error)}") from error
     return Shape(np.asarray(vertices, np.float64).reshape(-1, 3), _triangles(polygons))
 
 
@@ -153,29 +160,32 @@ def _triangles(polygons: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _read_xyz(content: bytes) -> tuple[np.ndarray, list]:
-    lines = [line.split("#")[0].replace(",", " ").split() for line in content.decode().splitlines()]
+    lines = [line.split("#")[0].replace(",", " ").split() for line in _text(content).splitlines()]
+    short = next((number for number, words in enumerate(lines, start=1) if 0 < len(words) < 3), None)
+    if short is not None:
+        raise ValueError(f"line {short} has no three numbers")
     return np.array([[float(word) for word in words[:3]] for words in lines if words]), []
 
 
-def _read_npz(content: bytes) -> tuple[np.ndarray, list]:
-    import io
-    import zipfile
+def _text(content: bytes) -> str:
+    return content.decode("utf-8-sig")
 
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            name = "points" if "points" in archive.files else archive.files[0]
-            if name != "points" and len(archive.files) > 1:
-                raise ValueError(f"has the arrays {', '.join(archive.files)} and none is called points")
-            points = archive[name]
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"is not an .npz file: {error}") from error
-    if points.ndim != 2 or points.shape[1] != 3:
-        raise ValueError(f"array {name!r} must be [n, 3], got {points.shape}")
+
+def _read_npz(content: bytes) -> tuple[np.ndarray, list]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = [name.removesuffix(".npy") for name in archive.namelist()]
+    name = "points" if "points" in files else files[0]
+    if name != "points" and len(files) > 1:
+        raise ValueError(f"has the arrays {', '.join(files)} and none is called points")
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        points = archive[name]
+    if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiu":
+        raise ValueError(f"array {name!r} must be [n, 3] real numbers, got {points.shape} {points.dtype}")
     return points, []
 
 
 def _read_off(content: bytes) -> tuple[np.ndarray, list]:
-    text = "\n".join(line.split("#")[0] for line in content.decode().splitlines())
+    text = "\n".join(line.split("#")[0] for line in _text(content).splitlines())
     if not text.lstrip().startswith("OFF"):
         raise ValueError(f"an OFF file begins with OFF, got {text[:8]!r}")
     words = text.lstrip()[3:].split()
@@ -191,6 +201,8 @@ def _faces(words: Sequence[str], count: int) -> list[np.ndarray]:
     faces, place = [], 0
     for _ in range(count):
         size = int(words[place])
+        if size < 0:
+            raise ValueError(f"a face has {size} corners")
         faces.append(np.array(words[place + 1 : place + 1 + size], np.int64))
         if len(faces[-1]) < size:
             raise IndexError(f"it ends before its {count} faces do")
@@ -199,11 +211,11 @@ def _faces(words: Sequence[str], count: int) -> list[np.ndarray]:
 
 
 def _read_ply(content: bytes) -> tuple[np.ndarray, list]:
-    head, end, body = content.partition(b"end_header")
+    head, end, body = content.removeprefix(codecs.BOM_UTF8).partition(b"end_header")
     lines = [line.split() for line in head.decode("ascii").splitlines()]
     if lines[0] != ["ply"] or not end:
         raise ValueError("a PLY file begins with ply and has an end_header")
-    order = _PLY_ORDERS[next(line[1] for line in lines if line[:1] == ["format"])]
+    order = _PLY_ORDERS[next((line[1] for line in lines if line[:1] == ["format"]), "none")]
     elements: list[tuple[str, int, list]] = []
     for line in lines:
         if line[:1] == ["element"]:
@@ -217,7 +229,7 @@ def _read_ply(content: bytes) -> tuple[np.ndarray, list]:
         if name == "vertex":
             columns = read.table(count, properties)
             vertices = np.stack([columns[axis] for axis in "xyz"], -1)
-        else:
+        elif properties:
             rows = [read.row(properties) for _ in range(count)]
             lists = [next((value for value in row if isinstance(value, np.ndarray)), None) for row in rows]
             faces = [face.astype(np.int64) for face in lists if face is not None] if name == "face" else faces

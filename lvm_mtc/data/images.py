@@ -70,6 +70,14 @@ def what_is_taken(path: str | os.PathLike) -> str:
     return ", ".join([f"the first of {frames} frames"] * (frames > 1) + parts)
 
 
+def mode_of(path: str | os.PathLike) -> str:
+    """Pillow's name for the samples of a picture that :func:`load_image` reads: "L" is grey of 8 bits."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path) as image:
+            return image.mode
+
+
 def decode_image(stream: BinaryIO, name: str) -> np.ndarray:
     """Decodes one picture from a seekable binary stream, as :func:`load_image`; ``name`` is for messages."""
     with warnings.catch_warnings():
@@ -222,6 +230,10 @@ def _to_8_bits(image: Image.Image, name: str, tags: Mapping) -> Image.Image:
     return grey
 
 
+def reason(error: Exception) -> str:
+    """What a parser stumbled over, as one line: its message, or the name of the error where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def _damage(error: Exception) -> str:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return f"is damaged or truncated ({reason})"
+    return f"is damaged or truncated ({reason(error)})"

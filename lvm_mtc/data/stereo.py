@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lvm_mtc.data.images import check_directory, list_images, load_image, natural_order
+from lvm_mtc.data.images import check_directory, list_images, load_image, mode_of, natural_order, reason
 from lvm_mtc.data.resizing import check_size, fit_window, resize_image
 
 VIEWS = ("left", "right")
@@ -62,8 +62,7 @@ class StereoPairs:
         if self.focal_length is None:
             object.__setattr__(self, "focal_length", float(shape[3]))
         for name in ("focal_length", "baseline"):
-            if not 0 < getattr(self, name) < np.inf:
-                raise StereoError(f"{name} must be positive and finite, got {getattr(self, name)}")
+            _check_positive(name, getattr(self, name))
         if self.disparity is not None and self.disparity.shape != shape[:4]:
             raise StereoError(f"disparity must be {list(shape[:4])} as the pictures, got {list(self.disparity.shape)}")
         if self.disparity is not None and not (np.isfinite(self.disparity) & (self.disparity >= 0)).all():
@@ -149,8 +148,7 @@ def load_stereo(
     """
     folder = Path(folder)
     check_directory(folder, StereoError)
-    scenes = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    scenes = sorted(scenes, key=lambda path: natural_order(path.name))[:limit]
+    scenes = list_scenes(folder)[:limit]
     if not scenes:
         raise StereoError(f"{folder}: holds no scene; expected folders with left.png and right.png")
     scales = _scales(folder / "disparity.json")
@@ -158,6 +156,12 @@ def load_stereo(
     pictures, disparity = np.stack([views for views, _ in loaded]), np.stack([known for _, known in loaded])
     pairs = StereoPairs(pictures=pictures, disparity=disparity if disparity.any() else None)
     return pairs, tuple(scene.name for scene in scenes)
+
+
+def list_scenes(folder: Path) -> list[Path]:
+    """The folders in a folder in :func:`natural_order`, without hidden ones."""
+    scenes = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return sorted(scenes, key=lambda path: natural_order(path.name))
 
 
 def vertical_mismatch(views: np.ndarray, reach: int = 3, block: int = 16) -> float:
@@ -229,7 +233,7 @@ def load_packed_stereo(path: str | os.PathLike) -> StereoPairs:
     except FileNotFoundError:
         raise StereoError(f"{path}: there is no such file of stereo pairs") from None
     except Exception as error:
-        raise StereoError(f"{path} is not a file of stereo pairs: {str(error).splitlines()[0]}") from error
+        raise StereoError(f"{path} is not a file of stereo pairs: {reason(error)}") from error
 
 
 def _both(left: Path, right: Path) -> list[np.ndarray]:
@@ -244,13 +248,18 @@ def _scales(path: Path) -> dict[str, float]:
     if not path.exists():
         return {}
     try:
-        scales = {scene: float(entry["scale"]) for scene, entry in json.loads(path.read_text()).items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        content = json.loads(path.read_bytes())  # bytes, so that a byte-order mark is understood
+        scales = {scene: float(entry["scale"]) for scene, entry in content.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise StereoError(f'{path}: expected {{"<scene>": {{"scale": 3}}}}, got {error!r}') from error
     for scene, scale in scales.items():
-        if not 0 < scale < np.inf:
-            raise StereoError(f"{path}: scale of {scene} must be positive and finite, got {scale}")
+        _check_positive(f"{path}: scale of {scene}", scale)
     return scales
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not float(np.finfo(np.float32).tiny) <= value <= float(np.finfo(np.float32).max):
+        raise StereoError(f"{name} must be positive and finite, got {value}")
 
 
 def _scene(folder: Path, size: tuple[int, int], scales: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -271,6 +280,8 @@ def _scene(folder: Path, size: tuple[int, int], scales: dict[str, float]) -> tup
 
 def _disparity(path: Path, scale: float, shape: tuple[int, ...], window, size: tuple[int, int]) -> np.ndarray:
     grey = load_image(path)[..., 0]
+    if (kind := mode_of(path)) != "L":
+        raise StereoError(f"{path}: is a picture of Pillow's mode {kind}; expected grey of 8 bits, mode L")
     if grey.shape != shape[:2]:
         raise StereoError(f"{path}: is of {grey.shape}, its views of {shape[:2]}; expected equal sizes")
     left, top, right, bottom = window

@@ -37,9 +37,12 @@ def read_onnx(path: str | Path) -> OnnxGraph:
     try:
         model = onnx.load(str(path))
         onnx.checker.check_model(model)
+        return _converted(model.graph, str(path))
+    except OnnxFileError:
+        raise
     except Exception as error:  # A damaged file raises whatever its parser stumbles over.
-        raise OnnxFileError(f"{path}: is no whole ONNX file ({' '.join(str(error).split())})") from error
-    return _converted(model.graph, str(path))
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise OnnxFileError(f"{path}: is no whole ONNX file ({reason})") from error
 
 
 def _converted(graph: Any, name: str) -> OnnxGraph:

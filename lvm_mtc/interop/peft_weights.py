@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from lvm_mtc.config import require_number
 from lvm_mtc.interop.tensor_files import Source, TensorFileError, read_tensors, usual_file
 
 _FILES = ("adapter_model.safetensors", "adapter_model.bin")
@@ -65,11 +66,15 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_bytes())
         kind, plain = config["peft_type"], not config.get("use_dora") and config.get("bias", "none") == "none"
-        whole = not config.get("modules_to_save") and isinstance(config["lora_alpha"], int | float)
+        whole, patterns = not config.get("modules_to_save"), config.get("alpha_pattern") or {}
+        for name, alpha in ({"lora_alpha": config["lora_alpha"]} | patterns).items():
+            re.compile(name)
+            require_number("adapter", name, alpha)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file {path}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise TensorFileError(f"{path}: is no configuration of a LoRA adapter") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, re.error) as error:
+        described = " ".join(f"{type(error).__name__}: {error}".split())
+        raise TensorFileError(f"{path}: is no configuration of a LoRA adapter ({described})") from error
     if kind != "LORA" or not plain or not whole:
         wanted = "LORA without use_dora, with bias 'none' and no modules_to_save"
         raise TensorFileError(f"{path}: peft_type {kind!r} of a kind that is not read; expected {wanted}")

@@ -11,6 +11,7 @@ import numpy as np
 
 from lvm_mtc.data.word_vectors import WordVectors
 from lvm_mtc.knowledge.attention import Saliency, patch_weights, slice_windows, spectral_residual, subjective_map
+from lvm_mtc.knowledge.base import unit_pictures
 from lvm_mtc.knowledge.keywords import extract_keywords
 from lvm_mtc.knowledge.matching import THRESHOLD, Match, match_labels
 from lvm_mtc.models.detection import Detections
@@ -81,7 +82,7 @@ class PatchEncoder:
 
 def see(encoder: PatchEncoder, images: np.ndarray, *, saliency: Saliency = spectral_residual) -> list[Seen]:
     """Features, objects and saliency of pictures ``[n, 192, 320, 3]`` in [0, 1]."""
-    images = np.asarray(images, np.float32)
+    images = np.asarray(unit_pictures(images))
     sides, seen = np.array([PICTURE[1], PICTURE[0]] * 2, np.float32), []
     patches, objects = encoder(images)
     for image, features, boxes, labels, valid, salient in zip(

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lvm_mtc.config import require_number
 from lvm_mtc.data import boxes as data_boxes
 from lvm_mtc.data.boxes import CENTER_PRIOR_FRACTION
 from lvm_mtc.knowledge.crops import clip_boxes
@@ -86,8 +87,7 @@ class KnowledgeBase:
     def __post_init__(self):
         if self.max_candidates < 1:
             raise ValueError(f"KnowledgeBase.max_candidates must be at least 1, got {self.max_candidates}")
-        if not 0 <= self.margin < np.inf:
-            raise ValueError(f"KnowledgeBase.margin must be >= 0 and finite, got {self.margin!r}")
+        require_number("KnowledgeBase", "margin", self.margin, 0.0)
         if not 0 < self.prior_fraction <= 1:
             raise ValueError(f"KnowledgeBase.prior_fraction must lie in (0, 1], got {self.prior_fraction!r}")
 
@@ -108,7 +108,7 @@ class KnowledgeBase:
             task_text: What the task is about, such as "a dog". Empty: the score filter chooses.
             data_range: White of floating-point pictures, > 0; black is 0.
         """
-        images = _pictures(images, data_range)
+        images = unit_pictures(images, data_range)
         goal_filter, query = self._query(task_text)
         lead, size = images.shape[:-3], images.shape[-3:]
         if 0 in lead:
@@ -160,7 +160,12 @@ def _locate(detector_params, filter_params, query, images, *, detect, rank, max_
     return best, jnp.where(any_box, choice, -1), any_box, Candidates(*candidates[:3], similarity, valid)
 
 
-def _pictures(images: Any, data_range: float) -> np.ndarray | jax.Array:
+def unit_pictures(images: Any, data_range: float = 1.0) -> np.ndarray | jax.Array:
+    """Pictures ``[..., height, width, 3]``, float in [0, data_range] or uint8, as float32 in [0, 1].
+
+    Raises:
+        ValueError: if they are something else, or a number lies more than a tenth of the range outside.
+    """
     if not isinstance(images, jax.Array):
         images = np.asarray(images)
     if images.ndim < 3 or images.shape[-1] != 3 or 0 in images.shape[-3:]:

@@ -12,6 +12,7 @@ import numpy as np
 from lvm_mtc.config import from_dict
 from lvm_mtc.data.captions import Vocabulary
 from lvm_mtc.data.grammar import describe, facts_of
+from lvm_mtc.knowledge.base import unit_pictures
 from lvm_mtc.knowledge.own import own_function
 from lvm_mtc.models.captioner import CaptionerConfig, say, see
 from lvm_mtc.models.weights import SHIPPED, load_described
@@ -44,7 +45,8 @@ class GrammarCaptioner:
         """As :class:`Captioner`; ``ValueError`` for another number of pictures than labels."""
         if len(images) != len(self.labels):
             raise ValueError(f"GrammarCaptioner.labels are of {len(self.labels)} pictures, got {len(images)}")
-        return describe(facts_of(np.round(np.asarray(images) * 255).astype(np.uint8), self.labels))
+        pixels = np.round(np.clip(unit_pictures(images), 0, 1) * 255).astype(np.uint8)
+        return describe(facts_of(pixels, self.labels))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,7 +64,7 @@ class LearnedCaptioner:
 
     def __call__(self, images: np.ndarray) -> list[str]:
         """As :class:`Captioner`, for CIFAR-10's 32 x 32 pixels."""
-        words = Vocabulary(self.config.words)
+        words, images = Vocabulary(self.config.words), unit_pictures(images)
         padded = np.concatenate([images, np.zeros((-len(images) % _BATCH, *images.shape[1:]))]).astype(np.float32)
         numbers = [_say(self.config, self.params, part) for part in padded.reshape(-1, _BATCH, *padded.shape[1:])]
         return words.decode(np.concatenate([np.asarray(part) for part in numbers])[: len(images)])

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lvm_mtc.config import require_number
 from lvm_mtc.data.clip_tokenizer import default_tokenizer
 from lvm_mtc.data.word_vectors import WordVectors, class_vectors, imagenet_classes
 from lvm_mtc.knowledge.crops import crop_boxes
@@ -68,8 +69,7 @@ class ScoreFilter:
     params: Any = None
 
     def __post_init__(self):
-        if not 0 <= self.size_power < np.inf:
-            raise ValueError(f"ScoreFilter.size_power must be >= 0 and finite, got {self.size_power!r}")
+        require_number("ScoreFilter", "size_power", self.size_power, 0.0)
 
     def prepare(self, task_text: str) -> Query:
         """Needs nothing of the text."""
@@ -147,8 +147,7 @@ class ClassifierWordsFilter:
     name: str = "classifier-words"
 
     def __post_init__(self):
-        if not self.score_power >= 0:
-            raise ValueError(f"ClassifierWordsFilter.score_power must be >= 0, got {self.score_power!r}")
+        require_number("ClassifierWordsFilter", "score_power", self.score_power, 0.0)
 
     @classmethod
     def create(cls, classifier_params: Mapping[str, Any], words: WordVectors):

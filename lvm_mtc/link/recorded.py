@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -39,22 +38,22 @@ class RecordedChannel:
     name: str = "recorded"
 
     def __post_init__(self):
-        gains, delays = np.asarray(self.gains), np.asarray(self.delays, np.float64)
+        gains, delays = np.asarray(self.gains), np.asarray(self.delays)
         if gains.ndim != 4 or 0 in gains.shape or not np.issubdtype(gains.dtype, np.complexfloating):
             raise ValueError(
                 f"RecordedChannel.gains must be complex [time, rx, tx, tap], got {gains.dtype} of shape {gains.shape}"
             )
-        if delays.shape != gains.shape[-1:] or not np.all((delays >= 0) & np.isfinite(delays)):
+        if delays.dtype.kind not in "fiu" or delays.shape != gains.shape[-1:] or not _are_delays(delays):
             raise ValueError(
                 f"RecordedChannel.delays must be {gains.shape[-1]} finite numbers of seconds >= 0, got "
-                f"{np.array2string(delays, threshold=8)} of shape {delays.shape}"
+                f"{', '.join(map(str, delays.ravel()[:8]))} of shape {delays.shape}"
             )
-        require_at_least("RecordedChannel.interval", self.interval, 0.0, strict=True)
+        require_at_least("RecordedChannel.interval", self.interval, 0.0, strict=True, dtype=np.float64)
         power = np.mean(np.sum(np.abs(gains.astype(np.complex128)) ** 2, axis=-1))
         if not (np.isfinite(power) and power > 0):
             raise ValueError(f"RecordedChannel.gains have a mean power of {power}: nothing to scale to 1")
         object.__setattr__(self, "gains", (gains / np.sqrt(power)).astype(np.complex64))
-        object.__setattr__(self, "delays", delays)
+        object.__setattr__(self, "delays", delays.astype(np.float64))
 
     @classmethod
     def load(cls, path: str | Path) -> "RecordedChannel":
@@ -67,11 +66,17 @@ class RecordedChannel:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in wanted if name in file}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-            raise ValueError(f"{path}: not a recorded channel ({error})") from error
+        except Exception as error:  # A damaged archive raises whatever its parser stumbles over.
+            described = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(f"{path}: not a recorded channel ({described})") from error
         if missing := [name for name in wanted if name not in arrays]:
             raise ValueError(f"{path}: a recorded channel has {', '.join(wanted)}; missing: {', '.join(missing)}")
-        return cls(arrays["gains"], arrays["delays"], float(arrays["interval"]), path.stem)
+        if arrays["interval"].shape or arrays["interval"].dtype.kind not in "fiu":
+            raise ValueError(f"{path}: interval must be a number, got {arrays['interval']!r}")
+        try:
+            return cls(arrays["gains"], arrays["delays"], float(arrays["interval"]), path.stem)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
     def save(self, path: str | Path) -> None:
         """Into an ``.npz`` file that :meth:`load` reads."""
@@ -137,3 +142,8 @@ class RecordedChannel:
 
     def __hash__(self) -> int:
         return hash(self._digest)
+
+
+def _are_delays(delays: np.ndarray) -> bool:
+    """Whether none is negative or not finite in single precision, in which they are used."""
+    return bool(np.all((delays >= 0) & (delays <= np.finfo(np.float32).max)))

@@ -32,7 +32,7 @@ class OperatingPoint(NamedTuple):
 
 def check_point(point: OperatingPoint) -> None:
     """Raises ``ValueError`` for numbers of a point that no link can have, as far as they are known while tracing."""
-    lows = {"snr_db": -math.inf, "csi_error_var": 0.0, "k_factor_db": -math.inf, "max_doppler": 0.0}
+    lows = {"snr_db": -300.0, "csi_error_var": 0.0, "k_factor_db": -math.inf, "max_doppler": 0.0}
     for name, low in lows.items():
         if (value := getattr(point, name)) is not None:
             require_at_least(f"OperatingPoint.{name}", value, low)

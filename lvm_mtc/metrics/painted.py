@@ -11,7 +11,7 @@ from lvm_mtc.data.captions import Vocabulary
 from lvm_mtc.data.grammar import understand
 from lvm_mtc.link import describe
 from lvm_mtc.metrics.judges import Judge
-from lvm_mtc.schemes.scheme import Source
+from lvm_mtc.schemes.scheme import Source, check_pictures
 
 Paint = Callable[[Sequence[str], int], np.ndarray]
 """From sentences and a seed to pictures ``[n, height, width, 3]`` in [0, 1]; a ``knowledge.generators.Generator``."""
@@ -56,9 +56,11 @@ class _Verdicts:
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:
-            pictures = np.asarray(self._paint(new, self._seed), np.float32)
+            pictures = np.asarray(self._paint(new, self._seed))
             if pictures.ndim != 4 or len(pictures) != len(new):
                 raise ValueError(f"generator must give [{len(new)}, height, width, 3], got {pictures.shape}")
+            check_pictures("what a generator gives", pictures)
+            pictures = pictures.astype(np.float32)
             seen = np.asarray(self._classify(self._params, pictures)).argmax(-1)
             self._known |= dict(zip(new, seen.tolist(), strict=True))
         return np.array([self._known[text] for text in texts], np.int64)

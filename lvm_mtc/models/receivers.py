@@ -31,9 +31,12 @@ def unit_power(symbols: jax.Array, active: jax.Array | None = None) -> tuple[jax
 
 
 def as_sent(gain: jax.Array) -> jax.Array:
-    """A number as 16 bits of side information bring it, with the gradient of the number itself."""
-    rounded = gain.astype(jnp.float16).astype(gain.dtype)
-    return gain + jax.lax.stop_gradient(rounded - gain)
+    """A number as 16 bits of side information bring it, with the gradient of the number itself.
+
+    What lies beyond 65504 on either side is brought as that.
+    """
+    rounded = jnp.clip(gain, -_LARGEST_GAIN, _LARGEST_GAIN).astype(jnp.float16).astype(gain.dtype)
+    return jax.lax.stop_gradient(rounded) + (gain - jax.lax.stop_gradient(gain))
 
 
 def wiener(symbols: jax.Array, no_eff: jax.Array, gain: jax.Array, power: jax.Array) -> jax.Array:

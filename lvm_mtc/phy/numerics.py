@@ -42,28 +42,30 @@ def require_complex(name: str, array: jax.Array) -> None:
 def require_at_least(
     name: str, value: ArrayLike, low: float, *, strict: bool = False, dtype: DTypeLike | None = None
 ) -> None:
-    """Raise ``ValueError`` if a number that is known while tracing lies below its domain.
+    """Raise ``ValueError`` if a number that is known while tracing lies below its domain, or is infinite.
 
     Device arrays and tracers pass unchecked: looking at them would wait for the device or fail under ``jit``.
 
     Args:
         name: Name of the argument, for the message.
         value: A Python or NumPy number or array, or a JAX array (not looked at).
-        low: Lower end of the domain.
+        low: Lower end of the domain; minus infinity for decibels, which may be infinite.
         strict: Whether ``low`` itself is outside.
-        dtype: Real dtype that the number is used in, where it must be finite and in its domain too; None: as given.
+        dtype: Real dtype that the number is used in, where it must be finite and in its domain too; None: finite in
+            JAX's default precision, and in its domain as given.
 
     Raises:
         ValueError: if any element is NaN or outside the domain.
     """
     if isinstance(value, jax.Array):
         return
-    numbers = np.asarray(value)
+    numbers, used = np.asarray(value), np.dtype(jnp.result_type(float) if dtype is None else dtype)
+    with np.errstate(over="ignore"):
+        rounded = numbers.astype(used)
+    if low > -np.inf and np.any(np.isposinf(rounded)):
+        raise ValueError(f"{name} must be finite in {used}, got {value}")
     if dtype is not None:
-        with np.errstate(over="ignore"):
-            numbers = numbers.astype(dtype)
-        if not np.all(np.isfinite(numbers)):
-            raise ValueError(f"{name} must be finite in {np.dtype(dtype)}, got {value}")
+        numbers = rounded
     if not np.all(numbers > low if strict else numbers >= low):
         kind = "" if dtype is None else f" in {np.dtype(dtype)}"
         raise ValueError(f"{name} must be {'>' if strict else '>='} {low:g}{kind}, got {value}")

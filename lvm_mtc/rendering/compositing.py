@@ -61,8 +61,8 @@ def dense(splats: Splats, size: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
         Sum of the blended values ``[height, width, 5]``, and the share of light from behind that passes,
         ``[height, width]``.
     """
-    height, width = size
-    x, y = (grid.ravel() for grid in jnp.meshgrid(jnp.arange(width) + 0.5, jnp.arange(height) + 0.5))
+    (height, width), dtype = size, splats.centre.dtype
+    x, y = (grid.ravel() for grid in jnp.meshgrid(*(jnp.arange(n, dtype=dtype) + 0.5 for n in (width, height))))
     whole = layers(splats)[front_to_back(splats)]
     chunks = jnp.pad(whole, [(0, -len(whole) % _CHUNK), (0, 0)]).reshape(-1, _CHUNK, whole.shape[-1])
 
@@ -72,7 +72,6 @@ def dense(splats: Splats, size: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
         value, passed = composite(chunk, x, y)
         return (total + left[:, None] * value, left * passed), None
 
-    dtype = splats.centre.dtype
     start = jnp.zeros((height * width, 5), dtype), jnp.ones(height * width, dtype)
     (total, left), _ = jax.lax.scan(blend, start, chunks)
     return total.reshape(height, width, -1), left.reshape(height, width)
@@ -90,15 +89,16 @@ def tiled(splats: Splats, size: tuple[int, int], tile: int, capacity: int) -> tu
     Returns:
         As of :func:`dense`, and how many splats were left out, summed over tiles, int32.
     """
-    rows, columns = (-(-length // tile) for length in size)
-    top, left = (tile * grid.ravel() for grid in jnp.meshgrid(jnp.arange(rows), jnp.arange(columns), indexing="ij"))
+    (rows, columns), dtype = (-(-length // tile) for length in size), splats.centre.dtype
+    corners = (tile * jnp.arange(count, dtype=dtype) for count in (rows, columns))
+    top, left = (grid.ravel() for grid in jnp.meshgrid(*corners, indexing="ij"))
     order = front_to_back(splats)
     hits = _touching(splats, left, top, tile)[:, order]
     capacity = min(capacity, len(splats.depth))
     places, used = first_places(hits, capacity)
     overflow = jnp.sum(jnp.maximum(hits.sum(-1) - capacity, 0))
     near = jnp.where(used[..., None], layers(splats)[order[places]], 0.0)
-    inner = jnp.arange(tile) + 0.5
+    inner = jnp.arange(tile, dtype=dtype) + 0.5
     x = jnp.tile(inner, tile)[None] + left[:, None]
     y = jnp.repeat(inner, tile)[None] + top[:, None]
     parts = composite(near, x, y)

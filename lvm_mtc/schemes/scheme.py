@@ -11,6 +11,7 @@ from lvm_mtc.link import OperatingPoint, Received, Signal
 
 Params = Any
 _SLACK = 1e-3  # what resizing may leave beyond [0, 1]
+_OF_PICTURES = ("pictures", "clips", "stereo", "classes")  # modalities
 
 
 class Source(NamedTuple):
@@ -29,6 +30,17 @@ class Source(NamedTuple):
     def lead(self) -> tuple[int, int]:
         """``(batch, num_uavs)``."""
         return jax.tree.leaves(self.data)[0].shape[:2]
+
+
+def check_source(name: str, modality: str, data: Any) -> None:
+    """Raises ``ValueError`` for pictures, clips or clouds out of their range; values of JAX arrays are not read."""
+    if modality in _OF_PICTURES:
+        check_pictures(name, data)
+    elif modality == "points":
+        for leaf in jax.tree.leaves(data):
+            farthest = np.linalg.norm(leaf, axis=-1).max() if isinstance(leaf, np.ndarray) and leaf.size else 0.0
+            if not farthest <= 1 + _SLACK:
+                raise ValueError(f"{name} must be points in the unit ball, the farthest is at {farthest:g}: scale them")
 
 
 def check_pictures(name: str, data: Any) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from lvm_mtc import link as links_room
 from lvm_mtc.link import Ledger, LinkConfig, OperatingPoint, Received, Through, uav_keys
 from lvm_mtc.link.signal import check_point
-from lvm_mtc.schemes.scheme import Estimate, Params, Scheme, Sent, Source, check_pictures
+from lvm_mtc.schemes.scheme import Estimate, Params, Scheme, Sent, Source, check_source
 
 
 class Outcome(NamedTuple):
@@ -51,8 +51,7 @@ def _checked(scheme: Scheme, knobs: Mapping[str, Any]) -> dict[str, Any]:
 
 def encode(scheme: Scheme, params: Params, source: Source, key: jax.Array, knobs: Mapping[str, Any]) -> Any:
     """``Scheme.encode`` with one key or one per UAV, and knobs at their defaults where they are left out."""
-    if scheme.modality == "pictures":
-        check_pictures("Source.data", source.data)
+    check_source("Source.data", scheme.modality, source.data)
     return scheme.encode(params, source, uav_keys(key, source.lead()[1]), _checked(scheme, knobs))
 
 

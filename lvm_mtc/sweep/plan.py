@@ -17,7 +17,7 @@ from lvm_mtc.metrics import known_metrics
 from lvm_mtc.metrics.judges import Judge
 from lvm_mtc.results.hashing import arrays_hash, params_hash
 from lvm_mtc.results.points import config_hash
-from lvm_mtc.schemes.scheme import Source, check_pictures
+from lvm_mtc.schemes.scheme import Source, check_source
 from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.programs import DrawShape
 from lvm_mtc.sweep.stopping import StoppingRule
@@ -163,8 +163,7 @@ class SweepSpec:
             shapes = [np.shape(leaf) for leaf in jax.tree.leaves(source.data)]
             if not shapes or any(len(shape) < 2 or shape[1] != num_uavs or 0 in shape for shape in shapes):
                 raise ValueError(f"{where}.data must be [B, {num_uavs}, ...], got {', '.join(map(str, shapes))}")
-            if self.schemes[0].scheme.modality == "pictures":
-                check_pictures(f"{where}.data", source.data)
+            check_source(f"{where}.data", self.schemes[0].scheme.modality, source.data)
             lead = shapes[0][:2]
             wanted = {"loc": (*lead, 4), "metric_loc": (*lead, 4), "labels": lead, "extent": (*lead, 2)}
             for name, value in source.hints.items():
@@ -249,7 +248,9 @@ class SweepSpec:
 
 def _require_numbers(name: str, values: Sequence[float], low: float, high: float) -> None:
     for value in values:
-        if not (math.isfinite(value) and low <= value <= high):
+        with np.errstate(over="ignore"):
+            single = np.float32(value)
+        if not (np.isfinite(single) and low <= value <= high):
             wanted = "finite" if math.isinf(low) else f"finite and >= {low:g}"
             raise ValueError(f"SweepSpec.{name} must be {wanted}, got {value!r}")
 

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from lvm_mtc import phy
-from lvm_mtc.config import require_one_of
+from lvm_mtc.config import require_count, require_number, require_one_of
 from lvm_mtc.link import OperatingPoint, uav_keys
 from lvm_mtc.phy.constellation import apsk_points, nearest_point, posterior
 from lvm_mtc.schemes.constellation.scheme import Constellation, ConstellationConfig, complex_of
@@ -49,6 +49,13 @@ class FitConfig:
     learning_rate: float = 1e-2
     scales: int = 18
     commitment: float = 0.1
+
+    def __post_init__(self):
+        for field in ("steps", "batch_size", "scales"):
+            require_count("FitConfig", field, getattr(self, field))
+        require_number("FitConfig", "soft_share", self.soft_share, 0.0, most=1.0)
+        require_number("FitConfig", "learning_rate", self.learning_rate, 0.0, strict=True)
+        require_number("FitConfig", "commitment", self.commitment, 0.0)
 
 
 class Symbols(NamedTuple):

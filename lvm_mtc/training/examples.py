@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lvm_mtc.config import from_dict, require_count, to_dict
+from lvm_mtc.config import from_dict, require_count, require_number, to_dict
 from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.schemes.scheme import Knob, Params, Scheme, Source, Stage
 from lvm_mtc.training.clips import draw_clips, load_training_clips
@@ -81,7 +81,9 @@ class Ranges:
     def __post_init__(self):
         pairs = {field: getattr(self, field) for field in ("snr_db", "csi_error_var", "box_area")}
         for field, value in (pairs | {f"knobs.{name}": value for name, value in self.knobs.items()}).items():
-            if len(value) != 2 or not -float("inf") < value[0] <= value[1] < float("inf"):
+            for number in value:
+                require_number("Ranges", field, number)
+            if len(value) != 2 or not value[0] <= value[1]:
                 raise ValueError(f"Ranges.{field} must be (lowest, highest), got {value!r}")
         if self.csi_error_var[0] < 0:
             raise ValueError(f"Ranges.csi_error_var must be >= 0, got {self.csi_error_var!r}")

@@ -65,8 +65,10 @@ class FederatedConfig:
             require_count("FederatedConfig", field, getattr(self, field))
         if self.batch_size is not None:
             require_count("FederatedConfig", "batch_size", self.batch_size)
-        if not 0 <= self.straggle <= 1:
-            raise ValueError(f"FederatedConfig.straggle must lie in [0, 1], got {self.straggle!r}")
+        require_number("FederatedConfig", "learning_rate", self.learning_rate, 0.0, strict=True)
+        require_number("FederatedConfig", "straggle", self.straggle, 0.0, most=1.0)
+        if self.gradient_snr_db is not None:
+            require_number("FederatedConfig", "gradient_snr_db", self.gradient_snr_db)
         require_one_of("FederatedConfig", "aggregate", self.aggregate, AGGREGATES)
         require_one_of("FederatedConfig", "server", self.server, SERVERS)
         require_one_of("FederatedConfig", "stragglers", self.stragglers, STRAGGLERS)

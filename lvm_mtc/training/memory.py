@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lvm_mtc.config import require_count, require_number, require_one_of
+from lvm_mtc.data.packing import load_arrays
 
 RULES = ("coverage", "none", "literal", "below", "reservoir", "joint")
 SIMILARITIES = ("rbf", "printed")
@@ -177,6 +178,9 @@ def save_memory(path: str | os.PathLike, memory: SampleMemory) -> None:
 
 
 def load_memory(path: str | os.PathLike) -> SampleMemory:
-    """Reads what :func:`save_memory` wrote."""
-    with np.load(path, allow_pickle=False) as archive:
-        return SampleMemory(archive["stm"], archive["ltm"], int(archive["seen"]))
+    """Reads what :func:`save_memory` wrote; ``ValueError`` for any other file."""
+    stm, ltm, seen = load_arrays(path, SampleMemory._fields, "a file of save_memory")
+    if stm.shape[1:] != ltm.shape[1:] or seen.shape or not np.issubdtype(seen.dtype, np.integer):
+        described = ", ".join(f"{array.dtype} {array.shape}" for array in (stm, ltm, seen))
+        raise ValueError(f"{path}: stm, ltm and seen must be samples of one shape and a whole number, got {described}")
+    return SampleMemory(stm, ltm, int(seen))

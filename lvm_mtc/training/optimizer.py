@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lvm_mtc.config import require_number
 from lvm_mtc.training.state import path_name
 
 
@@ -49,6 +50,10 @@ class OptimizerConfig:
     muon_learning_rate: float = 1e-2
 
     def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type in (float, float | None) and value is not None:
+                require_number("OptimizerConfig", field.name, value)
         end = self.total_steps
         checks = {
             "learning_rate": (self.learning_rate > 0, "> 0"),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from lvm_mtc.data import list_images
+from lvm_mtc.data.images import reason
 from lvm_mtc.data.streaming import PictureStream
 
 # Of a view: room for crops at random places.
@@ -81,7 +82,7 @@ def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
         hint = "experiments/demo/pack_pictures.py makes one"
         raise ValueError(f"{path}: there is no such file of packed pictures; {hint}") from None
     except Exception as error:
-        raise ValueError(f"{path} is not a file of packed pictures: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{path} is not a file of packed pictures: {reason(error)}") from error
     if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != np.uint8 or not len(pictures):
         raise ValueError(
             f"{path}: pictures must be [num_pictures, height, width, 3] uint8, got {pictures.shape} {pictures.dtype}"

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from lvm_mtc.cli import main
+from lvm_mtc.cli.plain import say_groups
 from lvm_mtc.cli.stereo import read_pairs
 from lvm_mtc.data.synthetic_stereo import synthetic_stereo
 from lvm_mtc.models.weights import save_weights
@@ -60,6 +61,20 @@ def test_a_pair_and_a_folder_of_pairs_are_read(pairs):
     assert one.labels == [["scene1"]] and all_three.labels == [["scene0", "scene1"]] and all_three.left_out == 1
     np.testing.assert_array_equal(one.source.data[0, 0], all_three.source.data[0, 1])
     assert one.source.data.dtype == np.float32 and one.source.hints == {}
+
+
+def test_scenes_come_in_the_order_of_their_numbers_and_groups_are_told(pairs, capsys):
+    for i in range(3):
+        (pairs / "pairs" / f"scene{i}").rename(pairs / "pairs" / f"scene{9 + i}")
+    Image.open(pairs / "pairs" / "scene9" / "left.png").resize((64, 64)).save(pairs / "pairs" / "scene9" / "left.png")
+    Image.open(pairs / "pairs" / "scene9" / "right.png").resize((64, 64)).save(pairs / "pairs" / "scene9" / "right.png")
+    found = read_pairs(pairs / "pairs", num_uavs=3)
+    # Its size is that of the first, scene9, though "scene10" comes before it as text.
+    assert found.labels == [["scene9", "scene10", "scene11"]] and found.source.data.shape[3:5] == (64, 64)
+    say_groups(found.labels)
+    assert capsys.readouterr().out == "group scene9: scene9, scene10, scene11\n"
+    say_groups([["scene9"]])
+    assert capsys.readouterr().out == ""
 
 
 # Command line -> words that its one line must hold.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lvm_mtc.data import clips
 from lvm_mtc.data.clips import ClipError, import_av, load_clip, load_clips
 
 
@@ -34,6 +35,18 @@ def test_folders_that_are_no_clip_are_refused(folder):
     Image.fromarray(frames()[0]).save(folder / "shot12.bmp")
     with pytest.raises(ClipError, match="several kinds, .bmp, .png"):
         load_clip(folder)
+
+
+def test_a_clip_that_is_too_long_or_too_large_is_refused_and_not_cut(folder, monkeypatch):
+    monkeypatch.setattr(clips, "MAX_FRAMES", 2)
+    with pytest.raises(ClipError, match="shot10.png: more than 2 frames; name a limit of so many or fewer"):
+        load_clip(folder)
+    with pytest.raises(ClipError, match="more than 2 frames"):
+        load_clip(folder, limit=3)
+    assert len(load_clip(folder, limit=2)) == 2
+    monkeypatch.setattr(clips, "MAX_SAMPLES", 40 * 52 * 3)
+    with pytest.raises(ClipError, match="shot9.png: 2 frames of 52 x 40 pixels are too large; name a limit"):
+        load_clip(folder, limit=2)
 
 
 def test_video_files(folder, monkeypatch):

@@ -84,7 +84,15 @@ FAULTS = {
     "same.xyz": ("1 2 3\n" * 9, "must not all be the same"),
     "nan.xyz": ("1 2 3\n4 nan 6\n" * 9, "must be finite, point 1"),
     "word.xyz": ("1 2 three\n" * 9, "word.xyz: .*three"),
-    "flat.xyz": ("1 2\n" * 8, "flat.xyz: cannot reshape|flat.xyz"),
+    "flat.xyz": ("1 2\n" * 6, "line 1 has no three numbers"),
+    "ragged.xyz": ("1 2 3\n\n4 5\n" * 6, "line 3 has no three numbers"),
+    "far.xyz": ("1e200 2 3\n4 5 6\n" * 9, "too far apart to be squared"),
+    "f.off": (f"OFF 5 1 0\n{text_of(SQUARE)}\n-3 0 1 2\n", "a face has -3 corners"),
+    "d.ply": (PLY_TEXT.replace("format ascii 1.0\n", ""), "not a readable .ply"),
+    "e.ply": (
+        PLY_TEXT.replace("property float z\n", "property float z\nelement nothing 1000000000000\n", 1)[:-12],
+        "ends before its header says",
+    ),
     "a.off": ("PLY 1", "begins with OFF, got 'PLY 1'"),
     "b.off": ("OFF\n3 1 0\n1 2 3\n", "ends before its 3 vertices"),
     "c.off": (f"OFF 5 1 0\n{text_of(SQUARE)}\n3 0 1 9\n", "names vertex 9, and there are 5"),
@@ -105,6 +113,15 @@ def test_faults_are_one_line(tmp_path, name):
     with pytest.raises(ValueError, match=message) as caught:
         load_cloud(tmp_path / name, 8)
     assert "\n" not in str(caught.value) and name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.ply", "a.off", "a.xyz"])
+def test_a_byte_order_mark_changes_nothing(tmp_path, name):
+    text = {".ply": PLY_TEXT, ".off": f"OFF\n20 0 0\n{text_of(POINTS)}", ".xyz": text_of(POINTS)}[name[1:]]
+    (tmp_path / name).write_text(text)
+    plain = load_cloud(tmp_path / name, 4)
+    (tmp_path / name).write_text(text, encoding="utf-8-sig")
+    np.testing.assert_array_equal(load_cloud(tmp_path / name, 4), plain)
 
 
 def test_packed_clouds_are_checked(tmp_path):

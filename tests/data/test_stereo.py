@@ -163,6 +163,22 @@ def test_a_folder_of_scenes(folder, pairs):
     assert load_stereo(folder, 16, limit=1)[0].focal_length == 16
 
 
+def test_the_scale_may_have_a_byte_order_mark(folder):
+    plain, _ = load_stereo(folder, 16)
+    (folder / "disparity.json").write_text('{"b2": {"scale": 3}}', encoding="utf-8-sig")
+    np.testing.assert_array_equal(load_stereo(folder, 16)[0].disparity, plain.disparity)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "RGB", "P"])
+def test_disparity_that_is_not_grey_of_8_bits_is_refused(folder, mode):
+    # The upper byte of 16 bits, the first of three colours or the number of a palette would be other disparities.
+    grey = Image.open(folder / "b2" / "disp_left.png")
+    other = Image.fromarray(np.uint16(grey) * 256) if mode == "I;16" else grey.convert(mode)
+    other.save(folder / "b2" / "disp_left.png")
+    with pytest.raises(StereoError, match=f"disp_left.png: is a picture of Pillow's mode {mode}; expected grey of 8"):
+        load_stereo(folder, 16)
+
+
 def test_folders_that_hold_no_scenes_are_refused(folder):
     (folder / "disparity.json").write_text('{"b2": {"scale": 0}}')
     with pytest.raises(StereoError, match="disparity.json: scale of b2 must be positive and finite, got 0.0"):
@@ -217,6 +233,7 @@ def test_real_pairs(shared_data):
         ({"disparity": np.zeros((1, 8, 8))}, r"disparity must be \[1, 2, 8, 8\] as the pictures, got \[1, 8, 8\]"),
         ({"disparity": np.full((1, 2, 8, 8), -1.0)}, "disparity must be finite and not negative, with 0 for unknown"),
         ({"middle": np.zeros((1, 8, 7, 3), np.uint8)}, r"middle must be \[1, 8, 8, 3\] uint8"),
+        ({"focal_length": 1e39}, "focal_length must be positive and finite, got 1e\\+39"),
         ({"focal_length": 0.0}, "focal_length must be positive and finite, got 0.0"),
         ({"baseline": -1.0}, "baseline must be positive and finite, got -1.0"),
     ],

@@ -41,6 +41,8 @@ def test_tables_have_ratios_floor_costs_and_crossings():
     assert [line.split(" | ")[-1] for line in crossed.splitlines()[2:]] == ["nowhere |"] * 2 + ["everywhere |"] * 2
     assert page.ahead(np.array([0.2, 0.1, -0.3]), [0, 2, 4]) == "up to about 2.5 dB"
     assert page.ahead(np.array([0.2, 0.1]), [0, 2]) == "everywhere"
+    assert page.ahead(np.array([-0.1, 0.3, 0.2]), [0, 4, 8]) == "from about 1.0 dB on"
+    assert page.ahead(np.array([0.1, -0.3, 0.2]), [0, 4, 8]) == "at 0, 8 dB"
     results = {"kinds": ["a", "b"], "rows": [{"rule": "none", "kept": 0, "bleu1": [[0.9, 0.5], [0.7, 0.8]]}]}
     assert page.continual(results).splitlines()[2] == "| none | 0 | 0.900, 0.700 | 0.800, 0.800 | 0.750 |"
     assert len(page.rows(curves)) == len(page.CURVES) * len(page.SNR_DB)

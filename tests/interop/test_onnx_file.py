@@ -166,3 +166,11 @@ def test_yolox_is_what_onnx_runtime_says(shared_data):
         for a, b, c in zip(names[::3], names[1::3], names[2::3], strict=True)
     ]
     np.testing.assert_allclose(np.concatenate(scales, axis=1), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_an_axis_that_there_is_not_is_one_line(tmp_path):
+    places = {name: np.array([value]) for name, value in zip("abcd", (0, 2, 9, 1), strict=True)}
+    path = write(tmp_path / "a.onnx", [node("Slice", "xabcd")], places)
+    with pytest.raises(OnnxFileError, match="a.onnx: is no whole ONNX file") as caught:
+        read_onnx(path)
+    assert "\n" not in str(caught.value)

@@ -100,6 +100,18 @@ def test_reaches_the_fused_layers_of_mae(tmp_path):
     [
         (pair("vit.layer.0.query", (4, 3)), {"peft_type": "IA3"}, "adapter_config.json: is no configuration of a LoRA"),
         (pair("vit.layer.0.query", (4, 3)), CONFIG | {"use_dora": True}, "expected LORA without use_dora"),
+        (
+            pair("vit.layer.0.query", (4, 3)),
+            CONFIG | {"lora_alpha": float("nan")},
+            "lora_alpha must be a finite number",
+        ),
+        (
+            pair("vit.layer.0.query", (4, 3)),
+            CONFIG | {"alpha_pattern": {"q": "2"}},
+            "q must be a finite number, got '2'",
+        ),
+        (pair("vit.layer.0.query", (4, 3)), CONFIG | {"alpha_pattern": {"(": 2}}, "is no configuration of a LoRA"),
+        (pair("vit.layer.0.query", (4, 3)), CONFIG | {"alpha_pattern": [1]}, "is no configuration of a LoRA"),
         (pair("vit.layer.0.query", (5, 3)), CONFIG, r"is for \(5, 3\), and vit.layer.0.query.weight is \(4, 3\)"),
         (pair("query", (4, 3)), CONFIG, "query.weight fits 2 of the base model's tensors"),
         ({"lora_embedding_A": np.zeros((2, 3))}, CONFIG, "'lora_embedding_A' is neither lora_A.weight nor"),

@@ -201,7 +201,7 @@ def test_score_filter_prefers_the_larger_of_two_confident_boxes():
     np.testing.assert_allclose(located.candidates.similarity[0], [0.8, 0.6, 0.1] * share**0.25, rtol=1e-5)
     np.testing.assert_array_equal(located.loc[0], boxes[1])  # 16 times the area is worth twice the score
     for power in (-1, np.inf, np.nan):
-        with pytest.raises(ValueError, match="ScoreFilter.size_power must be >= 0"):
+        with pytest.raises(ValueError, match="ScoreFilter.size_power must be a finite number >= 0"):
             ScoreFilter(size_power=power)
 
 
@@ -223,7 +223,7 @@ def test_wrong_input():
     with pytest.raises(ValueError, match=r"KnowledgeBase.prior_fraction must lie in \(0, 1\], got 0"):
         KnowledgeBase(detect=told, params=THREE, prior_fraction=0)
     for margin in (-0.1, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match=f"KnowledgeBase.margin must be >= 0 and finite, got {margin}"):
+        with pytest.raises(ValueError, match=f"KnowledgeBase.margin must be a finite number >= 0, got {margin}"):
             KnowledgeBase(detect=told, params=THREE, margin=margin)
     with pytest.raises(ValueError, match=r"class_names must name at least two classes, got \('object',\)"):
         LabelFilter(("object",))

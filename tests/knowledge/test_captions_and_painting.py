@@ -53,6 +53,16 @@ def test_equal_sentence_and_seed_give_equal_bits(flow):
     assert flow([], 0).shape == (0, 8, 8, 3)
 
 
+@pytest.mark.parametrize("wrong", [127.0, -1.0])
+def test_captioners_refuse_pictures_of_another_range(wrong):
+    pictures = np.full((1, 32, 32, 3), wrong, np.float32)
+    for captioner in (GrammarCaptioner(np.zeros(1, int)), LearnedCaptioner(CaptionerConfig(words=("a",)), None)):
+        with pytest.raises(ValueError, match="images hold .* expected 0 to 1"):
+            captioner(pictures)
+    grey = np.full((1, 32, 32, 3), 0.5)
+    assert GrammarCaptioner(np.zeros(1, int))(grey) == GrammarCaptioner(np.zeros(1, int))(np.uint8(grey * 255 + 0.5))
+
+
 def test_retrieval_returns_what_it_knows():
     rng = np.random.default_rng(2)
     facts = Facts(*rng.integers(0, (10, 12, 12), (300, 3)).T)

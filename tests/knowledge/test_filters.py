@@ -132,7 +132,7 @@ def test_classifier_words_tells_a_dog_from_a_bottle(classifier_words, shared_dat
 def test_score_power_is_checked():
     words = ClassifierWordsFilter(None, None, None, score_power=0.0)
     assert words.score_power == 0
-    with pytest.raises(ValueError, match="ClassifierWordsFilter.score_power must be >= 0, got -1"):
+    with pytest.raises(ValueError, match="ClassifierWordsFilter.score_power must be a finite number >= 0, got -1"):
         dataclasses.replace(words, score_power=-1)
 
 

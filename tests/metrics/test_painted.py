@@ -31,7 +31,7 @@ ONE = Resources(num_devices=1, items_per_device=4)
 
 
 class Paints:
-    """A generator that counts: the first pixel says how many letters a sentence has."""
+    """A generator that counts: the first pixel says how many letters a sentence has, over 9."""
 
     name = "counting"
 
@@ -41,12 +41,12 @@ class Paints:
     def __call__(self, texts, seed):
         self.asked += texts
         pictures = np.zeros((len(texts), 2, 2, 3), np.float32)
-        pictures[:, 0, 0, 0] = [len(text) % 10 for text in texts]
+        pictures[:, 0, 0, 0] = [len(text) % 10 / 9 for text in texts]
         return pictures
 
 
 def first_pixel(params, pictures):
-    return params["gain"] * np.eye(10)[pictures[:, 0, 0, 0].astype(int)]
+    return params["gain"] * np.eye(10)[np.round(9 * pictures[:, 0, 0, 0]).astype(int)]
 
 
 def make_spec(paints, snr_db=(-15.0, 0.0, 15.0), **changes):
@@ -130,6 +130,9 @@ def test_judges_need_labels_and_generators_pictures():
     spec = make_spec(Paints())
     with pytest.raises(ValueError, match="labels are missing: judge 'accuracy_counting' needs them"):
         dataclasses.replace(spec, sources={1: Source(spec.sources[1].data)})
+    bright = painted_accuracy("a", lambda texts, seed: np.full((len(texts), 1, 1, 3), 255.0), WORDS, first_pixel, {})
+    with pytest.raises(ValueError, match="what a generator gives must be pictures of numbers in .0, 1., got 255"):
+        bright.measure(bright.params, spec.sources[1], spec.sources[1].data)
     wrong = painted_accuracy("a", lambda texts, seed: np.zeros(3), WORDS, first_pixel, {})
     with pytest.raises(ValueError, match=r"generator must give \[1, height, width, 3\], got \(3,\)"):
         wrong.measure({}, Source(np.ones((1, 1, 1), int), {"labels": np.zeros((1, 1))}), np.ones((1, 1, 1), int))

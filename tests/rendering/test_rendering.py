@@ -232,3 +232,15 @@ def test_what_is_refused():
         render(g, at, (0, 8))
     with pytest.raises(ValueError, match=r"gaussians.mean must be \[n, 3\] .* got \(1, 1, 3\)"):
         render(jax.tree.map(lambda a: a[None], g), at, (8, 8))
+
+
+@pytest.mark.parametrize("renderer", ["tiles", "dense"])
+@pytest.mark.parametrize("number", [1, 1.5, np.float32(1.5), jnp.float32(1.5)])
+def test_it_works_in_programs_with_strict_promotion(renderer, number):
+    def total(gaussians, dilation):
+        seen = stereo_camera(number, (16, 16), number, number)
+        return render(gaussians, seen, (16, 16), renderer=renderer, background=number, dilation=dilation).picture.sum()
+
+    own = jax.tree.map(jnp.float32, scene(num=3))
+    with jax.numpy_dtype_promotion("strict"):
+        jax.eval_shape(jax.grad(lambda g: total(mirrored(union(g, g)), number)), own)

@@ -262,7 +262,7 @@ def test_what_is_no_message_is_a_lost_peer():
     [
         ({"aggregate": "median"}, "FederatedConfig.aggregate"),
         ({"local_steps": 0}, "FederatedConfig.local_steps"),
-        ({"straggle": 1.5}, r"FederatedConfig.straggle must lie in \[0, 1\], got 1.5"),
+        ({"straggle": 1.5}, r"FederatedConfig.straggle must be a finite number >= 0 and <= 1, got 1.5"),
     ],
 )
 def test_wrong_fields_are_named(fields, message):

@@ -19,6 +19,7 @@ from lvm_mtc.data.vqa import ANSWERS, KINDS, SUBJECTS
 from lvm_mtc.link import Frames, OperatingPoint, Received, Signal, per_link
 from lvm_mtc.models.answerer import PatchAnswerer
 from lvm_mtc.models.feature_quantizer import QUANTIZERS, bits_per_number, dequantize, quantize
+from lvm_mtc.models.patch_features import GRID, grid_places
 from lvm_mtc.schemes.fa_semcom.allocation import NORMS, NUM_LEVELS, allocate_power, attention_levels, fuse
 from lvm_mtc.schemes.fa_semcom.losses import answer_loss
 from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage
@@ -27,7 +28,11 @@ TRANSMISSIONS = ("bits", "analog")
 SEES = ("features", "levels")
 _LEVEL_BITS = math.ceil(math.log2(NUM_LEVELS))
 _QUESTION_BITS = math.ceil(math.log2(len(KINDS) * len(SUBJECTS)))
+_STEPS = 2**10
+_PLACE_BITS = 3 * 10
 _LEAST = 1e-6
+WINDOW = math.prod(GRID)
+"""Patches of a window."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,7 +40,8 @@ class FaSemComConfig:
     """Shapes and rules; every field is static under ``jit``.
 
     Attributes:
-        num_patches: Tokens at most: 60 of the picture, 60 more of each slice.
+        num_patches: Tokens at most: 60 of the picture, 60 more of each slice; what the first window is both ends know,
+            the place of each other one is told.
         patch_size: Numbers of a patch before the projection.
         num_features: Numbers of a patch that are sent, of mean square 1; even.
         transmission: ``"bits"``: quantised, uncoded; ``"analog"``: two numbers a complex symbol.
@@ -68,6 +74,8 @@ class FaSemComConfig:
             ("bits_per_symbol", phy.BITS_PER_SYMBOL),
         ):  # fmt: skip
             require_one_of(name, field, getattr(self, field), known)
+        if self.num_patches % WINDOW:
+            raise ValueError(f"{name}.num_patches must be a multiple of {WINDOW}, got {self.num_patches}")
         if self.num_bits > 16:
             raise ValueError(f"{name}.num_bits must be at most 16, got {self.num_bits}")
         if self.num_features % 2 or self.bits_of_patch() % self.bits_per_symbol:
@@ -177,8 +185,11 @@ class FaSemCom:
             symbols, tells["bits"] = phy.qam_map(bits, c.bits_per_symbol), bits
         top = (levels == NUM_LEVELS) & valid
         tells["top_share"] = top.sum(-1) / jnp.maximum(valid.sum(-1), 1)
-        side_bits = jnp.sum(valid.sum(-1) * _LEVEL_BITS + _QUESTION_BITS + 1.0, axis=-1)
-        side = Side(levels, valid, encoded.places, encoded.question)
+        windows = valid.reshape(*lead, -1, WINDOW)
+        places, told = as_told(encoded.places), windows[:, :, 1:].any(-1).sum(-1)
+        side_bits = valid.sum(-1) * _LEVEL_BITS + told * _PLACE_BITS + _QUESTION_BITS + 1.0
+        side_bits = jnp.sum(side_bits, axis=-1)
+        side = Side(levels, valid, places, encoded.question)
         return Sent(Signal(Frames(symbols, valid), power=power), side, side_bits, tells)
 
     def decode(self, params: dict, received: Received, side: Side, point: OperatingPoint) -> Estimate:
@@ -207,6 +218,17 @@ class FaSemCom:
     def stages(self) -> tuple[Stage, ...]:
         """As ``Scheme.stages``: projection and answerer, end to end."""
         return (Stage("system", answer_loss, _learns),)
+
+
+def as_told(places: jax.Array) -> jax.Array:
+    """Places ``[..., tokens, 4]`` as the receiver knows them: a window's corner and side are told, 10 bits each.
+
+    It has as great a part of the picture's width as of its height.
+    """
+    windows = places.reshape(*places.shape[:-2], -1, WINDOW, 4)
+    start, end = windows[..., :2].min(-2), windows[..., 2:].max(-2)
+    start, side = (jnp.round(a * _STEPS) / _STEPS for a in (start, (end - start).max(-1, keepdims=True)))
+    return jnp.asarray(grid_places(jnp.concatenate([start, start + side], axis=-1))).reshape(places.shape)
 
 
 def _learns(name: str) -> bool:

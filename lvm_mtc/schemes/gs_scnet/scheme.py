@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lvm_mtc import phy
-from lvm_mtc.config import require_count, require_one_of
+from lvm_mtc.config import require_count, require_number, require_one_of
 from lvm_mtc.link import Frames, OperatingPoint, Received, Signal
 from lvm_mtc.models.patches import unpatchify
 from lvm_mtc.models.pca import fit_pca
@@ -32,7 +32,7 @@ from lvm_mtc.schemes.gs_scnet.lifting import disparity_of, lift_pair, views_of
 from lvm_mtc.schemes.gs_scnet.losses import codec_loss, joint_loss, lift_loss
 from lvm_mtc.schemes.gs_scnet.network import COARSE, FUSIONS, PATCH, Encoder, Lift, Matching, Pixels, Trunk, to_grid
 from lvm_mtc.schemes.losses import IMAGE_LOSSES
-from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage, check_pictures
+from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage
 
 DECODERS = ("gaussians", "pixels")
 PLACES = (0.0, 1.0, 0.5)
@@ -81,8 +81,7 @@ class GsScnetConfig:
         require_one_of("GsScnetConfig", "decoder", self.decoder, DECODERS)
         require_one_of("GsScnetConfig", "density", self.density, (1, 2))
         require_one_of("GsScnetConfig", "renderer", self.renderer, RENDERERS)
-        if not 0 <= self.dilation < math.inf:
-            raise ValueError(f"GsScnetConfig.dilation must be a number >= 0, got {self.dilation!r}")
+        require_number("GsScnetConfig", "dilation", self.dilation, 0.0)
         if len(self.size) != 2 or any(length < _GRID or length % _GRID for length in self.size):
             wanted = f"a height and a width, multiples of {_GRID}"
             raise ValueError(f"GsScnetConfig.size must be {wanted}, got {self.size!r}")
@@ -221,7 +220,6 @@ class GsScnet:
         wanted = (2, *c.size, 3)
         if views.ndim != 6 or views.shape[2:] != wanted:
             raise ValueError(f"pairs must be [batch, num_uavs, {', '.join(map(str, wanted))}], got {views.shape}")
-        check_pictures("Source.data", views)
         views = canonical(jnp.asarray(views).reshape(-1, *wanted))
         disparity = self._apply(params, "matching", views)
         coarse = pool(disparity, PATCH // COARSE)

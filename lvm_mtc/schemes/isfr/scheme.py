@@ -190,7 +190,8 @@ class Isfr:
 
     def decode(self, params: dict, received: Received, side: Allocation, point: OperatingPoint) -> Estimate:
         """The pooled picture, once for each UAV; bits are decided one by one."""
-        power = jnp.where(side.modulation > 0, side.power, 1.0)[..., None, None]
+        heard = (side.modulation > 0) & (side.power > 0)
+        power = jnp.where(heard, side.power, 1.0)[..., None, None]
         x, no = received.symbols / jnp.sqrt(power), received.no_eff / power
         batch, links = x.shape[:2]
         bits = jnp.zeros((batch, links, self.config.group_bits), jnp.int32)

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from lvm_mtc.config import require_count, require_one_of
+from lvm_mtc.config import require_count, require_number, require_one_of
 from lvm_mtc.models.patches import grid_shape
 from lvm_mtc.models.receivers import RECEIVERS
 from lvm_mtc.models.variants import VARIANTS, Variant
@@ -98,8 +98,7 @@ class LvmMtcConfig:
                 raise ValueError(
                     f"LvmMtcConfig.num_kept {self.num_kept} exceeds the picture's {self.num_patches} patches"
                 )
-        if self.sharing_temperature <= 0:
-            raise ValueError(f"LvmMtcConfig.sharing_temperature must be > 0, got {self.sharing_temperature!r}")
+        require_number("LvmMtcConfig", "sharing_temperature", self.sharing_temperature, 0.0, strict=True)
         if self.sizes.depth == 0 and not self.linear_path:
             raise ValueError(f"LvmMtcConfig.linear_path False leaves variant {self.variant!r} without any path")
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lvm_mtc import phy
-from lvm_mtc.config import require_count, require_one_of
+from lvm_mtc.config import require_count, require_number, require_one_of
 from lvm_mtc.data.vqa import ANSWERS, KINDS, SUBJECTS
 from lvm_mtc.link import Frames, OperatingPoint, Received, Signal
 from lvm_mtc.models.answerer import PatchAnswerer
@@ -89,8 +89,7 @@ class MultitaskConfig:
         for field, of in (("image_size", PATCH), ("answer_width", 8), ("width", math.lcm(4, self.num_heads))):
             if getattr(self, field) % of:
                 raise ValueError(f"{name}.{field} must be a multiple of {of}, got {getattr(self, field)!r}")
-        if self.mlp_ratio <= 0:
-            raise ValueError(f"{name}.mlp_ratio must be above 0, got {self.mlp_ratio!r}")
+        require_number(name, "mlp_ratio", self.mlp_ratio, 0.0, strict=True)
 
     @property
     def num_patches(self) -> int:
@@ -271,14 +270,14 @@ class Multitask:
         task, data = self.config.task, source.data
         if task == "text":
             known = {name: leaf for name, leaf in params["words"].items() if name != "table"}
-            x, valid = self._apply("words", known, params["words"]["table"][data]), data > 0
-        elif task == "answers":
+            return self._apply("words", known, params["words"]["table"][data]) + self._positions(), data > 0
+        if task == "answers":
             scene = params["heads"]["answers"]["scene"]
-            x, valid = self._apply("scene", scene, normalize(data["patches"])), source.hints["valid"] > 0
+            x = self._apply("scene", scene, normalize(data["patches"]))
         else:
             x = self._apply("pictures", params["pictures"], data)
-            valid = jnp.ones(x.shape[:2], bool)
-        return x + self._positions(), valid
+        # All of it: nobody tells the receiver what would be missing.
+        return x + self._positions(), jnp.ones(x.shape[:2], bool)
 
     def _positions(self) -> jax.Array:
         return jnp.asarray(sincos_positions(self.config.grid(), self.config.width)[None, 1:])

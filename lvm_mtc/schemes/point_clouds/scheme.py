@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc import phy
-from lvm_mtc.config import require_count, require_one_of
+from lvm_mtc.config import require_count, require_number, require_one_of
 from lvm_mtc.link import Frames, OperatingPoint, Received, Signal, per_link
 from lvm_mtc.models.conditioned import snr_features
 from lvm_mtc.models.point_geometry import ball_groups, take_points
@@ -90,8 +90,7 @@ class PointCloudsConfig:
             raise ValueError(f"PointCloudsConfig.num_symbols must be {wanted}, got {self.num_symbols}")
         if 2 * self.slots < NUM_FEATURES:
             raise ValueError(f"PointCloudsConfig.slots must hold {NUM_FEATURES} moments, 5 or more, got {self.slots}")
-        if not 0 < self.radius < math.inf:
-            raise ValueError(f"PointCloudsConfig.radius must be a number above 0, got {self.radius!r}")
+        require_number("PointCloudsConfig", "radius", self.radius, 0.0, strict=True)
 
     @property
     def num_classes(self) -> int:

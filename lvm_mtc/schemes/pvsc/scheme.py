@@ -29,7 +29,7 @@ from lvm_mtc.schemes.losses import IMAGE_LOSSES, picture_loss
 from lvm_mtc.schemes.pvsc import bitmap, chunks, fitting
 from lvm_mtc.schemes.pvsc.network import NETWORKS, TemporalRefiner
 from lvm_mtc.schemes.pvsc.receiver import Heard, follow
-from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage, check_pictures
+from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage
 
 PATCH = 8
 REFERENCES = ("chain", "golden")
@@ -190,7 +190,6 @@ class Pvsc:
         wanted = (c.num_frames, *c.size, 3)
         if clips.ndim != 6 or clips.shape[2:] != wanted:
             raise ValueError(f"clips must be [batch, num_uavs, {', '.join(map(str, wanted))}], got {clips.shape}")
-        check_pictures("Source.data", clips)
         rate, loss, masking = (per_link(knobs[name], lead) for name in ("rate", "loss", "masking"))
         draw = jax.vmap(lambda k: jax.random.uniform(phy.stream_key(k, phy.Stream.MASK), (lead[0], c.num_frames)))
         lost = jnp.moveaxis(draw(key), 0, 1) < loss[..., None]

@@ -21,7 +21,7 @@ import numpy as np
 from lvm_mtc import phy
 from lvm_mtc.config import require_count
 from lvm_mtc.link import Frames, OperatingPoint, Received, Signal
-from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage, check_pictures
+from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage
 
 CHUNKS = 8
 """Chunks along each side of a plane."""
@@ -125,11 +125,13 @@ class SoftCast:
         wanted = (c.num_frames, *c.size, 3)
         if clips.ndim != 6 or clips.shape[2:] != wanted:
             raise ValueError(f"clips must be [batch, num_uavs, {', '.join(map(str, wanted))}], got {clips.shape}")
-        check_pictures("Source.data", clips)
         groups = clips.reshape(*clips.shape[:2], -1, c.gop, *clips.shape[3:])
         every = _transform(groups - params["grey"], c)
         energy, places = jax.lax.top_k(jnp.mean(every**2, axis=-1), c.sent)
-        return Encoded(jnp.take_along_axis(every, places[..., None], axis=-2), places, as_told(energy))
+        told = as_told(energy)
+        # In an order that follows from what is told: of equal energies, by place.
+        places = jnp.take_along_axis(places, jnp.lexsort((places, -told), axis=-1), axis=-1)
+        return Encoded(jnp.take_along_axis(every, places[..., None], axis=-2), places, told)
 
     def modulate(self, params: dict, encoded: Encoded, point: OperatingPoint) -> Sent:
         """Symbols of average power 1 over each group, as far as the energies are what is told."""

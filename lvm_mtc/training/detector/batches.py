@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lvm_mtc.config import require_number
 from lvm_mtc.data.detection_packing import GREY
 from lvm_mtc.training.detector.loss import DetectorTargets
 
@@ -36,6 +37,9 @@ class AugmentationConfig:
     min_side: float = 4.0
 
     def __post_init__(self):
+        for name, value in dataclasses.asdict(self).items():
+            for number in value if name == "zoom" else (value,):
+                require_number("AugmentationConfig", name, number)
         checks = {
             "zoom": (len(self.zoom) == 2 and 0 < self.zoom[0] <= self.zoom[1], "(lowest, highest), above 0"),
             "stretch": (self.stretch >= 1, ">= 1"),

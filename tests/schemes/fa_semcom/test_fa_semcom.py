@@ -98,6 +98,22 @@ def test_windows_that_are_missing_cost_nothing():
     assert np.isnan(errors[1, 0, TOKENS:]).all() and not np.isnan(errors[0]).any()
 
 
+def test_the_place_of_a_slice_is_known_as_it_is_told():
+    scheme = FaSemCom(FaSemComConfig(**SMALL, num_patches=2 * TOKENS))
+    source = _source(tokens=2 * TOKENS)
+    window = np.float32([[0, 0, 1, 1], [0.1234567, 0.3, 0.6234567, 0.8]])
+    places = jnp.broadcast_to(grid_places(window).reshape(-1, 4), (BATCH, 1, 2 * TOKENS, 4))
+    valid = jnp.arange(2 * TOKENS)[None, None] < jnp.where(jnp.arange(BATCH) % 2, TOKENS, 2 * TOKENS)[:, None, None]
+    source = Source({**source.data, "places": places}, {**source.hints, "valid": valid})
+    point = OperatingPoint(6.0, 0.0, {"alpha": 0.5, "beta": 1.0})
+    sent = scheme.modulate(None, scheme.encode(scheme.init(jax.random.key(0)), source, None, {}), point)
+    known = np.asarray(sent.side.places).reshape(BATCH, 2, TOKENS, 4)
+    told = np.round(window * 1024) / 1024  # three numbers of 10 bits: left, top, side
+    np.testing.assert_allclose(known[0], grid_places(np.float32(told)), atol=1e-7)
+    np.testing.assert_array_equal(known[:, 0], places[:, 0, :TOKENS])
+    np.testing.assert_array_equal(sent.side_bits, np.where(np.arange(BATCH) % 2, 3 * 60 + 6, 3 * 120 + 6 + 30))
+
+
 WAYS = [{}, {"quantizer": "float16"}, {"num_bits": 8, "bits_per_symbol": 4}, {"transmission": "analog"}]
 
 

@@ -118,6 +118,12 @@ def test_error_rates_are_those_of_the_allocation():
         assert abs(rate - expected) < 5 * np.sqrt(expected / wrong.size) + 0.05 * expected
 
 
+def test_powers_that_16_bits_cannot_hold_leave_numbers():
+    out = sent(10.0, power=np.float32([0.0, 1.0, 1e6, 1e-9]))
+    assert np.isfinite(out.estimate.data).all() and np.isfinite(out.received.symbols).all()
+    np.testing.assert_array_equal(out.sent.side.power[0], [0, 1, 65504, 0])
+
+
 def test_pictures_suffer_most_where_the_first_group_is_missing():
     _, pictures = made()
 

@@ -339,7 +339,7 @@ def test_wrong_shapes_are_refused_with_both():
         ("patch_size", 7, "LvmMtcConfig.patch_size 7 does not divide LvmMtcConfig.image_size 96"),
         ("num_symbols", 1.5, "LvmMtcConfig.num_symbols must be a whole number >= 1, got 1.5"),
         ("num_kept", 145, "LvmMtcConfig.num_kept 145 exceeds the picture's 144 patches"),
-        ("sharing_temperature", 0.0, "LvmMtcConfig.sharing_temperature must be > 0, got 0.0"),
+        ("sharing_temperature", 0.0, "LvmMtcConfig.sharing_temperature must be a finite number > 0, got 0.0"),
     ],
 )
 def test_wrong_system_configurations(field, value, message):

@@ -52,6 +52,12 @@ def test_the_worst_snr_is_booked_and_no_other_uav_s_snr_is_known():
     assert not np.allclose(first[:, 0], third[:, 0], atol=1e-3)
 
 
+def test_numbers_beyond_16_bits_are_bounded():
+    numbers = jnp.float32([1e6, -1e9, 65504.0, 3.0, 1e-12])
+    np.testing.assert_array_equal(as_sent(numbers), np.float32([65504, -65504, 65504, 3, 0]))
+    np.testing.assert_array_equal(jax.grad(lambda x: as_sent(x).sum())(numbers), 1.0)
+
+
 @pytest.mark.parametrize("size", [1e-30, 1e-8, 1.0, 1e8])
 def test_a_gain_fits_16_bits(size):
     symbols = size * jax.random.normal(jax.random.key(0), (4, 6, 8), jnp.complex64)

@@ -144,7 +144,7 @@ WRONG = {
     "num_symbols": (7, "a multiple of 4 in 8 ... 64"),
     "neighbours": (49, "at most PointCloudsConfig.num_points 48"),
     "slots": (4, "hold 9 moments"),
-    "radius": (0.0, "above 0"),
+    "radius": (0.0, "finite number > 0"),
     "bits_per_symbol": (3, "known: 2, 4, 6, 8"),
     "modulator": ("qam", "jsccm"),
     "allocation": ("all", "importance"),

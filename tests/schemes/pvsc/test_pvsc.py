@@ -58,7 +58,11 @@ def through(clips, rate, noise):
         error = jnp.sqrt(noise / 2) * (jax.random.normal(jax.random.key(1), symbols.shape) * (1 + 1j))
         received = Received(symbols + error, jnp.full(symbols.shape, noise))
         alone = scheme.decode(PARAMS, received, sent.side, point)
-        lost = sent.side._replace(lost=jnp.zeros_like(sent.side.lost).at[..., (5, 8)].set(True))
+        # Of frames that are lost nothing arrives, the places of their chunks neither.
+        lost = sent.side._replace(
+            lost=jnp.zeros_like(sent.side.lost).at[..., (5, 8)].set(True),
+            mask=sent.side.mask.at[:, :, (5, 8)].set(sent.side.mask[:, :, (8, 5), ::-1]),
+        )
         made.append((encoded, sent, alone, scheme.decode(PARAMS, received, lost, point)))
     return dict(zip(NAMES, made, strict=True))
 

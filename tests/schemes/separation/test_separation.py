@@ -355,6 +355,24 @@ def test_a_sweep_chooses_for_the_links_it_is_given(pictures, toy_code):
     assert chosen[0] == chosen[1]
 
 
+def test_more_iterations_of_the_decoder_change_nothing_within_the_interval():
+    rng, code, count = np.random.default_rng(0), coding.LdpcCode(512, 1024), 600
+    bits = rng.integers(0, 2, (count, 512))
+    sent = 1.0 - 2.0 * np.asarray(coding.ldpc_encode(bits, code))
+    no = 10**-0.12  # of a QPSK symbol of power 1, 1.2 dB; of one of its two amplitudes sqrt(1/2)
+    llr = -4 / no * np.sqrt(0.5) * (sent * np.sqrt(0.5) + rng.normal(scale=np.sqrt(no / 2), size=sent.shape))
+
+    def lost(num_iter, schedule="layered"):
+        decided = coding.ldpc_decode(llr, code, num_iter=num_iter, schedule=schedule, engine="numpy") > 0
+        return (decided != bits).any(1).mean()
+
+    default = SeparationScheme(name="a", codec="webp", num_slots=64).num_iter
+    ours, twice, before = lost(default), lost(2 * default), lost(20, "flooding")
+    deviation = np.sqrt(2 * ours * (1 - ours) / count)
+    assert 0.02 < ours < 0.2 and abs(ours - twice) < 2 * deviation
+    assert before - ours > 5 * deviation
+
+
 def test_it_needs_no_tensorflow():
     code = "import sys, lvm_mtc.sweep.separation; print('tensorflow' in sys.modules, 'sionna' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)

@@ -76,6 +76,16 @@ def test_the_largest_chunks_are_sent(sent):
         np.testing.assert_allclose(np.sort(energy[places]), np.sort(energy)[-CONFIG.sent :], rtol=1e-3)
 
 
+def test_the_order_of_chunks_follows_from_what_is_told():
+    # Which chunks there are and their rounded energies are booked, and no more: equal energies lie in order of place.
+    noise = np.random.default_rng(1).uniform(size=(1, 1, 4, 32, 48, 3)).astype(np.float32)
+    scheme = SoftCast(CONFIG)
+    encoded = jax.device_get(scheme.encode(scheme.init(jax.random.key(0)), Source(noise), None, {}))
+    for places, energy in zip(encoded.places[0, 0], encoded.energy[0, 0], strict=True):
+        assert (np.diff(energy) == 0).sum() > 5
+        np.testing.assert_array_equal(places, places[np.lexsort((places, -energy))])
+
+
 def test_register_knows_it_and_wrong_shapes_are_refused():
     assert name_of(make_scheme("softcast", {"gop": 4})) == "softcast"
     for fields, message in (
