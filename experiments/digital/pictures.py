@@ -215,7 +215,7 @@ def measure_pictures(packed: PackedPictures, link: LinkConfig, count: int, seed:
 
 def _file_codec(packed: PackedPictures, link: LinkConfig, images: np.ndarray, mean_picture: np.ndarray, seed: int):
     """PSNR of the separation baseline, ``[num_snrs, repeats, num_pictures]``."""
-    scheme = SeparationScheme(name="WebP", codec="webp", num_slots=USES, bits_per_symbol=(2, 4, 6), num_iter=20)
+    scheme = SeparationScheme(name="WebP", codec="webp", num_slots=USES, bits_per_symbol=(2, 4, 6))
     lead = (len(images), 1)
     found = run_separation(
         scheme, images.reshape(*lead, *images.shape[1:]), np.full((*lead, 4), SIZE / 2, np.float32),
