@@ -50,7 +50,7 @@ def measure_short_codes(seed: int, num_words: int) -> dict[str, Any]:
         for snr_db in SHORT["snr_db"]:
             no = 10 ** (-snr_db / 10)
             y = np.complex64(sent + np.sqrt(no) * (noise[0] + 1j * noise[1]))
-            found = coding.decode_payload(np.asarray(phy.qam_llr(y, no, 2)), blocks, num_iter=20)
+            found = coding.decode_payload(np.asarray(phy.qam_llr(y, no, 2)), blocks)
             lost.append(float(1 - (found.valid & (found.payload == payload).all(1)).mean()))
             at = phy.awgn_capacity(no), phy.awgn_dispersion(no), slots
             least.append(float(phy.finite_error(*at, blocks.payload_bits / slots)))

@@ -30,6 +30,8 @@ FILLED_BY = (1, 2, 3, 4, 5, 6, 7, 8, 10, 11)
 """Levels of protection of a stage: so many of its packets fill the symbols."""
 REPEATS = {"awgn": 1, "rayleigh": 2}
 """Channels of each picture."""
+TRIALS = 500
+"""Packets of each level at each SNR, by whose losses plans are chosen."""
 SELECTION = 8
 
 
@@ -200,7 +202,7 @@ def measure_pictures(packed: PackedPictures, link: LinkConfig, count: int, seed:
               for t in range(1, config.num_stages + 1)}  # fmt: skip
     envelope = np.max([one["psnr_db"] for one in curves.values()], axis=0)
     made = [fill(1, config.stage_bits, USES // count) for count in FILLED_BY]
-    arrive = np.stack([success(link, packet, jax.random.key(seed + 12), 2 * len(images)) for packet in made])
+    arrive = np.stack([success(link, packet, jax.random.key(seed + 12), TRIALS) for packet in made])
     uses = np.array([packet.num_symbols for packet in made])
     plans, expected = staircases(arrive, uses, levels, together=not link.is_awgn)
     curves["staircase"] = digital([made[level] for level in plans[expected.mean(1).argmax()]])
@@ -215,7 +217,7 @@ def measure_pictures(packed: PackedPictures, link: LinkConfig, count: int, seed:
 
 def _file_codec(packed: PackedPictures, link: LinkConfig, images: np.ndarray, mean_picture: np.ndarray, seed: int):
     """PSNR of the separation baseline, ``[num_snrs, repeats, num_pictures]``."""
-    scheme = SeparationScheme(name="WebP", codec="webp", num_slots=USES, bits_per_symbol=(2, 4, 6), num_iter=20)
+    scheme = SeparationScheme(name="WebP", codec="webp", num_slots=USES, bits_per_symbol=(2, 4, 6))
     lead = (len(images), 1)
     found = run_separation(
         scheme, images.reshape(*lead, *images.shape[1:]), np.full((*lead, 4), SIZE / 2, np.float32),

@@ -101,7 +101,7 @@ class Arrived(NamedTuple):
     num_stages: np.ndarray
 
 
-def receive_packets(symbols: jax.Array, no_eff: jax.Array, packets: Sequence[Packet], *, num_iter: int = 20) -> Arrived:
+def receive_packets(symbols: jax.Array, no_eff: jax.Array, packets: Sequence[Packet], *, num_iter: int = 50) -> Arrived:
     """Decodes equalised symbols ``[batch, channel uses]`` with error variances ``no_eff``, all packets.
 
     ``num_iter`` are the decoder's iterations at most.

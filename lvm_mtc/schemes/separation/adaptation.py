@@ -67,7 +67,7 @@ class AdaptiveLink:
     target_error: float = 0.1
     versions: tuple[int, ...] = coding.VERSIONS
     feedback_slots: int = 8
-    num_iter: int = 20
+    num_iter: int = 50
 
     def __post_init__(self):
         digital.require_digital(self.link)
