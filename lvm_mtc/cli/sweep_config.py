@@ -207,11 +207,12 @@ def _clips(config: SweepConfig) -> dict[str, Any]:
 def _pictures(config: SweepConfig, knobs: Mapping[str, Any], say: Callable[[str], Any]) -> dict[str, Any]:
     scheme, contenders = load_contenders(config.weights, config.schemes, ("object", "uniform"), keep=config.keep)
     called = [contender.name for contender in contenders]
+    asked = ", ".join(config.schemes or called)
     for axis in knobs:
         if not any(axis in contender.swept for contender in contenders):
-            raise ValueError(f"SweepConfig.{axis}: none of the schemes {', '.join(called)} has it")
+            raise ValueError(f"SweepConfig.{axis}: none of the schemes {asked} has it")
     if config.keep != SweepConfig.keep and not acts_on("keep", [name for name in MASKINGS if MASKINGS[name] in called]):
-        raise ValueError(f"SweepConfig.keep {config.keep:g}: it has no effect on the schemes {', '.join(called)}")
+        raise ValueError(f"SweepConfig.keep {config.keep:g}: it has no effect on the schemes {asked}")
     knowledge_base = None
     if config.loc == "knowledge-base":
         knowledge_base = load_knowledge_base(classifier=_path(config.classifier), words=_path(config.words))

@@ -64,7 +64,7 @@ WRONG = {
     f"{SWEEP} --set link=8": ["SweepConfig.link", "mapping", "8"],
     f"{SWEEP} --set link.equalizer=best": ["LinkConfig.equalizer", "'best'", "robust"],
     f"{SWEEP} --set link.topology=joint --uavs 3": ["K = 3", "'joint'", "num_tx_ant, 4"],
-    f"{SWEEP} --set link.csi=mmse --csi-error 1.5": ["SweepSpec.csi_error_var 1.5", "'mmse'", "< 1"],
+    f"{SWEEP} --set link.csi=mmse --csi-error 1.5": ["SweepSpec.csi_error_var 1.5", "csi=mmse", "< 1"],
     f"{STORED} --set weights=small.npz --set loc=middle": ["SweepConfig.loc 'middle'", "knowledge-base"],
     f"{SWEEP} --set task=dog": ["SweepConfig.loc 'centre'", "'dog'"],
     f"{SWEEP} --set views=zigzag": ["SweepConfig.views 'zigzag'", "cut, folder"],

@@ -223,7 +223,10 @@ def test_error_rates_stand_in_the_known_order():
     ("run", "message"),
     [
         (lambda y, h: phy.exact_detector(y, h, 0.1, 6), r"3 streams of bits_per_symbol 6 have 2\^18 vectors"),
-        (lambda y, h: phy.exact_detector(y, h, 0.1, 3), "bits_per_symbol must be one of 2, 4, 6, 8"),
+        (
+            lambda y, h: phy.exact_detector(y, h, 0.1, 3),
+            r"must be 1 \(BPSK\) or one of 2, 4, 6, 8 \(QPSK to 256-QAM\), got 3",
+        ),
         (lambda y, h: phy.exact_detector(y, h, 0.1, 2, method="sum"), "unknown method 'sum'; known: app, maxlog"),
         (lambda y, h: phy.exact_detector(y, h, 0.1, 2, prior=np.zeros(4)), r"prior must have shape \(6,\)"),
         (lambda y, h: phy.k_best_detector(y, h, 0.1, 2, num_kept=0), "num_kept must be an integer >= 1, got 0"),
