@@ -1,4 +1,4 @@
-"""The detector's run on a tiny network in FlashSAM's place: phases, resume, statistics, export; slow: the real one."""
+"""The detector's run on a tiny network in FlashSAM's place: phases, resume, statistics, export."""
 
 import dataclasses
 
@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from squares import squares
 
 from lvm_mtc.config import from_dict
-from lvm_mtc.data.detection_packing import DetectionSet
 from lvm_mtc.models.detection import NUM_BINS, STRIDES, RawDetections
 from lvm_mtc.models.flashsam_blocks import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvBlock
 from lvm_mtc.models.weights import WeightsError, load_weights, save_weights
@@ -20,7 +20,7 @@ from lvm_mtc.training.detector.inference import run_detector
 from lvm_mtc.training.detector.recipe import DetectorPhase, DetectorRecipe
 from lvm_mtc.training.detector.statistics import batch_statistics
 from lvm_mtc.training.detector.teacher import TAUGHT, YoloxTeacher
-from lvm_mtc.training.detector.training import export_detector, init_detector, pack_for, run_detector_training
+from lvm_mtc.training.detector.training import export_detector, pack_for, run_detector_training
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fast_compile")]
 
@@ -59,19 +59,6 @@ def tiny(fast_compile):
         patch.setattr(detector, "FlashSAM", TinyDetector)
         patch.setattr(detector_inference, "FlashSAM", TinyDetector)
         yield
-
-
-def squares(count=8, size=64, seed=0):
-    """White squares on black: as easy as detection gets."""
-    rng = np.random.default_rng(seed)
-    pictures, boxes = np.zeros((count, size, size, 3), np.uint8), np.zeros((count, 2, 4), np.float32)
-    for i in range(count):
-        side, (x, y) = 24, rng.integers(0, size - 24, 2)
-        pictures[i, y : y + side, x : x + side] = 255
-        boxes[i, 0] = x + side / 2, y + side / 2, side, side
-    valid = np.tile([True, False], (count, 1))
-    extents = np.full((count, 2), size, np.int32)
-    return DetectionSet(pictures, extents, boxes, np.zeros((count, 2), np.int32), valid, np.array(["x"] * count))
 
 
 def make_recipe(steps=(4, 2), **changes):
@@ -287,23 +274,3 @@ def test_a_phase_takes_the_pack_that_it_need_not_enlarge():
     assert sizes == {32: 32, 64: 64, 128: 96}
     with pytest.raises(ValueError, match="packs must hold at least one set"):
         pack_for(phase, [])
-
-
-@pytest.mark.slow
-def test_the_real_network_learns_squares(tmp_path):
-    from lvm_mtc.metrics.detection import match_detections, recall_at
-
-    train = TrainConfig(
-        batch_size=8, total_steps=250, checkpoint_every=250, ema_decay=0.9,
-        optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=20),
-    )  # fmt: skip
-    recipe = DetectorRecipe(phases=(DetectorPhase(size=64, train=train),), statistics_pictures=20)
-    variables, _ = load_weights(run_detector_training(recipe, [squares(40)], tmp_path))
-    held_out = squares(20, seed=1)
-
-    def recall(variables):
-        found = run_detector(variables, held_out.pictures, 64)
-        return recall_at(match_detections(found.boxes, found.scores, found.valid, held_out.boxes, held_out.valid), 1)
-
-    assert recall(variables) > 0.9
-    assert recall(jax.tree.map(np.asarray, init_detector(recipe))) < 0.5
