@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lvm_mtc.cli import values
+from lvm_mtc.cli.errors import UsageError
 
 _FLAG = re.compile(r"(--[\w-]+)(?: (\S+))??(?: = (\S*?))?: (.*)")
 
@@ -27,6 +28,20 @@ def add_command(
     )
     parser.set_defaults(parser=parser, run=run, own_signals=own_signals)
     return parser
+
+
+def changed(options: argparse.Namespace, *required: str) -> dict[str, Any]:
+    """Flags that have another value than in a command line of ``required`` alone."""
+    usual = vars(options.parser.parse_args(required))
+    return {name: value for name, value in vars(options).items() if value != usual[name]}
+
+
+def refuse_idle(given: Mapping[str, Any], idle: Mapping[str, str]) -> None:
+    """Refuses flags that are given although they change nothing; ``idle`` are such flags, and what it is beside."""
+    for name, what in idle.items():
+        if name in given:
+            shown = "" if given[name] is True else f" {given[name]:g}"
+            raise UsageError(f"--{name.replace('_', '-')}{shown}: it has no effect {what}")
 
 
 def add_flags(parser, flags: Mapping[str, Callable[[str], Any]], *, required: bool = False) -> None:

@@ -9,6 +9,7 @@ from lvm_mtc.cli import values
 from lvm_mtc.cli.command import add_command, add_flags
 from lvm_mtc.cli.errors import UsageError
 from lvm_mtc.cli.outputs import check_new_file
+from lvm_mtc.config import require_number
 
 BUDGETS = ("megabytes", "megaflops", "milliseconds")
 _ATTEMPTS = 5
@@ -33,9 +34,6 @@ def add_compress_parser(commands) -> None:
     add_flags(parser, flags)
 
 
-_LARGEST = 1e300
-
-
 def read_budget(given: list[tuple[str, Any]]) -> dict[str, float]:
     """The numbers of ``--budget``, those that are not given infinite; ``UsageError`` for any other name or value."""
     if not given:
@@ -43,9 +41,10 @@ def read_budget(given: list[tuple[str, Any]]) -> dict[str, float]:
     for name, value in given:
         if name not in BUDGETS:
             raise UsageError(f"--budget {name}={value}: {name!r} is none of {', '.join(BUDGETS)}")
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
-        if not is_number or values.RANGES["above_zero"].fault(value):
-            raise UsageError(f"--budget {name}={str(value)[:40]}: not a finite number > 0")
+        try:
+            require_number("--budget", name, value, 0.0, strict=True)
+        except ValueError:
+            raise UsageError(f"--budget {name}={str(value)[:40]}: not a finite number > 0") from None
     return dict.fromkeys(BUDGETS, math.inf) | dict(given)
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from lvm_mtc.cli.command import changed
 from lvm_mtc.cli.errors import UsageError
 from lvm_mtc.cli.pictures import printable
 from lvm_mtc.cli.sending import transmit_links
@@ -63,9 +64,8 @@ class Kind(NamedTuple):
 
 def check_plain(options: argparse.Namespace, kind: Kind) -> None:
     """Raises ``ValueError`` for flags that are for pictures, or a folder that is there."""
-    usual = vars(options.parser.parse_args([f"--{kind.flag}", ".", "--out", "."]))
-    for name, value in vars(options).items():
-        if name not in (*_SERVES, kind.flag) and value != usual[name]:
+    for name in changed(options, f"--{kind.flag}", ".", "--out", "."):
+        if name not in (*_SERVES, kind.flag):
             raise UsageError(f"--{name.replace('_', '-')} is for pictures, and --{kind.flag} sends {kind.items}")
     check_output_directory(options.out, overwrite=options.overwrite)
 

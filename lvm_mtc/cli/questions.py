@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lvm_mtc.cli.command import changed
 from lvm_mtc.cli.errors import UsageError
 from lvm_mtc.cli.sending import transmit_links
 from lvm_mtc.cli.study import measure_study
@@ -186,9 +187,8 @@ def _row(point: Any) -> dict[str, Any]:
 
 
 def _check_flags(options: argparse.Namespace) -> None:
-    usual = vars(options.parser.parse_args(["--images", ".", "--out", "."]))
-    for name, value in vars(options).items():
-        if name not in _SERVES and value != usual[name]:
+    for name in changed(options, "--images", ".", "--out", "."):
+        if name not in _SERVES:
             raise UsageError(f"--{name.replace('_', '-')} is not for a --question, which is asked about whole pictures")
     for name, what in (("detector", "YOLOX's ONNX file"), ("words", "word vectors")):
         if getattr(options, name) is None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lvm_mtc.cli.command import changed, refuse_idle
 from lvm_mtc.cli.errors import UsageError, read_json
 from lvm_mtc.config import replace_dotted
 from lvm_mtc.interop import sionna
@@ -74,37 +75,31 @@ def transmit_links(options: Any) -> list[LinkConfig]:
     return links
 
 
-_ACT_ON = {
-    "epsilon": ("sharing",),
-    "mask_prob": ("object", "sharing", "pca-object"),
-    "scale_aware": ("object", "sharing", "pca-object"),
-    "importance_db": ("importance", "importance-pca"),
-    "keep": ("object", "uniform", "sharing", "pca-object", "importance", "importance-uniform", "importance-pca"),
-}
-"""Flags to the contenders that they change."""
+_EVERY_PATCH = ("all", "pca")
+"""Contenders that drop no patch, by their names in ``--schemes``."""
 
 
-def acts_on(flag: str, schemes: Sequence[str]) -> bool:
-    """Whether a flag about masking changes any of these contenders, by their names in ``--schemes``."""
-    return bool({*_ACT_ON[flag]} & {*schemes})
+def budget_acts(schemes: Sequence[str]) -> bool:
+    """Whether the share of patches that is kept changes any of these contenders, by their names in ``--schemes``."""
+    return any(name not in _EVERY_PATCH for name in schemes)
 
 
-def check_idle(options: Any, schemes: Sequence[str], called: Sequence[str]) -> None:
-    """Raises ``ValueError`` for flags of ``lvm-mtc transmit`` that change nothing beside the others.
+def check_idle(options: Any, schemes: Sequence[str], contenders: Sequence[Contender]) -> None:
+    """Raises ``UsageError`` for flags of ``lvm-mtc transmit`` that change nothing beside the others.
 
     Args:
         schemes: Contenders by their names in ``--schemes``; empty: a scheme as its weights have it.
-        called: What is sent, for the message.
+        contenders: What is sent.
     """
-    usual = vars(options.parser.parse_args(["--images", ".", "--out", "."]))
-    idle = {name: f"the schemes {', '.join(called)}" for name in _ACT_ON if not acts_on(name, schemes)}
-    idle |= {"alpha": "pictures without --question", "beta": "pictures without --question"}
+    swept = {name for contender in contenders for name in contender.swept} if schemes else set()
+    called = ", ".join(schemes or [contender.name for contender in contenders])
+    acts = {name: name in swept for name in ("epsilon", "mask_prob", "importance_db")}
+    acts |= {"scale_aware": acts["mask_prob"], "keep": budget_acts(schemes)}
+    idle = {name: f"on the schemes {called}" for name, does in acts.items() if not does}
+    idle |= dict.fromkeys(("alpha", "beta"), "on pictures without --question")
     if options.views == "folder":
-        idle["overlap"] = "--views folder"
-    for name, what in idle.items():
-        if (value := getattr(options, name)) != usual[name]:
-            shown = "" if value is True else f" {value:g}"
-            raise ValueError(f"--{name.replace('_', '-')}{shown}: it has no effect on {what}")
+        idle["overlap"] = "on --views folder"
+    refuse_idle(changed(options, "--images", ".", "--out", "."), idle)
 
 
 def load_picture_scheme(weights: str | os.PathLike | None) -> tuple[Scheme, Params]:

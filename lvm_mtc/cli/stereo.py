@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lvm_mtc.cli.plain import Kind, check_plain, say_groups, transmit_plain, what_arrived
-from lvm_mtc.data.images import check_directory, list_images, load_image
+from lvm_mtc.data.files import check_directory
+from lvm_mtc.data.images import list_images, load_image
 from lvm_mtc.data.stereo import StereoError, StereoPairs, list_scenes, load_pair, load_stereo
 from lvm_mtc.report.figures import Picture, save_sheet
 from lvm_mtc.report.study import STEREO_METRICS

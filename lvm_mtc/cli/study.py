@@ -64,7 +64,7 @@ def run_transmit(options: argparse.Namespace) -> None:
     rule = {name: getattr(options, name) for name in ("keep", "mask_prob", "scale_aware", "epsilon", "importance_db")}
     scheme, contenders = load_contenders(options.weights, options.schemes, _TRANSMITTED, **rule)
     schemes = options.schemes or (_TRANSMITTED if isinstance(scheme, Masking) else ())
-    check_idle(options, schemes, schemes or [contender.name for contender in contenders])
+    check_idle(options, schemes, contenders)
     knowledge_base = _knowledge_base(options)
     cut = {name: getattr(options, name) for name in ("views", "overlap", "boxes", "limit")}
     side = scheme.config.image_size

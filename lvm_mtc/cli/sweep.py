@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvm_mtc.cli import names, values
-from lvm_mtc.cli.command import add_command, add_flags
+from lvm_mtc.cli.command import add_command, add_flags, changed, refuse_idle
 from lvm_mtc.cli.errors import UsageError
 from lvm_mtc.cli.stores import SHORT
 
@@ -127,14 +127,12 @@ def _check_idle(options: argparse.Namespace) -> None:
     """Refuses flags that change nothing beside the others."""
     if options.workers is not None and options.scheduler is not None:
         raise UsageError("--workers and --scheduler: give one of them")
-    usual, idle = vars(options.parser.parse_args(["--store", "."])), {}
+    idle = {}
     if options.workers is None and options.scheduler is None:
         idle |= dict.fromkeys(("task_points", "patience"), "without --workers or --scheduler")
     if options.no_pictures:
         idle |= dict.fromkeys(("shown_groups", "shown_realisations"), "with --no-pictures")
-    for name, beside in idle.items():
-        if (value := getattr(options, name)) != usual[name]:
-            raise UsageError(f"--{name.replace('_', '-')} {value:g}: it has no effect {beside}")
+    refuse_idle(changed(options, "--store", "."), idle)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from lvm_mtc.cli.clips import load_clip_contender
 from lvm_mtc.cli.clouds import load_cloud_contender, read_clouds
 from lvm_mtc.cli.errors import UsageError
 from lvm_mtc.cli.pictures import Views, demo_photographs, find_objects, load_views, on_canvas, size_of
-from lvm_mtc.cli.sending import acts_on, fit_contenders, load_contenders, make_links
+from lvm_mtc.cli.sending import budget_acts, fit_contenders, load_contenders, make_links
 from lvm_mtc.cli.sentences import load_text_contender, read_source
 from lvm_mtc.cli.values import RANGES, picture_size
 from lvm_mtc.config import to_dict, unknown_name_message
@@ -211,7 +211,7 @@ def _pictures(config: SweepConfig, knobs: Mapping[str, Any], say: Callable[[str]
     for axis in knobs:
         if not any(axis in contender.swept for contender in contenders):
             raise ValueError(f"SweepConfig.{axis}: none of the schemes {asked} has it")
-    if config.keep != SweepConfig.keep and not acts_on("keep", [name for name in MASKINGS if MASKINGS[name] in called]):
+    if config.keep != SweepConfig.keep and not budget_acts([name for name in MASKINGS if MASKINGS[name] in called]):
         raise ValueError(f"SweepConfig.keep {config.keep:g}: it has no effect on the schemes {asked}")
     knowledge_base = None
     if config.loc == "knowledge-base":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lvm_mtc.data.boxes import Box, clip_to_picture
-from lvm_mtc.data.images import check_regular_file
+from lvm_mtc.data.files import check_regular_file
 from lvm_mtc.data.rle import Rle
 
 _LOG = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lvm_mtc.data.images import reason
+from lvm_mtc.data.files import reason
 
 _WORD = re.compile(r"[a-z]+|\d+")
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lvm_mtc.data.images import check_directory, check_regular_file, decode_image, is_picture, load_image, natural_order
+from lvm_mtc.data.files import check_directory, check_regular_file, natural_order, reason
+from lvm_mtc.data.images import decode_image, is_picture, load_image
 from lvm_mtc.data.resizing import fit_image
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -193,8 +194,8 @@ def _archive_files(path: Path, split: str) -> Iterator[tuple[str, str, bytes]]:
                 if member.isreg() and len(parts) == 3 and parts[0] == split and is_picture(parts[2]):
                     yield parts[1], parts[2], archive.extractfile(member).read()
     except (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error) as error:
-        reason = " ".join(str(error).split())
-        raise Cifar10Error(f"{path}: is not a whole tar archive ({reason}); expected {split}/<class>/<file>") from error
+        wanted = f"expected {split}/<class>/<file>"
+        raise Cifar10Error(f"{path}: is not a whole tar archive ({reason(error)}); {wanted}") from error
 
 
 class _StrictTarInfo(tarfile.TarInfo):

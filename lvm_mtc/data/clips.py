@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lvm_mtc.data.images import check_regular_file, list_images, load_image, reason
+from lvm_mtc.data.files import check_regular_file, reason
+from lvm_mtc.data.images import list_images, load_image
 from lvm_mtc.data.resizing import center_crop, fit_image
 
 MAX_FRAMES = 4096

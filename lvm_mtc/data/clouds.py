@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lvm_mtc.data.images import check_directory, natural_order, reason
+from lvm_mtc.data.files import check_directory, natural_order, reason
 
 SUFFIXES = (".ply", ".off", ".xyz", ".npz")
 _PLY_TYPES = {

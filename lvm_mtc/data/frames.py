@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lvm_mtc.data.boxes import center_prior
-from lvm_mtc.data.images import check_directory, check_regular_file, load_image
+from lvm_mtc.data.files import check_directory, check_regular_file
+from lvm_mtc.data.images import load_image
 from lvm_mtc.data.resizing import check_size, fit_image
 
 METRES_PER_DEGREE = 111_320.0

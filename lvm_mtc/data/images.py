@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import stat
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +10,8 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lvm_mtc.data.files import check_directory, check_regular_file, natural_order, reason
 
 MAX_PIXELS = 50_000_000
 """Largest picture that is decoded: 150 MB of samples. A small file can claim far more than it holds.
@@ -49,7 +49,7 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
         ImageError: if the file is missing, a folder, empty, not a picture, damaged, too small or too large.
     """
     path = Path(path)
-    check_regular_file(path)
+    check_regular_file(path, ImageError)
     try:
         with open(path, "rb") as stream:
             return decode_image(stream, str(path))
@@ -118,7 +118,7 @@ def list_images(directory: str | os.PathLike, *, limit: int | None = None) -> li
     directory = Path(directory)
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1 or None, got {limit!r}")
-    check_directory(directory)
+    check_directory(directory, ImageError)
     try:
         entries = list(directory.iterdir())
     except OSError as error:
@@ -132,46 +132,6 @@ def list_images(directory: str | os.PathLike, *, limit: int | None = None) -> li
 def is_picture(name: str) -> bool:
     """Whether a file of this name is a picture, by its suffix, and not hidden."""
     return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-
-
-def natural_order(name: str) -> tuple:
-    """Sorting key of file names: numbers by their value, letters without regard to case, suffixes last.
-
-    ``shot2.png`` comes before ``shot10.png``, ``9999.png`` before ``10000.png``, and every frame of ``t1_uav10`` before
-    those of ``t2_uav1``. Names that differ in leading zeros or case only come in the order of their characters.
-    """
-    parts = re.split("([0-9]+)", os.path.splitext(name)[0].casefold())
-    # Every second part is a number. Its length and then its digits order it by value, however long it is.
-    parts[1::2] = [(len(digits), digits) for digits in (part.lstrip("0") for part in parts[1::2])]
-    return parts, name
-
-
-def check_regular_file(path: Path, error: type[ValueError] = ImageError) -> None:
-    """Raises ``error`` for what is not a regular, non-empty file: opening a pipe would wait for ever."""
-    status = _status(path, error, "a readable file")
-    if stat.S_ISDIR(status.st_mode):
-        raise error(f"{path}: is a folder; expected a file")
-    if not stat.S_ISREG(status.st_mode):
-        raise error(f"{path}: is not a regular file; expected a file")
-    if status.st_size == 0:
-        raise error(f"{path}: is empty (0 bytes); expected a whole file")
-
-
-def check_directory(path: Path, error: type[ValueError] = ImageError) -> None:
-    """Raises ``error`` for what is not an existing folder."""
-    if not stat.S_ISDIR(_status(path, error, "a folder").st_mode):
-        raise error(f"{path}: is not a folder; expected a folder")
-
-
-def _status(path: Path, error: type[ValueError], expected: str) -> os.stat_result:
-    try:
-        return path.stat()
-    except FileNotFoundError as cause:
-        raise error(f"{path}: does not exist; expected {expected}") from cause
-    except OSError as cause:
-        raise error(f"{path}: cannot be read ({cause.strerror}); expected {expected}") from cause
-    except ValueError as cause:
-        raise error(f"{str(path)!r}: is not a usable name ({cause}); expected {expected}") from cause
 
 
 def _check_extent(image: Image.Image, name: str) -> None:
@@ -228,11 +188,6 @@ def _to_8_bits(image: Image.Image, name: str, tags: Mapping) -> Image.Image:
     if "transparency" in image.info:
         grey.putalpha(Image.fromarray(np.where(samples == image.info["transparency"], 0, 255).astype(np.uint8)))
     return grey
-
-
-def reason(error: Exception) -> str:
-    """What a parser stumbled over, as one line: its message, or the name of the error where it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _damage(error: Exception) -> str:

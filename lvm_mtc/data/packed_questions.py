@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lvm_mtc.data.files import reason
+
 
 class PackedQuestions(NamedTuple):
     """Questions about pictures, of which each is encoded once.
@@ -42,7 +44,7 @@ def load_questions(path: str | os.PathLike) -> PackedQuestions:
         with np.load(path, allow_pickle=False) as archive:
             packed = PackedQuestions(**{name: archive[name] for name in PackedQuestions._fields})
     except Exception as error:  # A damaged archive raises whatever its parser stumbles over.
-        raise ValueError(f"{path}: is no file of packed questions ({' '.join(str(error).split())})") from error
+        raise ValueError(f"{path}: is no file of packed questions ({reason(error)})") from error
     shapes = packed.patches.shape[:2], packed.objective.shape, packed.subjective.shape[:2], packed.chosen.shape
     if shapes[0] != shapes[1] or shapes[2] != shapes[3] or packed.windows.shape != (len(packed.patches), 4):
         raise ValueError(f"{path}: patches {packed.patches.shape} and the other arrays do not fit")

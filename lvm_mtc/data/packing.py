@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lvm_mtc.data.boxes import Box, box_in_window, center_prior
-from lvm_mtc.data.images import check_directory, check_regular_file, list_images, load_image
+from lvm_mtc.data.files import check_directory, check_regular_file, reason
+from lvm_mtc.data.images import list_images, load_image
 from lvm_mtc.data.resizing import check_size, resize_image
 from lvm_mtc.data.voc import largest_object, load_voc
 
@@ -177,8 +178,9 @@ def load_arrays(path: str | os.PathLike, names: Iterable[str], made_by: str) -> 
             missing = [name for name in names if name not in archive.files]
             arrays = [archive[name] for name in names if name in archive.files]
     except Exception as error:  # A damaged archive raises whatever its parser stumbles over.
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: is no whole archive of plain arrays ({reason}); expected {made_by}") from error
+        raise ValueError(
+            f"{path}: is no whole archive of plain arrays ({reason(error)}); expected {made_by}"
+        ) from error
     if missing:
         raise ValueError(f"{path}: lacks {', '.join(missing)}; expected {made_by}")
     return arrays

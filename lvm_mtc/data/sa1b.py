@@ -10,7 +10,7 @@ import numpy as np
 
 from lvm_mtc.data.annotations import AnnotationError, LeftOut, get_box, get_field, get_mask, get_size, read_json_object
 from lvm_mtc.data.boxes import Box
-from lvm_mtc.data.images import check_directory, check_regular_file, natural_order
+from lvm_mtc.data.files import check_directory, check_regular_file, natural_order
 from lvm_mtc.data.rle import Rle
 
 MAX_SA1B_BYTES = 100_000_000

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lvm_mtc.data.images import check_directory, list_images, load_image, mode_of, natural_order, reason
+from lvm_mtc.data.files import check_directory, natural_order, reason
+from lvm_mtc.data.images import list_images, load_image, mode_of
 from lvm_mtc.data.resizing import check_size, fit_window, resize_image
 
 VIEWS = ("left", "right")

@@ -15,7 +15,8 @@ import numpy as np
 
 from lvm_mtc.data.annotations import AnnotationError, LeftOut
 from lvm_mtc.data.boxes import Box, clip_to_picture
-from lvm_mtc.data.images import SUFFIXES, check_directory, check_regular_file
+from lvm_mtc.data.files import check_directory, check_regular_file
+from lvm_mtc.data.images import SUFFIXES
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",

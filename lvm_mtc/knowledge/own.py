@@ -5,6 +5,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from lvm_mtc.data.files import reason
+
 
 @dataclasses.dataclass(frozen=True)
 class OwnFunction:
@@ -39,7 +41,7 @@ def own_function(what: str, place: str) -> OwnFunction:
     try:
         function = getattr(importlib.import_module(module), name)
     except Exception as error:
-        raise ValueError(f"{what} {place!r}: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise ValueError(f"{what} {place!r}: {reason(error)}") from error
     if not callable(function):
         raise ValueError(f"{what} {place!r} is no function, but a {type(function).__name__}")
     return OwnFunction(place, function)

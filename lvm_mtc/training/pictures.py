@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from lvm_mtc.data import list_images
-from lvm_mtc.data.images import reason
+from lvm_mtc.data.files import reason
 from lvm_mtc.data.streaming import PictureStream
 
 # Of a view: room for crops at random places.

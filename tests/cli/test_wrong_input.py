@@ -82,7 +82,7 @@ WRONG = {
     "sweep --store s.sqlite --config bare.py": ["--config bare.py", "has no get_config()"],
     "sweep --store s.sqlite --task-points 4": ["--task-points 4", "no effect", "--workers"],
     "sweep --store s.sqlite --no-pictures --shown-groups 2": ["--shown-groups 2", "no effect", "--no-pictures"],
-    "sweep --store s.sqlite --schemes all --set keep=0.3": ["SweepConfig.keep 0.3", "no effect", "every patch kept"],
+    "sweep --store s.sqlite --schemes all --set keep=0.3": ["SweepConfig.keep 0.3", "no effect", "the schemes all"],
     "sweep --store s.sqlite --set link.equalizer=none --channel rayleigh --csi-error 0.1 --set loc=centre": [
         "csi_error_var 0.1",
         "equalizer=none",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lvm_mtc.data import ImageError, list_images, load_image
-from lvm_mtc.data.images import natural_order
+from lvm_mtc.data.files import natural_order
 
 PROPERTY = settings(deadline=None, derandomize=True, database=None)
 
