@@ -32,14 +32,15 @@ def memory_of(side: str, num_slots: int, devices: int) -> dict:
     """Memory of the grid on one side, above what the imports and the start of the libraries take; in MiB."""
     import jax
     import jax.numpy as jnp
+    import peer
     import vs_sionna
 
-    vs_sionna.start_jax(devices)
-    points = vs_sionna.grid_points()
+    peer.start_jax(devices)
+    points = peer.grid_points()
     if side == "ours":
         jax.block_until_ready(jnp.zeros(8) + 1)
         imports = _memory_mib("VmRSS")
-        run = vs_sionna.our_sweep(points, num_slots)
+        run = peer.our_sweep(points, num_slots)
     else:
         tf, _ = vs_sionna.import_sionna()
         float(tf.reduce_sum(tf.zeros(8)).numpy())

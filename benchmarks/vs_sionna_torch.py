@@ -13,10 +13,9 @@ import importlib.metadata
 import os
 import sys
 
-import numpy as np
 import phy as phy_benchmark
 import torch
-from vs_sionna import Loop, Points, measure_against, parse, parser_of, start_jax, write
+from peer import Loop, Points, capped_moments, measure_against, parse, parser_of, start_jax, write
 
 MODES = {
     "eager": {"compiled": False, "whiten": True},
@@ -80,8 +79,7 @@ def sionna_capped_mse(points: Points, num_slots: int) -> list[tuple[float, float
     step, found = sionna_step(num_slots, whiten=True), []
     for no, error_var in _numbers(points):
         x, x_hat, _ = step(no, error_var)
-        per_slot = _abs2(x_hat - x).clamp(max=1).mean(-1).numpy()
-        found.append((float(per_slot.mean()), float(per_slot.std() / np.sqrt(per_slot.size))))
+        found.append(capped_moments(_abs2(x_hat - x).clamp(max=1).mean(-1).numpy()))
     return found
 
 

@@ -3,8 +3,8 @@ r"""Measures what ``docs/results.md`` shows, with the shipped weights, into a re
     python -m experiments.results.measure --data ../shared/data --store docs/results/results.sqlite
     python -m experiments.results.page --store docs/results/results.sqlite --out docs
 
-Some twenty minutes on one idle core. What the store holds already is not computed again,
-so a run that was broken off goes on; ``--only`` measures some of the sweeps.
+What the store holds already is not computed again, so a run that was broken off goes on; ``--only`` measures some of
+the sweeps.
 """
 
 import dataclasses
