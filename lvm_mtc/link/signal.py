@@ -31,7 +31,7 @@ class OperatingPoint(NamedTuple):
 
 
 def check_point(point: OperatingPoint) -> None:
-    """Raises ``ValueError`` for numbers of a point that no link can have, as far as they are known while tracing."""
+    """Raises ``ValueError`` for numbers of a point that no link can have, as far as they are known."""
     lows = {"snr_db": -300.0, "csi_error_var": 0.0, "k_factor_db": -math.inf, "max_doppler": 0.0}
     for name, low in lows.items():
         if (value := getattr(point, name)) is not None:

@@ -78,6 +78,7 @@ from lvm_mtc.phy.capacity import (
     waterfilling_capacity,
     waterfilling_powers,
 )
+from lvm_mtc.phy.correlation import correlate, exp_corr_mat, largest_correlation
 from lvm_mtc.phy.csi import (
     CSI_MODELS,
     ChannelPrior,
@@ -97,10 +98,7 @@ from lvm_mtc.phy.detection import Detected, exact_detector, k_best_detector
 from lvm_mtc.phy.draws import LinkDraws, draw_link
 from lvm_mtc.phy.error_rates import fisher_snedecor_ber, qam_ber
 from lvm_mtc.phy.fading import (
-    correlate,
-    exp_corr_mat,
     fisher_snedecor,
-    largest_correlation,
     line_of_sight,
     nakagami,
     rayleigh,

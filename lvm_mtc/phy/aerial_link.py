@@ -24,7 +24,7 @@ from jax.typing import ArrayLike
 from lvm_mtc.phy.aerial_tables import find_scenario
 from lvm_mtc.phy.k_factor import rician_k_factor_db
 from lvm_mtc.phy.keys import Stream, require_key, stream_key, uav_keys
-from lvm_mtc.phy.numerics import fit, floating, require_at_least, require_given, safe_sqrt
+from lvm_mtc.phy.numerics import fit, floating, known, require_at_least, require_given, safe_sqrt
 from lvm_mtc.phy.path_loss import (
     draw_environment_height,
     los_probability,
@@ -178,17 +178,15 @@ def _geometry(positions: ArrayLike, bs_position: ArrayLike | None, velocity: Arr
     shape = np.shape(positions)
     if len(shape) < 2 or shape[-1] != 3:
         raise ValueError(f"positions must be [..., num_uavs, 3], got shape {shape}")
-    if not isinstance(positions, jax.Array):
-        positions = np.asarray(positions)
-        require_height("positions[..., 2]", positions[..., 2])
-    positions_given, positions = positions, floating(positions)
+    if (given := known(positions)) is not None:
+        require_height("positions[..., 2]", given[..., 2])
+    positions = floating(positions)
     dtype = positions.dtype
     base = (0.0, 0.0, find_scenario(scenario).bs_height) if bs_position is None else bs_position
-    if not isinstance(base, jax.Array):
-        require_at_least("bs_position[..., 2]", np.asarray(base)[..., 2], 1.0, strict=True)
-    if not isinstance(positions_given, jax.Array) and not isinstance(base, jax.Array):
-        if np.any(np.all(np.isclose(positions_given, np.asarray(base)), axis=-1)):
-            raise ValueError(f"positions: a UAV stands where the base station is, at {np.asarray(base).tolist()} m")
+    if (stands := known(base)) is not None:
+        require_at_least("bs_position[..., 2]", stands[..., 2], 1.0, strict=True)
+        if given is not None and np.any(np.all(np.isclose(given, stands), axis=-1)):
+            raise ValueError(f"positions: a UAV stands where the base station is, at {stands.tolist()} m")
     base = fit("bs_position", jnp.asarray(base), shape, dtype)
     velocity = fit("velocity", 0.0 if velocity is None else velocity, shape, dtype)
     towards = base - positions

@@ -18,6 +18,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from lvm_mtc.phy.numerics import (
     align,
+    known,
     real_dtype,
     require_at_least,
     require_complex,
@@ -102,9 +103,9 @@ def estimate_csi(
     prior = ChannelPrior() if prior is None else prior
     if prior.rx_corr is not None or prior.tx_corr is not None:
         raise ValueError("model 'mmse' is defined for uncorrelated fading; use 'additive' with csi_posterior")
-    if not isinstance(csi_error_var, jax.Array) and not isinstance(prior.scattered_power, jax.Array):
-        if not np.all(np.asarray(csi_error_var) < prior.scattered_power):
-            raise ValueError(f"csi_error_var must be < {prior.scattered_power} for model 'mmse', got {csi_error_var}")
+    error, power = known(csi_error_var), known(prior.scattered_power)
+    if error is not None and power is not None and not np.all(error < power):
+        raise ValueError(f"csi_error_var must be < {prior.scattered_power} for model 'mmse', got {csi_error_var}")
     mean = _mean(h, prior)
     shrink = 1 - s / jnp.asarray(prior.scattered_power, s.dtype)
     return weighted_sum((shrink, h), (1 - shrink, mean), (standard_deviation(s * shrink), w))

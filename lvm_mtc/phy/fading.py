@@ -10,81 +10,17 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
+from lvm_mtc.phy.correlation import correlate
 from lvm_mtc.phy.keys import require_key
-from lvm_mtc.phy.numerics import align, complex_normal, correlation, real_of, require_at_least, require_count, safe_sqrt
+from lvm_mtc.phy.numerics import align, complex_normal, real_of, require_at_least, require_count, safe_sqrt
 
 
 def _shape(batch_shape: tuple[int, ...], num_rx_ant: int, num_tx_ant: int) -> tuple[int, ...]:
     require_count("num_rx_ant", num_rx_ant)
     require_count("num_tx_ant", num_tx_ant)
     return (*batch_shape, num_rx_ant, num_tx_ant)
-
-
-def exp_corr_mat(a: ArrayLike, n: int, dtype: DTypeLike = jnp.complex64) -> jax.Array:
-    """Exponential correlation matrix of a line array.
-
-    Entry (i, j) is ``a^(i - j)`` for i >= j and the conjugate of entry (j, i) otherwise.
-
-    Args:
-        a: Correlation of neighbouring antennas, complex or real, of magnitude :func:`largest_correlation` at most.
-        n: Number of antennas.
-        dtype: Complex dtype.
-
-    Returns:
-        Hermitian positive definite matrix with unit diagonal, ``[n, n]``.
-
-    Raises:
-        ValueError: if ``n`` is not an integer >= 1, or a Python number ``a`` is too large or NaN.
-
-    Source: the model of Sionna's function of the same name.
-    """
-    require_count("n", n)
-    largest = largest_correlation(n, dtype)
-    if not isinstance(a, jax.Array) and not np.abs(np.asarray(a, dtype)) <= largest:
-        raise ValueError(f"a must have magnitude <= {largest!r} for {n} antennas in {jnp.dtype(dtype)}, got {a}")
-    a = jnp.asarray(a, dtype)
-    powers = jnp.cumprod(jnp.concatenate([jnp.ones((1,), dtype), jnp.broadcast_to(a, (n - 1,))]))
-    lag = jnp.arange(n)[:, None] - jnp.arange(n)[None, :]
-    magnitude_lag = powers[jnp.abs(lag)]
-    return jnp.where(lag >= 0, magnitude_lag, jnp.conj(magnitude_lag))
-
-
-def largest_correlation(n: int, dtype: DTypeLike = jnp.complex64) -> float:
-    """Up to where :func:`exp_corr_mat` of ``n`` antennas is positive definite in ``dtype``, rounding included.
-
-    (1 - a) / (1 + a) is a lower bound of its eigenvalues.
-    """
-    return 1 - 2 * n * float(jnp.finfo(dtype).eps)
-
-
-def correlate(h: jax.Array, *, rx_corr: jax.Array | None = None, tx_corr: jax.Array | None = None) -> jax.Array:
-    """Give i.i.d. entries a Kronecker correlation: E[H H^H] = num_tx_ant R_rx and E[H^H H] = num_rx_ant R_tx.
-
-    ``H = L_rx W L_tx^H`` with Cholesky factors; for Gaussian W this has the same distribution as the form with
-    Hermitian square roots, and a gradient where eigenvalues coincide.
-
-    Args:
-        h: W, i.i.d. entries, ``[..., num_rx_ant, num_tx_ant]`` complex.
-        rx_corr: R_rx, Hermitian positive definite, unit diagonal, ``[num_rx_ant, num_rx_ant]``, or None for I.
-        tx_corr: R_tx, Hermitian positive definite, unit diagonal, ``[num_tx_ant, num_tx_ant]``, or None for I.
-
-    Returns:
-        Correlated channel, shape of ``h``.
-
-    Raises:
-        ValueError: if a correlation matrix does not fit the antenna counts, or one that is known while tracing is not
-            Hermitian positive definite.
-    """
-    rx_corr = correlation("rx_corr", rx_corr, h.shape[-2], h.shape)
-    tx_corr = correlation("tx_corr", tx_corr, h.shape[-1], h.shape)
-    if rx_corr is not None:
-        h = jnp.einsum("ij,...jk->...ik", jnp.linalg.cholesky(rx_corr.astype(h.dtype)), h)
-    if tx_corr is not None:
-        h = jnp.einsum("...ij,kj->...ik", h, jnp.conj(jnp.linalg.cholesky(tx_corr.astype(h.dtype))))
-    return h
 
 
 def rayleigh(

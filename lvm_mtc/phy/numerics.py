@@ -44,16 +44,30 @@ def require_complex(name: str, array: jax.Array) -> None:
         raise ValueError(f"{name} must be complex, got {array.dtype} with shape {array.shape}")
 
 
+def known(value: ArrayLike) -> np.ndarray | None:
+    """A value on the host, for a check of it, or None.
+
+    A concrete device array is waited for and copied; under ``jit`` and the like nothing is.
+
+    Args:
+        value: Number or array, of JAX or not.
+
+    Returns:
+        NumPy array of its shape and dtype. None for a tracer, and for an array of which other processes hold a part.
+    """
+    if isinstance(value, Tracer) or isinstance(value, jax.Array) and not value.is_fully_addressable:
+        return None
+    return np.asarray(value)
+
+
 def require_at_least(
     name: str, value: ArrayLike, low: float, *, strict: bool = False, dtype: DTypeLike | None = None
 ) -> None:
-    """Raise ``ValueError`` if a number that is known while tracing lies below its domain, or is infinite.
-
-    Device arrays and tracers pass unchecked: looking at them would wait for the device or fail under ``jit``.
+    """Raise ``ValueError`` if a number that is :func:`known` lies below its domain, or is infinite.
 
     Args:
         name: Name of the argument, for the message.
-        value: A Python or NumPy number or array, or a JAX array (not looked at).
+        value: A number or array; a tracer passes unchecked.
         low: Lower end of the domain; minus infinity for decibels, which may be infinite.
         strict: Whether ``low`` itself is outside.
         dtype: Real dtype that the number is used in, where it must be finite and in its domain too; None: finite in
@@ -62,9 +76,9 @@ def require_at_least(
     Raises:
         ValueError: if any element is NaN or outside the domain.
     """
-    if isinstance(value, jax.Array):
-        return
     numbers = _require_numbers(name, value)
+    if numbers is None:
+        return
     used = np.dtype(jnp.result_type(float) if dtype is None else dtype)
     with np.errstate(over="ignore"):
         rounded = numbers.astype(used)
@@ -77,58 +91,27 @@ def require_at_least(
         raise ValueError(f"{name} must be {'>' if strict else '>='} {low:g}{kind}, got {value}")
 
 
-def _require_numbers(name: str, value: Any) -> Any:
-    """The value, as an array unless it is JAX's; ``ValueError`` where it holds text or other objects."""
-    if isinstance(value, jax.Array):
-        return value
-    array = np.asarray(value)
-    if array.dtype.kind in "SUO":
+def _require_numbers(name: str, value: Any) -> np.ndarray | None:
+    """The value if it is :func:`known`; ``ValueError`` where it holds text or other objects."""
+    array = known(value)
+    if array is not None and array.dtype.kind in "SUO":
         raise ValueError(f"{name} must be a number or an array of numbers, got {value!r}")
     return array
 
 
 def require_bits(name: str, value: ArrayLike) -> None:
-    """Raise ``ValueError`` if bits that are known while tracing are anything but zeros and ones.
-
-    JAX arrays pass unchecked, as in :func:`require_at_least`.
+    """Raise ``ValueError`` if bits that are :func:`known` are anything but zeros and ones.
 
     Args:
         name: Name of the argument, for the message.
-        value: A number or array.
+        value: A number or array; a tracer passes unchecked.
 
     Raises:
         ValueError: with the first value that is no bit.
     """
-    if not isinstance(value, jax.Array):
-        array = np.asarray(value)
-        if np.any(wrong := (array != 0) & (array != 1)):
-            raise ValueError(f"{name} must be zeros and ones, got {array[wrong][0]}")
-
-
-def correlation(name: str, matrix: ArrayLike | None, size: int, h_shape: Sequence[Any]) -> jax.Array | None:
-    """A correlation matrix of ``size`` antennas as an array; None stays.
-
-    Args:
-        name: Name of the argument, for the message.
-        matrix: ``[size, size]``, or None.
-        size: Antennas.
-        h_shape: Of the channel, for the message.
-
-    Raises:
-        ValueError: on another shape, or if it is known while tracing and not Hermitian positive definite.
-    """
-    if matrix is None:
-        return None
-    corr = jnp.asarray(matrix)
-    if corr.shape != (size, size):
-        raise ValueError(f"{name} must have shape {(size, size)} for h {h_shape}, got {corr.shape}")
-    if not isinstance(corr, Tracer):
-        dense = np.asarray(corr, complex)
-        if not np.allclose(dense, dense.conj().T, atol=1e-5):
-            raise ValueError(f"{name} must be Hermitian, got {dense.tolist()}")
-        if not (least := np.linalg.eigvalsh(dense)[0]) > 0:
-            raise ValueError(f"{name} must be positive definite, and its least eigenvalue is {least:.4g}")
-    return corr
+    array = known(value)
+    if array is not None and np.any(wrong := (array != 0) & (array != 1)):
+        raise ValueError(f"{name} must be zeros and ones, got {array[wrong][0]}")
 
 
 def require_count(name: str, value: int, low: int = 1) -> None:

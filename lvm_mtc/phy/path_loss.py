@@ -21,26 +21,25 @@ from jax.typing import ArrayLike
 
 from lvm_mtc.phy.aerial_tables import Link, Scenario, find_scenario, macro_correction
 from lvm_mtc.phy.keys import require_key
-from lvm_mtc.phy.numerics import require_at_least, safe_sqrt
+from lvm_mtc.phy.numerics import known, require_at_least, safe_sqrt
 
 MIN_HEIGHT, MAX_HEIGHT = 1.5, 300.0
 MIN_FREQUENCY, MAX_FREQUENCY = 0.5e9, 100e9
 
 
 def _require_within(name: str, value: ArrayLike, low: float, high: float, unit: str) -> None:
-    if isinstance(value, jax.Array):
+    if (numbers := known(value)) is None:
         return
-    numbers = np.asarray(value)
     if not np.all((numbers >= low) & (numbers <= high)):
         raise ValueError(f"{name} must lie in [{low:g}, {high:g}] {unit}, got {value}")
 
 
 def require_height(name: str, height: ArrayLike) -> None:
-    """Raise ``ValueError`` if a height that is known while tracing lies outside the tables.
+    """Raise ``ValueError`` if a height that is ``known`` lies outside the tables.
 
     Args:
         name: Name of the argument, for the message.
-        height: Above ground, m; JAX arrays pass unchecked.
+        height: Above ground, m; a tracer passes unchecked.
 
     Raises:
         ValueError: if any height is NaN or outside [1.5, 300] m.

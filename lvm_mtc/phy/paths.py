@@ -19,7 +19,16 @@ from jax.typing import ArrayLike, DTypeLike
 
 from lvm_mtc.phy.fading import line_of_sight, rician_weights
 from lvm_mtc.phy.keys import require_key
-from lvm_mtc.phy.numerics import align, floating, real_of, require_at_least, require_count, safe_sqrt, weighted_sum
+from lvm_mtc.phy.numerics import (
+    align,
+    floating,
+    known,
+    real_of,
+    require_at_least,
+    require_count,
+    safe_sqrt,
+    weighted_sum,
+)
 
 # Directions of arrival of the scattered waves of a path. The autocorrelation is J0 on average for any number; with 16
 # it is J0 within 0.004 for every set of directions while 2 pi max_doppler d < 10.
@@ -59,10 +68,11 @@ def bessel_j0(x: ArrayLike) -> jax.Array:
 def _require_spread(num_taps: int, sample_duration: ArrayLike, delay_spread: ArrayLike) -> None:
     require_count("num_taps", num_taps)
     require_at_least("delay_spread", delay_spread, 0.0, strict=True)
-    if isinstance(delay_spread, jax.Array) or isinstance(sample_duration, jax.Array):
+    spread, duration = known(delay_spread), known(sample_duration)
+    if spread is None or duration is None:
         return
-    largest = largest_delay_spread(num_taps, 1) * np.asarray(sample_duration)
-    if not np.all(np.asarray(delay_spread) <= largest):
+    largest = largest_delay_spread(num_taps, 1) * duration
+    if not np.all(spread <= largest):
         raise ValueError(
             f"delay_spread must be at most {largest:.4g} s, which is all that {num_taps} taps {sample_duration:.4g} s "
             f"apart can have, got {delay_spread}"

@@ -11,6 +11,7 @@ import numpy as np
 from lvm_mtc import link as links_room
 from lvm_mtc.link import Ledger, LinkConfig, OperatingPoint, Received, Through, uav_keys
 from lvm_mtc.link.signal import check_point
+from lvm_mtc.phy.numerics import known
 from lvm_mtc.schemes.scheme import Estimate, Params, Scheme, Sent, Source, check_source
 
 
@@ -41,10 +42,11 @@ def all_knobs(scheme: Scheme, knobs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked(scheme: Scheme, knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """All knobs; ``ValueError`` for values out of their range too, as far as they are known while tracing."""
+    """All knobs; ``ValueError`` for values out of their range too, as far as they are known."""
     knobs = all_knobs(scheme, knobs)
     for name, value in knobs.items():
-        for number in () if isinstance(value, jax.Array) else np.ravel(value):
+        numbers = known(value)
+        for number in () if numbers is None else np.ravel(numbers):
             scheme.knobs[name].check(f"knob {name!r}", float(number))
     return knobs
 

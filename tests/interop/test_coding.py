@@ -190,7 +190,7 @@ def test_blocks_cover_the_symbols():
         (lambda: code_blocks(10, 2.5, 0.5), "bits_per_symbol must be an integer >= 1, got 2.5"),
         (lambda: code_blocks(20, 2, 0.5), "num_symbols 20 of 2 bits at rate 0.5 make a block of 20 bits"),
         (lambda: encode_payload(np.zeros((2, 95)), SMALL), r"payload must be \[batch, 96\], got \(2, 95\)"),
-        (lambda: encode_payload(np.full((2, 96), 0.5), SMALL), "payload must hold zeros and ones"),
+        (lambda: encode_payload(np.full((2, 96), 0.5), SMALL), "payload must be zeros and ones, got 0.5"),
         (lambda: decode_payload(np.zeros(240), SMALL), r"llr must be \[batch, 240\], got \(240,\)"),
         (lambda: decode_payload(np.full((2, 240), np.nan), SMALL), "llr is NaN in 2 of 2 words"),
     ],

@@ -126,7 +126,8 @@ def test_a_spread_that_the_taps_cannot_have():
         call(2.55e-6)
         with pytest.raises(ValueError, match=r"delay_spread must be at most 2.552e-06 s, .* 17 taps .* got 3e-06"):
             call(3e-6)
-    powers = phy_paths.exponential_profile(17, 521e-9, jnp.array([2.55e-6, 3e-6], jnp.float32))[1]
+    traced = jax.jit(lambda spread: phy_paths.exponential_profile(17, 521e-9, spread)[1])
+    powers = traced(jnp.array([2.55e-6, 3e-6], jnp.float32))
     assert np.all(np.isfinite(powers[0])) and np.all(np.isnan(powers[1]))
 
 

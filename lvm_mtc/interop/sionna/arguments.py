@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
-from lvm_mtc.phy.numerics import align, require_at_least, require_count
+from lvm_mtc.phy.numerics import align, known, require_at_least, require_count
 
 
 class Draw(NamedTuple):
@@ -52,15 +52,15 @@ def spacing(times: ArrayLike) -> tuple[int, ArrayLike]:
     """Number of samples and their distance in seconds (0 for a single one); Sionna samples at equal distances.
 
     Raises:
-        ValueError: if ``times`` is not one axis, or known while tracing and not equally spaced.
+        ValueError: if ``times`` is not one axis, or ``known`` and not equally spaced.
     """
     if np.ndim(times) != 1 or np.size(times) == 0:
         raise ValueError(f"times must be [num_times], got shape {np.shape(times)}")
     num_times = np.shape(times)[0]
     if num_times == 1:
         return 1, 0.0
-    if not isinstance(times, jax.Array):
-        steps = np.diff(np.asarray(times, np.float64))
+    if (values := known(times)) is not None:
+        steps = np.diff(values.astype(np.float64))
         if not (steps[0] > 0 and np.all(np.abs(steps - steps[0]) <= 1e-6 * np.max(np.abs(times)) + 1e-9 * steps[0])):
             raise ValueError(f"times must ascend in equal steps for a channel of Sionna, got steps {steps}")
     return num_times, (times[-1] - times[0]) / (num_times - 1)

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from lvm_mtc.phy.coding.base_graphs import CORE_ROWS
 from lvm_mtc.phy.coding.ldpc import LdpcCode, interleaver, require_last
+from lvm_mtc.phy.numerics import known
 
 ENGINES = ("auto", "jax", "numpy")
 SCHEDULES = ("layered", "flooding")
@@ -51,20 +52,20 @@ def ldpc_decode(
         gradients are 0.
 
     Raises:
-        ValueError: on another length, an unknown name, fewer than one iteration, or (host arrays) NaN.
+        ValueError: on another length, an unknown name, fewer than one iteration, or NaN (a traced one passes).
     """
-    for name, value, known in (("engine", engine, ENGINES), ("schedule", schedule, SCHEDULES)):
-        if value not in known:
-            raise ValueError(f"unknown {name} {value!r}; known: {', '.join(known)}")
+    for name, value, menu in (("engine", engine, ENGINES), ("schedule", schedule, SCHEDULES)):
+        if value not in menu:
+            raise ValueError(f"unknown {name} {value!r}; known: {', '.join(menu)}")
     if isinstance(num_iter, bool) or int(num_iter) != num_iter or num_iter < 1:
         raise ValueError(f"num_iter must be an integer >= 1, got {num_iter!r}")
+    llr = require_last("llr", llr if isinstance(llr, jax.Array) else np.asarray(llr), code.n)
+    if (found := known(llr)) is not None and (bad := np.isnan(found).reshape(-1, code.n).any(axis=1)).any():
+        raise ValueError(f"llr is NaN in {bad.sum()} of {len(bad)} words")
     if isinstance(llr, jax.Array) and engine != "numpy":
-        return _decode_traced(require_last("llr", llr, code.n), code, int(num_iter), schedule, coded)
-    llr = require_last("llr", np.asarray(llr), code.n)
+        return _decode_traced(llr, code, int(num_iter), schedule, coded)
+    llr = np.asarray(llr)
     words = llr.reshape(-1, code.n)
-    bad = np.isnan(words).any(axis=1).sum()
-    if bad:
-        raise ValueError(f"llr is NaN in {bad} of {len(words)} words")
     if engine == "auto":
         engine = "numpy" if words.size * num_iter <= _NUMPY_UP_TO else "jax"
     words = words.astype(np.float32)

@@ -15,6 +15,7 @@ from lvm_mtc.phy.coding.belief_propagation import ldpc_decode
 from lvm_mtc.phy.coding.crc import crc_attach, crc_holds, crc_length
 from lvm_mtc.phy.coding.ldpc import LARGEST_BLOCK, SMALLEST_BLOCK, LdpcCode
 from lvm_mtc.phy.coding.redundancy import encode_version, version_places
+from lvm_mtc.phy.numerics import require_bits
 
 RATES = (1 / 5, 0.95)
 BLOCK_CRC = "CRC24B"
@@ -145,8 +146,7 @@ def encode_payload(payload: np.ndarray, blocks: CodeBlocks, version: int = 0) ->
         ValueError: if the payload has another shape, an entry is neither 0 nor 1, or there is no such version.
     """
     payload = words_of("payload", payload, blocks.payload_bits)
-    if not np.all((payload == 0) | (payload == 1)):
-        raise ValueError("payload must hold zeros and ones")
+    require_bits("payload", payload)
     words = crc_attach(payload, blocks.crc).reshape(-1, blocks.num_blocks, blocks.k - blocks.block_crc_bits)
     if blocks.block_crc_bits:
         words = crc_attach(words, BLOCK_CRC)

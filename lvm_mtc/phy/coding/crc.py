@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from lvm_mtc.phy.numerics import require_bits
+
 # Exponents of the generator polynomials.
 CRC_POLYNOMIALS = {
     "CRC24A": (24, 23, 18, 17, 14, 11, 10, 7, 6, 5, 4, 3, 1, 0),
@@ -55,8 +57,9 @@ def crc_bits(bits: ArrayLike, name: str) -> np.ndarray | jax.Array:
         ``[..., length]`` uint8; NumPy for host arrays, JAX for JAX's.
 
     Raises:
-        ValueError: on an unknown name.
+        ValueError: on an unknown name, or an entry that is neither 0 nor 1 (traced ones pass).
     """
+    require_bits("bits", bits)
     xp = jnp if isinstance(bits, jax.Array) else np
     bits = xp.asarray(bits)
     # Sums of ones are exact in float32, which has matrix products of its own on every machine.
@@ -67,7 +70,8 @@ def crc_bits(bits: ArrayLike, name: str) -> np.ndarray | jax.Array:
 def crc_attach(bits: ArrayLike, name: str) -> np.ndarray | jax.Array:
     """Bits with their CRC behind them, ``[..., num_bits + length]`` uint8; as :func:`crc_bits`."""
     xp = jnp if isinstance(bits, jax.Array) else np
-    return xp.concatenate([xp.asarray(bits).astype(xp.uint8), crc_bits(bits, name)], axis=-1)
+    parity = crc_bits(bits, name)
+    return xp.concatenate([xp.asarray(bits).astype(xp.uint8), parity], axis=-1)
 
 
 def crc_holds(protected: jax.Array | np.ndarray, name: str) -> np.ndarray | jax.Array:

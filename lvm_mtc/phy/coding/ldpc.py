@@ -13,6 +13,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from lvm_mtc.phy.coding.base_graphs import CORE_ROWS, INFO_COLUMNS, LIFTING_SIZES, NUM_ROWS, edges
+from lvm_mtc.phy.numerics import require_bits
 
 SMALLEST_BLOCK, LARGEST_BLOCK = 12, {1: 8448, 2: 3840}
 
@@ -122,14 +123,11 @@ def ldpc_encode(bits: ArrayLike, code: LdpcCode) -> np.ndarray | jax.Array:
         Coded bits, ``[..., n]`` uint8; NumPy for host arrays, JAX for JAX's.
 
     Raises:
-        ValueError: if ``bits`` has another length, or (host arrays) an entry is neither 0 nor 1.
+        ValueError: if ``bits`` has another length, or an entry is neither 0 nor 1 (traced ones pass).
     """
-    if isinstance(bits, jax.Array):
-        return _encode_jax(require_last("bits", bits, code.k), code)
-    bits = require_last("bits", np.asarray(bits), code.k)
-    if not ((bits == 0) | (bits == 1)).all():
-        raise ValueError("bits must hold zeros and ones")
-    return _encode(np, bits, code)
+    array = require_last("bits", bits if isinstance(bits, jax.Array) else np.asarray(bits), code.k)
+    require_bits("bits", array)
+    return _encode_jax(array, code) if isinstance(array, jax.Array) else _encode(np, array, code)
 
 
 def require_last(name: str, array, length: int):

@@ -151,7 +151,7 @@ def test_codes_are_values():
         (lambda: LdpcCode(100, 200, 0), "bits_per_symbol must be an integer >= 1, got 0"),
         (lambda: LdpcCode(100, 200, base_graph=3), "base_graph must be 1 or 2, got 3"),
         (lambda: ldpc_encode(np.zeros((2, 99)), LdpcCode(100, 200)), r"bits must be \[..., 100\], got \(2, 99\)"),
-        (lambda: ldpc_encode(np.full(100, 0.5), LdpcCode(100, 200)), "bits must hold zeros and ones"),
+        (lambda: ldpc_encode(np.full(100, 0.5), LdpcCode(100, 200)), "bits must be zeros and ones, got 0.5"),
     ],
 )
 def test_errors(call, message):
