@@ -20,15 +20,15 @@ from lvm_mtc.sweep.stopping import StoppingRule
 
 # AWGN 20 dB, dB: what is measured, and the least of it with boxes measured by hand and with those found.
 BOUNDS = {
-    "importance, whole picture": (27.5, 27.8),
-    "importance, inside the box": (32.4, 29.8),
+    "importance, whole picture": (28.1, 28.3),
+    "importance, inside the box": (32.6, 30.2),
     "importance, object first over uniform, inside the box": (4.8, 2.3),
     "masking, object first, whole picture": (21.0, 20.7),  # one draw of the masks decides: docs/demo.md
     "masking, object first over uniform, inside the box": (3.0, 1.7),
     "every patch kept, whole picture": (33.0, 32.5),
 }
-NO_LOSS = 0.05
-"""At AWGN 20 dB the networks of importance add nothing, dB."""
+LEAST_GAIN = 0.3
+"""What the networks of importance add at every point, dB."""
 SHOWN = ("importance", "importance-uniform", "object", "uniform", "all")
 
 
@@ -70,20 +70,20 @@ def faults(rows):
     assert all(row["snr_db"] == 20 for row in at_20.values())
     if len({at_20[key]["channel_uses"] for key in SHOWN[:-1]}) != 1:
         wrong.append("importance and masking differ in channel uses")
-    wrong += worse_than_linear(found)
+    wrong += little_over_linear(found)
     columns = ("psnr_db", "psnr_inside_db")
     return wrong + below("boxes found", *({key: at_20[key][name] for key in SHOWN} for name in columns), 1)
 
 
-def worse_than_linear(found):
-    """A line for each point at which the networks of the importance codec make it worse than the linear one."""
+def little_over_linear(found):
+    """A line for each point at which the networks of the importance codec gain little over the linear one."""
     wrong = []
     for (scheme, *place), points in found.items():
         if scheme != MASKINGS["importance"]:
             continue
         for ours, linear in zip(points, found[MASKINGS["importance-pca"], *place], strict=True):
             for name in ("psnr_db", "psnr_inside_db"):
-                if not ours[name] > linear[name] - NO_LOSS:
+                if not ours[name] >= linear[name] + LEAST_GAIN:
                     at = f"{place[0]}, CSI error {place[1]:g}, {ours['snr_db']:g} dB"
                     wrong.append(f"{at}: {name} {ours[name]:.2f} dB, linear alone {linear[name]:.2f} dB")
     return wrong

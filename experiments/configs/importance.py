@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
             scenarios=[dict(num_groups=5, link=awgn), dict(num_groups=3, link=rayleigh)],
             ranges=dict(snr_db=[-2.0, 22.0], knobs=dict(importance_db=[0.0, 20.0]), box_area=[0.05, 1.0]),
             stages=dict(
-                system=dict(batch_size=PICTURES, total_steps=600, ema_decay=0.99, optimizer=optimizer, **every)
+                system=dict(batch_size=PICTURES, total_steps=6000, ema_decay=0.99, optimizer=optimizer, **every)
             ),
         )
     )
