@@ -49,7 +49,7 @@ def test_the_page_says_what_was_measured():
     whole, tiles = row["deepjscc_whole"], row["deepjscc_tiles"]
     assert whole["awgn psnr_db"] - tiles["awgn psnr_db"] == pytest.approx(0.3, abs=0.05)
     assert seam_db(tiles) == pytest.approx(1.6, abs=0.05) and abs(seam_db(whole)) < 0.1
-    assert all(0.35 < seam_db(one) < 0.75 for one in row.values() if one["tile"] == [96, 96])
+    assert all(0.35 < seam_db(one) < 0.95 for one in row.values() if one["tile"] == [96, 96])
     lower = {name: one["awgn psnr_db"] - one["awgn psnr_inside_db"] for name, one in row.items()}
     assert all(0.65 < lower[name] < 0.95 for name in ("all", "pca", "deepjscc_whole", "deepjscc_tiles"))
     assert abs(lower["importance"]) < 0.1
