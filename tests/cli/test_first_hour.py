@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import Browser, find_chromium
 
 from lvm_mtc.cli import main
 from lvm_mtc.results.store import ResultStore
@@ -63,3 +64,14 @@ def test_the_page_runs(folder, capsys, monkeypatch):
     np.testing.assert_allclose(mean, point.metrics["psnr_db"].mean, rtol=1e-6)
     for name in ("my_codec", "my_fading"):
         sys.modules.pop(name, None)
+    opened(folder / "report.html")
+
+
+def opened(report):
+    """A browser shows the page's report, with its points, and complains of nothing."""
+    if (program := find_chromium()) is None:
+        pytest.skip("no chromium on this machine: all ran, and nobody opened the report")
+    with Browser(program, report.parent / "profile", report.as_uri()) as page:
+        assert "flight" in page.evaluate("document.body.innerText")
+        assert page.evaluate("[...document.images].length && [...document.images].every(one => one.naturalWidth > 0)")
+        assert page.complaints == [] and page.requests == [report.as_uri()]
