@@ -182,7 +182,7 @@ def _geometry(positions: ArrayLike, bs_position: ArrayLike | None, velocity: Arr
         require_height("positions[..., 2]", given[..., 2])
     positions = floating(positions)
     dtype = positions.dtype
-    base = (0.0, 0.0, find_scenario(scenario).bs_height) if bs_position is None else bs_position
+    base = np.array([0.0, 0.0, find_scenario(scenario).bs_height]) if bs_position is None else bs_position
     if (stands := known(base)) is not None:
         require_at_least("bs_position[..., 2]", stands[..., 2], 1.0, strict=True)
         if given is not None and np.any(np.all(np.isclose(given, stands), axis=-1)):

@@ -60,8 +60,8 @@ def ldpc_decode(
     if isinstance(num_iter, bool) or int(num_iter) != num_iter or num_iter < 1:
         raise ValueError(f"num_iter must be an integer >= 1, got {num_iter!r}")
     llr = require_last("llr", llr if isinstance(llr, jax.Array) else np.asarray(llr), code.n)
-    if (found := known(llr)) is not None and (bad := np.isnan(found).reshape(-1, code.n).any(axis=1)).any():
-        raise ValueError(f"llr is NaN in {bad.sum()} of {len(bad)} words")
+    if (found := known(llr)) is not None and (bad := np.isnan(found).reshape(-1, code.n).any(axis=1).sum()):
+        raise ValueError(f"llr is NaN in {bad} of {found.size // code.n} words")
     if isinstance(llr, jax.Array) and engine != "numpy":
         return _decode_traced(llr, code, int(num_iter), schedule, coded)
     llr = np.asarray(llr)
