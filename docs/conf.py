@@ -54,5 +54,6 @@ def setup(app):
     """Fills in the parts of pages that are made from others."""
     app.connect("source-read", lambda app, name, text: text.__setitem__(0, site_pages.complete(name, text[0])))
     app.connect("autodoc-skip-member", site_pages.skip_member)
+    app.connect("build-finished", lambda app, error: error or site_pages.write_front_report(Path(app.outdir)))
     app.connect("autodoc-process-docstring", site_pages.plain_docstring, priority=400)  # before napoleon
     return {"parallel_read_safe": True}

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
+from lvm_mtc.report.html import write_html_report
+from lvm_mtc.results.store import ResultStore
+
 DOCS = Path(__file__).resolve().parent
 FIGURE = re.compile(r"^!\[(.*)\]\((.*\.png)\)$", re.MULTILINE)
 COMMAND = re.compile(r"^ {4}((?:\w+=\S+ )*\S*python -m experiments\..*)$", re.MULTILINE)
@@ -30,6 +33,12 @@ def complete(name: str, text: str) -> str:
     text = re.sub(r"^<!-- api: (.*) -->$", lambda found: api(found[1].split()), text, flags=re.MULTILINE)
     text = text.replace("<!-- gallery -->", gallery()) if name == "gallery" else text
     return run_files(text) if name == "add_a_scheme" else text
+
+
+def write_front_report(site: Path) -> None:
+    """The report that the front page opens, ``front.html`` in a built site."""
+    with ResultStore(DOCS / "front" / "front.sqlite", create=False) as store:
+        write_html_report(store, site / "front.html", title="Every scheme with weights, over the same links")
 
 
 def repository_file(name: str) -> str:
