@@ -163,7 +163,7 @@ def csi_posterior_correlated(
     Returns:
         mean: ``[..., num_rx_ant, num_tx_ant]`` complex.
         error_cov: E[E E^H | h_hat], the covariance that the error E x adds to the noise for E[x x^H] = I,
-            ``[num_rx_ant, num_rx_ant]``, with leading axes if s has them.
+            ``[num_rx_ant, num_rx_ant]`` or, where s has axes, ``[..., num_rx_ant, num_rx_ant]``.
 
     Raises:
         ValueError: on shapes that do not fit or a negative Python number s.

@@ -158,8 +158,8 @@ def rician(
         batch_shape: Leading axes; the last one holds the coherence blocks.
         num_rx_ant: Receive antennas.
         num_tx_ant: Transmit antennas.
-        k_factor_db: Rician K factor, dB, traced; scalar or broadcasting against ``batch_shape`` (``[num_uavs, 1]`` for
-            one per UAV and all its coherence blocks). Minus infinity is Rayleigh.
+        k_factor_db: Rician K factor, dB, traced; scalar or broadcasting against ``batch_shape`` (for one per UAV and
+            all its coherence blocks, ``num_uavs`` by 1). Minus infinity is Rayleigh.
         los: Line-of-sight matrices with entries of magnitude 1, ``[..., num_rx_ant, num_tx_ant]``, broadcasting
             against the result. None: :func:`line_of_sight` with angles that are drawn once per link and stay the same
             for all its coherence blocks (the last axis of ``batch_shape``), because geometry changes slowly.

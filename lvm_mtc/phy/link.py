@@ -213,8 +213,8 @@ def broadcast(
         num_rx_ant: Receive antennas of each UAV; None: num_tx_ant.
         block_length: Slots of a coherence block, pilots included; None: one block for everything.
         total_slots: Length of the time axis that the blocks divide, in slots of data; None: ``num_slots``.
-        slot_index: Integer place of each slot on that axis, ``[..., num_uavs, num_slots]``, traced, in
-            [0, total_slots). None: ``arange``.
+        slot_index: Integer place of each slot on that axis, broadcasting against ``[..., num_uavs, num_slots]``,
+            traced, in [0, total_slots). None: ``arange``.
             Across several blocks, a place beyond the axis gives NaN.
         active: Boolean, shape of ``x``: symbols on air. The rest is sent as 0
             and comes back as 0 with ``no_eff`` 1; the receiver still counts its stream as interference.
@@ -299,8 +299,8 @@ def joint(
         num_rx_ant: Receive antennas; None: num_uavs.
         block_length: Slots of a coherence block, pilots included; None: one block for everything.
         total_slots: Length of the time axis that the blocks divide, in slots of data; None: ``num_slots``.
-        slot_index: Integer place of each slot on that axis, ``[..., num_slots]``, traced, in [0, total_slots). None:
-            ``arange``.
+        slot_index: Integer place of each slot on that axis, broadcasting against ``[..., num_slots]``, traced, in
+            [0, total_slots). None: ``arange``.
             Across several blocks, a place beyond the axis gives NaN.
         active: Boolean, shape of ``x``: symbols on air. The rest is sent as 0
             and comes back as 0 with ``no_eff`` 1; the detector knows it and drops its columns.

@@ -120,7 +120,8 @@ def mac(
         num_rx_ant: Antennas of the receiver; None: those of ``draws``, else num_devices. Fewer than devices will do.
         block_length: Slots of a coherence block, pilots included; None: one block for everything.
         total_slots: Length of the time axis that the blocks divide, in slots of data; None: ``num_slots``.
-        slot_index: Integer place of each slot on that axis, ``[..., num_slots]``, traced; None: ``arange``.
+        slot_index: Integer place of each slot on that axis, broadcasting against ``[..., num_slots]``, traced; None:
+            ``arange``.
         active: Boolean, shape of ``x``: symbols on air. The rest is sent as 0 and comes back as 0 with ``no_eff`` 1;
             the receiver knows it and drops its columns.
         csi: ``additive``, ``mmse``, ``pilots_ls`` or ``pilots_lmmse`` (see ``phy.csi``).

@@ -155,9 +155,10 @@ def lmmse_equalizer(
         csi_error_var: Variance of each entry of E, linear, >= 0; scalar or broadcasting against ``[...]``. Only
             ``robust`` uses it.
         variant: ``paper``, ``unbiased`` or ``robust``.
-        active: Boolean, ``[..., num_tx_ant]``: streams on air. The others are dropped from the detection.
+        active: Boolean, broadcasting against ``[..., num_tx_ant]``: streams on air. The others are dropped from the
+            detection.
         noise_cov: Covariance of further, coloured noise that comes on top of ``no I``, Hermitian positive
-            semidefinite, ``[..., num_rx_ant, num_rx_ant]`` complex.
+            semidefinite, broadcasting against ``[..., num_rx_ant, num_rx_ant]``, complex.
 
     Returns:
         x_hat: Symbol estimates, ``[..., num_tx_ant]`` complex; 0 on silent streams.
@@ -203,8 +204,8 @@ def zf_equalizer(
         no: Noise variance per complex dimension, linear; scalar or broadcasting against ``[...]``.
         csi_error_var: Variance of each entry of an error of ``h_hat`` that is independent of ``h_hat``, linear; enters
             ``no_eff`` as noise.
-        active: Boolean, ``[..., num_tx_ant]``: streams on air.
-        noise_cov: Covariance of further, coloured noise, ``[..., num_rx_ant, num_rx_ant]`` complex.
+        active: Boolean, broadcasting against ``[..., num_tx_ant]``: streams on air.
+        noise_cov: Covariance of further, coloured noise, broadcasting against ``[..., num_rx_ant, num_rx_ant]``.
 
     Returns:
         x_hat: Symbol estimates, ``[..., num_tx_ant]`` complex; 0 on silent streams.
@@ -246,8 +247,8 @@ def mf_equalizer(
         no: Noise variance per complex dimension, linear; scalar or broadcasting against ``[...]``.
         csi_error_var: Variance of each entry of an error of ``h_hat`` that is independent of ``h_hat``, linear; enters
             ``no_eff`` as noise.
-        active: Boolean, ``[..., num_tx_ant]``: streams on air.
-        noise_cov: Covariance of further, coloured noise, ``[..., num_rx_ant, num_rx_ant]`` complex.
+        active: Boolean, broadcasting against ``[..., num_tx_ant]``: streams on air.
+        noise_cov: Covariance of further, coloured noise, broadcasting against ``[..., num_rx_ant, num_rx_ant]``.
 
     Returns:
         x_hat: Symbol estimates, ``[..., num_tx_ant]`` complex; 0 on silent streams.
@@ -276,8 +277,8 @@ def no_equalizer(
         h_hat: Says how many streams there are, ``[..., num_rx_ant, num_tx_ant]``; its values are not looked at.
         no: Noise variance per complex dimension, linear; scalar or broadcasting against ``[...]``.
         csi_error_var: Not used: no estimate, no error of it.
-        active: Boolean, ``[..., num_tx_ant]``: streams on air.
-        noise_cov: Covariance of further, coloured noise, ``[..., num_rx_ant, num_rx_ant]`` complex.
+        active: Boolean, broadcasting against ``[..., num_tx_ant]``: streams on air.
+        noise_cov: Covariance of further, coloured noise, broadcasting against ``[..., num_rx_ant, num_rx_ant]``.
 
     Returns:
         x_hat: ``y``, ``[..., num_tx_ant]`` complex; 0 on silent streams.

@@ -17,7 +17,7 @@ def lmmse_matrix(
         h_hat: Channel estimate, ``[..., num_rx_ant, num_tx_ant]`` complex.
         no: Noise variance per complex dimension, linear, > 0; scalar or broadcasting against ``[...]``.
         csi_error_var: Variance of each entry of the error of ``h_hat``, linear; 0 gives Eq. 5 of LVM-MTC.
-        noise_cov: Covariance of further, coloured noise, ``[..., num_rx_ant, num_rx_ant]`` complex.
+        noise_cov: Covariance of further, coloured noise, broadcasting against ``[..., num_rx_ant, num_rx_ant]``.
 
     Returns:
         G, ``[..., num_tx_ant, num_rx_ant]`` complex.
@@ -58,7 +58,7 @@ def post_detection_mse(
         h: Channel or its posterior mean, ``[..., num_rx_ant, num_tx_ant]`` complex.
         no: Noise variance per complex dimension, linear; scalar or broadcasting against ``[...]``.
         csi_error_var: Posterior variance of each entry, linear; scalar or broadcasting against ``[...]``.
-        noise_cov: Covariance of further, coloured noise, ``[..., num_rx_ant, num_rx_ant]`` complex.
+        noise_cov: Covariance of further, coloured noise, broadcasting against ``[..., num_rx_ant, num_rx_ant]``.
 
     Returns:
         E|x_hat_n - x_n|^2 per stream for E[x x^H] = I, linear, ``[..., num_tx_ant]``; their sum is
