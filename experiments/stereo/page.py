@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.script import fill_page, script
 from experiments.stereo.measure import DECOUPLED, FULL, OTHER, REAL, STORE, SYNTHETIC
@@ -23,17 +23,38 @@ TITLE = "Fifty scenes that were not trained on, over AWGN"
 _COLORS = {FULL: "C0", OTHER: "C1", DECOUPLED: "C2"}
 
 
+class Found(NamedTuple):
+    """Points and paired differences of both kinds of scenes, and the rows of ``bounds.csv``."""
+
+    synthetic: Sequence[Point]
+    gaps: Sequence[Point]
+    real: Sequence[Point]
+    real_gaps: Sequence[Point]
+    known: Sequence[Mapping]
+
+
 @script(
     store="of experiments.stereo.measure (default: %(default)s)", out="folder for the figure; the page is out.md"
 )  # fmt: skip
 def main(store: Path = STORE, out: Path = Path("docs/stereo")) -> None:
     """Draw the figure and fill the page of the stereo codec."""
+    found = read(store, out)
+    save_png(curves_figure([panels(found.synthetic, found.known)], title=TITLE), out / "curves.png")
+    fill_page(out, tables(found))
+
+
+def read(store: Path, out: Path) -> Found:
+    """What the page is made of: the sweeps of the store, and the file of bounds beside it."""
     with ResultStore(store, create=False) as results:
-        synthetic, real = (read_points(results, name, "stereo") for name in (SYNTHETIC, REAL))
-        gaps, real_gaps = (read_points(results, differences_name(name), "stereo") for name in (SYNTHETIC, REAL))
-    known = list(read_csv(out / "bounds.csv"))
-    save_png(curves_figure([panels(synthetic, known)], title=TITLE), out / "curves.png")
-    tables = {
+        names = (name for scenes in (SYNTHETIC, REAL) for name in (scenes, differences_name(scenes)))
+        points = [read_points(results, name, "stereo") for name in names]
+    return Found(*points, list(read_csv(out / "bounds.csv")))
+
+
+def tables(found: Found) -> dict[str, str]:
+    """The page's tables by the name of their place."""
+    synthetic, gaps, real, real_gaps, known = found
+    return {
         "middle": side_by_side(synthetic, "psnr_middle_db"),
         "differences": side_by_side(gaps, f"{PREFIX}psnr_middle_db"),
         "views": side_by_side(synthetic, "psnr_db"),
@@ -45,7 +66,6 @@ def main(store: Path = STORE, out: Path = Path("docs/stereo")) -> None:
         "targets": targets(synthetic, gaps, known),
         "costs": costs([*synthetic, *real]),
     }
-    fill_page(out, tables)
 
 
 def names_of(points: Sequence[Point]) -> list[str]:

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,21 +31,41 @@ Points = Mapping[tuple[str, str, str, float], Point]
 """By clip, scheme, channel and SNR."""
 
 
+class Found(NamedTuple):
+    """Points and paired differences of the store; rows of ``losses.csv`` and of ``digital.csv``."""
+
+    points: Points
+    differences: Points
+    losses: Sequence[Mapping]
+    digital: Sequence[Mapping]
+
+
 @script(
     store="of experiments.video.measure (default: %(default)s)", out="folder for the figure; the page is out.md",
     speed="of benchmarks/video.py (default: %(default)s)",
 )  # fmt: skip
 def main(store: Path = STORE, out: Path = Path("docs/video"), speed: Path = SPEED) -> None:
     """Draw the figure and fill the page of the video codec."""
+    found = read(store, out)
+    save_png(curves_figure([panels(found.points, found.digital, found.losses)], title=TITLE), out / "curves.png")
+    fill_page(out, tables(found, speed))
+
+
+def read(store: Path, out: Path) -> Found:
+    """What the page is made of: the sweeps of all clips in the store, and the files beside it."""
     with ResultStore(store, create=False) as results:
         points, differences = ({} for _ in range(2))
         for clip in CLIPS:
             points |= _points(results, f"video, {clip}", clip)
             differences |= _points(results, differences_name(f"video, {clip}"), clip)
-    losses = list(read_csv(out / "losses.csv"))
     digital = list(read_csv(out / "digital.csv")) if (out / "digital.csv").exists() else []
-    save_png(curves_figure([panels(points, digital, losses)], title=TITLE), out / "curves.png")
-    tables = {
+    return Found(points, differences, list(read_csv(out / "losses.csv")), digital)
+
+
+def tables(found: Found, speed: Path) -> dict[str, str]:
+    """The page's tables by the name of their place."""
+    points, differences, losses, digital = found
+    made = {
         "clips": of_clips(points, differences),
         "wins": wins(differences),
         "means": means(points),
@@ -53,8 +73,7 @@ def main(store: Path = STORE, out: Path = Path("docs/video"), speed: Path = SPEE
         "losses": of_losses(losses),
         "speed": of_speed(json.loads(speed.read_text())),
     }
-    tables |= {"digital": of_digital(points, digital)} if digital else {}
-    fill_page(out, tables)
+    return made | ({"digital": of_digital(points, digital)} if digital else {})
 
 
 def of_speed(measured: Mapping[str, Any]) -> str:

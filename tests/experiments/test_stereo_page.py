@@ -1,12 +1,30 @@
-"""The stereo study's tables, of numbers made up here, and what counts as reached."""
+"""The stereo study's tables and words against its store, and what counts as reached."""
+
+from pathlib import Path
 
 import pytest
 
 from experiments.stereo import page
 from experiments.stereo.measure import DECOUPLED, FULL, OTHER
+from lvm_mtc.report.pages import fill_page
 from lvm_mtc.results.points import Measured, Point
 
 KNOWN = [{"view": "the left view", "psnr_middle_db": 15.0, "half_width": 0.5, "overflow": 0}]
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def found():
+    """What was measured."""
+    return page.read(DOCS / "stereo" / "results.sqlite", DOCS / "stereo")
+
+
+def test_the_page_has_the_numbers_of_its_store_and_bounds(found):
+    text = (DOCS / "stereo.md").read_text()
+    assert fill_page(text, page.tables(found)) == text
+    moved = [row | {"psnr_middle_db": row["psnr_middle_db"] + 0.01} for row in found.known]
+    assert fill_page(text, page.tables(found._replace(known=moved))) != text
 
 
 def point(scheme, snr_db, metric, value, half_width=0.1):

@@ -1,11 +1,75 @@
-"""The video study's tables, of numbers made up here; the sizes of its contenders; what is shown of lost groups."""
+"""The video study's tables and words against its store; its contenders' sizes; what is shown of lost groups."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from experiments.video import digital, measure, page
 from lvm_mtc.data.video_codecs import EncodedClip
+from lvm_mtc.report.pages import fill_page
 from lvm_mtc.results.points import Measured, Point
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def found():
+    """What was measured."""
+    return page.read(DOCS / "video" / "results.sqlite", DOCS / "video")
+
+
+def test_the_page_has_the_numbers_of_its_store_and_files(found):
+    text = (DOCS / "video.md").read_text()
+    assert fill_page(text, page.tables(found, DOCS.parent / page.SPEED)) == text
+    moved = found._replace(losses=[row | {"psnr_db": row["psnr_db"] + 0.01} for row in found.losses])
+    assert fill_page(text, page.tables(moved, DOCS.parent / page.SPEED)) != text
+
+
+@pytest.mark.parametrize("snr_db", [0.0, 5.0, 10.0])
+@pytest.mark.parametrize("other", [measure.SOFT1, measure.LINEAR])
+def test_the_codec_is_ahead_of_softcast_frame_by_frame_and_of_its_start_on_5_of_6_clips(found, other, snr_db):
+    name, metric = f"{measure.FULL} minus {other}", f"{page.PREFIX}psnr_db"
+    gaps = [found.differences[clip, name, "awgn", snr_db].metrics[metric] for clip in measure.CLIPS]
+    assert sum(gap.mean - gap.half_width > 0 for gap in gaps) >= 5
+    # At no more uses: symbols and side information of a frame.
+    if other == measure.SOFT1:
+        totals = [
+            [sum(found.points[clip, s, "awgn", snr_db].ledger[n] for n in ("channel_uses", "side_information_bits"))
+             for clip in measure.CLIPS] for s in (measure.FULL, other)
+        ]  # fmt: skip
+        assert np.all(np.less_equal(*totals))
+
+
+def test_the_page_says_in_words_what_was_measured(found):
+    text = " ".join((DOCS / "video.md").read_text().split())
+
+    def gap(one, other, snr_db, channel="awgn"):
+        return np.subtract(*(page.mean_psnr(found.points, scheme, channel, snr_db) for scheme in (one, other)))
+
+    of_intra = {
+        clip: found.differences[clip, f"{measure.FULL} minus {measure.INTRA}", "awgn", 10.0].metrics[
+            f"{page.PREFIX}psnr_db"].mean for clip in measure.CLIPS
+    }  # fmt: skip
+    assert np.mean(list(of_intra.values())) >= 0.8  # what the reference was to bring
+    foreman, others = of_intra.pop("foreman"), of_intra.values()
+    assert (
+        f"{gap(measure.FULL, measure.INTRA, 10):.1f} dB at 10 dB, {min(others):.1f} to {max(others):.1f} dB on every "
+        f"clip but foreman ({foreman:.1f} dB)" in text
+    )
+    linear = [gap(measure.FULL, measure.LINEAR, snr_db) for snr_db in (0, 5, 10, 15)]
+    assert f"{linear[0]:.1f} dB at 0 dB, {linear[1]:.1f} dB at 5 dB, 0.25 dB at 10 dB, nothing at 15 dB" in text
+    assert abs(linear[2] - 0.25) < 0.02 and abs(linear[3]) < 0.05
+    soft = [gap(measure.SOFT8, measure.FULL, snr_db) for snr_db in (0, 10)]
+    assert f"by {soft[0]:.1f} dB at 0 dB and {soft[1]:.1f} dB at 10 dB, for a delay of eight frames" in text
+    assert "it is 1 to 2 dB behind up to 10 dB" in text
+    assert all(0.9 < gap(measure.FULL, measure.SOFT8, snr_db, "rayleigh") < 2 for snr_db in (0, 5, 10))
+    assert "x264 and x265 lie 4 to 7 dB above the video codec" in text
+    for codec in ("x264", "x265"):
+        for snr_db, psnr, _ in page._confirmed(found.digital, codec):
+            assert 4 < psnr - page.mean_psnr(found.points, measure.FULL, "awgn", snr_db) < 7
+    chain, golden = (np.mean(page._by_frame(found.losses, reference, "none")) for reference in ("chain", "golden"))
+    assert f"costs {chain - golden:.2f} dB without losses" in text
 
 
 def point(scheme, channel, snr_db, value, name="psnr_db", half_width=0.05):
