@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -94,13 +95,24 @@ def transmit_stereo(options: argparse.Namespace) -> None:
     say_groups(pairs.labels)
     contender = load_stereo_contender(options.weights, pairs.source.data.shape[3:5])
 
-    def write(folder: Path, spec: NamedSweep, _: Sequence[Point]) -> tuple[str]:
+    def write(folder: Path, spec: NamedSweep, points: Sequence[Point]) -> tuple[str]:
+        if (lacking := lack_of_room(points, contender.scheme.config.capacity)) is not None:
+            print(f"lvm-mtc: {lacking}", file=sys.stderr)
         rows, labels = sheet_rows(spec, pairs, contender.scheme.config.max_disparity)
         title = f"{contender.name}; SNR convention {spec.links[0].convention}"
         save_sheet(folder / "sheet.png", rows, row_labels=labels, title=title)
         return ("sheet.png",)
 
     transmit_plain(options, KIND, contender, pairs.source, str(pairs), write)
+
+
+def lack_of_room(points: Sequence[Point], capacity: int) -> str | None:
+    """A line that says how many Gaussians the renderer's tiles had no room for at the worst point; None if none."""
+    lost = max(point.metrics["overflow"].mean for point in points)
+    if not lost:
+        return None
+    wanted = f"raise GsScnetConfig.capacity, {capacity}"
+    return f"the renderer left out {lost:.1f} Gaussians of a pair, and its views are wrong there: {wanted}"
 
 
 def sheet_rows(spec: NamedSweep, pairs: Pairs, max_disparity: float) -> tuple[list[list[Picture]], list[str]]:

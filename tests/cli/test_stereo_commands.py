@@ -1,7 +1,9 @@
 """Stereo pairs through ``lvm-mtc transmit --stereo``."""
 
+import dataclasses
 import json
 import shlex
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -10,9 +12,10 @@ from PIL import Image
 
 from lvm_mtc.cli import main
 from lvm_mtc.cli.plain import say_groups
-from lvm_mtc.cli.stereo import read_pairs
+from lvm_mtc.cli.stereo import lack_of_room, read_pairs
 from lvm_mtc.data.synthetic_stereo import synthetic_stereo
 from lvm_mtc.models.weights import save_weights
+from lvm_mtc.results.points import Measured
 from lvm_mtc.results.table import read_csv
 from lvm_mtc.schemes.gs_scnet.scheme import GsScnet, GsScnetConfig
 from lvm_mtc.schemes.loading import identity
@@ -55,6 +58,23 @@ def test_transmit_sends_pairs_and_shows_views(pairs, capsys):
     assert rows[0]["side_information_bits"] == 192 and rows[0]["overflow"] == 0
     record = json.loads((pairs / "out" / "lvm-mtc-result.json").read_text())
     assert record["systems"]["gs_scnet"]["size"] == [32, 48]
+
+
+@pytest.mark.slow
+def test_tiles_without_room_are_told_on_stderr(pairs, capsys, params):
+    tight = GsScnet(dataclasses.replace(SCHEME.config, capacity=8))
+    save_weights(pairs / "stereo.npz", params, identity(tight), dtype="float32")
+    assert main(shlex.split(f"{SEND} --limit 1 --out out")) == 0
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and err.endswith("raise GsScnetConfig.capacity, 8\n")
+    assert read_csv(pairs / "out" / "table.csv")[0]["overflow"] > 0
+
+
+def test_the_line_names_the_field_its_value_and_what_was_lost():
+    points = [SimpleNamespace(metrics={"overflow": Measured(lost, None, 4)}) for lost in (0.0, 12.25)]
+    line = lack_of_room(points, 256)
+    assert "left out 12.2 Gaussians" in line and line.endswith("raise GsScnetConfig.capacity, 256")
+    assert lack_of_room(points[:1], 256) is None
 
 
 def test_a_pair_and_a_folder_of_pairs_are_read(pairs):

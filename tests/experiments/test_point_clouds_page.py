@@ -66,7 +66,10 @@ def test_the_store_says_what_the_page_says():
         value = gap.metrics["difference_d1_psnr_db"]
         assert value.mean > value.half_width or (gap.snr_db == 20 and gap.coordinates["channel"] == "awgn")
     assert {point.ledger["channel_uses"] for point in every} == {320}
-    assert page.quality(every) in (docs / "point_clouds.md").read_text()
+    text = (docs / "point_clouds.md").read_text()
+    assert page.quality(every) in text and "24 clouds of the test list" in text and "four channel realisations" in text
+    counts = {(point.ledger["num_pictures"], point.metrics["d1_psnr_db"].count) for point in every}
+    assert counts == {(24, 4)}
 
 
 def test_clouds_are_turned_to_the_eye():

@@ -14,7 +14,7 @@ from lvm_mtc.schemes.point_clouds.modulator import axis_levels
 from lvm_mtc.schemes.point_clouds.moments import moment_features
 from lvm_mtc.schemes.point_clouds.scheme import PointClouds, PointCloudsConfig
 from lvm_mtc.schemes.scheme import Source
-from lvm_mtc.schemes.simulate import forward
+from lvm_mtc.schemes.simulate import encode, forward
 
 RNG = np.random.default_rng(4)
 SIZES = dict(num_points=48, num_tokens=8, num_symbols=40, slots=8, neighbours=6, width=8, attention=4)
@@ -67,6 +67,41 @@ def test_what_is_sent_are_points_of_the_qam_of_power_1(outcome):
         np.testing.assert_allclose(unscaled, nearest, atol=1e-3)  # the gain is told in 16 bits
     assert np.all(np.asarray(slots).sum(-1) == 10) and np.asarray(slots).min() >= 1
     assert len(np.unique(np.asarray(slots))) > 1
+
+
+def test_hard_symbols_survive_a_link_without_noise_bit_for_bit(outcome):
+    levels = axis_levels(8)
+
+    def labels(symbols, gain):
+        parts = np.asarray(symbols).view(np.float32) / np.asarray(gain)[..., None, None]
+        return np.argmin(np.abs(parts[..., None] - levels), axis=-1)
+
+    clean, noisy = RUN(PARAMS, CLOUDS, at(100.0)), outcome
+    found = [labels(clean.sent.signal.private.symbols, clean.sent.side[0]), labels(
+        clean.received.symbols, clean.sent.side[0])]  # fmt: skip
+    np.testing.assert_array_equal(*found)
+    assert len(np.unique(found[0])) > 4
+    assert np.mean(labels(noisy.received.symbols, noisy.sent.side[0]) != found[0]) > 0.1
+
+
+def test_before_training_the_chain_turns_with_the_cloud():
+    """But for the pattern that a token's points are painted in: their mean and covariance turn."""
+    scheme = PointClouds(dataclasses.replace(SCHEME.config, modulator="analog", allocation="fixed", slots=6))
+    turn = np.linalg.qr(RNG.normal(size=(3, 3)))[0]
+    params = scheme.start(scheme.init(key()), CLOUDS.reshape(-1, 48, 3), 0)
+
+    @jax.jit
+    def through(clouds):
+        sent = scheme.modulate(params, encode(scheme, params, Source(clouds), key(), {}), at(80.0))
+        symbols = sent.signal.private.symbols
+        return scheme.decode(params, Received(symbols, jnp.full(symbols.shape, 1e-9)), sent.side, at(80.0)).data
+
+    straight, turned = (np.float64(through(np.float32(clouds))) for clouds in (CLOUDS, CLOUDS @ turn.T))
+    cells = [points.reshape(6, 8, 6, 3) for points in (straight @ turn.T, turned)]
+    np.testing.assert_allclose(*(points.mean(2) for points in cells), atol=1e-3)
+    covariances = [np.einsum("bcpi,bcpj->bcij", c, c) / 6 for c in (p - p.mean(2, keepdims=True) for p in cells)]
+    np.testing.assert_allclose(*covariances, atol=1e-3)
+    assert np.abs(cells[0] - cells[1]).max() > 0.05 and np.abs(straight - turned).max() > 0.5
 
 
 def test_costs_are_counted(outcome):
