@@ -38,9 +38,9 @@ from lvm_mtc.sweep.group import Resources
 from lvm_mtc.sweep.paired import NamedSweep, run_paired_sweep
 from lvm_mtc.sweep.stopping import StoppingRule
 
-FULL, OTHER, DECOUPLED = "gs_scnet", "other fusion", "decoupled"
-SYNTHETIC, REAL = "stereo, synthetic", "stereo, Middlebury"
-SNR_DB = (0.0, 5.0, 10.0, 20.0)
+FULL, OTHER, DECOUPLED = "gs_scnet", "without fusion", "decoupled"
+SYNTHETIC, REAL, FUSION = "stereo, synthetic", "stereo, Middlebury", "stereo, fusion"
+SNR_DB, FUSION_SNR_DB = (0.0, 5.0, 10.0, 20.0), (5.0, 10.0)
 STORE, METRICS = Path("docs/stereo/results.sqlite"), ("psnr_db", "psnr_middle_db", "ssim_middle", "epe", "overflow")
 SCENES, SEED, REAL_SIZE = 50, 1_000_000, (80, 96)
 CAPACITY = 192
@@ -50,7 +50,7 @@ _SHOWN, _SHOWN_SNR_DB = (0, 1, 2, 3), (0.0, 10.0, 20.0)
 
 @script(
     data="folder with voc2012_320 and stereo (default: %(default)s)", weights="of the codec (default: the shipped)",
-    other="of the codec with another fusion; left out without", units="channel realisations, 4 or more",
+    other="of the codec without fusion; left out where not given", units="channel realisations, 4 or more",
     store="result store to add to; what it holds is not measured again",
 )  # fmt: skip
 def main(
@@ -58,32 +58,38 @@ def main(
 ) -> None:
     """Measure the stereo codec and what it is held against into a store."""
     synthetic, (real, _) = scenes(data, "val", SCENES, SEED), load_stereo(data / "stereo" / "test", REAL_SIZE)
-    schemes = contenders(weights, other)
+    (full, decoupled), alone = contenders(weights), () if other is None else (_contender(OTHER, other),)
+    sweeps = (
+        (SYNTHETIC, synthetic, (full, decoupled), SNR_DB),
+        (REAL, real, (full, decoupled), SNR_DB),
+        *((FUSION, synthetic, (full, one), FUSION_SNR_DB) for one in alone),
+    )
     store.parent.mkdir(parents=True, exist_ok=True)
     with ResultStore(store) as results:
-        for name, pairs in ((SYNTHETIC, synthetic), (REAL, real)):
-            spec = stereo_sweep(name, source_of(pairs), schemes, units)
+        for name, pairs, schemes, snr_db in sweeps:
+            spec = stereo_sweep(name, source_of(pairs), schemes, units, snr_db)
             run_paired_sweep(
                 spec, minus_the_others(spec, FULL), results, resources=Resources(num_devices=1, items_per_device=4)
             )
             print(f"{name}: {len(results.read(spec.key()))} points", flush=True)
-            if name == SYNTHETIC:
-                write_csv(store.parent / "bounds.csv", bounds(synthetic, schemes[0].scheme))
-    save_views(store.parent / "views.png", synthetic.take(np.array(_SHOWN)), schemes[0])
+    write_csv(store.parent / "bounds.csv", bounds(synthetic, full.scheme))
+    save_views(store.parent / "views.png", synthetic.take(np.array(_SHOWN)), full)
 
 
-def contenders(weights: Path, other: Path | None) -> tuple[Contender, ...]:
-    """The codec, what its pictures alone are worth and, where there are weights, one with another fusion."""
+def contenders(weights: Path) -> tuple[Contender, Contender]:
+    """The codec, and what its pictures alone are worth."""
+    full = _contender(FULL, weights)
+    return full, dataclasses.replace(full, name=DECOUPLED, scheme=Decoupled(full.scheme.config))
+
+
+def _contender(name: str, weights: Path) -> Contender:
     scheme, params = load_scheme(weights)
-    scheme = _with(scheme, capacity=CAPACITY)
-    made = [(FULL, scheme, params), (DECOUPLED, Decoupled(scheme.config), params)]
-    if other is not None:
-        its, of_it = load_scheme(other)
-        made.append((OTHER, _with(its, capacity=CAPACITY), of_it))
-    return tuple(Contender(name=name, scheme=s, params=p, swept=()) for name, s, p in made)
+    return Contender(name=name, scheme=_with(scheme, capacity=CAPACITY), params=params, swept=())
 
 
-def stereo_sweep(name: str, source: Source, schemes: tuple[Contender, ...], units: int) -> NamedSweep:
+def stereo_sweep(
+    name: str, source: Source, schemes: tuple[Contender, ...], units: int, snr_db: tuple[float, ...] = SNR_DB
+) -> NamedSweep:
     """All contenders; intervals speak of other scenes, too."""
     missing = ("psnr_middle_db", "ssim_middle") if "middle" not in source.hints else ()
     size = source.data.shape[3:5]
@@ -93,7 +99,7 @@ def stereo_sweep(name: str, source: Source, schemes: tuple[Contender, ...], unit
         schemes=tuple(fitted),
         links=(LinkConfig(fading="awgn", convention="rx_per_antenna"),),
         sources={1: source},
-        snr_db=SNR_DB,
+        snr_db=snr_db,
         stopping=StoppingRule(target_half_width=None, max_units=units),
         random_pictures=True,
         metrics=tuple(metric for metric in METRICS if metric not in missing),

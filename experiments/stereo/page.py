@@ -3,6 +3,7 @@ r"""Figure and tables of docs/stereo.md, from the store of ``experiments.stereo.
 python -m experiments.stereo.page --store docs/stereo/results.sqlite --out docs/stereo
 """
 
+import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,51 +11,67 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.script import fill_page, script
-from experiments.stereo.measure import DECOUPLED, FULL, OTHER, REAL, STORE, SYNTHETIC
+from experiments.stereo.measure import DECOUPLED, FULL, FUSION, OTHER, REAL, STORE, SYNTHETIC
 from experiments.stores import read_points
 from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
 from lvm_mtc.report.pages import number, table, with_interval
 from lvm_mtc.results.points import Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import read_csv
-from lvm_mtc.sweep.paired import PREFIX, differences_name
+from lvm_mtc.sweep.paired import PREFIX, differences_name, find_sweep
 
 TITLE = "Fifty scenes that were not trained on, over AWGN"
-_COLORS = {FULL: "C0", OTHER: "C1", DECOUPLED: "C2"}
+SPEED = Path("benchmarks/results/stereo_cpu.json")
+_FUSION = "disparity fusion over none"
+_COLORS = {FULL: "C0", DECOUPLED: "C2"}
 
 
 class Found(NamedTuple):
-    """Points and paired differences of both kinds of scenes, and the rows of ``bounds.csv``."""
+    """What was measured.
+
+    Attributes:
+        synthetic: Points of the synthetic scenes; ``gaps`` their paired differences.
+        real: As ``synthetic``, of Middlebury; ``real_gaps`` as ``gaps``.
+        known: Rows of ``bounds.csv``.
+        learning: Rows of ``learning.csv``.
+        fusion: The codec with fusion and without, and ``fusion_gaps``; empty where it was not measured.
+    """
 
     synthetic: Sequence[Point]
     gaps: Sequence[Point]
     real: Sequence[Point]
     real_gaps: Sequence[Point]
     known: Sequence[Mapping]
+    learning: Sequence[Mapping]
+    fusion: Sequence[Point] = ()
+    fusion_gaps: Sequence[Point] = ()
 
 
 @script(
-    store="of experiments.stereo.measure (default: %(default)s)", out="folder for the figure; the page is out.md"
+    store="of experiments.stereo.measure (default: %(default)s)", out="folder for the figure; the page is out.md",
+    speed="of benchmarks/stereo.py (default: %(default)s)",
 )  # fmt: skip
-def main(store: Path = STORE, out: Path = Path("docs/stereo")) -> None:
+def main(store: Path = STORE, out: Path = Path("docs/stereo"), speed: Path = SPEED) -> None:
     """Draw the figure and fill the page of the stereo codec."""
     found = read(store, out)
     save_png(curves_figure([panels(found.synthetic, found.known)], title=TITLE), out / "curves.png")
-    fill_page(out, tables(found))
+    fill_page(out, tables(found, speed))
 
 
 def read(store: Path, out: Path) -> Found:
-    """What the page is made of: the sweeps of the store, and the file of bounds beside it."""
+    """What the page is made of: the sweeps of the store, and the files beside it."""
     with ResultStore(store, create=False) as results:
-        names = (name for scenes in (SYNTHETIC, REAL) for name in (scenes, differences_name(scenes)))
-        points = [read_points(results, name, "stereo") for name in names]
-    return Found(*points, list(read_csv(out / "bounds.csv")))
+        of = lambda name: [read_points(results, n, "stereo") for n in (name, differences_name(name))]  # noqa: E731
+        points = [*of(SYNTHETIC), *of(REAL)]
+        fusion = of(FUSION) if find_sweep(results, FUSION) else []
+    files = (list(read_csv(out / name)) for name in ("bounds.csv", "learning.csv"))
+    return Found(*points, *files, *fusion)
 
 
-def tables(found: Found) -> dict[str, str]:
+def tables(found: Found, speed: Path) -> dict[str, str]:
     """The page's tables by the name of their place."""
-    synthetic, gaps, real, real_gaps, known = found
-    return {
+    synthetic, gaps, real, real_gaps, known, learning, fusion, fusion_gaps = found
+    made = {
         "middle": side_by_side(synthetic, "psnr_middle_db"),
         "differences": side_by_side(gaps, f"{PREFIX}psnr_middle_db"),
         "views": side_by_side(synthetic, "psnr_db"),
@@ -63,9 +80,47 @@ def tables(found: Found) -> dict[str, str]:
         "real_differences": side_by_side(real_gaps, f"{PREFIX}psnr_db"),
         "real_epe": side_by_side(real, "epe"),
         "bounds": of_bounds(known),
-        "targets": targets(synthetic, gaps, known),
+        "targets": targets(synthetic, [*gaps, *fusion_gaps], known),
         "costs": costs([*synthetic, *real]),
+        "learning": of_learning(learning),
+        "speed": of_speed(json.loads(speed.read_text())),
     }
+    return made | ({"fusion": of_fusion(fusion, fusion_gaps)} if fusion else {})
+
+
+def of_speed(measured: Mapping[str, Any]) -> str:
+    """Pairs a second of ``benchmarks/stereo.py``, and milliseconds of a step: median and quartiles."""
+    parts = {"encode": "encode", "decode": "decode, to Gaussians", "view": "a view of them"}
+    rows = [
+        (f"{label}, pairs a second", *(number(v, 0) for v in (of["pairs_per_second"], *of["quartiles"])))
+        for label, of in ((label, measured[part]) for part, label in parts.items())
+    ]
+    step = measured["step_ms"]
+    rows.append(("a step of training, ms", *(number(v, 0) for v in (step["median"], *step["quartiles"]))))
+    return table(("64 x 64 pixels, one core", "median", "lower quartile", "upper quartile"), rows)
+
+
+def of_fusion(points: Sequence[Point], gaps: Sequence[Point]) -> str:
+    """The codec with fusion and without: the middle view, and by how much it and the disparity are better."""
+    name, lines = f"{FULL} minus {OTHER}", []
+    for snr_db in dict.fromkeys(point.snr_db for point in points):
+        levels = [with_interval(value(points, one, snr_db, "psnr_middle_db")[:2], 2) for one in (FULL, OTHER)]
+        differences = [with_interval(value(gaps, name, snr_db, PREFIX + m)[:2], 3) for m in ("psnr_middle_db", "epe")]
+        lines.append((f"{snr_db:g}", *levels, *differences))
+    return table(
+        ("SNR, dB", "disparity fusion, dB", "none, dB", "fusion adds, dB", "to disparity's error, pixels"), lines
+    )
+
+
+def of_learning(rows: Sequence[Mapping]) -> str:
+    """What fusion adds while both networks learn, a line for a hundred steps."""
+    lines = [
+        (f"{row['step']:g}", number(row["psnr_db_fused"]), number(row["psnr_db_alone"]),
+         number(row["psnr_db_fused"] - row["psnr_db_alone"]), number(row["epe_fused"]), number(row["epe_alone"]))
+        for row in rows if row["step"] % 100 == 0
+    ]  # fmt: skip
+    head = ("step", "disparity fusion, dB", "none, dB", "fusion adds, dB", "disparity's error, pixels", "without")
+    return table(head, lines)
 
 
 def names_of(points: Sequence[Point]) -> list[str]:
@@ -134,15 +189,15 @@ def targets(points: Sequence[Point], gaps: Sequence[Point], known: Sequence[Mapp
         ("over the left view as it is, dB", "5", number(at_10 - known[0]["psnr_middle_db"]), at_10 - known[0][
             "psnr_middle_db"] >= 5),
     ]  # fmt: skip
-    for name, low in ((OTHER, (5.0, 10.0)), (DECOUPLED, (0.0, 5.0, 10.0))):
-        for snr_db in low if name in names_of(points) else ():
+    for name, label, low in ((OTHER, _FUSION, (5.0, 10.0)), (DECOUPLED, "over decoupled", (0.0, 5.0, 10.0))):
+        for snr_db in low if any(gap.coordinates["scheme"] == f"{FULL} minus {name}" for gap in gaps) else ():
             gap = value(gaps, f"{FULL} minus {name}", snr_db, f"{PREFIX}psnr_middle_db")
             shown = with_interval(gap[:2], 2)
             lines.append(
-                (f"over {name} at {snr_db:g} dB, dB", "above 0", shown, gap.mean - (gap.half_width or math.inf) > 0)
+                (f"{label} at {snr_db:g} dB, dB", "above 0", shown, gap.mean - (gap.half_width or math.inf) > 0)
             )
-    if OTHER not in names_of(points):
-        lines.append(("disparity fusion over none, dB", "above 0", "not measured", False))
+    if not any(label.startswith(_FUSION) for label, *_ in lines):
+        lines.append((f"{_FUSION}, dB", "above 0", "not measured", False))
     lost = max(point.metrics["overflow"].mean for point in points)
     lines.append(("overflow, largest of all points", "0", f"{lost:g}", lost == 0))
     return table(("target", "wanted", "measured", ""), [(*line, "reached" if ok else "missed") for *line, ok in lines])

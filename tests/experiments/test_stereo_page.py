@@ -1,5 +1,6 @@
 """The stereo study's tables and words against its store, and what counts as reached."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,45 @@ def found():
 
 def test_the_page_has_the_numbers_of_its_store_and_bounds(found):
     text = (DOCS / "stereo.md").read_text()
-    assert fill_page(text, page.tables(found)) == text
+    assert fill_page(text, page.tables(found, DOCS.parent / page.SPEED)) == text
     moved = [row | {"psnr_middle_db": row["psnr_middle_db"] + 0.01} for row in found.known]
-    assert fill_page(text, page.tables(found._replace(known=moved))) != text
+    assert fill_page(text, page.tables(found._replace(known=moved), DOCS.parent / page.SPEED)) != text
+
+
+def test_what_the_page_says_of_its_targets_holds(found):
+    lines = page.targets(found.synthetic, found.gaps, found.known).splitlines()[2:]
+    reached = {line.split(" | ")[0].removeprefix("| "): line.endswith("| reached |") for line in lines}
+    assert reached.pop("disparity fusion over none, dB") is False  # not measured
+    assert len(reached) == 6 and all(reached.values())
+    # Every interval is of fifty scenes and four realisations.
+    for snr_db in (0.0, 5.0, 10.0):
+        gap = page.value(found.gaps, f"{FULL} minus {DECOUPLED}", snr_db, "difference_psnr_middle_db")
+        assert gap.mean - gap.half_width > 0 and gap.count == 4
+    assert {point.ledger["num_pictures"] for point in found.synthetic} == {50}
+    assert {point.ledger["num_pictures"] for point in found.real} == {8}
+
+
+def test_the_page_says_in_words_what_was_measured(found):
+    text = " ".join((DOCS / "stereo.md").read_text().split())
+    known = {row["view"]: row["psnr_middle_db"] for row in found.known}
+    coarse, fine = (known[f"true pictures and disparity, density {density}"] for density in (2, 1))
+    assert f"{coarse:.1f} dB with one Gaussian for 2 x 2 pixels and {fine:.1f} dB with one for each" in text
+    last = found.learning[-1]
+    gains = [row["psnr_db_fused"] - row["psnr_db_alone"] for row in found.learning]
+    assert f"there are {last['step']:g} of the 1,500 steps" in text
+    assert f"the longer both learn: {gains[-1]:.2f} dB at step {last['step']:g}" in text
+    assert 0 < gains[0] < gains[len(gains) // 2] < gains[-1]
+    assert all(row["epe_fused"] < row["epe_alone"] for row in found.learning[3:])
+
+
+def test_speed_is_of_one_core():
+    speed = json.loads((DOCS.parent / page.SPEED).read_text())
+    rows = page.of_speed(speed).splitlines()[2:]
+    assert len(rows) == 4 and rows[0].startswith("| encode, pairs a second | ")
+    low, high = speed["step_ms"]["quartiles"]
+    assert low <= speed["step_ms"]["median"] <= high
+    # As was wanted: half a second a step, 30 ms a view of 2,048 Gaussians.
+    assert high <= 500 and speed["view"]["quartiles"][0] >= 1 / 0.030
 
 
 def point(scheme, snr_db, metric, value, half_width=0.1):

@@ -19,7 +19,8 @@ def test_the_file_is_small_and_says_where_it_comes_from():
     scheme, _ = load_scheme(STEREO_WEIGHTS)
     assert STEREO_WEIGHTS.stat().st_size <= 0.9e6 and scheme.config.decoder == "gaussians"
     _, about = load_weights(STEREO_WEIGHTS)
-    assert about["scheme"] == "gs_scnet" and about["recipe"]["stages"]["joint"]["total_steps"] == 300
+    assert about["scheme"] == "gs_scnet" and about["recipe"]["stages"]["joint"]["total_steps"] == 1500
+    assert scheme.config.fusion == "disparity"
 
 
 @pytest.mark.slow
@@ -34,4 +35,4 @@ def test_the_view_that_was_not_sent_is_better_than_the_nearest_one(shared_data):
     estimate = jax.device_get(send(Source(np.float32(pairs.pictures[:, None]) / 255)).estimate)
     middle = np.float32(pairs.middle) / 255
     reached, copied = psnr(middle, estimate.data[:, 0, 2].clip(0, 1)), psnr(middle, pairs.pictures[:, 0] / 255)
-    assert np.mean(reached - copied) > 2 and np.all(estimate.tells["overflow"] == 0)
+    assert np.mean(reached - copied) > 3 and np.all(estimate.tells["overflow"] == 0)
