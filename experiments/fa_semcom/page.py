@@ -1,12 +1,14 @@
-r"""Figure, data and tables of docs/fa_semcom.md, from the store of ``experiments.fa_semcom.measure`` alone.
+r"""Figure, data and tables of docs/fa_semcom.md, from what ``experiments.fa_semcom.measure`` and ``.errors`` wrote.
 
 python -m experiments.fa_semcom.page --store docs/fa_semcom/results.sqlite --out docs/fa_semcom
 """
 
+import csv
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from experiments.fa_semcom.errors import FILE as ERRORS
 from experiments.fa_semcom.measure import ALLOCATIONS, ANSWERERS, AWGN, FADING, FAST, STORE
 from experiments.script import fill_page, script
 from experiments.stores import read_points
@@ -49,6 +51,7 @@ def main(store: Path = STORE, out: Path = Path("docs/fa_semcom")) -> None:
         "quiet": quiet_table(quiet),
         "costs": cost_table(points[f"allocations, {AWGN.label}"]),
         "levels": levels_table(points),
+        "errors": errors_table(list(csv.DictReader((out / ERRORS).open()))),
         "float16": allocation_table(points["float16"], paired["float16"]),
     }
     tables |= {label: allocation_table(points[name], paired[name])
@@ -129,6 +132,27 @@ def levels_table(points: dict[str, Sequence[Point]]) -> str:
             rates = (f"{point.metrics[metric].mean:.1e}" for metric in ("bit_error_rate", "bit_error_rate_top"))
             lines.append((LINKS[label], name, *rates, with_interval(point.metrics["accuracy"], 3)))
     return table(("channel", "power", "bit error rate, all patches", "highest level's", "accuracy"), lines)
+
+
+def errors_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Bit error rates of each level, counted and by closed form; a line a channel, attention and beta."""
+    lines: dict[tuple[str, ...], dict[str, Mapping[str, str]]] = {}
+    for row in rows:
+        lines.setdefault((row["channel"], row["attention"], row["beta"]), {})[row["level"]] = row
+    levels = sorted({row["level"] for row in rows})
+
+    def cell(row: Mapping[str, str] | None) -> str:
+        return f"{float(row['counted']):.1e}, {float(row['closed_form']):.1e}" if row else ""
+
+    cells = [
+        (
+            *head,
+            *(cell(of.get(level)) for level in levels),
+            f"{max(abs(float(r['deviations'])) for r in of.values()):.1f}",
+        )
+        for head, of in lines.items()
+    ]
+    return table(("channel", "attention", "beta", *(f"level {of}" for of in levels), "largest deviation"), cells)
 
 
 def cost_table(points: Sequence[Point]) -> str:
