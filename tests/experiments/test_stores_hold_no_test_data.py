@@ -22,6 +22,7 @@ def lines(folder, split, files):
     return [line for number in files for line in read_sentences(folder / f"{split}.{number}.en.gz")]
 
 
+@pytest.mark.slow
 def test_no_knowledge_store_holds_a_sentence_that_is_sent(shared_data):
     contender, vocabulary = load_text_contender(None)
     stores = make_stores(shared_data, 500, vocabulary, contender.scheme.config.num_words)

@@ -85,9 +85,14 @@ def test_all_six_rules_at_equal_capacity():
     kept = {(row["channel"], row["rule"], row["kept"]) for row in results["rows"]}
     size = {"none": 0, "literal": 4500, "joint": 4500}
     assert kept == {(channel, rule, size.get(rule, 500)) for channel in ("awgn", "rayleigh") for rule in RULES}
-    lost = {of: (bleu[:, 0, 0] - bleu[:, -1, 0]).mean() for of, bleu in page.by_rule(results, "bleu1").items()}
+    scores = page.by_rule(results, "bleu1")
+    lost = {of: (bleu[:, 0, 0] - bleu[:, -1, 0]).mean() for of, bleu in scores.items()}
+    assert {len(bleu) for bleu in scores.values()} == {3}
     for channel in ("awgn", "rayleigh"):
         assert lost[channel, "none"] >= 0.10 and lost[channel, "coverage"] <= 0.04
+        # The page says that these are the same, and that lots are drawn as well as chosen.
+        np.testing.assert_array_equal(scores[channel, "literal"], scores[channel, "joint"])
+        assert scores[channel, "coverage"][:, -1].mean() <= scores[channel, "reservoir"][:, -1].mean() + 0.001
     text = (DOCS / "vlm_csc.md").read_text()
     assert page.continual(results) in text and page.continual_differences(results) in text
 
