@@ -36,10 +36,13 @@ from lvm_mtc.knowledge.generators import load_generator
 from lvm_mtc.metrics.painted import semantic_service_quality
 from lvm_mtc.report.figures import Curve, Panel, Picture, curves_figure, save_png, save_sheet
 from lvm_mtc.report.pages import channel_name, number, table, with_interval
+from lvm_mtc.results.bootstrap import two_way_interval
 from lvm_mtc.results.intervals import paired_difference, student_interval
 from lvm_mtc.results.points import Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import write_csv
+from lvm_mtc.sweep.crossing import find_crossing
+from lvm_mtc.sweep.rows import unpacked
 from lvm_mtc.training.memory import RULES
 
 ORACLE, LEARNED = captions_name("oracle"), captions_name("learned")
@@ -85,6 +88,8 @@ def main(store: Path = STORE, out: Path = Path("docs/vlm_csc")) -> None:
             name: read_points(results, name, "vlm_csc")
             for name in (*NOT_SENT, *dict.fromkeys(sweep for sweep, _ in CURVES.values()))
         }
+        compared = [(LEARNED, metric) for metric in GENERATORS] + [(codec, "accuracy") for codec in (SAME, LARGE)]
+        units = {of: units_of(results, found[of[0]], of[1]) for of in compared}
     clean = found[CLEAN][0].metrics["accuracy"].mean
     curves = {label: (found[sweep], metric) for label, (sweep, metric) in CURVES.items()}
     out.mkdir(parents=True, exist_ok=True)
@@ -97,7 +102,7 @@ def main(store: Path = STORE, out: Path = Path("docs/vlm_csc")) -> None:
         "continual_differences": continual_differences(learned),
         "ssq": quality(curves, clean),
         "costs": costs(found),
-        "crossings": crossed(found),
+        "crossings": crossed(units),
         "clean": ceiling(found),
         "painted": painted(found),
     }
@@ -149,15 +154,39 @@ def costs(found: Mapping[str, Sequence[Point]]) -> str:
     return table(("", "channel uses a picture", "side information, bits"), lines)
 
 
-def crossed(found: Mapping[str, Sequence[Point]]) -> str:
-    """Up to which SNR captions are ahead of DeepJSCC, between the sweep's points."""
+def units_of(store: ResultStore, points: Sequence[Point], metric: str) -> np.ndarray:
+    """What the points' means are of, ``[points, realisations, pictures]``."""
+    samples = [
+        unpacked(one.data).metrics[metric][..., 0]
+        for point in points
+        for key in store.keys_of(point.config_hash)
+        for one in store.measurements(key, point.coordinates)
+    ]
+    return np.array(samples, np.float64)
+
+
+def crossed(units: Mapping[tuple[str, str], np.ndarray]) -> str:
+    """Up to which SNR captions are ahead of DeepJSCC, between the sweep's points, and the crossing's interval."""
     lines = []
     for codec, metric in itertools.product((SAME, LARGE), GENERATORS):
-        captions, pictures = ([point.metrics[name].mean for point in found[sweep]]
-                              for sweep, name in ((LEARNED, metric), (codec, "accuracy")))  # fmt: skip
-        where = ahead(np.subtract(captions, pictures), [point.snr_db for point in found[LEARNED]])
-        lines.append((GENERATORS[metric], codec, where))
-    return table(("learned captions", "against", "ahead"), lines)
+        difference = units[LEARNED, metric] - units[codec, "accuracy"]
+        where = ahead(difference.mean((1, 2)), SNR_DB)
+        ends = crossing_ends(difference) if where.startswith(("from", "up to")) else ""
+        lines.append((GENERATORS[metric], codec, where, ends))
+    return table(("learned captions", "against", "ahead", "95 % interval of the crossing"), lines)
+
+
+def crossing_ends(difference: np.ndarray) -> str:
+    """Between which SNRs a difference of 0 is not excluded, in words; straight lines between points of each unit."""
+
+    def at(snr_db: float) -> np.ndarray:
+        after = int(np.clip(np.searchsorted(SNR_DB, snr_db), 1, len(SNR_DB) - 1))
+        share = (snr_db - SNR_DB[after - 1]) / (SNR_DB[after] - SNR_DB[after - 1])
+        return (1 - share) * difference[after - 1] + share * difference[after]
+
+    found = find_crossing(at, SNR_DB[0], SNR_DB[-1], interval=two_way_interval, tolerance=0.05)
+    low = f"below {SNR_DB[0]:g}" if np.isinf(found.low) else number(found.low, 1)
+    return f"{low} to {f'above {SNR_DB[-1]:g}' if np.isinf(found.high) else number(found.high, 1)} dB"
 
 
 def ahead(difference: np.ndarray, snr_db: Sequence[float]) -> str:

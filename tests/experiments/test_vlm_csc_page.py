@@ -13,6 +13,7 @@ from experiments.vlm_csc.paint import FINER, GUIDANCES, HELD_OUT, TEST, paint_ea
 from lvm_mtc.data.captions import Vocabulary, split_words
 from lvm_mtc.data.colours import COLOURS
 from lvm_mtc.data.grammar import CLASS_WORDS
+from lvm_mtc.results.bootstrap import two_way_interval
 from lvm_mtc.results.points import Measured, Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.training.memory import RULES
@@ -45,8 +46,18 @@ def test_tables_have_ratios_floor_costs_and_crossings():
     found = {page.CLEAN: points(0.8)} | {name: points(0.4) for name, _ in page.CURVES.values()}
     assert page.costs(found).splitlines()[2] == f"| {page.ORACLE} | 56.0 | 4 |"
     assert page.ceiling(found).splitlines()[2] == "| test pictures, JPEG copies | 0.800 ± 0.016 |"
-    crossed = page.crossed(found | {page.LARGE: points(0.2)})
-    assert [line.split(" | ")[-1] for line in crossed.splitlines()[2:]] == ["nowhere |"] * 2 + ["everywhere |"] * 2
+    level, noise = np.array([-0.4, 0.4, 0.5, 0.5, 0.5]), np.random.default_rng(0).normal(size=(4, 100)) * 0.4
+    units = {(page.LEARNED, metric): np.full((5, 4, 100), 0.5) for metric in page.GENERATORS}
+    units |= {
+        (page.SAME, "accuracy"): 0.5 - level[:, None, None] - noise,
+        (page.LARGE, "accuracy"): np.ones((5, 4, 100)),
+    }
+    lines = [line.split(" | ")[2:] for line in page.crossed(units).splitlines()[2:]]
+    assert lines[2:] == [["nowhere", " |"]] * 2 and lines[0] == lines[1]
+    # Halfway from -6 to -2 dB, where the difference rises by 0.2 a dB: its half width there over that slope.
+    half, x = two_way_interval(noise).half_width / 0.2, -4 - noise.mean() / 0.2
+    ends = [float(end) for end in lines[0][1].removesuffix(" dB |").split(" to ")]
+    assert lines[0][0] == f"from about {x:.1f} dB on" and ends == pytest.approx([x - half, x + half], abs=0.1)
     assert page.ahead(np.array([0.2, 0.1, -0.3]), [0, 2, 4]) == "up to about 2.5 dB"
     assert page.ahead(np.array([0.2, 0.1]), [0, 2]) == "everywhere"
     assert page.ahead(np.array([-0.1, 0.3, 0.2]), [0, 4, 8]) == "from about 1.0 dB on"
