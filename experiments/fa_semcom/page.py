@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from experiments.fa_semcom.errors import FILE as ERRORS
-from experiments.fa_semcom.measure import ALLOCATIONS, ANSWERERS, AWGN, FADING, FAST, STORE
+from experiments.fa_semcom.measure import ALLOCATIONS, ANSWERERS, AWGN, FADING, FAST, LEVELS, STORE
 from experiments.script import fill_page, script
 from experiments.stores import read_points
 from lvm_mtc.data.vqa import KINDS
@@ -38,15 +38,20 @@ def main(store: Path = STORE, out: Path = Path("docs/fa_semcom")) -> None:
         groups = [("carla_test", kind) for kind in ("all", *KINDS)] + [("trapedesveh", "all")]
         quiet = {group: _read(results, "quiet, {}, {}".format(*group)) for group in groups}
         swept = {name: _read(results, name) for name in (*(f"allocations, {label}" for label in LINKS), "float16")}
+        levels = _read(results, LEVELS)[0]
         paired = {name: _read(results, differences_name(name))[0] for name in swept}
     out.mkdir(parents=True, exist_ok=True)
     points = {name: of for name, (of, _) in swept.items()}
     panels = [
-        [_panel(points[f"allocations, {label}"], answerer, LINKS[label]) for label in (AWGN.label, FADING.label)]
+        [
+            _panel(points[f"allocations, {label}"], levels, answerer, LINKS[label])
+            for label in (AWGN.label, FADING.label)
+        ]
         for answerer in ("noisy", "clean")
     ]
     save_png(curves_figure(panels, title=TITLE), out / "accuracy.png")
-    write_csv(out / "accuracy.csv", [row for name in points for row in _rows(points[name], paired[name])])
+    rows = [row for name in points for row in _rows(points[name], paired[name])]
+    write_csv(out / "accuracy.csv", rows + _rows(levels, []))
     tables = {
         "quiet": quiet_table(quiet),
         "costs": cost_table(points[f"allocations, {AWGN.label}"]),
@@ -74,8 +79,9 @@ def _of(points: Sequence[Point], scheme: str) -> list[Point]:
     return [point for point in points if point.coordinates["scheme"] == scheme]
 
 
-def _panel(points: Sequence[Point], answerer: str, title: str) -> Panel:
-    curves = []
+def _panel(points: Sequence[Point], levels: Sequence[Point], answerer: str, title: str) -> Panel:
+    """Accuracy over SNR by allocation; dotted, what the levels alone tell, in the colour of their allocation."""
+    curves, ends = [], [min(point.snr_db for point in points), max(point.snr_db for point in points)]
     for number, name in enumerate(ALLOCATIONS):
         own = _of(points, f"{ANSWERERS[answerer]}: {name}")
         values = [point.metrics["accuracy"] for point in own]
@@ -84,6 +90,11 @@ def _panel(points: Sequence[Point], answerer: str, title: str) -> Panel:
             mean=[value.mean for value in values], color=f"C{number}",
             half_width=[value.half_width for value in values] if name == "average" else None,
         ))  # fmt: skip
+        for point in _of(levels, f"{ANSWERERS['levels']}: {name}"):
+            curves.append(Curve(
+                label=f"levels alone: {name}", convention=own[0].snr_convention, snr_db=ends, linestyle=":", marker="",
+                mean=[point.metrics["accuracy"].mean] * 2, color=f"C{number}",
+            ))  # fmt: skip
     return Panel(title=f"{title}, answerer {ANSWERERS[answerer]}", y_label="accuracy", curves=curves)
 
 

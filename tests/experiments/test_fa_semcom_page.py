@@ -52,8 +52,11 @@ def test_the_other_tables_and_the_panel():
     )
     quiet = {("carla_test", "all"): (every[::12], {"floor": "0.4589", "questions": "1462"})}
     assert page.quiet_table(quiet).splitlines()[2].startswith("| carla_test | all | 1462 | 0.459 | 0.600 ± 0.020")
-    panel = page._panel(every, "clean", "AWGN")
+    panel = page._panel(every, [], "clean", "AWGN")
     assert [curve.label for curve in panel.curves] == list(measure.ALLOCATIONS) and panel.curves[0].half_width
+    levels = [point(f"{measure.ANSWERERS['levels']}: both, beta 1", measure.QUIET_DB, 0.45)]
+    line = page._panel(every, levels, "clean", "AWGN").curves[2]
+    assert line.label == "levels alone: both, beta 1" and line.mean == [0.45] * 2 and line.snr_db == [8.0, 12.0]
     assert len(page._rows(every[:2], [])) == 2 * 3
 
 
