@@ -38,6 +38,7 @@ ALLOCATIONS = {
 ANSWERERS = {"noisy": "trained with noise", "clean": "never saw noise", "levels": "sees levels alone"}
 SNR_DB = (0.0, 4.0, 8.0, 12.0, 16.0, 20.0)
 QUIET_DB = 60.0
+LEVELS = "levels alone"
 METRICS = ("accuracy", "bit_error_rate", "bit_error_rate_top")
 _ANTENNAS = dict(num_rx_ant=1, num_tx_ant=1)
 _SHAPES = dict(m_f=5.0, m_s=4.0)
@@ -83,6 +84,8 @@ def sweeps(packed: Path, count: int) -> Iterable[tuple[NamedSweep, list[Pair]]]:
             yield _sweep(f"quiet, {name}, {kind}", files[name], index, quiet, (AWGN,), (QUIET_DB,), about, units), []
     spread = _spread(np.arange(len(test.answer)), count)
     about = {"floor": f"{floor_accuracy(training, _asked(test)[spread]):.4f}", "questions": str(count)}
+    # What it sees is told without errors: one SNR stands for all.
+    yield _sweep(LEVELS, test, spread, contenders(("levels",), told), (AWGN,), (QUIET_DB,), about), []
     every = contenders(("noisy", "clean"), ALLOCATIONS)
     for link in (AWGN, FADING):
         spec = _sweep(f"allocations, {link.label}", test, spread, every, (link,), SNR_DB, about)

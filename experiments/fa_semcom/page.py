@@ -1,13 +1,15 @@
-r"""Figure, data and tables of docs/fa_semcom.md, from the store of ``experiments.fa_semcom.measure`` alone.
+r"""Figure, data and tables of docs/fa_semcom.md, from what ``experiments.fa_semcom.measure`` and ``.errors`` wrote.
 
 python -m experiments.fa_semcom.page --store docs/fa_semcom/results.sqlite --out docs/fa_semcom
 """
 
+import csv
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from experiments.fa_semcom.measure import ALLOCATIONS, ANSWERERS, AWGN, FADING, FAST, STORE
+from experiments.fa_semcom.errors import FILE as ERRORS
+from experiments.fa_semcom.measure import ALLOCATIONS, ANSWERERS, AWGN, FADING, FAST, LEVELS, STORE
 from experiments.script import fill_page, script
 from experiments.stores import read_points
 from lvm_mtc.data.vqa import KINDS
@@ -36,19 +38,25 @@ def main(store: Path = STORE, out: Path = Path("docs/fa_semcom")) -> None:
         groups = [("carla_test", kind) for kind in ("all", *KINDS)] + [("trapedesveh", "all")]
         quiet = {group: _read(results, "quiet, {}, {}".format(*group)) for group in groups}
         swept = {name: _read(results, name) for name in (*(f"allocations, {label}" for label in LINKS), "float16")}
+        levels = _read(results, LEVELS)[0]
         paired = {name: _read(results, differences_name(name))[0] for name in swept}
     out.mkdir(parents=True, exist_ok=True)
     points = {name: of for name, (of, _) in swept.items()}
     panels = [
-        [_panel(points[f"allocations, {label}"], answerer, LINKS[label]) for label in (AWGN.label, FADING.label)]
+        [
+            _panel(points[f"allocations, {label}"], levels, answerer, LINKS[label])
+            for label in (AWGN.label, FADING.label)
+        ]
         for answerer in ("noisy", "clean")
     ]
     save_png(curves_figure(panels, title=TITLE), out / "accuracy.png")
-    write_csv(out / "accuracy.csv", [row for name in points for row in _rows(points[name], paired[name])])
+    rows = [row for name in points for row in _rows(points[name], paired[name])]
+    write_csv(out / "accuracy.csv", rows + _rows(levels, []))
     tables = {
         "quiet": quiet_table(quiet),
         "costs": cost_table(points[f"allocations, {AWGN.label}"]),
         "levels": levels_table(points),
+        "errors": errors_table(list(csv.DictReader((out / ERRORS).open()))),
         "float16": allocation_table(points["float16"], paired["float16"]),
     }
     tables |= {label: allocation_table(points[name], paired[name])
@@ -71,8 +79,9 @@ def _of(points: Sequence[Point], scheme: str) -> list[Point]:
     return [point for point in points if point.coordinates["scheme"] == scheme]
 
 
-def _panel(points: Sequence[Point], answerer: str, title: str) -> Panel:
-    curves = []
+def _panel(points: Sequence[Point], levels: Sequence[Point], answerer: str, title: str) -> Panel:
+    """Accuracy over SNR by allocation; dotted, what the levels alone tell, in the colour of their allocation."""
+    curves, ends = [], [min(point.snr_db for point in points), max(point.snr_db for point in points)]
     for number, name in enumerate(ALLOCATIONS):
         own = _of(points, f"{ANSWERERS[answerer]}: {name}")
         values = [point.metrics["accuracy"] for point in own]
@@ -81,6 +90,11 @@ def _panel(points: Sequence[Point], answerer: str, title: str) -> Panel:
             mean=[value.mean for value in values], color=f"C{number}",
             half_width=[value.half_width for value in values] if name == "average" else None,
         ))  # fmt: skip
+        for point in _of(levels, f"{ANSWERERS['levels']}: {name}"):
+            curves.append(Curve(
+                label=f"levels alone: {name}", convention=own[0].snr_convention, snr_db=ends, linestyle=":", marker="",
+                mean=[point.metrics["accuracy"].mean] * 2, color=f"C{number}",
+            ))  # fmt: skip
     return Panel(title=f"{title}, answerer {ANSWERERS[answerer]}", y_label="accuracy", curves=curves)
 
 
@@ -129,6 +143,27 @@ def levels_table(points: dict[str, Sequence[Point]]) -> str:
             rates = (f"{point.metrics[metric].mean:.1e}" for metric in ("bit_error_rate", "bit_error_rate_top"))
             lines.append((LINKS[label], name, *rates, with_interval(point.metrics["accuracy"], 3)))
     return table(("channel", "power", "bit error rate, all patches", "highest level's", "accuracy"), lines)
+
+
+def errors_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Bit error rates of each level, counted and by closed form; a line a channel, attention and beta."""
+    lines: dict[tuple[str, ...], dict[str, Mapping[str, str]]] = {}
+    for row in rows:
+        lines.setdefault((row["channel"], row["attention"], row["beta"]), {})[row["level"]] = row
+    levels = sorted({row["level"] for row in rows})
+
+    def cell(row: Mapping[str, str] | None) -> str:
+        return f"{float(row['counted']):.1e}, {float(row['closed_form']):.1e}" if row else ""
+
+    cells = [
+        (
+            *head,
+            *(cell(of.get(level)) for level in levels),
+            f"{max(abs(float(r['deviations'])) for r in of.values()):.1f}",
+        )
+        for head, of in lines.items()
+    ]
+    return table(("channel", "attention", "beta", *(f"level {of}" for of in levels), "largest deviation"), cells)
 
 
 def cost_table(points: Sequence[Point]) -> str:

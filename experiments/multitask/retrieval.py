@@ -6,7 +6,7 @@ No store holds a sentence that is sent. The weight of the store is chosen on val
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -67,32 +67,58 @@ def said(scores: np.ndarray, sent: np.ndarray) -> np.ndarray:
     return np.where(sent > 0, scores[..., 1:].argmax(-1) + 1, 0)
 
 
-def measure(data: Path, sentences: int) -> dict[str, Any]:
-    """Rows of SNR and store: BLEU-1 without and with help, its gain, recall, the share of wrong words."""
-    contender, vocabulary = load_text_contender(None)
-    folder, length = data / "multi30k_task2", contender.scheme.config.num_words
-    make = {"vocabulary": vocabulary, "num_words": length}
+class Stores(NamedTuple):
+    """What is sent, and what is known.
+
+    Attributes:
+        sent: Test sentences, ``[n, num_words]``.
+        photographs: Theirs, ``[n]``.
+        chosen_on: Validation sentences, by which the weight is chosen.
+        entries: Of each store, by name: beside the test sentences, and beside the validation sentences.
+        of_photograph: Photographs of the earlier captions.
+    """
+
+    sent: np.ndarray
+    photographs: np.ndarray
+    chosen_on: np.ndarray
+    entries: dict[str, tuple[list[Entry], list[Entry]]]
+    of_photograph: np.ndarray
+
+
+def make_stores(data: Path, sentences: int, vocabulary: Vocabulary, num_words: int) -> Stores:
+    """The study's sentences and stores; no sentence that is sent stands in a store."""
+    folder = data / "multi30k_task2"
+    make = {"vocabulary": vocabulary, "num_words": num_words}
     test = Captions(folder, "test_2016", range(5, 6), limit=1000, **make)
-    sent, photographs = test.numbers[:sentences], test.photographs[:sentences]
     chosen_on = Captions(folder, "val", range(5, 6), limit=300, **make)
     secret = {row.tobytes() for row in (*test.numbers, *chosen_on.numbers)}
     train = Captions(folder, "train", range(1, 2), limit=29_000, **make).entries(0, secret)
     scenes = [Captions(folder, split, range(1, 5), limit=1000, **make) for split in ("test_2016", "val")]
     earlier = [of.entries(10**6, secret) for of in scenes]
-    kept = [np.array([row.tobytes() not in secret for row in of.numbers]) for of in scenes]
-    of_photograph = [of.photographs[keep] for of, keep in zip(scenes, kept, strict=True)]
-    stores = {
+    kept = np.array([row.tobytes() not in secret for row in scenes[0].numbers])
+    entries = {
         "training captions": (train, train),
         "earlier captions of the scenes": (earlier[0], earlier[1]),
         "both": (train + earlier[0], train + earlier[1]),
     }
+    return Stores(
+        test.numbers[:sentences], test.photographs[:sentences], chosen_on.numbers, entries, scenes[0].photographs[kept]
+    )
+
+
+def measure(data: Path, sentences: int) -> dict[str, Any]:
+    """Rows of SNR and store: BLEU-1 without and with help, its gain, recall, the share of wrong words."""
+    contender, vocabulary = load_text_contender(None)
+    sent, photographs, chosen_on, stores, of_photograph = make_stores(
+        data, sentences, vocabulary, contender.scheme.config.num_words
+    )
     rows = []
     for snr_db in SNRS_DB:
-        log_p, log_p_chosen = (decoded(contender, words, snr_db) for words in (sent, chosen_on.numbers))
+        log_p, log_p_chosen = (decoded(contender, words, snr_db) for words in (sent, chosen_on))
         plain = said(log_p, sent)
         for name, (entries, entries_chosen) in stores.items():
             pair = [KnowledgeStore.of(of, contender.scheme.config.vocabulary) for of in (entries, entries_chosen)]
-            weight = best_weight(pair[1], log_p_chosen, chosen_on.numbers)
+            weight = best_weight(pair[1], log_p_chosen, chosen_on)
             found = pair[0].search(plain, NEIGHBOURS)
             helped = said(fuse_words(log_p, store_words(pair[0], found), weight), sent)
             clean = pair[0].search(sent, 1).places[:, 0]
@@ -104,7 +130,7 @@ def measure(data: Path, sentences: int) -> dict[str, Any]:
                 "plain": float(scores(sent, plain).mean()),
                 "gain": [float(n) for n in student_interval(gains[0])[:2]],
                 "index_gain": [float(n) for n in student_interval(gains[1])[:2]],
-                "recall": recall(found.places, pair[0], of_photograph[0], photographs) if "earlier" in name else None,
+                "recall": recall(found.places, pair[0], of_photograph, photographs) if "earlier" in name else None,
             })  # fmt: skip
             print(rows[-1], flush=True)
     return {"sentences": len(sent), "rows": rows}

@@ -1,7 +1,7 @@
 r"""BLEU and word error rate over SNR: the shipped text transceiver against captions as bits, into a store.
 
-Test captions of Multi30k, at equal channel uses over the same channels and noise; and the differences of the pairs.
-A minute of computing.
+Test captions of Multi30k, at equal channel uses over the same channels and noise; and the differences of the pairs. The
+learned one alone on 2,000 validation captions with one antenna on each side. Two minutes of computing.
 
     python -m experiments.text.pack_captions --out build/captions.npz
     python -m experiments.text.measure --captions build/captions.npz --store docs/text/results.sqlite
@@ -34,21 +34,23 @@ from lvm_mtc.sweep.rows import make_point
 from lvm_mtc.sweep.run import sample_points
 from lvm_mtc.sweep.stopping import StoppingRule
 
-NAME, BITS = "captions", "caption as bits"
+NAME, BITS, VALIDATION = "captions", "caption as bits", "validation captions"
 DIFFERENCE = "learned minus bits"
 STORE = Path("docs/text/results.sqlite")
-SNR_DB = (-2.0, 0.0, 2.0, 4.0, 6.0, 10.0)
+SNR_DB, VALIDATION_SNR_DB = (-2.0, 0.0, 2.0, 4.0, 6.0, 10.0), (6.0, 10.0)
 _RESOURCES = Resources(num_devices=1, items_per_device=12)
 
 
 @script(
     captions="packed captions (default: %(default)s)", weights="of the text transceiver (default: the shipped ones)",
     store="result store to add to; what it holds of this study is not measured again",
-    sentences="test captions, evenly spread over all", units="channel realisations, 4 or more",
+    sentences="test captions, evenly spread over all", validation="validation captions, likewise",
+    units="channel realisations, 4 or more",
 )  # fmt: skip
 def main(
-    captions: Path = PACKED, weights: Path = TEXT_WEIGHTS, store: Path = STORE, sentences: int = 128, units: int = 4
-) -> None:
+    captions: Path = PACKED, weights: Path = TEXT_WEIGHTS, store: Path = STORE, sentences: int = 128,
+    validation: int = 2000, units: int = 4,
+) -> None:  # fmt: skip
     """Measure the text transceiver and captions as bits into a store."""
     packed = load_sentences(captions)
     spec = text_sweep(packed, weights, sentences, units)
@@ -56,6 +58,7 @@ def main(
     store.parent.mkdir(parents=True, exist_ok=True)
     with ResultStore(store) as results:
         measure(spec, sender, results)
+        measure_learned(validation_sweep(spec, packed, validation), results)
         print(f"{store}: {len(results.read())} points")
 
 
@@ -64,19 +67,44 @@ def text_sweep(packed: PackedSentences, weights: Path, sentences: int, units: in
     contender, vocabulary = load_text_contender(weights)
     if list(vocabulary.words) != packed.words.tolist():
         raise ValueError(f"{weights} was trained with another vocabulary than that of the packed captions")
-    take = np.linspace(0, len(packed.test_sentences) - 1, sentences).round().astype(int)
     return NamedSweep(
         name=NAME,
         about={"weights": Path(weights).name, "sentences": "Multi30k task 2, test_2016"},
         schemes=(contender,),
         links=tuple(LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh")),
-        sources={1: Source(packed.test_sentences[take].astype(np.int32)[:, None])},
+        sources={1: _spread(packed.test_sentences, sentences)},
         snr_db=SNR_DB,
         stopping=StoppingRule(target_half_width=None, max_units=units),
         random_pictures=True,
         metrics=TEXT_METRICS,
         pictures_per_step=128,
     )
+
+
+def validation_sweep(spec: NamedSweep, packed: PackedSentences, sentences: int) -> NamedSweep:
+    """The same scheme on validation captions, with one antenna on each side."""
+    return dataclasses.replace(
+        spec,
+        name=VALIDATION,
+        about=dict(spec.about) | {"sentences": "Multi30k task 2, val"},
+        links=tuple(dataclasses.replace(link, num_rx_ant=1, num_tx_ant=1) for link in spec.links),
+        sources={1: _spread(packed.holdout_sentences, sentences)},
+        snr_db=VALIDATION_SNR_DB,
+    )
+
+
+def _spread(sentences: np.ndarray, count: int) -> Source:
+    """So many sentences, evenly spread over all."""
+    take = np.linspace(0, len(sentences) - 1, count).round().astype(int)
+    return Source(sentences[take].astype(np.int32)[:, None])
+
+
+def measure_learned(spec: NamedSweep, store: ResultStore) -> None:
+    """Puts a sweep's points into a store, unless all are there."""
+    key, points = store.register(spec.config()), list(spec.coordinates())
+    if store.missing(key, points):
+        samples = sample_points(spec, points, resources=_RESOURCES)
+        store.add(make_point(spec, key, at, one) for at, one in zip(points, samples, strict=True))
 
 
 def measure(spec: NamedSweep, sender: CaptionBits, store: ResultStore) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from experiments.script import fill_page, script
 from experiments.stores import read_points
-from experiments.text.measure import BITS, NAME, STORE
+from experiments.text.measure import BITS, NAME, STORE, VALIDATION
 from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
 from lvm_mtc.report.pages import channel_name, table, with_interval
 from lvm_mtc.report.parts import LABELS
@@ -34,10 +34,15 @@ def main(store: Path = STORE, out: Path = Path("docs/text")) -> None:
         learned, bits, differences = (
             read_points(results, name, "text") for name in (NAME, f"{NAME}, {BITS}", differences_name(NAME))
         )
+        held_out = read_points(results, VALIDATION, "text")
     out.mkdir(parents=True, exist_ok=True)
     save_png(curves_figure(panels(learned, bits, differences), title=TITLE), out / "captions.png")
     write_csv(out / "captions.csv", [row for points in (learned, bits, differences) for row in rows(points)])
-    tables = {"captions": comparison(learned, bits, differences), "costs": costs(learned, bits)}
+    tables = {
+        "captions": comparison(learned, bits, differences),
+        "costs": costs(learned, bits),
+        "validation": validation(held_out),
+    }
     fill_page(out, tables)
 
 
@@ -90,6 +95,16 @@ def comparison(learned: Sequence[Point], bits: Sequence[Point], differences: Seq
                       with_interval(paired.metrics[f"{PREFIX}bleu1"][:2], 3)))  # fmt: skip
     pairs = [f"{name}, {of}" for name in ("BLEU-1", "BLEU-4", "WER") for of in ("learned", "bits")]
     return table(("channel", "SNR, dB", *pairs, "BLEU-1, difference"), lines)
+
+
+def validation(points: Sequence[Point]) -> str:
+    """The learned transceiver alone, a line a channel and SNR."""
+    lines = [
+        (channel_name(point.coordinates["channel"]), f"{point.snr_db:g}", f"{point.ledger['num_pictures']}",
+         *(with_interval(point.metrics[metric][:2], 3) for metric in ("bleu1", "bleu2", "bleu4", "word_error_rate")))
+        for point in points
+    ]  # fmt: skip
+    return table(("channel", "SNR, dB", "captions", "BLEU-1", "BLEU-2", "BLEU-4", "WER"), lines)
 
 
 def costs(learned: Sequence[Point], bits: Sequence[Point]) -> str:

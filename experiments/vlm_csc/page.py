@@ -16,6 +16,7 @@ import numpy as np
 
 from experiments.script import fill_page, script
 from experiments.stores import read_points
+from experiments.vlm_csc.continual import METRICS_SHOWN
 from experiments.vlm_csc.continual import OUT as CONTINUAL
 from experiments.vlm_csc.measure import (
     BITS,
@@ -28,15 +29,21 @@ from experiments.vlm_csc.measure import (
     STORE,
     captions_name,
 )
+from experiments.vlm_csc.paint import HELD_OUT, TEST
 from lvm_mtc.data.colours import COLOURS
 from lvm_mtc.data.grammar import CLASS_WORDS, Facts, describe
 from lvm_mtc.knowledge.generators import load_generator
 from lvm_mtc.metrics.painted import semantic_service_quality
 from lvm_mtc.report.figures import Curve, Panel, Picture, curves_figure, save_png, save_sheet
-from lvm_mtc.report.pages import number, table, with_interval
+from lvm_mtc.report.pages import channel_name, number, table, with_interval
+from lvm_mtc.results.bootstrap import two_way_interval
+from lvm_mtc.results.intervals import paired_difference, student_interval
 from lvm_mtc.results.points import Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import write_csv
+from lvm_mtc.sweep.crossing import find_crossing
+from lvm_mtc.sweep.rows import unpacked
+from lvm_mtc.training.memory import RULES
 
 ORACLE, LEARNED = captions_name("oracle"), captions_name("learned")
 CURVES = {
@@ -53,6 +60,7 @@ CURVES = {
 }
 """What is shown: the name of its sweep, and the metric."""
 GENERATORS = {"accuracy_flow": "painted", "accuracy_retrieval": "retrieved"}
+NOT_SENT = (CLEAN, HELD_OUT, TEST)
 CHANCE = 1 / len(CLASS_WORDS)
 TITLE = "CIFAR-10 as captions over AWGN, ResNet-56 judges"
 SHEET_COLOURS = (
@@ -62,6 +70,12 @@ SHEET_COLOURS = (
     ("gray", "gray"),
     ("red", "gray"),
     ("tan", "black"),
+    ("blue", "blue"),
+    ("green", "brown"),
+    ("yellow", "black"),
+    ("orange", "white"),
+    ("gray", "green"),
+    ("white", "tan"),
 )
 
 
@@ -72,20 +86,25 @@ def main(store: Path = STORE, out: Path = Path("docs/vlm_csc")) -> None:
     with ResultStore(store, create=False) as results:
         found = {
             name: read_points(results, name, "vlm_csc")
-            for name in (CLEAN, *dict.fromkeys(sweep for sweep, _ in CURVES.values()))
+            for name in (*NOT_SENT, *dict.fromkeys(sweep for sweep, _ in CURVES.values()))
         }
+        compared = [(LEARNED, metric) for metric in GENERATORS] + [(codec, "accuracy") for codec in (SAME, LARGE)]
+        units = {of: units_of(results, found[of[0]], of[1]) for of in compared}
     clean = found[CLEAN][0].metrics["accuracy"].mean
     curves = {label: (found[sweep], metric) for label, (sweep, metric) in CURVES.items()}
     out.mkdir(parents=True, exist_ok=True)
     save_png(curves_figure([[panel(curves, clean)]], title=TITLE), out / "ssq.png")
     write_csv(out / "ssq.csv", rows(curves))
     paint_sheet(out / "sheet.png")
+    learned = json.loads((out / CONTINUAL.name).read_text())
     tables = {
-        "continual": continual(json.loads((out / CONTINUAL.name).read_text())),
+        "continual": continual(learned),
+        "continual_differences": continual_differences(learned),
         "ssq": quality(curves, clean),
         "costs": costs(found),
-        "crossings": crossed(found),
+        "crossings": crossed(units),
         "clean": ceiling(found),
+        "painted": painted(found),
     }
     fill_page(out, tables)
 
@@ -130,20 +149,44 @@ def costs(found: Mapping[str, Sequence[Point]]) -> str:
     """What a picture costs, and the share of words that arrive at the ends of the sweep."""
     lines = [
         (name, number(points[0].ledger["channel_uses"], 1), f"{points[0].ledger['side_information_bits']:g}")
-        for name, points in found.items() if name != CLEAN
+        for name, points in found.items() if name not in NOT_SENT
     ]  # fmt: skip
     return table(("", "channel uses a picture", "side information, bits"), lines)
 
 
-def crossed(found: Mapping[str, Sequence[Point]]) -> str:
-    """Up to which SNR captions are ahead of DeepJSCC, between the sweep's points."""
+def units_of(store: ResultStore, points: Sequence[Point], metric: str) -> np.ndarray:
+    """What the points' means are of, ``[points, realisations, pictures]``."""
+    samples = [
+        unpacked(one.data).metrics[metric][..., 0]
+        for point in points
+        for key in store.keys_of(point.config_hash)
+        for one in store.measurements(key, point.coordinates)
+    ]
+    return np.array(samples, np.float64)
+
+
+def crossed(units: Mapping[tuple[str, str], np.ndarray]) -> str:
+    """Up to which SNR captions are ahead of DeepJSCC, between the sweep's points, and the crossing's interval."""
     lines = []
     for codec, metric in itertools.product((SAME, LARGE), GENERATORS):
-        captions, pictures = ([point.metrics[name].mean for point in found[sweep]]
-                              for sweep, name in ((LEARNED, metric), (codec, "accuracy")))  # fmt: skip
-        where = ahead(np.subtract(captions, pictures), [point.snr_db for point in found[LEARNED]])
-        lines.append((GENERATORS[metric], codec, where))
-    return table(("learned captions", "against", "ahead"), lines)
+        difference = units[LEARNED, metric] - units[codec, "accuracy"]
+        where = ahead(difference.mean((1, 2)), SNR_DB)
+        ends = crossing_ends(difference) if where.startswith(("from", "up to")) else ""
+        lines.append((GENERATORS[metric], codec, where, ends))
+    return table(("learned captions", "against", "ahead", "95 % interval of the crossing"), lines)
+
+
+def crossing_ends(difference: np.ndarray) -> str:
+    """Between which SNRs a difference of 0 is not excluded, in words; straight lines between points of each unit."""
+
+    def at(snr_db: float) -> np.ndarray:
+        after = int(np.clip(np.searchsorted(SNR_DB, snr_db), 1, len(SNR_DB) - 1))
+        share = (snr_db - SNR_DB[after - 1]) / (SNR_DB[after] - SNR_DB[after - 1])
+        return (1 - share) * difference[after - 1] + share * difference[after]
+
+    found = find_crossing(at, SNR_DB[0], SNR_DB[-1], interval=two_way_interval, tolerance=0.05)
+    low = f"below {SNR_DB[0]:g}" if np.isinf(found.low) else number(found.low, 1)
+    return f"{low} to {f'above {SNR_DB[-1]:g}' if np.isinf(found.high) else number(found.high, 1)} dB"
 
 
 def ahead(difference: np.ndarray, snr_db: Sequence[float]) -> str:
@@ -168,15 +211,50 @@ def ceiling(found: Mapping[str, Sequence[Point]]) -> str:
     ])  # fmt: skip
 
 
+def painted(found: Mapping[str, Sequence[Point]]) -> str:
+    """What the generator paints of captions that were not sent, by its settings."""
+    return table(("captions of", "number", "painted with", "accuracy of ResNet-56"), [
+        (pictures, point.metrics["accuracy"].count, point.coordinates["scheme"],
+         with_interval(point.metrics["accuracy"][:2], 3))
+        for name, pictures in ((HELD_OUT, "held-out pictures"), (TEST, "test pictures"))
+        for point in sorted(found[name], key=lambda point: point.coordinates["scheme"])
+    ])  # fmt: skip
+
+
+def by_rule(results: Mapping[str, Any], metric: str) -> dict[tuple[str, str], np.ndarray]:
+    """Scores of a channel and rule, ``[seeds, learned so far, kind]``."""
+    found: dict[tuple[str, str], list] = {}
+    for row in sorted(results["rows"], key=lambda row: (row["channel"], RULES.index(row["rule"]), row["seed"])):
+        found.setdefault((row["channel"], row["rule"]), []).append(row[metric])
+    return {of: np.array(scores) for of, scores in found.items()}
+
+
 def continual(results: Mapping[str, Any]) -> str:
-    """BLEU-1 of each kind of captions right after it was learned, and at the end."""
-    kinds = results["kinds"]
+    """BLEU-1 of each kind of captions right after it was learned, and at the end; means over the seeds."""
+    scores, lines = {metric: by_rule(results, metric) for metric in METRICS_SHOWN}, []
+    kept = {(row["channel"], row["rule"]): row["kept"] for row in results["rows"]}
+    for of, bleu in scores["bleu1"].items():
+        mean = bleu.mean(0)
+        cells = [f"{number(mean[i, i], 3)}, {number(mean[-1, i], 3)}" for i in range(len(mean))]
+        ends = (with_interval(student_interval(scores[metric][of][:, -1].mean(-1))[:2], 3) for metric in METRICS_SHOWN)
+        lines.append((channel_name(of[0]), of[1], kept[of], *cells, *ends))
+    kinds = (f"{kind}: after it, at the end" for kind in results["kinds"])
+    return table(("channel", "rule", "kept", *kinds, "BLEU-1 at the end", "BLEU-2 at the end"), lines)
+
+
+def continual_differences(results: Mapping[str, Any]) -> str:
+    """What each rule adds to ``coverage`` at the end, by seed; and what the first kind loses."""
     lines = []
-    for row in results["rows"]:
-        last, after = row["bleu1"][-1], [row["bleu1"][i][i] for i in range(len(kinds))]
-        cells = [f"{number(first, 3)}, {number(then, 3)}" for first, then in zip(after, last, strict=True)]
-        lines.append((row["rule"], row["kept"], *cells, number(float(np.mean(last)), 3)))
-    return table(("rule", "kept", *(f"{kind}: after it, at the end" for kind in kinds), "mean at the end"), lines)
+    for (channel, rule), bleu in by_rule(results, "bleu1").items():
+        lost = student_interval(bleu[:, 0, 0] - bleu[:, -1, 0])
+        added = []
+        for metric in METRICS_SHOWN:
+            scores = by_rule(results, metric)
+            ends = [scores[channel, name][:, -1].mean(-1) for name in (rule, RULES[0])]
+            added.append("" if rule == RULES[0] else with_interval(paired_difference(*ends)[:2], 3))
+        lines.append((channel_name(channel), rule, with_interval(lost[:2], 3), *added))
+    heads = f"{results['kinds'][0]} lose, BLEU-1", f"BLEU-1 less that of {RULES[0]}", f"BLEU-2 less that of {RULES[0]}"
+    return table(("channel", "rule", *heads), lines)
 
 
 def paint_sheet(path: Path) -> None:

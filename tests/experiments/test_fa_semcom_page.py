@@ -1,14 +1,20 @@
 """FA-SemCom's study: its pairs, and its tables of numbers made up here."""
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from experiments.fa_semcom import measure, page
+from experiments.fa_semcom import errors, measure, page
+from lvm_mtc import phy
 from lvm_mtc.data.packed_questions import PackedQuestions
 from lvm_mtc.models.weights import save_weights
 from lvm_mtc.results.points import Measured, Point
 from lvm_mtc.schemes.fa_semcom.scheme import FaSemCom, FaSemComConfig
 from lvm_mtc.schemes.loading import identity
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "fa_semcom"
 
 
 def point(scheme, snr_db, accuracy, width=0.02, prefix=""):
@@ -46,9 +52,32 @@ def test_the_other_tables_and_the_panel():
     )
     quiet = {("carla_test", "all"): (every[::12], {"floor": "0.4589", "questions": "1462"})}
     assert page.quiet_table(quiet).splitlines()[2].startswith("| carla_test | all | 1462 | 0.459 | 0.600 ± 0.020")
-    panel = page._panel(every, "clean", "AWGN")
+    panel = page._panel(every, [], "clean", "AWGN")
     assert [curve.label for curve in panel.curves] == list(measure.ALLOCATIONS) and panel.curves[0].half_width
+    levels = [point(f"{measure.ANSWERERS['levels']}: both, beta 1", measure.QUIET_DB, 0.45)]
+    line = page._panel(every, levels, "clean", "AWGN").curves[2]
+    assert line.label == "levels alone: both, beta 1" and line.mean == [0.45] * 2 and line.snr_db == [8.0, 12.0]
     assert len(page._rows(every[:2], [])) == 2 * 3
+
+
+def test_counted_errors_of_the_page_are_those_of_the_closed_form():
+    with open(DOCS / "errors.csv") as file:
+        rows = list(csv.DictReader(file))
+    groups = {(row["channel"], row["attention"], row["beta"]) for row in rows}
+    assert groups == {
+        (channel, attention, f"{beta:g}")
+        for channel in errors.LINKS for attention in errors.ALPHAS for beta in errors.BETAS
+    }  # fmt: skip
+    assert {row["level"] for row in rows} == set("12345")
+    for row in rows:
+        # Rare errors are Poisson's: what lies five standard deviations off may be a single one.
+        wrong, expected = (float(row[name]) * int(row["bits"]) for name in ("counted", "closed_form"))
+        assert abs(float(row["deviations"])) < 5 or wrong - expected < 2, row
+        if row["beta"] == "0":
+            es_no = 10 ** (errors.SNR_DB / 10)
+            own = phy.qam_ber(es_no) if row["channel"] == "AWGN" else phy.fisher_snedecor_ber(es_no, m_f=5.0, m_s=4.0)
+            assert float(row["closed_form"]) == pytest.approx(float(own), rel=1e-4)
+    assert page.errors_table(rows) in DOCS.with_suffix(".md").read_text()
 
 
 @pytest.fixture

@@ -1,12 +1,18 @@
 """The text study's table, figure and differences, of numbers made up here."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from experiments.stores import read_points
 from experiments.text import page
-from experiments.text.measure import difference
+from experiments.text.measure import VALIDATION, VALIDATION_SNR_DB, difference
 from lvm_mtc.results.points import Measured, Point
+from lvm_mtc.results.store import ResultStore
 from lvm_mtc.sweep.programs import Arrived
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def points(scheme, offset, prefix="", names=page.DRAWN):
@@ -47,6 +53,19 @@ def test_the_figure_draws_them(study):
     assert (learned.label, bits.label) == ("learned", "bits") and learned.mean == pytest.approx([0.7, 0.76])
     assert rows[3][1].curves[0].mean == pytest.approx([-0.125, -0.065])
     assert len(page.rows(study[0])) == 4 * 3 and len(page.rows(study[2])) == 4
+
+
+def test_2000_validation_captions_arrive():
+    with ResultStore(DOCS / "text" / "results.sqlite", create=False) as store:
+        points = read_points(store, VALIDATION, "text")
+    least = {("awgn", 6.0): 0.90, ("awgn", 10.0): 0.95, ("rayleigh", 10.0): 0.80}
+    found = {(point.coordinates["channel"], point.snr_db): point for point in points}
+    assert least.keys() < found.keys() and len(found) == 2 * len(VALIDATION_SNR_DB)
+    for at, bound in least.items():
+        bleu = found[at].metrics["bleu1"]
+        assert found[at].ledger["num_pictures"] == 2000 and bleu.mean - bleu.half_width > bound, at
+    written = page.validation(points)
+    assert written in (DOCS / "text.md").read_text() and written.count("| 2000 |") == len(found)
 
 
 def test_a_difference_is_of_each_sentence_and_unit():

@@ -52,12 +52,13 @@ def _sent(link=AWGN, beta=1.0, snr_db=6.0, **config):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("snr_db", [6.0, 12.0])
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("link", [AWGN, FADING], ids=["awgn", "fisher_snedecor"])
-def test_counted_errors_are_those_of_the_closed_form_in_every_class(link, beta):
-    *_, out = _sent(link, beta, num_patches=TOKENS)
+def test_counted_errors_are_those_of_the_closed_form_in_every_class(link, beta, snr_db):
+    *_, out = _sent(link, beta, snr_db, num_patches=TOKENS)
     power, levels = np.asarray(out.sent.tells["power"]), np.asarray(out.sent.tells["levels"])
-    es_no = power * 10**0.6
+    es_no = power * 10 ** (snr_db / 10)
     own = phy.qam_ber(es_no) if link is AWGN else phy.fisher_snedecor_ber(es_no, m_f=5.0, m_s=4.0)
     counted, own, bits = np.asarray(patch_bit_errors(out)), np.asarray(own), 16 * 4
     assert set(np.unique(levels)) == {1, 2, 3, 4, 5}
