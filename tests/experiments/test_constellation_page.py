@@ -101,7 +101,9 @@ def test_plain_clustering_gains_as_much_on_laplacian_symbols():
     sdr_db = 10 * np.log10(np.mean(np.abs(test) ** 2) / np.mean(np.abs(test - estimate) ** 2))
     row = law("laplace", 64, 20.0)
     assert abs(sdr_db - row["learned"]) < 0.15
-    assert 1.65 < sdr_db - scaled_qam_sdr_db("laplace", 64, 20.0) < 1.95
+    qam_db = scaled_qam_sdr_db("laplace", 64, 20.0)
+    assert 1.65 < sdr_db - qam_db < 1.95
+    assert f"QAM at its best scale has {qam_db:.2f} dB" in WORDS and "13.7 to 13.9 dB" in WORDS and 13.7 < sdr_db < 13.9
     assert row["learned"] - row["qam"] == pytest.approx(1.80, abs=0.005)
 
 
@@ -119,3 +121,4 @@ def test_learned_points_shape_by_less_than_the_limit(name, count, gains):
     assert np.all(learned <= np.log2(1 + 10 ** (snr_db / 10)) + 2e-4) and learned[-1] <= book["entropy_bits"] + 1e-3
     gain_db = np.interp(learned, even, snr_db, right=np.nan) - snr_db
     assert np.nanmax(gain_db) < SHAPING_LIMIT_DB and (np.nanmax(gain_db) > 0.3) == gains
+    assert np.nanmax(gain_db) < 0.75 and "up to 0.7 dB" in WORDS
