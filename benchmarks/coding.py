@@ -4,9 +4,10 @@ Codes of 1024 and 8192 bits at rate 1/2, batches of 64 words, LLRs within the wa
 JAX, layered in NumPy; Sionna: flooding as a graph (``tf.function``) with its exact rule and with min-sum, layered as a
 graph, flooding through XLA. Layered schedules run half the iterations of flooding ones. First calls, which trace and
 compile, stand beside.
-Writes JSON:
+Writes JSON, and from that the table of ``docs/coding.md``:
 
     python benchmarks/coding.py [--out FILE] [--repeats 10] [--without-sionna]
+    python benchmarks/coding.py --page-only
 
 Nothing is reported unless all decoders with the exact rule lose equally many words within 5 standard errors.
 """
@@ -27,11 +28,19 @@ import numpy as np
 from lacking import need
 
 from lvm_mtc.phy.coding import LdpcCode, ldpc_decode, ldpc_encode
+from lvm_mtc.report.pages import fill_file, table
 
 # k, n and the Eb/N0 in dB at which a few words in ten are lost.
 CODES = ((512, 1024, 1.7), (4096, 8192, 1.2))
 WORDS, FLOODING, LAYERED = 64, 20, 10
 STANDARD_ERRORS = 5.0
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "coding.md"
+NAMES = {
+    "jax_layered": "layered, JAX", "jax_flooding": "flooding, JAX", "numpy_layered": "layered, NumPy",
+    "sionna_graph_layered": "Sionna's layered, graph", "sionna_graph_flooding": "Sionna's flooding, graph",
+    "sionna_xla_flooding": "Sionna's flooding, XLA",
+    "sionna_graph_flooding_minsum": "Sionna's flooding, graph, min-sum",
+}  # fmt: skip
 
 
 def received(code: LdpcCode, ebno_db: float, num_words: int) -> tuple[np.ndarray, np.ndarray]:
@@ -127,13 +136,32 @@ def require_equal(found: dict) -> None:
             raise SystemExit(f"coding.py: {schedule} decoders lose different shares of words: {rates}")
 
 
+def tables(report: dict) -> dict[str, str]:
+    """The page's table: words a second and the first call of each decoder, and how many times ours is as fast."""
+    head = ["decoder"]
+    for code in report["codes"]:
+        head += [f"words/s, ({code['k']}, {code['n']})", "first call, s", "JAX layered is faster"]
+    rows = []
+    for name, label in NAMES.items():
+        row = [label]
+        for code in report["codes"]:
+            one, times = code["decoders"][name], code["speedup_of_jax_layered"].get(name)
+            times = "" if times is None else f"{times:.1f} times"
+            row += [f"{one['words_per_s']:,.0f}", f"{one['first_call_s']:.1f}", times]
+        rows.append(row)
+    return {"decoders": table(head, rows)}
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "coding_cpu.json")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--without-sionna", action="store_true")
+    parser.add_argument("--page-only", action="store_true", help="the table from the old JSON")
     options = parser.parse_args()
+    if options.page_only:
+        return fill_file(PAGE, tables(json.loads(options.out.read_text())))
     if not options.without_sionna:
         need("sionna", "sionna", "tensorflow")
     codes = []

@@ -3,11 +3,13 @@ r"""What context gains a vector quantiser of fixed length: PSNR in pairs, codebo
     python -m experiments.context_vq.measure --weights build/context_vq --out docs/context_vq
 
 Measures the two fits of ``experiments.context_vq.fit`` on the hold-out, writes ``results.json`` into ``--out`` and the
-tables into the page beside it; ``--page-only`` writes tables again.
+tables into the page beside it; ``--page-only`` writes tables again. ``--parts progressive`` times the shipped codec by
+stages alone and leaves the others.
 """
 
 import dataclasses
 import functools
+import json
 import statistics
 import sys
 import time
@@ -93,11 +95,16 @@ def code(indices: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, list[int]
 
 def limits_of(books: Sequence[Mapping[str, Any]], rows: int, columns: int) -> np.ndarray:
     """Limits of every index of a picture by how often the fit used each code, ``[S rows columns, K + 1]`` int64."""
-    use = np.exp(np.float64([book["log_use"] for book in books]))
-    steps = 1 + np.int64(_TOTAL * use / use.sum(1, keepdims=True))
-    limits = np.concatenate([np.zeros((len(use), 1), np.int64), np.cumsum(steps, axis=1)], axis=1)
+    limits = limits_of_use([book["log_use"] for book in books])
     colour = context_transform.colours(rows, columns)[0, ..., 0]
-    return np.stack([limits[2 * s + colour] for s in range(len(use) // 2)]).reshape(-1, limits.shape[1])
+    return np.stack([limits[2 * s + colour] for s in range(len(limits) // 2)]).reshape(-1, limits.shape[1])
+
+
+def limits_of_use(log_use: Any) -> np.ndarray:
+    """Limits of whole numbers between codes that are used as ``log_use [..., K]`` says, ``[..., K + 1]`` int64."""
+    use = np.exp(np.float64(log_use))
+    steps = 1 + np.int64(_TOTAL * use / use.sum(-1, keepdims=True))
+    return np.concatenate([np.zeros((*use.shape[:-1], 1), np.int64), np.cumsum(steps, axis=-1)], axis=-1)
 
 
 def seconds(function: Callable, *args: Any, repeats: int) -> float:
@@ -122,9 +129,41 @@ def times(scheme: ContextVq, params: dict, image: np.ndarray, repeats: int) -> d
     return dict(encode_ms=1e3 * encode, decode_ms=1e3 * decode, coder_ms=1e3 * coder)
 
 
-def measure(data: Path, weights: Path, most: int, repeats: int) -> dict[str, Any]:
-    """The study as plain values for JSON."""
+def progressive_times(image: np.ndarray, repeats: int) -> list[dict[str, float]]:
+    """As :func:`times` of the shipped codec by stages: the first one, four, and all eight."""
+    scheme, params = load_scheme(PROGRESSIVE_WEIGHTS)
+    compress, expand = jax.jit(scheme.compress), jax.jit(scheme.expand)
+    every, rows = compress(params, image[None]), []
+    encode = seconds(compress, params, image[None], repeats=repeats)
+    for count in (1, 4, scheme.config.num_stages):
+        indices = np.asarray(every)[0, :count]
+        limits = np.repeat(limits_of_use(params["books"]["log_use"][:count]), indices.shape[1], axis=0)
+        bits, told = code(indices.ravel(), limits)
+        assert told == indices.ravel().tolist()
+        coder = seconds(code, indices.ravel(), limits, repeats=repeats)
+        decode = seconds(expand, params, every, np.full(1, count), repeats=repeats)
+        rows.append(dict(stages=count, bits=count * scheme.config.stage_bits, coded_bits=len(bits),
+                         encode_ms=1e3 * encode, decode_ms=1e3 * decode, coder_ms=1e3 * coder))  # fmt: skip
+    return rows
+
+
+PARTS = ("rates", "progressive")
+
+
+def measure(data: Path, weights: Path, most: int, repeats: int, parts: Sequence[str]) -> dict[str, Any]:
+    """Parts of the study as plain values for JSON."""
     held = load_packed(data).holdout_pictures[:most]
+    found = measure_rates(held, weights, repeats) if "rates" in parts else {}
+    if "progressive" in parts:
+        size = load_scheme(PROGRESSIVE_WEIGHTS)[0].config.image_size
+        begin = (held.shape[1] - size) // 2
+        inside = slice(begin, begin + size)
+        found["progressive"] = progressive_times(np.float32(held[0, inside, inside]) / 255, repeats)
+    return found
+
+
+def measure_rates(held: np.ndarray, weights: Path, repeats: int) -> dict[str, Any]:
+    """Gains, codebooks and times at every rate, on pictures ``[num, height, width, 3]`` uint8."""
     loaded = {name: load_scheme(weights / f"{name}.npz") for name in NAMES}
     config = loaded["plain"][0].config
     begin = (held.shape[1] - config.image_size) // 2
@@ -159,13 +198,20 @@ def measure(data: Path, weights: Path, most: int, repeats: int) -> dict[str, Any
 @script(
     data="packed pictures", weights="folder of experiments.context_vq.fit", out="folder of the study",
     page_only=PAGE_ONLY, most="pictures of the hold-out at most", repeats="of what is timed",
+    parts={"choices": PARTS, "help": "what is measured; the rest stays"},
 )  # fmt: skip
 def main(
     data: Path = Path("build/pictures_160.npz"), weights: Path = Path("build/context_vq"),
     out: Path = Path("docs/context_vq"), page_only: bool = False, most: int = 128, repeats: int = 20,
+    parts: tuple[str, ...] = PARTS,
 ) -> None:  # fmt: skip
     """Measure what context gains."""
-    study(out, page_only, lambda: measure(data, weights, most, repeats), tables)
+
+    def merged() -> dict[str, Any]:
+        new, file = measure(data, weights, most, repeats, parts), out / "results.json"
+        return (json.loads(file.read_text()) if file.exists() else {}) | new
+
+    study(out, page_only, merged, tables)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from lvm_mtc.report.pages import number, table, with_interval
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Markdown tables by the name of their place."""
-    return {"rates": _rates(results), "books": _books(results["rates"]), "times": _times(results["rates"])}
+    return {"rates": _rates(results), "books": _books(results["rates"]), "times": _times(results["rates"]),
+            "progressive": _progressive(results["progressive"])}  # fmt: skip
 
 
 def _rates(results: Mapping[str, Any]) -> str:
@@ -47,5 +48,15 @@ def _times(rates: Any) -> str:
         (rate["codebook_size"], *(number(rate["times"][name][way]) for name in ("context_vq", "plain")
                                   for way in ("encode_ms", "decode_ms")), number(rate["times"]["plain"]["coder_ms"]))
         for rate in rates
+    )  # fmt: skip
+    return table(head, rows)
+
+
+def _progressive(found: Any) -> str:
+    head = ("stages", "bits", "coded", "encode, ms", "decode, ms", "arithmetic coder both ways, ms")
+    rows = (
+        (row["stages"], row["bits"], row["coded_bits"],
+         *(number(row[f"{name}_ms"]) for name in ("encode", "decode", "coder")))
+        for row in found
     )  # fmt: skip
     return table(head, rows)

@@ -27,7 +27,7 @@ from lvm_mtc.report.figures import Panel
 from lvm_mtc.report.pages import number, table
 from lvm_mtc.results.points import Point
 from lvm_mtc.results.store import ResultStore
-from lvm_mtc.sweep.paired import PREFIX
+from lvm_mtc.sweep.paired import PREFIX, find_sweep
 
 COLOURS = {TOKEN2: "C0", DEEPJSCC: "C1", MENU: "C2", PCA: "C7", SEPARATION: "C3", LINK_KNOWN: "C4"}
 LINES = {TOKEN2: "-", DEEPJSCC: "--"}
@@ -41,6 +41,7 @@ def accuracy_section(store: ResultStore) -> Section:
     (clean,) = read(store, CLEAN_NAME)
     for digital in DIGITAL:
         points = points + read(store, separation_name(digital))
+    (decoder,) = {find_sweep(store, separation_name(digital)).config["decoder"] for digital in DIGITAL}
     rows = [(called, scheme, label, *cells(series(points, "snr_db", scheme=scheme, channel=channel), metric, 3))
             for channel, called in CHANNELS.items() for metric, label in ACCURACIES.items()
             for scheme in schemes_of(points)]  # fmt: skip
@@ -53,7 +54,8 @@ same pictures unsent, which is the ceiling: {ceiling}.
 The digital system comes twice: its transmitter knows the SNR and chooses one modulation and code rate for AWGN and
 Rayleigh alike, as the codecs serve both; or it knows its channel by name, which they do not. Both choose what has the
 largest mean PSNR on {SELECTION_PICTURES} other pictures, which need not be what is classified best: over one channel
-the share that is right can fall with the SNR, and where the channel is known it can be the smaller one.
+the share that is right can fall with the SNR, and where the channel is known it can be the smaller one. Decoder of the
+5G LDPC code in both ([coded bits](coding.md)): {decoder}.
 
 {table(("channel", "codec", "classifier, share right", *parts.snr_head(points)), rows)}
 

@@ -32,6 +32,8 @@ from lvm_mtc.phy.kernels import matched_filter, sequential_solve, stream_solve, 
 from lvm_mtc.phy.numerics import align, lift, real_dtype, require_at_least, require_complex, weighted_sum
 
 LMMSE_VARIANTS = ("paper", "unbiased", "robust")
+UNBIASED = ("robust", "unbiased", "zf", "mf")
+"""Equalisers whose x_hat is the symbol and an error of mean 0, of which no_eff is the variance."""
 
 
 def prepare(y, h_hat, no, csi_error_var, active, noise_cov):

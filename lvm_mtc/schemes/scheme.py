@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lvm_mtc.link import OperatingPoint, Received, Signal
+from lvm_mtc.link import LinkConfig, OperatingPoint, Received, Signal
 
 Params = Any
 _SLACK = 1e-3  # what resizing may leave beyond [0, 1]
@@ -52,6 +52,12 @@ def check_pictures(name: str, data: Any) -> None:
             low, high = float(leaf.min()), float(leaf.max())
             if not (low >= -_SLACK and high <= 1 + _SLACK):
                 raise ValueError(f"{name} must be pictures of numbers in [0, 1], got {low:g} ... {high:g}")
+
+
+def check_link(scheme: "Scheme", link: LinkConfig) -> None:
+    """Raises ``ValueError`` for a link that a scheme's receivers have no model for, if it says so (``Choosy``)."""
+    if isinstance(scheme, Choosy):
+        scheme.check_link(link)
 
 
 def square_pictures(source: "Source", side: int) -> jax.Array:
@@ -194,6 +200,15 @@ class Masking(Protocol):
 
     def with_budget(self, num_kept: int, *, scale_aware: bool) -> Scheme:
         """The scheme that keeps so many patches of each picture."""
+        ...
+
+
+@runtime_checkable
+class Choosy(Protocol):
+    """What a scheme offers besides whose receivers do not have a model of what every link gives them."""
+
+    def check_link(self, link: LinkConfig) -> None:
+        """Raises ``ValueError`` for a link that does not do."""
         ...
 
 

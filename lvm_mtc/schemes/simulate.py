@@ -12,7 +12,7 @@ from lvm_mtc import link as links_room
 from lvm_mtc.link import Ledger, LinkConfig, OperatingPoint, Received, Through, uav_keys
 from lvm_mtc.link.signal import check_point
 from lvm_mtc.phy.numerics import known
-from lvm_mtc.schemes.scheme import Estimate, Params, Scheme, Sent, Source, check_source
+from lvm_mtc.schemes.scheme import Estimate, Params, Scheme, Sent, Source, check_link, check_source
 
 
 class Outcome(NamedTuple):
@@ -72,6 +72,8 @@ def transmit(
     ``links``, each with its ``draws``, the one of the traced ``number`` is taken.
     """
     check_point(point)
+    for link in links:
+        check_link(scheme, link)
     point = point._replace(knobs=_checked(scheme, point.knobs))
     sent = scheme.modulate(params, encoded, point)
 

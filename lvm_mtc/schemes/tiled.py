@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc.config import require_count
-from lvm_mtc.link import Frames, OperatingPoint, Received, Signal
+from lvm_mtc.link import Frames, LinkConfig, OperatingPoint, Received, Signal
 from lvm_mtc.models.tiles import boxes_in_tiles, cut_tiles, join_tiles, mirrored
 from lvm_mtc.schemes import name_of
-from lvm_mtc.schemes.scheme import Estimate, Knob, Masking, Params, Scheme, Sent, Source
+from lvm_mtc.schemes.scheme import Estimate, Knob, Masking, Params, Scheme, Sent, Source, check_link
 
 SIZE_BITS = 32
 """Height and width of a picture, 16 bits each, told to its receiver."""
@@ -117,6 +117,10 @@ class Tiled:
         """As ``Scheme.frames``: those of all tiles."""
         num_frames, num_symbols = self.scheme.frames()
         return self._num_tiles * num_frames, num_symbols
+
+    def check_link(self, link: LinkConfig) -> None:
+        """As the codec does."""
+        check_link(self.scheme, link)
 
     def encode(self, params: Params, source: Source, key: jax.Array, knobs: Mapping[str, Any]) -> Encoded:
         """As ``Scheme.encode``; every tile has keys of its own.

@@ -17,7 +17,7 @@ from lvm_mtc.metrics import known_metrics
 from lvm_mtc.metrics.judges import Judge
 from lvm_mtc.results.hashing import arrays_hash, params_hash
 from lvm_mtc.results.points import config_hash
-from lvm_mtc.schemes.scheme import Source, check_source
+from lvm_mtc.schemes.scheme import Source, check_link, check_source
 from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.programs import DrawShape
 from lvm_mtc.sweep.stopping import StoppingRule
@@ -125,11 +125,13 @@ class SweepSpec:
         kinds = {(link.convention, link.topology, link.csi) for link in self.links}
         if len(kinds) > 1:
             raise ValueError(f"SweepSpec.links must share convention, topology and csi, got {sorted(kinds)}")
-        link = self.links[0]
         faults = [fault for link in self.links if (fault := link.csi_error_fault(self.csi_error_var))]
         if len(faults) == len(self.links):
             given = ", ".join(f"{value:g}" for value in self.csi_error_var)
             raise ValueError(f"SweepSpec.csi_error_var {given}: {faults[0]}")
+        for contender, link in itertools.product(self.schemes, self.links):
+            check_link(contender.scheme, link)
+        link = self.links[0]
         for k in self.sources:
             if link.topology == "joint" and k != link.num_tx_ant:
                 needed = f"under topology 'joint' K must equal LinkConfig.num_tx_ant, {link.num_tx_ant}"

@@ -34,6 +34,13 @@ def test_context_gains_half_a_decibel_and_bits_are_exact():
     assert RESULTS["weights_bytes"] < 5e5
 
 
+def test_stages_are_of_exact_size_and_take_less_time_than_a_sequential_coder():
+    rows = RESULTS["progressive"]
+    assert [row["stages"] for row in rows] == [1, 4, 8] and all(row["bits"] == 1152 * row["stages"] for row in rows)
+    assert all(0.86 < row["coded_bits"] / row["bits"] < 0.91 for row in rows)
+    assert all(row["encode_ms"] + row["decode_ms"] < row["coder_ms"] for row in rows)
+
+
 def test_the_coder_gives_indices_back_at_their_entropy():
     rng = np.random.default_rng(0)
     use = np.array([[0.5, 0.25, 0.125, 0.125], [0.25] * 4])

@@ -28,6 +28,7 @@ from experiments.results.page_sharing import saving
 from experiments.results.parts import CHANNELS, read
 from lvm_mtc.results.points import Point
 from lvm_mtc.results.store import ResultStore
+from lvm_mtc.schemes.separation.modulation_coding import SeparationScheme
 from lvm_mtc.sweep.paired import PREFIX, differences_name, find_sweep
 from lvm_mtc.sweep.plan import _DRAWS_VERSION
 
@@ -115,6 +116,12 @@ def test_all_codecs_and_files_are_of_one_size(store):
     learned = [row for name in (codecs.ACCURACY, codecs.CSI) for row in read(store, name)]
     assert {row.ledger["channel_uses"] for row in (*learned, *digital)} == {codecs.NUM_SYMBOLS}
     assert [row.metrics["cbr"].mean for row in learned] == pytest.approx([1 / 3] * len(learned))
+
+
+def test_the_digital_rows_name_their_decoder(store):
+    named = {find_sweep(store, codecs.separation_name(name)).config["decoder"] for name in codecs.DIGITAL}
+    assert named == {f"layered, up to {SeparationScheme.num_iter} iterations"}
+    assert f"([coded bits](coding.md)): {named.pop()}." in (DOCS / "results.md").read_text()
 
 
 def test_the_store_holds_what_the_page_shows_of_todays_draws_and_nothing_else(store):

@@ -1,11 +1,11 @@
-"""The channel layer can be imported alone."""
+"""The channel layer and its channel code can be imported alone."""
 
 import subprocess
 import sys
 
 import pytest
 
-FOREIGN = ["flax", "optax", "orbax", "tensorflow", "sionna", "torch", "PIL", "matplotlib"]
+FOREIGN = ["flax", "optax", "orbax", "scipy", "tensorflow", "sionna", "torch", "PIL", "matplotlib"]
 
 
 def _loaded(statement):
@@ -14,8 +14,9 @@ def _loaded(statement):
     return [name for name in done.stdout.strip().split(",") if name]
 
 
-def test_importing_phy_loads_jax_and_numpy_only():
-    assert _loaded("import lvm_mtc.phy") == []
+@pytest.mark.parametrize("module", ["lvm_mtc.phy", "lvm_mtc.phy.coding"])
+def test_importing_phy_loads_jax_and_numpy_only(module):
+    assert _loaded(f"import {module}") == []
 
 
 def test_the_check_sees_what_is_loaded():

@@ -13,12 +13,13 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc.config import to_dict
-from lvm_mtc.link import Frames, OperatingPoint, Received
+from lvm_mtc.link import Frames, LinkConfig, OperatingPoint, Received
 from lvm_mtc.models.receivers import GAIN_BITS, as_sent
 from lvm_mtc.phy.constellation import NUM_POINTS, apsk_points, nearest_point, posterior
+from lvm_mtc.phy.mimo import UNBIASED
 from lvm_mtc.schemes import make_scheme
 from lvm_mtc.schemes.losses import picture_loss
-from lvm_mtc.schemes.scheme import Estimate, Knob, Scheme, Sent, Source, Stage
+from lvm_mtc.schemes.scheme import Estimate, Knob, Scheme, Sent, Source, Stage, check_link
 
 _LEAST_VARIANCE = 1e-9
 _LEAST_KNOWN = 1e-4
@@ -96,6 +97,15 @@ class Constellation:
     def frames(self) -> tuple[int, int]:
         """Those of the other scheme."""
         return self.inner.frames()
+
+    def check_link(self, link: LinkConfig) -> None:
+        """``ValueError`` unless what the equaliser gives is a point in noise, as the posterior takes it to be."""
+        if link.equalizer not in UNBIASED:
+            raise ValueError(
+                f"LinkConfig.equalizer {link.equalizer!r} does not go with scheme 'constellation', whose receiver "
+                f"expects x_hat = point + error of variance no_eff; use one of {', '.join(UNBIASED)}"
+            )
+        check_link(self.inner, link)
 
     def encode(self, params: dict, source: Source, key: jax.Array, knobs: Mapping[str, Any]) -> Any:
         """As the other scheme does."""

@@ -17,9 +17,9 @@ import numpy as np
 
 from lvm_mtc import phy
 from lvm_mtc.link import Ledger, LinkConfig, OperatingPoint, Slots, uav_keys
+from lvm_mtc.phy.mimo import UNBIASED
 from lvm_mtc.phy.modulation import qam_llr, qam_map
 
-UNBIASED = ("robust", "unbiased", "zf", "mf")
 _SEED = 5
 
 

@@ -14,6 +14,8 @@ from lvm_mtc.schemes.constellation.scheme import as_equalized, choose_points, co
 from lvm_mtc.schemes.loading import identity, load_scheme
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.simulate import encode, forward
+from lvm_mtc.sweep.contender import Contender
+from lvm_mtc.sweep.plan import SweepSpec
 from lvm_mtc.training.constellation import FitConfig, Symbols, fit_book, fit_constellation, sdr_db
 
 CONFIG = dict(scheme="linear", config=dict(image_size=16, patch_size=8, num_symbols=16), num_points=16)
@@ -142,6 +144,31 @@ def test_wrong_configurations_are_one_line():
         make_scheme("constellation", CONFIG | {"config": {"image_sise": 16}})
     with pytest.raises(ValueError, match="kind"):
         fit_constellation(None, None, None, (0, 1), None, kind="psk")
+
+
+@pytest.mark.parametrize("equalizer", phy.EQUALIZERS)
+def test_links_whose_equaliser_the_posterior_does_not_model_are_refused(codec, equalizer):
+    (scheme, params), link = codec, LinkConfig(equalizer=equalizer)
+    again = make_scheme("constellation", dict(scheme="constellation", config=CONFIG))
+    if equalizer not in ("paper", "none"):
+        assert scheme.check_link(link) is None and again.check_link(link) is None
+        return
+    line = f"LinkConfig.equalizer '{equalizer}' does not go with scheme 'constellation', .* use one of robust, unbiased"
+    with pytest.raises(ValueError, match=line):
+        jax.eval_shape(lambda: forward(scheme, params, Source(IMAGES), jax.random.key(0), link, POINT))
+    with pytest.raises(ValueError, match=line):
+        SweepSpec(
+            schemes=(Contender(name="c", scheme=scheme, params=params),), links=(link,), sources={2: Source(IMAGES)},
+            snr_db=(10.0,),
+        )  # fmt: skip
+
+
+def test_what_paper_hands_on_is_no_point_in_noise_of_mean_zero():
+    """With no = 1/2, h = 1 and one antenna, x_hat has the mean 2/3 x given x; that of ``unbiased`` is x."""
+    x = phy.qam_points(4).astype(np.complex64)[:, None]
+    for equalizer, gain in (("paper", 2 / 3), ("unbiased", 1.0)):
+        x_hat, _ = phy.EQUALIZERS[equalizer](jnp.asarray(x), jnp.ones((1, 1), jnp.complex64), 0.5)
+        np.testing.assert_allclose(x_hat, gain * x, rtol=1e-6)
 
 
 def test_its_configuration_stands_for_it(codec):
