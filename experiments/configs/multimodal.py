@@ -34,7 +34,7 @@ def get_config(name: str = "two_stage") -> ConfigDict:
             scheme="multimodal",
             config=dict(sees=sees),
             scenarios=[dict(num_groups=BATCH // len(links), link=link) for link in links],
-            ranges=dict(snr_db=[0.0, 20.0], csi_error_var=[0.0, 0.0], knobs=dict(log2_window=[0.0, 5.0])),
+            ranges=dict(snr_db=[0.0, 20.0], csi_error_var=[0.0, 0.0], knobs=dict(log2_window=[0.0, 4.0])),
             stages=stages,
         )
     )

@@ -29,19 +29,17 @@ from lvm_mtc.data.presence import NAMES, PackedPresence, load_presence, question
 from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.results.intervals import paired_difference, student_interval
 from lvm_mtc.schemes.loading import load_scheme
-from lvm_mtc.schemes.multimodal.scheme import LARGEST_WINDOW, Multimodal
+from lvm_mtc.schemes.multimodal.scheme import LARGEST_WINDOW, Multimodal, MultimodalConfig
 from lvm_mtc.schemes.presence_source import presence_source
 from lvm_mtc.schemes.simulate import forward
 
 RUNS = ("two_stage", "one_stage", *CONTROLS)
 LINKS = {fading: LinkConfig(fading=fading, num_rx_ant=1, num_tx_ant=1) for fading in ("awgn", "rayleigh")}
 SNRS_DB, SNR_DB = (0, 5, 10, 20), 5
+PLACES = MultimodalConfig().num_places
 LOG2_WINDOWS, SOME_WINDOWS = tuple(range(LARGEST_WINDOW.bit_length())), (0, 2, 4)
-TASKS = {
-    "animals": ("bird", "cat", "cow", "dog", "horse", "sheep"), "people": ("person",),
-    "vehicles": ("bicycle", "boat", "bus", "car", "motorcycle", "train"),
-    "indoors": ("bottle", "chair", "table", "plant", "couch", "television"),
-}  # fmt: skip
+TASKS = {"pets": ("cat", "dog"), "farm animals": ("cow", "horse", "sheep"), "people and cars": ("person", "car"),
+         "indoors": ("bottle", "chair", "plant", "couch")}  # fmt: skip
 BANDWIDTH, POWER, NOISE_DENSITY, LATENCY_SCALE = 1e6, 0.5, 4e-21, 0.1
 WEIGHTS, REALISED_WEIGHT = (0.02, 0.1, 0.5), 0.1
 
@@ -86,7 +84,7 @@ def over_links(trained: dict, source: Any, answer: np.ndarray, seed: int) -> lis
 def lengths() -> list[int]:
     """Tokens for each window, that of one token first; all questions have as many words."""
     (words,) = {len(question_of(name).split()) for name in NAMES}
-    return [math.ceil(64 / 2**w) + math.ceil(words / 2**w) for w in LOG2_WINDOWS]
+    return [math.ceil(PLACES / 2**w) + math.ceil(words / 2**w) for w in LOG2_WINDOWS]
 
 
 def questions_of(packed: PackedPresence, task: str) -> np.ndarray:

@@ -22,7 +22,8 @@ def test_pooling_is_the_mean_of_each_window_and_of_what_is_left():
 
 
 def test_unit_tokens_have_mean_square_one_and_nothing_stays_nothing():
-    tokens = np.float32(10 ** np.random.default_rng(0).uniform(-1, 2, (9, 1)) * np.random.default_rng(1).normal(size=64))
+    rng = np.random.default_rng(0)
+    tokens = np.float32(10 ** rng.uniform(-1, 2, (9, 1)) * rng.normal(size=(9, 64)))
     np.testing.assert_allclose((np.asarray(unit_tokens(jnp.asarray(tokens)), np.float64) ** 2).mean(-1), 1, rtol=2e-4)
     np.testing.assert_array_equal(unit_tokens(jnp.zeros((1, 4))), 0)
 

@@ -56,7 +56,8 @@ def stereo():
 
 def asked():
     data = {
-        "picture": np.float32(RNG.normal(size=(BATCH, 2, 6, 4))), "words": np.float32(RNG.normal(size=(BATCH, 2, 16, 5))),
+        "picture": np.float32(RNG.normal(size=(BATCH, 2, 6, 4))),
+        "words": np.float32(RNG.normal(size=(BATCH, 2, 16, 5))),
         "words_valid": np.arange(16) < RNG.integers(1, 17, (BATCH, 2, 1)), "answer": RNG.integers(0, 2, (BATCH, 2)),
     }  # fmt: skip
     return Source(data)

@@ -28,7 +28,7 @@ from lvm_mtc.schemes.multimodal.losses import align_loss, answer_loss
 from lvm_mtc.schemes.scheme import Estimate, Knob, Params, Sent, Source, Stage
 
 SEES = ("both", "picture", "question")
-LARGEST_WINDOW = 32
+LARGEST_WINDOW = 16
 NUM_BITS = 8
 """Of a token's number, where tokens go as bits; a token has mean square 1 and needs no scale."""
 _SIDE_BITS = (LARGEST_WINDOW.bit_length() - 1).bit_length() + math.ceil(math.log2(NUM_WORDS + 1))
@@ -48,8 +48,8 @@ class MultimodalConfig:
         sees: What the fusion looks at: ``"both"``, or as controls only one modality.
     """
 
-    rows: int = 8
-    columns: int = 8
+    rows: int = 4
+    columns: int = 4
     place_width: int = 128
     word_width: int = 50
     width: int = 64
