@@ -5,13 +5,13 @@ lvm-mtc train --config experiments/configs/multimodal.py:two_stage --stage all -
     --run-dir runs/multimodal_two_stage
 
 The argument is ``two_stage`` (alignment, then the task), ``one_stage`` (the task alone, as many steps in all), or a
-control that sees one modality, ``picture`` or ``question``. Three minutes on one core each; scores: docs/multimodal.md.
+control that sees one modality, ``picture`` or ``question``. Minutes on one core each; scores: docs/multimodal.md.
 """
 
 from ml_collections import ConfigDict
 
 NAMES = ("two_stage", "one_stage", "picture", "question")
-BATCH, ALIGN_STEPS, TASK_STEPS = 64, 400, 800
+BATCH, ALIGN_STEPS, TASK_STEPS, BLIND_STEPS = 64, 400, 800, 400
 
 
 def get_config(name: str = "two_stage") -> ConfigDict:
@@ -26,7 +26,8 @@ def get_config(name: str = "two_stage") -> ConfigDict:
         return dict(batch_size=BATCH, total_steps=steps, checkpoint_every=100, log_every=50, ema_decay=0.99,
                     optimizer=optimizer)  # fmt: skip
 
-    stages = dict(task=stage(TASK_STEPS + (0 if name == "two_stage" else ALIGN_STEPS)))
+    steps = {"two_stage": TASK_STEPS, "one_stage": ALIGN_STEPS + TASK_STEPS}
+    stages = dict(task=stage(steps.get(name, BLIND_STEPS)))
     if name == "two_stage":
         stages["align"] = stage(ALIGN_STEPS)
     config = ConfigDict(

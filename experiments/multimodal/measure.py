@@ -62,6 +62,20 @@ def interval_of_fours(values: np.ndarray) -> list[float]:
     return [float(n) for n in student_interval(values.reshape(-1, 4).mean(1))[:2]]
 
 
+def least_squares(training: PackedPresence, packed: PackedPresence) -> list[float]:
+    """Accuracy of what needs no tokens and no link: a linear rule for each class on the mean of a picture's features.
+
+    It is told the class by its number; its threshold is midway between the means with and without the class.
+    """
+    means = [np.float64(of.features).mean(1) for of in (training, packed)]
+    centred, shown = means[0] - means[0].mean(0), np.float64(training.present)
+    rules = np.linalg.lstsq(centred, shown - shown.mean(0), rcond=None)[0]
+    known, scores = centred @ rules, (means[1] - means[0].mean(0)) @ rules
+    with_it, without = ((known * of).sum(0) / np.maximum(of.sum(0), 1) for of in (shown, 1 - shown))
+    picture, name, answer = packed.question.T
+    return interval_of_fours((scores > (with_it + without) / 2)[picture, name] == answer)
+
+
 def over_links(trained: dict, source: Any, answer: np.ndarray, seed: int) -> list[dict[str, Any]]:
     """Accuracies of every run at every point, the same draws for all."""
     rows, right = [], {}
@@ -146,17 +160,17 @@ def sent(trained: tuple, packed: PackedPresence, uplink: TokenUplink, key: jax.A
     return rows
 
 
-@script(data="val.npz of experiments.multimodal.pack", runs="folder with multimodal_two_stage and so on",
+@script(data="folder of experiments.multimodal.pack", runs="folder with multimodal_two_stage and so on",
         out="folder; the page is beside it", seed="of channels", users="devices of an uplink", seeds="uplinks",
         realise="send the first uplink's shares through the code", page_only=PAGE_ONLY)  # fmt: skip
 def main(
-    data: Path = Path("build/presence/val.npz"), runs: Path = Path("runs"), out: Path = Path("docs/multimodal"),
+    data: Path = Path("build/presence"), runs: Path = Path("runs"), out: Path = Path("docs/multimodal"),
     seed: int = 0, users: int = 6, seeds: int = 50, realise: bool = False, page_only: bool = False,
 ) -> None:  # fmt: skip
     """Measure multimodal tokens over links, and what the allocation of their number gains."""
 
     def results() -> dict[str, Any]:
-        packed, old = load_presence(data), out / "results.json"
+        packed, old = load_presence(data / "val.npz"), out / "results.json"
         source = presence_source(packed, np.arange(len(packed.question))[:, None])
         trained = {run: load_scheme(runs / f"multimodal_{run}" / "task" / "weights.npz") for run in RUNS}
         two = trained["two_stage"]
@@ -165,7 +179,7 @@ def main(
         found = {
             "questions": len(packed.question), "pictures": len(packed.features), "users": users,
             "token_bits": two[0].token_bits, "links": over_links(trained, source, packed.question[:, 2], seed),
-            "losses": rows,
+            "losses": rows, "least_squares": least_squares(load_presence(data / "train.npz"), packed),
             "allocations": [allocation(made(number, weight)) for weight in WEIGHTS for number in range(seeds)],
             "realised": sent(two, packed, made(0, REALISED_WEIGHT), jax.random.key(seed)) if realise else
             json.loads(old.read_text())["realised"] if old.exists() else [],

@@ -39,6 +39,7 @@ def _facts(results: Mapping[str, Any]) -> str:
 
 def _controls(results: Mapping[str, Any]) -> str:
     rows = [(CALLED[run], with_interval(_find(results["links"], run, *CONTROLS_AT)["accuracy"], 3)) for run in CALLED]
+    rows.append(("features by least squares, no link", with_interval(results["least_squares"], 3)))
     return table(("what is read", "accuracy, AWGN, 20 dB, every token"), rows)
 
 
