@@ -148,7 +148,8 @@ class Multimodal:
         tokens, valid = self.pooled(encoded, point.knobs["log2_window"])
         frames = Frames(phy.features_to_symbols(tokens) * math.sqrt(0.5), valid)
         bits = jnp.full(valid.shape[:1], float(valid.shape[1] * _SIDE_BITS))
-        return Sent(Signal(frames), valid, bits, {"num_tokens": valid.sum(-1).astype(jnp.float32)})
+        counted = valid.sum(-1).astype(jnp.float32)
+        return Sent(Signal(frames), valid, bits, {"num_tokens": counted, "tokens_sent": tokens, "valid": valid})
 
     def decode(self, params: Params, received: Received, side: jax.Array, point: OperatingPoint) -> Estimate:
         """As ``Scheme.decode``: scores of "no" and "yes", ``[batch, num_uavs, 2]``."""

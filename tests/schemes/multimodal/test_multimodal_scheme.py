@@ -19,6 +19,7 @@ from lvm_mtc.data.presence import (
     words_of,
 )
 from lvm_mtc.link import LinkConfig, OperatingPoint
+from lvm_mtc.metrics.tables import METRICS
 from lvm_mtc.schemes.multimodal.losses import align_loss, answer_loss
 from lvm_mtc.schemes.multimodal.scheme import Multimodal, MultimodalConfig
 from lvm_mtc.schemes.presence_source import presence_source
@@ -89,10 +90,11 @@ def test_the_scheme_sends_its_tokens_and_learns():
         for loss in (align_loss, answer_loss):
             of = scheme, params, source, jax.random.clone(key), link, at, {}
             slopes.append(jax.grad(loss, argnums=1, has_aux=True)(*of)[0])
-        return outcome, kept, scheme.answer(params, *kept), slopes
+        metrics = {name: metric(source, outcome) for name, metric in METRICS["presence"].items()}
+        return outcome, kept, scheme.answer(params, *kept), slopes, metrics
 
     for log2_window in (0.0, 2.0):
-        outcome, (tokens, valid), scores, slopes = run(params, jax.random.key(1), jnp.float32(log2_window))
+        outcome, (tokens, valid), scores, slopes, metrics = run(params, jax.random.key(1), jnp.float32(log2_window))
         window = 2**log2_window
         counts = np.ceil(6 / window) + np.ceil(source.data["words_valid"].sum(-1) / window)
         np.testing.assert_array_equal(outcome.sent.tells["num_tokens"], counts)
@@ -101,6 +103,10 @@ def test_the_scheme_sends_its_tokens_and_learns():
         np.testing.assert_allclose(outcome.ledger.side_information_bits, 2 * (3 + 5))
         np.testing.assert_allclose(outcome.estimate.tells["tokens"], tokens, atol=2e-3)
         np.testing.assert_allclose(outcome.estimate.data, scores, atol=2e-2)
+        np.testing.assert_array_equal(metrics["accuracy"], np.argmax(scores, -1) == source.data["answer"])
+        error = ((np.asarray(outcome.estimate.tells["tokens"]) - tokens) ** 2).sum((-2, -1))
+        np.testing.assert_allclose(metrics["nmse_tokens"], error / (np.asarray(tokens) ** 2).sum((-2, -1)), rtol=1e-3)
+        assert 0 < metrics["nmse_tokens"].max() < 1e-6
         aligned, answered = ({name for name, group in of.items()
                               if any(np.any(leaf) for leaf in jax.tree.leaves(group))} for of in slopes)  # fmt: skip
         assert aligned == {"encoder", "alignment"} and answered == {"encoder", "fusion"}
