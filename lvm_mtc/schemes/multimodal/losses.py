@@ -14,7 +14,7 @@ from lvm_mtc.schemes.simulate import forward
 
 
 def align_loss(
-    scheme: Scheme, params: Params, source: Source, key: jax.Array, link: LinkConfig, point: OperatingPoint,
+    scheme: Any, params: Params, source: Source, key: jax.Array, link: LinkConfig, point: OperatingPoint,
     weights: Mapping[str, Any],
 ) -> Loss:  # fmt: skip
     """InfoNCE of received pictures and received descriptions over the batch; a ``Stage.loss``.
