@@ -7,8 +7,10 @@ its markers. ``--page-only`` writes from the old ``results.json``.
 """
 
 import itertools
+import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +24,30 @@ from lvm_mtc.allocation.superposition import Plan, Superposition, maximise_sum_r
 from lvm_mtc.allocation.token_length import TokenUplink, allocate_tokens, equal_allocation
 from lvm_mtc.allocation.uep import Groups, allocate_groups, brute_force, ordered_search
 
-LENGTHS = (4, 12, 36)
+LENGTHS, MANY_LENGTHS = (4, 12, 36), (2, 4, 8, 16, 32, 64)
+SUPERPOSED = Path("docs/sfma/results.json")
+"""Measured over superposed pairs of pictures: leak and similarities."""
 
 
-def token_lengths(seed: int) -> dict[str, Any]:
-    """Three users, three lengths: against all 27 choices, each with its exact shares, and against equal shares."""
+def token_lengths(seed: int, users: int = 3, lengths: tuple[int, ...] = LENGTHS) -> dict[str, Any]:
+    """Against equal shares, and with few users against all choices of lengths, each with its exact shares."""
     rng = np.random.default_rng(seed)
-    users = 3
     low, high, slope = rng.uniform(0.2, 0.5, users), rng.uniform(0.5, 2, users), rng.uniform(0.4, 1.2, users)
     uplink = TokenUplink(
-        gain=10 ** rng.uniform(0, 2, users), token_bits=rng.uniform(0.5, 2, users), lengths=LENGTHS,
-        validation_loss=low[:, None] + high[:, None] * np.array(LENGTHS) ** -slope[:, None],
+        gain=10 ** rng.uniform(0, 2, users), token_bits=rng.uniform(0.5, 2, users), lengths=lengths,
+        validation_loss=low[:, None] + high[:, None] * np.array(lengths) ** -slope[:, None],
         bandwidth=1.0, power=1.0, noise_density=1.0, latency_weight=10 ** rng.uniform(-2.5, -1),
     )  # fmt: skip
     found, equal = allocate_tokens(uplink), equal_allocation(uplink)
-    choices = map(np.array, itertools.product(range(len(LENGTHS)), repeat=users))
-    best = min(uplink.objective(*uplink.share(choice), choice) for choice in choices)
-    common = min(uplink.objective(equal.bandwidth, equal.power, np.full(users, w)) for w in range(len(LENGTHS)))
-    return {"gap": found.objective / best - 1, "over_equal": found.objective / equal.objective - 1,
-            "over_common": found.objective / common - 1,
-            "monotone": bool((np.diff(found.history) <= 0).all())}  # fmt: skip
+    common = min(uplink.objective(equal.bandwidth, equal.power, np.full(users, w)) for w in range(len(lengths)))
+    row = {"over_equal": found.objective / equal.objective - 1, "over_common": found.objective / common - 1,
+           "monotone": bool((np.diff(found.history) <= 0).all())}  # fmt: skip
+    if users > 3:
+        return row
+    choices = map(np.array, itertools.product(range(len(lengths)), repeat=users))
+    return row | {
+        "gap": found.objective / min(uplink.objective(*uplink.share(choice), choice) for choice in choices) - 1
+    }
 
 
 def groups_of(seed: int, count: int, uses: int | None = None) -> Groups:
@@ -71,21 +77,31 @@ def large_protection(seed: int) -> dict[str, Any]:
     return {"seconds": time.process_time() - start, "over_prior": found / ordered_search(groups).objective - 1}
 
 
-def network_of(seed: int, users: int) -> Superposition:
-    """Random users with the leak and the distortion of the solver's tests."""
+def network_of(seed: int, users: int, measured: Mapping[str, Any]) -> Superposition:
+    """Random users with the leak and similarities that were measured, and a distortion that is made up.
+
+    The leak was measured with powers that are shares of a pair's, so a pair has 1 W on average.
+    """
     rng = np.random.default_rng(seed)
-    similarity = rng.random((users, users))
+    alike = np.triu(rng.choice(measured["similarities"], (users, users)), 1)
     return Superposition(
-        gain=10 ** rng.uniform(0.5, 2, users), similarity=(similarity + similarity.T) / 2, leak=(-1.0, -2.5, 1.2, -2.0),
+        gain=10 ** rng.uniform(0.8, 2.3, users), similarity=alike + alike.T + np.eye(users), leak=measured["leak"],
         distortion=lambda ratio, efficiency: np.exp(-3 * ratio) * (1 + 0.5 * np.exp(-efficiency)),
-        samples=1.0, power=float(users), bandwidth=users / 2, noise_density=1.0,
+        samples=1.0, power=users / 2, bandwidth=users / 2, noise_density=1.0,
         max_latency=6.0, max_energy=8.0, max_distortion=0.3,
     )  # fmt: skip
 
 
-def superposition(seed: int, users: int) -> dict[str, Any]:
+def superposed(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Leak, and similarities of pairs of pictures, out of the study of superposed users."""
+    pairs = {row["pair"]: row["similarity"] for row in results["rows"]}
+    return {"leak": tuple(results["leak"]["coefficients"]),
+            "similarities": [value for of in pairs.values() for value in of]}  # fmt: skip
+
+
+def superposition(seed: int, users: int, measured: Mapping[str, Any]) -> dict[str, Any]:
     """Against every pairing, each optimised by a general solver, and against equal shares with the best pairing."""
-    network = network_of(seed, users)
+    network = network_of(seed, users, measured)
     start = time.process_time()
     found = maximise_sum_rate(network, seed)
     seconds = time.process_time() - start
@@ -124,12 +140,15 @@ def main(out: Path = Path("docs/allocation"), users: int = 6, seeds: int = 20, p
     """Compare the optimisers with brute force and with simpler rules."""
 
     def results() -> dict[str, Any]:
+        measured = superposed(json.loads(SUPERPOSED.read_text()))
         return {
             "users": users,
+            "leak": measured["leak"],
             "token_lengths": [token_lengths(seed) for seed in range(50)],
+            "many_token_lengths": [token_lengths(seed, 6, MANY_LENGTHS) for seed in range(50)],
             "protection": [protection(seed) for seed in range(100)],
             "large_protection": [large_protection(seed) for seed in range(10)],
-            "superposition": [superposition(seed, users) for seed in range(seeds)],
+            "superposition": [superposition(seed, users, measured) for seed in range(seeds)],
         }
 
     study(out, page_only, results, tables)

@@ -12,7 +12,8 @@ _SAME = 1e-7  # relative
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Markdown tables by the name of their place."""
-    return {"optimisers": table(("problem", "measured", "result"), [*_tokens(results["token_lengths"]),
+    return {"optimisers": table(("problem", "measured", "result"), [*_tokens(results["token_lengths"], 3),
+            *_tokens(results["many_token_lengths"], 6),
             *_groups(results["protection"], results["large_protection"]),
             *_pairs(results["superposition"], results["users"])])}  # fmt: skip
 
@@ -25,10 +26,13 @@ def _share(good: np.ndarray) -> str:
     return f"{int(good.sum())} of {len(good)}"
 
 
-def _tokens(rows):
-    gap, equal, common = (_of(rows, name) for name in ("gap", "over_equal", "over_common"))
-    problem = "token lengths, 3 users"
-    yield problem, "equal to all 27 choices of lengths", f"{_share(gap < _SAME)}; largest gap {max(gap.max(), 0):.1e}"
+def _tokens(rows, users):
+    equal, common = (_of(rows, name) for name in ("over_equal", "over_common"))
+    problem = f"token lengths, {users} users"
+    if "gap" in rows[0]:
+        gap = _of(rows, "gap")
+        gaps = f"{_share(gap < _SAME)}; largest gap {max(gap.max(), 0):.1e}"
+        yield problem, "equal to all 27 choices of lengths", gaps
     yield problem, "history never rises", _share(_of(rows, "monotone") == 1)
     yield (problem, "never above equal shares, each user's own best length",
            f"{_share(equal <= 1e-12)}; median {100 * np.median(equal):.1f} %")  # fmt: skip

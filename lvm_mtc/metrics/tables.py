@@ -142,6 +142,7 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         "accuracy": lambda source, outcome: answers.is_best(outcome.estimate.data, source.hints["labels"]),
         **_OF_SYMBOLS,
     },
+    "presence": {"accuracy": answers.accuracy, **_OF_SYMBOLS},
     "answers": {
         "accuracy": answers.accuracy,
         "bit_error_rate": answers.bit_error_rate,
@@ -150,6 +151,11 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         **_OF_SYMBOLS,
     },
 }
+
+
+def _best_scored(outcome: Outcome) -> jax.Array:
+    return jnp.argmax(outcome.estimate.data, axis=-1).astype(jnp.int32)
+
 
 SHOWN: Mapping[str, Callable[[Outcome], jax.Array]] = {
     "pictures": lambda outcome: jnp.round(shown(outcome) * 255).astype(jnp.uint8),
@@ -160,9 +166,10 @@ SHOWN: Mapping[str, Callable[[Outcome], jax.Array]] = {
     },
     "text": received_words,
     "points": lambda outcome: outcome.estimate.data,
-    "answers": lambda outcome: jnp.argmax(outcome.estimate.data, axis=-1).astype(jnp.int32),
-    "classes": lambda outcome: jnp.argmax(outcome.estimate.data, axis=-1).astype(jnp.int32),
+    "answers": _best_scored,
+    "classes": _best_scored,
+    "presence": _best_scored,
 }
 """What arrived, as it is shown: pictures ``[..., height, width, 3]`` uint8, words ``[..., num_words]`` int32, points
-``[..., num_points, 3]``, answers and classes ``[...]`` int32; of stereo pairs views
+``[..., num_points, 3]``, answers, those about presence too, and classes ``[...]`` int32; of stereo pairs views
 ``[..., 2 or 3, height, width, 3]`` uint8 and disparity ``[..., 2, rows, columns]``, pixels."""

@@ -25,6 +25,7 @@ SCHEMES = {
     "linear": "lvm_mtc.schemes.linear.scheme:Linear",
     "linear_clouds": "lvm_mtc.schemes.point_clouds.linear:LinearClouds",
     "point_clouds": "lvm_mtc.schemes.point_clouds.scheme:PointClouds",
+    "multimodal": "lvm_mtc.schemes.multimodal.scheme:Multimodal",
     "multitask": "lvm_mtc.schemes.multitask.scheme:Multitask",
     "sfma": "lvm_mtc.schemes.sfma.scheme:Sfma",
     "context_vq": "lvm_mtc.schemes.progressive.context:ContextVq",

@@ -18,6 +18,7 @@ from lvm_mtc.training.clips import draw_clips, load_training_clips
 from lvm_mtc.training.clouds import draw_clouds, load_training_clouds
 from lvm_mtc.training.labels import draw_labels, load_training_labels
 from lvm_mtc.training.pictures import TrainingData, load_training_pictures
+from lvm_mtc.training.presence import draw_presence, load_training_presence
 from lvm_mtc.training.questions import draw_questions, load_training_questions
 from lvm_mtc.training.sentences import draw_sentences, load_training_sentences
 from lvm_mtc.training.stereo import draw_stereo, load_training_stereo
@@ -157,6 +158,7 @@ MODALITIES = {
     "points": Modality(load_training_clouds, draw_clouds),
     "text": Modality(load_training_sentences, draw_sentences),
     "answers": Modality(load_training_questions, draw_questions),
+    "presence": Modality(load_training_presence, draw_presence),
     "clips": Modality(load_training_clips, draw_clips),
     "stereo": Modality(load_training_stereo, draw_stereo),
     "classes": Modality(load_training_labels, draw_labels),

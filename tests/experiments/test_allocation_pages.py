@@ -1,6 +1,8 @@
 """The pages about allocation, groups by importance and superposed users: from their stores, and what they claim."""
 
+import functools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,10 @@ def test_optimisers_are_as_good_as_the_page_says():
     assert len(tokens) == 50 and all(
         row["monotone"] and max(row["over_equal"], row["over_common"]) < 1e-12 for row in tokens
     )
+    many = of["many_token_lengths"]
+    assert len(many) == 50 and all(
+        row["monotone"] and max(row["over_equal"], row["over_common"]) < 1e-12 for row in many
+    )
     assert len(groups) == 100 and np.mean([row["gap"] < 1e-7 for row in groups]) >= 0.95
     assert max(row["gap"] for row in groups) < 0.05 and max(row["seconds"] for row in of["large_protection"]) < 1
     assert len(pairs) == 20 and of["users"] == 6
@@ -44,11 +50,25 @@ def test_optimisers_are_as_good_as_the_page_says():
 
 def test_the_store_repeats_itself():
     of = results("allocation")
-    for name, solve in (("token_lengths", measure.token_lengths), ("protection", measure.protection)):
+    many = functools.partial(measure.token_lengths, users=6, lengths=measure.MANY_LENGTHS)
+    for name, solve in (
+        ("token_lengths", measure.token_lengths), ("many_token_lengths", many), ("protection", measure.protection)
+    ):  # fmt: skip
         for seed in (0, 3):
             again = solve(seed)
             for key, value in again.items():
                 assert value == pytest.approx(of[name][seed][key], abs=1e-9)
+
+
+def test_the_superposed_network_has_the_leak_and_the_similarities_that_were_measured():
+    of, measured = results("allocation"), measure.superposed(results("sfma"))
+    network = measure.network_of(0, 6, measured)
+    assert tuple(of["leak"]) == measured["leak"] == network.leak == tuple(results("sfma")["leak"]["coefficients"])
+    (page,) = re.findall(r"its leak, \((.*?)\)", (DOCS / "allocation.md").read_text())
+    assert page == ", ".join(f"{value:.2f}" for value in measured["leak"])
+    apart = network.similarity[np.triu_indices(6, 1)]
+    assert np.isin(apart, measured["similarities"]).all() and len(set(apart)) > 5
+    assert network.power / 3 == 1.0  # of a pair, as where the leak was measured
 
 
 def test_restructured_groups_with_joint_allocation_gain_at_low_snr():

@@ -54,6 +54,15 @@ def stereo():
     return Source(pairs, {"disparity": disparity, "middle": middle})
 
 
+def asked():
+    data = {
+        "picture": np.float32(RNG.normal(size=(BATCH, 2, 6, 4))),
+        "words": np.float32(RNG.normal(size=(BATCH, 2, 16, 5))),
+        "words_valid": np.arange(16) < RNG.integers(1, 17, (BATCH, 2, 1)), "answer": RNG.integers(0, 2, (BATCH, 2)),
+    }  # fmt: skip
+    return Source(data)
+
+
 def large(**hints):
     return Source(np.float32(RNG.random((BATCH, 2, 24, 40, 3))), hints)
 
@@ -82,6 +91,7 @@ CASES = {
         CLOUDS | dict(num_tokens=8, slots=8, neighbours=6, width=8, attention=4, allocation="importance"),
         lambda: Source(np.float32(RNG.normal(size=(BATCH, 2, 48, 3)) / 4)),
     ),
+    "multimodal": (dict(rows=2, columns=3, place_width=4, word_width=5, width=8, depth=1), asked),
     "multitask": (
         dict(num_symbols=4, width=8, depth=(1, 1), num_heads=2, rank=2, fine=4, image_size=8, vocabulary=12,
              word_width=4, num_words=5, patch_size=6, answer_width=8),

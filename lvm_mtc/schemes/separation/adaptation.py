@@ -122,16 +122,7 @@ class AdaptiveLink:
         blocks = pair.blocks
         rng = np.random.default_rng(np.asarray(jax.random.key_data(jax.random.clone(key))))
         payload = rng.integers(0, 2, (num_words, blocks.payload_bits), np.uint8)
-        scramble = digital.scrambling(blocks.num_coded_bits)
-
-        def send(bits, places, number):
-            its_key = jax.random.fold_in(jax.random.clone(key), number)
-            draws = digital.draw_pictures(self.link, num_words, 1, self.num_slots, its_key)
-            whole = np.zeros((num_words, blocks.num_coded_bits), np.uint8)
-            whole[places] = bits ^ scramble
-            return flipped(self._send(pair.bits_per_symbol, whole, draws, snr_db), scramble)[places]
-
-        found = coding.deliver(payload, blocks, send, versions=self.versions, num_iter=self.num_iter)
+        found = self.deliver(pair, key, snr_db, payload)
         delivered = found.valid & (found.payload == payload).all(-1)
         latency = found.transmissions * self.num_slots + (found.transmissions - 1) * self.feedback_slots
         return Service(
@@ -144,6 +135,19 @@ class AdaptiveLink:
             channel_uses=found.coded_bits // pair.bits_per_symbol,
             first_errors=float(((found.transmissions > 1) | ~found.valid).mean()),
         )
+
+    def deliver(self, pair: Pair, key: jax.Array, snr_db: float, payload: np.ndarray) -> coding.Delivered:
+        """Delivers given words ``[num_words, pair.blocks.payload_bits]``, zeros and ones, as :meth:`serve`."""
+        num_words, scramble = len(payload), digital.scrambling(pair.blocks.num_coded_bits)
+
+        def send(bits, places, number):
+            its_key = jax.random.fold_in(jax.random.clone(key), number)
+            draws = digital.draw_pictures(self.link, num_words, 1, self.num_slots, its_key)
+            whole = np.zeros((num_words, pair.blocks.num_coded_bits), np.uint8)
+            whole[places] = bits ^ scramble
+            return flipped(self._send(pair.bits_per_symbol, whole, draws, snr_db), scramble)[places]
+
+        return coding.deliver(payload, pair.blocks, send, versions=self.versions, num_iter=self.num_iter)
 
     def _send(self, bits_per_symbol: int, words: np.ndarray, draws, snr_db: float) -> np.ndarray:
         """LLRs of bits that each go over a channel of their own, ``[num_words, num_bits]``."""

@@ -1,0 +1,1 @@
+"""Multimodal token transmission: a picture and a question as pooled tokens, the answer at the base station."""
