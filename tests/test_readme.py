@@ -22,6 +22,8 @@ PYTHON = {
     if page.stem not in ("add_a_scheme", "first_hour")  # their snippets are files, and have tests of their own
     for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
 }
+LONG = {"README 1", "README 2", "channels 2", "coding 1", "constellation 0", "getting_started 1", "phy 2", "zoo 0"}
+assert LONG <= PYTHON.keys()
 CONSOLE = "\n".join(re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL))
 INDENTED = "\n".join(re.findall(r"^    (\S+ .*)$", TEXT, re.MULTILINE))
 COMMANDS = sorted(set(re.findall(r"^\$ (.*?)(?:\s+#.*)?$", CONSOLE, re.MULTILINE)))
@@ -38,7 +40,9 @@ NEW_NAMES = sorted({name for cell in RENAMED for name in re.findall(r"`(?!out\.)
 
 
 @pytest.mark.usefixtures("fast_compile")
-@pytest.mark.parametrize("code", PYTHON.values(), ids=PYTHON)
+@pytest.mark.parametrize(
+    "code", [pytest.param(code, id=name, marks=(pytest.mark.slow,) * (name in LONG)) for name, code in PYTHON.items()]
+)
 def test_python(code, tmp_path, monkeypatch, capsys):
     """In this process, where jax is loaded already; what a snippet does not import itself it does not have."""
     monkeypatch.chdir(tmp_path)

@@ -80,6 +80,7 @@ def test_codes_are_slower_than_shannon_and_bring_the_answers():
     assert found == tuple(f"{100 * (ratio - 1):.0f}" for ratio in (min(ratios), max(ratios)))
 
 
+@pytest.mark.slow
 def test_every_word_arrives_as_error_free_bits_or_not_at_all(monkeypatch):
     """Above any threshold the code changes no answer; below, the receiver has no token and says the same always."""
     monkeypatch.setattr(realise, "SLOTS", 256)

@@ -60,6 +60,7 @@ def point(mean, half_width=None, metric=PSNR, **metrics):
                  snr_convention="rx_per_antenna", snr_db=10.0)  # fmt: skip
 
 
+@pytest.mark.slow
 def test_page_and_store_agree(store, tmp_path):
     assert main(["--store", str(store.path), "--out", str(tmp_path)]) == 0
     assert (tmp_path / "results.md").read_text() == (DOCS / "results.md").read_text(), "run experiments/results/page.py"

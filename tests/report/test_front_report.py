@@ -42,6 +42,7 @@ def test_every_named_codec_with_weights_stands_in_the_store(schemes):
     assert shipped | {"importance, object first", "every patch kept"} < set(schemes) and len(schemes) == 11
 
 
+@pytest.mark.slow
 def test_it_is_driven_through_every_scheme_and_channel(site, schemes, tmp_path):
     if (program := find_chromium()) is None:
         pytest.skip("no chromium on this machine")

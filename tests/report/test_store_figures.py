@@ -303,6 +303,7 @@ def test_the_paper_equaliser_on_awgn_is_biased():
     assert not np.allclose(no / (1 + no), no, rtol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields", [dict(equalizer="robust"), pytest.param(dict(equalizer="paper", csi="mmse"), marks=pytest.mark.slow)]
 )

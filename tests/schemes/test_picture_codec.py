@@ -162,7 +162,9 @@ def test_the_realised_snr_is_the_nominal_one(link):
     assert abs(power - 1).max() < 1e-5 if link.is_awgn else standard_errors(power, 4.0) < 5
 
 
-@pytest.mark.parametrize("system", [JSCC, WITT_WIENER], ids=["deepjscc-shrunk", "witt-wiener"])
+@pytest.mark.parametrize(
+    "system", [JSCC, pytest.param(WITT_WIENER, marks=pytest.mark.slow)], ids=["deepjscc-shrunk", "witt-wiener"]
+)
 def test_a_clean_channel_hands_on_what_was_encoded(system):
     codec, receiver = system.codec, system.config.receiver
     params, clean = parameters(system), point(snr_db=jnp.full((B, K), 100.0), csi_error_var=0.0)

@@ -119,6 +119,7 @@ def test_a_worker_that_differs_and_comes_late_is_sent_away(small_spec, alone, wo
     assert away == [["inproc://w"]] and workers[1] == ["worker inproc://w has jax 1; it is sent away"]
 
 
+@pytest.mark.slow
 def test_a_task_without_an_answer_goes_to_another_worker(small_spec, alone, client, tmp_path, monkeypatch):
     said, released = [], []
 

@@ -130,6 +130,7 @@ def test_more_units(spec, store, sent, random_pictures, small_pictures, tmp_path
     assert {point.metrics["psnr_db"].count for point in store.read(key)} == {5}
 
 
+@pytest.mark.slow
 def test_without_what_is_kept_units_are_measured_again(spec, store, sent):
     one = only(spec, 1)
     sent(one, store, keep=False)

@@ -75,6 +75,7 @@ def values(scheme, params, source, key, link, metric):
     return of_all
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "metric", "options", "link"), [
     ("psnr_db", metrics.psnr, {"num_kept": 4}, LinkConfig()),
     pytest.param("mse", metrics.mse, {"receiver": "shrunk", "power_allocation": False},
@@ -155,6 +156,7 @@ def estimate_and_difference(scheme, params, source, link, num_units, of_pairs, n
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("masking", "num_masks"), [
     ("budget", 2), pytest.param("bernoulli", 4, marks=pytest.mark.slow),
 ])  # fmt: skip

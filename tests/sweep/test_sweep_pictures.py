@@ -72,6 +72,7 @@ def test_programs_are_those_that_were_promised(spec, stored):
     assert stored[2] == {"encode": 2, "draw": 2, "send": 2}
 
 
+@pytest.mark.slow
 def test_rows_of_a_codec_hold_what_it_has_and_nothing_else(stored):
     points = stored[1]
     # Two P_r of the token system, none of the codec; two channels, two SNRs.
@@ -133,6 +134,7 @@ def test_both_kinds_send_over_the_same_channel_as_alone(spec, small_pictures, li
         np.testing.assert_array_equal(*channels)
 
 
+@pytest.mark.slow
 def test_a_point_alone_has_the_same_bits(spec, stored):
     alone = dataclasses.replace(spec, snr_db=(15.0,))
     chosen = [c for c in alone.coordinates() if c["scheme"] == "deepjscc" and c["channel"] == "rayleigh_magnitude"]
@@ -141,6 +143,7 @@ def test_a_point_alone_has_the_same_bits(spec, stored):
     assert of_units.mean() == at(stored[1], **chosen[0]).metrics["psnr_db"].mean
 
 
+@pytest.mark.slow
 def test_the_viewer_shows_that_nothing_is_left_out(spec, stored):
     with ResultStore(stored[0]) as store:
         assert viewer_pictures(spec, store) > 0

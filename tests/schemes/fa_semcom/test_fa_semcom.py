@@ -74,6 +74,7 @@ def test_counted_errors_are_those_of_the_closed_form_in_every_class(link, beta, 
     np.testing.assert_allclose(values["bit_error_rate_top"], top, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_total_power_ledger_and_measured_snr():
     for beta in (0.0, 4.0):
         scheme, _, _, out = _sent(beta=beta)

@@ -213,6 +213,7 @@ def test_clean_channel_returns_the_symbols_whatever_the_topology_and_alignment()
             np.testing.assert_allclose(out.tokens_received[unshared], tokens[unshared], atol=0.02)
 
 
+@pytest.mark.slow
 def test_sharing_with_threshold_zero_changes_nothing_and_saves_nothing():
     images, loc = pictures(3)
     off = forward()(params_of(CONFIG), images, loc, jax.random.key(0), point(epsilon=0.0))

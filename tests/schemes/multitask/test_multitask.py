@@ -101,6 +101,7 @@ def test_each_task_books_its_own_symbols_and_what_is_told(outcomes):
         np.testing.assert_allclose(each, 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_padding_sends_nothing_and_is_no_word(outcomes):
     out = outcomes["text"]
     np.testing.assert_array_equal(out.sent.signal.private.sent, WORDS > 0)
@@ -108,6 +109,7 @@ def test_padding_sends_nothing_and_is_no_word(outcomes):
     np.testing.assert_array_equal(best == 0, WORDS == 0)
 
 
+@pytest.mark.slow
 def test_estimates_fit_the_metrics_of_their_modality(outcomes):
     shapes = {"class": (8, 2, 10), "picture": PICTURES.shape, "text": (*WORDS.shape, 12), "answers": (8, 2, 11)}
     assert len(ANSWERS) == 11
@@ -148,6 +150,7 @@ def test_an_adapter_adds_its_product_to_the_kernels_of_its_task_alone():
     assert all(bool((leaf == 0).all()) for name, leaf in flatten_params(fresh).items() if name.endswith("/b"))
 
 
+@pytest.mark.slow
 def test_the_gradient_of_the_sum_is_the_sum_of_the_gradients(gradients):
     alone, together = gradients
     summed = jax.tree.map(lambda *leaves: sum(leaves), *alone.values())
@@ -155,6 +158,7 @@ def test_the_gradient_of_the_sum_is_the_sum_of_the_gradients(gradients):
         np.testing.assert_allclose(flatten_params(summed)[name], leaf, rtol=2e-4, atol=2e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_task_moves_its_own_head_and_adapter_and_what_is_shared(gradients):
     for task, of in gradients[0].items():
         for other in TASKS:

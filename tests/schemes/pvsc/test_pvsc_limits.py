@@ -58,6 +58,7 @@ def test_without_leak_and_with_every_chunk_sent_frames_are_coded_by_themselves_b
     assert np.abs(leaking - alone)[:, :, 48:].max() > 0.1 and np.abs(clip_leaking - clip_alone)[:, :, 1:].max() > 0.05
 
 
+@pytest.mark.slow
 def test_operation_by_operation_it_is_what_the_program_does(noise):
     params = params_of(0.5)
     compiled = jax.jit(lambda noise: through(FEW, params, noise))(noise)
@@ -69,6 +70,7 @@ def test_operation_by_operation_it_is_what_the_program_does(noise):
     assert np.asarray(mask).any() and not np.asarray(mask).all()
 
 
+@pytest.mark.slow
 def test_gradients_of_four_frames_are_the_networks_alone_and_finite_without_a_budget_and_with_all_of_it(noise):
     config = dataclasses.replace(FEW, network="tiny")
     params = params_of(0.5) | {"network": Pvsc(config).init(jax.random.key(0))["network"]}

@@ -355,6 +355,7 @@ def test_a_sweep_chooses_for_the_links_it_is_given(pictures, toy_code):
     assert chosen[0] == chosen[1]
 
 
+@pytest.mark.slow
 def test_more_iterations_of_the_decoder_change_nothing_within_the_interval():
     rng, code, count = np.random.default_rng(0), coding.LdpcCode(512, 1024), 600
     bits = rng.integers(0, 2, (count, 512))

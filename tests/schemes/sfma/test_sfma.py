@@ -52,6 +52,7 @@ def test_the_sum_has_power_one_for_alike_pictures_too_and_is_booked_once():
     np.testing.assert_array_equal(out.ledger.side_information_bits, 40)
 
 
+@pytest.mark.slow
 def test_without_similarity_nothing_is_exchanged_bit_for_bit():
     plain, opened, source = made()
     closed, other = sent(opened, source, gate=0.0), sent(opened, source)
