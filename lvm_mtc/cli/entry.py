@@ -31,21 +31,14 @@ def main(argv: Sequence[str] | None = None, *, end_at_once: bool = False) -> int
         end_at_once: An interruption ends the process, without waiting for what is being compiled or computed.
     """
     try:
-        options = build_parser().parse_args(_join_negative_numbers(sys.argv[1:] if argv is None else argv))
-        with _termination_unwinds():
-            if end_at_once and not options.own_signals:
-                _run_beside(options)
-            else:
-                options.run(options)
-        sys.stdout.flush()
-    except SystemExit as leaving:  # --help and --version
-        return leaving.code if isinstance(leaving.code, int) else 0
+        code = _run(sys.argv[1:] if argv is None else argv, end_at_once)
+        _flush()
+        return code
     except KeyboardInterrupt:
         print("lvm-mtc: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read has had enough; the interpreter would complain of the rest when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_the_rest()
         print("lvm-mtc: error: standard output was closed by its reader", file=sys.stderr)
         return WRONG_INPUT
     except (UsageError, ValueError, OSError) as error:
@@ -53,6 +46,31 @@ def main(argv: Sequence[str] | None = None, *, end_at_once: bool = False) -> int
             raise
         print(f"lvm-mtc: error: {one_line(error)}", file=sys.stderr)
         return WRONG_INPUT
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_the_rest()
+        raise
+
+
+def _drop_the_rest() -> None:
+    """Nobody takes what is left for standard output; the interpreter would complain of it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(argv: Sequence[str], end_at_once: bool) -> int:
+    try:
+        options = build_parser().parse_args(_join_negative_numbers(argv))
+        with _termination_unwinds():
+            if end_at_once and not options.own_signals:
+                _run_beside(options)
+            else:
+                options.run(options)
+    except SystemExit as leaving:  # --help and --version
+        return leaving.code if isinstance(leaving.code, int) else 0
     return 0
 
 

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import re
+import sys
 
 import lvm_mtc
 from lvm_mtc.cli.bench import add_bench_parser
@@ -41,6 +42,10 @@ class _Parser(argparse.ArgumentParser):
             close = difflib.get_close_matches(flag, known, n=1, cutoff=0.75)
             message = f"{flag} is not a flag of '{self.prog}'" + (f" (did you mean {close[0]}?)" if close else "")
         raise UsageError(f"{message}; see '{self.prog} --help'")
+
+    def _print_message(self, message, file=None):
+        # argparse keeps quiet where nobody takes what it says.
+        print(message, end="", file=file or sys.stderr)
 
     def parse_args(self, args=None, namespace=None):
         # argparse reports flags that a sub-command does not know under the name of the main command.

@@ -27,7 +27,9 @@ SEND = "transmit --images photos --out out --weights small.npz --loc centre --ua
 
 
 def environment():
-    return os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    """With standard output buffered, as it is for users."""
+    given = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return given | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -44,10 +46,16 @@ def test_an_interruption_ends_at_once_and_leaves_nothing(folder, number):
 
 
 @pytest.mark.parametrize(
-    ("target", "words"), [("| sleep 0.01", "closed by its reader"), ("> /dev/full", "standard output: No space left")]
+    ("command", "target", "words"),
+    [
+        ("completion bash", "| sleep 0.01", "closed by its reader"),
+        ("completion bash", "> /dev/full", "standard output: No space left"),
+        ("--help", "> /dev/full", "standard output: No space left"),
+        ("--version", "> /dev/full", "standard output: No space left"),
+    ],
 )
-def test_output_that_nobody_takes_is_one_line(folder, target, words):
-    command = f'"{sys.executable}" -m lvm_mtc completion bash {target}; exit ${{PIPESTATUS[0]}}'
+def test_output_that_nobody_takes_is_one_line(folder, command, target, words):
+    command = f'"{sys.executable}" -m lvm_mtc {command} {target}; exit ${{PIPESTATUS[0]}}'
     done = subprocess.run(["bash", "-c", command], env=environment(), capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and words in done.stderr
