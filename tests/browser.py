@@ -110,6 +110,12 @@ class Browser:
             text = {"text": "\r"} if kind == "char" else {}
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key], **text)
 
+    def choose(self, **choices):
+        """Gives elements, by their ids, the values that a user would."""
+        for name, value in choices.items():
+            element = f"document.getElementById({json.dumps(name)})"
+            self.evaluate(f"{element}.value = {json.dumps(value)}; {element}.dispatchEvent(new Event('input'))")
+
     def _receive(self):
         while b"\0" not in self._rest:
             assert select.select([self._from], [], [], _SECONDS)[0], "the browser does not answer"

@@ -94,15 +94,16 @@ _unexpected_skips = []
 def bounded_memory():
     """Compiling leaves free memory that the allocator keeps, and programs stay until somebody lets go of them."""
     yield
-    for let_go in (lambda: None, jax.clear_caches):
-        if resident_bytes() > _MOST_BYTES:
-            let_go()
-            gc.collect()
-            trim_memory()
+    if resident_bytes() > _MOST_BYTES:
+        trim_memory()
+    if resident_bytes() > _MOST_BYTES:
+        jax.clear_caches()
+        trim_memory()
 
 
 def trim_memory() -> None:
-    """Gives memory that is free back to the system, where the C library can."""
+    """Collects garbage, and gives memory that is free back to the system, where the C library can."""
+    gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 

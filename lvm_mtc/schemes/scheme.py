@@ -55,8 +55,8 @@ def check_pictures(name: str, data: Any) -> None:
 
 
 def check_link(scheme: "Scheme", link: LinkConfig) -> None:
-    """Raises ``ValueError`` for a link that a scheme's receivers have no model for, if it says so (``Choosy``)."""
-    if isinstance(scheme, Choosy):
+    """Raises ``ValueError`` for a link that a scheme's receivers have no model for, if it says so (``ChecksLink``)."""
+    if isinstance(scheme, ChecksLink):
         scheme.check_link(link)
 
 
@@ -204,7 +204,7 @@ class Masking(Protocol):
 
 
 @runtime_checkable
-class Choosy(Protocol):
+class ChecksLink(Protocol):
     """What a scheme offers besides whose receivers do not have a model of what every link gives them."""
 
     def check_link(self, link: LinkConfig) -> None:

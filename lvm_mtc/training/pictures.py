@@ -47,6 +47,13 @@ class TrainingData(NamedTuple):
     about: dict[str, Any]
 
 
+def check_packed(path: str | Path, config: Any, **sizes: int) -> None:
+    """Raises ``ValueError`` where a file is packed for other sizes than fields of a scheme's configuration say."""
+    for field, have in sizes.items():
+        if (want := getattr(config, field)) != have:
+            raise ValueError(f"{path}: is packed for {field} {have}, but {type(config).__name__}.{field} is {want}")
+
+
 def load_training_pictures(path: str | Path, config: Any, num_groups: int, seed: int) -> TrainingData:
     """Reads packed pictures (``experiments/demo/pack_pictures.py``), or opens a folder as a stream.
 

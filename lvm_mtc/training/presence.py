@@ -10,7 +10,7 @@ import numpy as np
 from lvm_mtc.data.presence import load_presence
 from lvm_mtc.schemes.presence_source import presence_source
 from lvm_mtc.schemes.scheme import Source
-from lvm_mtc.training.pictures import TrainingData
+from lvm_mtc.training.pictures import TrainingData, check_packed
 
 
 def load_training_presence(path: str | Path, config: Any, num_groups: int, seed: int) -> TrainingData:
@@ -20,10 +20,8 @@ def load_training_presence(path: str | Path, config: Any, num_groups: int, seed:
         ValueError: if the file is of another kind, or packed for other sizes.
     """
     packed = load_presence(path)
-    for field, have in (("num_places", packed.features.shape[1]), ("place_width", packed.features.shape[2]),
-                        ("word_width", packed.words.shape[1])):  # fmt: skip
-        if (want := getattr(config, field)) != have:
-            raise ValueError(f"{path}: is packed for {field} {have}, but {type(config).__name__}.{field} is {want}")
+    check_packed(path, config, num_places=packed.features.shape[1], place_width=packed.features.shape[2],
+                 word_width=packed.words.shape[1])  # fmt: skip
     total = float(np.float64(packed.features).sum())
     identity = {"questions": len(packed.question), "pictures": len(packed.features), "sum": total}
     return TrainingData({"packed": packed}, packed.features[:64], identity, {"file": Path(path).name, **identity})

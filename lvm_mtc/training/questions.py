@@ -10,7 +10,7 @@ import numpy as np
 from lvm_mtc.data.packed_questions import PackedQuestions, load_questions
 from lvm_mtc.schemes.question_source import question_source
 from lvm_mtc.schemes.scheme import Source
-from lvm_mtc.training.pictures import TrainingData
+from lvm_mtc.training.pictures import TrainingData, check_packed
 
 
 def load_training_questions(path: str | Path, config: Any, num_groups: int, seed: int) -> TrainingData:
@@ -23,9 +23,7 @@ def load_training_questions(path: str | Path, config: Any, num_groups: int, seed
     """
     packed = load_questions(path)
     tokens, size = packed.chosen.shape[1] * packed.patches.shape[1], packed.patches.shape[2]
-    for field, have in (("num_patches", tokens), ("patch_size", size)):
-        if (want := getattr(config, field)) != have:
-            raise ValueError(f"{path}: is packed for {field} {have}, but {type(config).__name__}.{field} is {want}")
+    check_packed(path, config, num_patches=tokens, patch_size=size)
     total = float(np.float64(packed.patches[:, 0]).sum())
     identity = {"questions": len(packed.answer), "pictures": len(packed.names), "sum": total}
     kinds = packed.question[:, 0] * 100 + packed.question[:, 1] * 20 + packed.answer

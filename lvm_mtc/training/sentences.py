@@ -10,7 +10,7 @@ import numpy as np
 
 from lvm_mtc.data.captions import load_sentences
 from lvm_mtc.schemes.scheme import Source
-from lvm_mtc.training.pictures import TrainingData
+from lvm_mtc.training.pictures import TrainingData, check_packed
 
 
 def load_training_sentences(path: str | Path, config: Any, num_groups: int, seed: int) -> TrainingData:
@@ -23,9 +23,7 @@ def load_training_sentences(path: str | Path, config: Any, num_groups: int, seed
         ValueError: if the file is of another kind, or packed for other sizes.
     """
     packed = load_sentences(path)
-    for field, have in (("vocabulary", len(packed.words) + 1), ("num_words", packed.sentences.shape[1])):
-        if (want := getattr(config, field)) != have:
-            raise ValueError(f"{path}: is packed for {field} {have}, but {type(config).__name__}.{field} is {want}")
+    check_packed(path, config, vocabulary=len(packed.words) + 1, num_words=packed.sentences.shape[1])
     count, total = len(packed.sentences), int(packed.sentences.sum(dtype=np.uint64))
     about = {"file": Path(path).name, "sentences": count, "sum": total, "words": packed.words.tolist()}
     sentences = packed.sentences

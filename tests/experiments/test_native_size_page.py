@@ -53,6 +53,10 @@ def test_the_page_says_what_was_measured():
     lower = {name: one["awgn psnr_db"] - one["awgn psnr_inside_db"] for name, one in row.items()}
     assert all(0.65 < lower[name] < 0.95 for name in ("all", "pca", "deepjscc_whole", "deepjscc_tiles"))
     assert abs(lower["importance"]) < 0.1
+    first, every = row["importance"], row["all"]
+    ahead = {kind: first[f"{kind} psnr_db"] - every[f"{kind} psnr_db"] for kind in ("rayleigh", "awgn")}
+    assert ahead == pytest.approx({"rayleigh": 1.2, "awgn": -1.3}, abs=0.05)
+    assert 2 * first["cbr"] == pytest.approx(every["cbr"])
 
 
 def test_the_frame_went_as_it_is():

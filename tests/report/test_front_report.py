@@ -11,11 +11,6 @@ from lvm_mtc.results.store import ResultStore
 from lvm_mtc.sweep.paired import find_sweep
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-CHOOSE = """(choices) => { for (const [id, value] of choices) {
-    const element = document.getElementById(id);
-    element.value = value;
-    element.dispatchEvent(new Event("input"));
-}}"""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +45,7 @@ def test_it_is_driven_through_every_scheme_and_channel(site, schemes, tmp_path):
     with Browser(program, tmp_path / "profile", address) as page:
         seen = set()
         for scheme, channel, snr in itertools.product(schemes, ("awgn", "rayleigh"), (0, 2)):
-            page.evaluate(f"({CHOOSE})({[['scheme', scheme], ['channel', channel], ['snr', snr]]})")
+            page.choose(scheme=scheme, channel=channel, snr=snr)
             assert page.evaluate("document.getElementById('point').textContent").startswith("Over all pictures")
             assert not page.evaluate("document.getElementById('received-0').hidden")
             seen.add(page.evaluate("document.getElementById('received-0').src"))

@@ -193,11 +193,7 @@ def test_sliders_move_through_the_pictures(written, page):
 
 
 def test_a_point_without_pictures_shows_none(page):
-    page.evaluate("""for (const [id, value] of [["scheme", "uniform masking"], ["channel", "rayleigh"], ["csi", 2]]) {
-        const element = document.getElementById(id);
-        element.value = value;
-        element.dispatchEvent(new Event("input"));
-    }""")
+    page.choose(scheme="uniform masking", channel="rayleigh", csi=2)
     assert page.evaluate("document.getElementById('point').textContent") == "no pictures of this point"
     assert (
         page.evaluate("[...document.querySelectorAll('#pictures img')].map(image => image.hidden)")
