@@ -62,6 +62,7 @@ def add_sweep_parser(commands) -> None:
         "--text FILE: sentences to send instead of pictures, one a line": str,
         "--clouds PATH: point cloud, or a folder of them, to send instead of pictures": str,
         "--video PATH: a folder of frames, or a video file, to send instead of pictures": str,
+        "--stereo DIR: a stereo pair (left and right picture), or a folder of pairs, to send instead of pictures": str,
         "--units N: channel realisations of a point, at most where there is a target": values.whole(2, 1_000_000),
         "--target WIDTH: go on until half of the confidence interval of stop_metric is at most this "
         "wide": values.number("above_zero"),

@@ -15,6 +15,7 @@ from lvm_mtc.cli.errors import UsageError
 from lvm_mtc.cli.pictures import Views, demo_photographs, find_objects, load_views, on_canvas, size_of
 from lvm_mtc.cli.sending import budget_acts, fit_contenders, load_contenders, make_links
 from lvm_mtc.cli.sentences import load_text_contender, read_source
+from lvm_mtc.cli.stereo import load_stereo_contender, read_pairs
 from lvm_mtc.cli.values import RANGES, picture_size
 from lvm_mtc.config import to_dict, unknown_name_message
 from lvm_mtc.interop.perceptual_weights import load_perceptual
@@ -28,7 +29,7 @@ from lvm_mtc.sweep.plan import SweepSpec, picture_source
 from lvm_mtc.sweep.stopping import StoppingRule
 
 METRICS = (*study.METRICS, "nmse_tokens", "nmse_symbols", "evm")
-_FILES = ("weights", "images", "text", "clouds", "video", "boxes", "classifier", "words", "perceptual")
+_FILES = ("weights", "images", "text", "clouds", "video", "stereo", "boxes", "classifier", "words", "perceptual")
 _OF_PICTURES = ("schemes", "mask_prob", "epsilon", "images", "boxes", "task", "classifier", "words", "perceptual")
 
 
@@ -51,11 +52,12 @@ class SweepConfig:
         link: Other fields of ``LinkConfig.of``.
         keep: Share of the patches that is kept where patches are dropped.
         weights: Weights file of any scheme that sends pictures, or with ``text`` sentences, with ``clouds`` point
-            clouds, with ``video`` clips; None: the shipped ones.
+            clouds, with ``video`` clips, with ``stereo`` pairs; None: the shipped ones.
         images: Folder of pictures, or one picture; None: scikit-image's photographs.
         text: File of sentences, one a line, to send instead of pictures: groups of K in their order.
         clouds: Point cloud, or folder of them, to send instead of pictures, likewise.
         video: Folder of frames, or a video file, to send instead of pictures: K pieces of it.
+        stereo: Stereo pair, or folder of them, to send instead of pictures: groups of K in their order.
         size: Of the ``images``' views: ``"codec"``, that of the weights; ``"native"``, every pixel as it is; ``"N"`` or
             ``"HxW"``, resized to that. What the codec is too small for goes in tiles (``schemes.tiled``).
         views: ``"cut"``: K overlapping views of each picture; ``"folder"``: each K pictures are a group.
@@ -69,7 +71,7 @@ class SweepConfig:
         stop_metric: Whose interval that looks at; None: as in ``SweepSpec``.
         random_pictures: Intervals speak of other pictures, too.
         metrics: What is measured; None: ``METRICS``, of sentences ``study.TEXT_METRICS``, of clouds
-            ``study.CLOUD_METRICS``, of clips ``study.CLIP_METRICS``.
+            ``study.CLOUD_METRICS``, of clips ``study.CLIP_METRICS``, of pairs ``study.STEREO_METRICS``.
         pictures_per_step: Pictures that go through the networks together; None: 16, of other sizes than the codec's the
             views of one group.
     """
@@ -92,6 +94,7 @@ class SweepConfig:
     text: str | None = None
     clouds: str | None = None
     video: str | None = None
+    stereo: str | None = None
     size: str = "codec"
     views: str = "cut"
     overlap: float = 0.5
@@ -127,7 +130,7 @@ class SweepConfig:
             raise ValueError(f"SweepConfig.limit must be >= 1, got {self.limit}")
         if self.overlap != SweepConfig.overlap and self.views == "folder":
             raise ValueError(f"SweepConfig.overlap {self.overlap:g}: it has no effect on views 'folder'")
-        sends = {"text": "sentences", "clouds": "point clouds", "video": "clips"}
+        sends = {"text": "sentences", "clouds": "point clouds", "video": "clips", "stereo": "pairs"}
         others = [name for name in sends if getattr(self, name) is not None]
         try:
             picture_size(self.size)
@@ -158,13 +161,10 @@ def make_spec(config: SweepConfig, say: Callable[[str], Any] = print) -> SweepSp
     """
     links = make_links(config.channel, config.convention, list(config.link.items()))
     knobs = {axis: getattr(config, axis) for axis in ("mask_prob", "epsilon") if getattr(config, axis) is not None}
-    usual, parts = METRICS, None
-    if config.text is not None:
-        usual, parts = study.TEXT_METRICS, _sentences(config)
-    if config.clouds is not None:
-        usual, parts = study.CLOUD_METRICS, _clouds(config)
-    if config.video is not None:
-        usual, parts = study.CLIP_METRICS, _clips(config)
+    usual, parts = next(
+        ((metrics, read(config)) for name, metrics, read in _OTHERS if getattr(config, name) is not None),
+        (METRICS, None),
+    )
     parts = _pictures(config, knobs, say) if parts is None else parts
     rest = _fields(SweepSpec) & _fields(SweepConfig) - {"schemes", "knobs", "metrics", "pictures_per_step"}
     if config.pictures_per_step is not None or config.size != "codec":
@@ -202,6 +202,22 @@ def _clips(config: SweepConfig) -> dict[str, Any]:
     if len({contender.scheme for contender in contenders}) > 1:
         raise ValueError(f"SweepConfig.num_uavs {config.num_uavs}: pieces of {config.video} would differ in length")
     return dict(schemes=(contenders[0],), sources={count: source for count, (_, source) in read.items()})
+
+
+def _pairs(config: SweepConfig) -> dict[str, Any]:
+    read = {count: read_pairs(Path(config.stereo), num_uavs=count, limit=config.limit) for count in config.num_uavs}
+    sources = {count: pairs.source for count, pairs in read.items()}
+    contender = load_stereo_contender(config.weights, next(iter(sources.values())).data.shape[3:5])
+    return dict(schemes=(contender,), sources=sources)
+
+
+_OTHERS = (
+    ("text", study.TEXT_METRICS, _sentences),
+    ("clouds", study.CLOUD_METRICS, _clouds),
+    ("video", study.CLIP_METRICS, _clips),
+    ("stereo", study.STEREO_METRICS, _pairs),
+)
+"""Fields that name sources that are no pictures, what is measured of them, and what reads them."""
 
 
 def _pictures(config: SweepConfig, knobs: Mapping[str, Any], say: Callable[[str], Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Multiple stage vector quantization for speech coding (1982); van den Oord et al.
 learning (2017).
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 LARGEST_BOOK = 65536
+_SEED = 7
 
 
 def index_bits(codebook_size: int) -> int:
@@ -20,6 +22,12 @@ def index_bits(codebook_size: int) -> int:
     if isinstance(size, bool) or int(size) != size or not 2 <= size <= LARGEST_BOOK or size & (size - 1):
         raise ValueError(f"codebook_size must be a power of two in 2..{LARGEST_BOOK}, got {size!r}")
     return int(size).bit_length() - 1
+
+
+@functools.lru_cache(maxsize=8)
+def scrambling(num_bits: int) -> np.ndarray:
+    """What both ends add to bits modulo 2, for ones to be as frequent as zeros, ``[num_bits]`` uint8; always alike."""
+    return np.random.default_rng(_SEED).integers(0, 2, num_bits, np.uint8)
 
 
 class Quantized(NamedTuple):
@@ -74,6 +82,12 @@ def bits_to_indices(bits: jax.Array) -> jax.Array:
     )
 
 
+def index_posterior(llr: jax.Array, log_use: jax.Array) -> jax.Array:
+    """Probability of each index whose bits are known softly, ``[..., K]``; arguments as for :func:`posterior_mean`."""
+    labels = indices_to_bits(np.arange(len(log_use)), len(log_use)).astype(llr.dtype)
+    return jax.nn.softmax(llr @ labels.T + log_use.reshape((1,) * (llr.ndim - 1) + (-1,)), axis=-1)
+
+
 def posterior_mean(llr: jax.Array, codebook: jax.Array, log_use: jax.Array) -> jax.Array:
     """Mean of the vector behind an index whose bits are known softly: ``sum_k P(k) c_k``.
 
@@ -85,9 +99,7 @@ def posterior_mean(llr: jax.Array, codebook: jax.Array, log_use: jax.Array) -> j
     Returns:
         ``[..., d]``.
     """
-    labels = indices_to_bits(np.arange(len(codebook)), len(codebook)).astype(llr.dtype)
-    exponent = llr @ labels.T + log_use.reshape((1,) * (llr.ndim - 1) + (-1,))
-    return jax.nn.softmax(exponent, axis=-1) @ codebook
+    return index_posterior(llr, log_use) @ codebook
 
 
 def index_entropy(indices: np.ndarray, codebook_size: int) -> float:

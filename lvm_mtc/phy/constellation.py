@@ -66,6 +66,85 @@ def posterior(x_hat: jax.Array, no_eff: ArrayLike, points: jax.Array, log_use: j
     return jax.nn.softmax(exponent, axis=-1)
 
 
+def label_llr(x_hat: jax.Array, no_eff: ArrayLike, points: jax.Array, log_use: jax.Array | None = None) -> jax.Array:
+    """Log-likelihood ratios of the bits of a point's label, which is its index in binary, first bit first.
+
+    Of :func:`lvm_mtc.phy.qam_points`, used alike, they are those of :func:`lvm_mtc.phy.qam_llr`.
+
+    Args:
+        x_hat: Equalised symbols, ``[...]`` complex; unbiased (``robust``, ``unbiased`` or ``zf``).
+        no_eff: As for :func:`posterior`.
+        points: ``[K]`` complex, K a power of two.
+        log_use: Natural logarithm of the points' frequencies, up to a constant, ``[K]``; None: used alike.
+
+    Returns:
+        ``log P(bit = 1) - log P(bit = 0)``, ``[..., num_bits]`` real with ``num_bits`` log2 K.
+
+    Raises:
+        ValueError: if K is no power of two.
+    """
+    require_complex("x_hat", x_hat)
+    points, dtype = _require_points(points), real_dtype(x_hat)
+    labels = point_labels(len(points))
+    precision = 1 / jnp.maximum(fit("no_eff", no_eff, x_hat.shape, dtype), jnp.finfo(dtype).eps ** 2)
+    squares = _squares(x_hat, points)
+    further = squares - squares.min(-1, keepdims=True)
+    use = jnp.zeros(len(points), dtype) if log_use is None else log_use.astype(dtype)
+    exponent = use.reshape((1,) * x_hat.ndim + (-1,)) - further * precision[..., None]
+    halves = ((exponent[..., column == value] for value in (1, 0)) for column in labels.T)
+    both = ((jax.nn.logsumexp(ones, -1), jax.nn.logsumexp(zeros, -1)) for ones, zeros in halves)
+    return jnp.stack([one - zero for one, zero in both], axis=-1)
+
+
+def point_labels(num_points: int) -> np.ndarray:
+    """Bits of the labels 0 to K - 1, first bit most significant, ``[num_points, num_bits]`` int64.
+
+    Raises:
+        ValueError: if ``num_points`` is no power of two above 1.
+    """
+    if num_points < 2 or num_points & (num_points - 1):
+        raise ValueError(f"num_points must be a power of two above 1, got {num_points!r}")
+    shifts = np.arange(num_points.bit_length() - 1)[::-1]
+    return (np.arange(num_points)[:, None] >> shifts) & 1
+
+
+def label_order(points: ArrayLike, use: ArrayLike) -> np.ndarray:
+    """Which point gets each label, so that one wrong bit costs little: pairs are exchanged while that helps.
+
+    What falls is the mean over points and bits of the squared distance to the point whose label differs in that bit,
+    the points weighted by their use.
+
+    Args:
+        points: ``[K]`` complex, K a power of two.
+        use: How often each is sent, up to a factor, ``[K]``, >= 0.
+
+    Returns:
+        Permutation ``[K]`` int64: label k goes to ``points[order[k]]``. No exchange of two labels improves on it; it is
+        not the best of all in general.
+
+    Raises:
+        ValueError: if K is no power of two, or the shapes differ.
+
+    Source: Zeger and Gersho, Pseudo-Gray coding (1990).
+    """
+    places, use = np.asarray(points), np.asarray(use, float)
+    if places.ndim != 1 or use.shape != places.shape:
+        raise ValueError(f"points and use must be [K], got {places.shape} and {use.shape}")
+    number = np.arange(len(places))
+    near = number[:, None] ^ (1 << np.arange(point_labels(len(places)).shape[1]))
+    cost = (use[:, None] + use) * np.abs(places[:, None] - places) ** 2
+    order = number.copy()
+    while True:
+        now = cost[np.ix_(order, order)]
+        put = now[near].sum(1)  # what label a costs with the point of label b
+        change = put + put.T - np.diag(put)[:, None] - np.diag(put)
+        change[number[:, None], near] += 2 * np.take_along_axis(now, near, 1)
+        a, b = np.unravel_index(np.argmin(change), change.shape)
+        if change[a, b] >= -1e-9 * cost.sum():
+            return order
+        order[[a, b]] = order[[b, a]]
+
+
 def mutual_information(points: ArrayLike, use: ArrayLike, snr: ArrayLike) -> np.ndarray:
     """What a constellation can carry over AWGN, by Gauss-Hermite quadrature in float64.
 

@@ -13,6 +13,7 @@ from lvm_mtc.config import from_dict, unknown_name_message
 SCHEMES = {
     "lvm_mtc": "lvm_mtc.schemes.lvm_mtc.scheme:LvmMtc",
     "constellation": "lvm_mtc.schemes.constellation.scheme:Constellation",
+    "coded": "lvm_mtc.schemes.constellation.coded:Coded",
     "fa_semcom": "lvm_mtc.schemes.fa_semcom.scheme:FaSemCom",
     "gs_scnet": "lvm_mtc.schemes.gs_scnet.scheme:GsScnet",
     "deepjscc": "lvm_mtc.schemes.deepjscc.scheme:DeepJscc",

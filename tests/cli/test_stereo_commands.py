@@ -1,4 +1,4 @@
-"""Stereo pairs through ``lvm-mtc transmit --stereo``."""
+"""Stereo pairs through ``lvm-mtc transmit --stereo`` and ``sweep --stereo``."""
 
 import dataclasses
 import json
@@ -16,6 +16,7 @@ from lvm_mtc.cli.stereo import lack_of_room, read_pairs
 from lvm_mtc.data.synthetic_stereo import synthetic_stereo
 from lvm_mtc.models.weights import save_weights
 from lvm_mtc.results.points import Measured
+from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import read_csv
 from lvm_mtc.schemes.gs_scnet.scheme import GsScnet, GsScnetConfig
 from lvm_mtc.schemes.loading import identity
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.usefixtures("fast_compile")
 
 SCHEME = GsScnet(GsScnetConfig(size=(32, 32), features=8, symbols_per_position=2, max_disparity=8, capacity=200))
 SEND = "transmit --stereo pairs --weights stereo.npz --uavs 1 --channel awgn --realisations 2 --snr-db 0,20"
+SWEEP = "sweep --stereo pairs --set weights=stereo.npz --channel awgn --units 2 --snr-db 0,20 --uavs 1"
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,19 @@ def test_transmit_sends_pairs_and_shows_views(pairs, capsys):
     assert rows[0]["side_information_bits"] == 192 and rows[0]["overflow"] == 0
     record = json.loads((pairs / "out" / "lvm-mtc-result.json").read_text())
     assert record["systems"]["gs_scnet"]["size"] == [32, 48]
+
+
+@pytest.mark.slow
+def test_a_sweep_stores_what_transmit_measures(pairs):
+    assert main(shlex.split(f"{SEND} --limit 2 --out out")) == 0
+    assert main(shlex.split(f"{SWEEP} --set limit=2 --store s.sqlite")) == 0
+    with ResultStore(pairs / "s.sqlite", create=False) as store:
+        points = store.read()
+    rows = read_csv(pairs / "out" / "table.csv")
+    assert [point.snr_db for point in points] == [row["snr_db"] for row in rows] == [0, 20]
+    for point, row in zip(points, rows, strict=True):
+        assert set(point.metrics) >= {"psnr_db", "ssim", "overflow"}
+        assert point.metrics["psnr_db"].mean == pytest.approx(row["psnr_db"], abs=1e-4)
 
 
 @pytest.mark.slow
@@ -107,6 +122,9 @@ WRONG = {
     "transmit --stereo pairs --weights stereo.npz --uavs 4 --out o": ["pairs", "there are 3 pairs", "4 UAVs"],
     "transmit --stereo tiny --weights stereo.npz --uavs 1 --out o": ["scene", "400 x 20 pixels", "16 or more"],
     "transmit --stereo nopairs --weights stereo.npz --uavs 1 --out o": ["nopairs", "holds no pair", "left.png"],
+    f"{SWEEP} --store o --images photos": ["SweepConfig.images is for pictures", "SweepConfig.stereo sends pairs"],
+    f"{SWEEP} --store o --text t.txt": ["SweepConfig.stereo is for pairs", "SweepConfig.text"],
+    "sweep --stereo nopairs --set weights=stereo.npz --uavs 1 --store o": ["nopairs", "holds no pair"],
     "transmit --stereo nothing --weights stereo.npz --uavs 1 --out o": ["nothing", "does not exist"],
 }
 

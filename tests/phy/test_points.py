@@ -1,5 +1,7 @@
 """Constellations against QAM's own demapper and closed forms, and against plain NumPy."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,16 @@ import pytest
 from scipy.stats import norm
 
 from lvm_mtc import phy
-from lvm_mtc.phy.constellation import NUM_POINTS, apsk_points, mutual_information, nearest_point, posterior
+from lvm_mtc.phy.constellation import (
+    NUM_POINTS,
+    apsk_points,
+    label_llr,
+    label_order,
+    mutual_information,
+    nearest_point,
+    point_labels,
+    posterior,
+)
 
 UNIFORM = jnp.zeros(16)
 SHAPING_LIMIT_DB = 10 * np.log10(np.pi * np.e / 6)
@@ -103,3 +114,69 @@ def test_shaping_gains_over_equal_use_and_stays_below_its_limit():
         shaped = mutual_information(points, use / use.sum(), 10 ** (snr_db / 10))
         gain_db = np.interp(shaped, even, snr_db, right=np.nan) - snr_db
         assert np.nanmax(gain_db) > 0.1 and np.nanmax(gain_db) < SHAPING_LIMIT_DB
+
+
+@pytest.mark.parametrize("bits", phy.BITS_PER_SYMBOL)
+def test_llrs_of_labels_of_qam_are_those_of_its_demapper(bits):
+    x_hat, no_eff = _symbols(40), np.random.default_rng(1).uniform(0.01, 1, 40).astype(np.float32)
+    points = jnp.asarray(phy.qam_points(bits), jnp.complex64)
+    wanted = phy.qam_llr(jnp.asarray(x_hat), no_eff, bits).reshape(40, bits)
+    np.testing.assert_allclose(label_llr(jnp.asarray(x_hat), no_eff, points), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_llrs_of_labels_are_those_of_numpy_for_any_points_and_use():
+    x_hat, points, use = _symbols(30), _symbols(8, seed=3), np.random.default_rng(4).dirichlet(np.ones(8))
+    likely = use * np.exp(-(np.abs(x_hat[:, None] - points) ** 2) / 0.3)
+    ones = point_labels(8) == 1
+    np.testing.assert_array_equal(ones[6], [True, True, False])
+    wanted = np.log(likely @ ones) - np.log(likely @ ~ones)
+    told = label_llr(jnp.asarray(x_hat), 0.3, jnp.asarray(points), jnp.log(jnp.asarray(use, jnp.float32)))
+    np.testing.assert_allclose(told, wanted, rtol=1e-4, atol=1e-4)
+    quiet = label_llr(jnp.asarray(points), 0.0, jnp.asarray(points))
+    np.testing.assert_array_equal(quiet > 0, ones)
+    assert np.isfinite(quiet).all()
+    with pytest.raises(ValueError, match="num_points must be a power of two above 1, got 6"):
+        label_llr(jnp.asarray(x_hat), 0.3, jnp.asarray(points[:6]))
+
+
+def _flip_cost(points, use):
+    """Mean squared distance to the points whose labels differ in one bit, by loops."""
+    return sum(
+        use[label] * abs(points[label] - points[label ^ (1 << bit)]) ** 2
+        for label in range(len(points))
+        for bit in range(len(points).bit_length() - 1)
+    ) / sum(use)
+
+
+def test_labels_of_four_points_are_the_best_of_all_and_no_exchange_betters_more():
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        points, use = rng.normal(size=(4, 2)) @ [1, 1j], rng.random(4)
+        order = label_order(points, use)
+        least = min(_flip_cost(points[list(way)], use[list(way)]) for way in itertools.permutations(range(4)))
+        assert _flip_cost(points[order], use[order]) == pytest.approx(least)
+    points, use = rng.normal(size=(16, 2)) @ [1, 1j], rng.random(16)
+    order = label_order(points, use)
+    np.testing.assert_array_equal(np.sort(order), np.arange(16))
+    least = _flip_cost(points[order], use[order])
+    assert least < 0.8 * _flip_cost(points, use)
+    for a, b in itertools.combinations(range(16), 2):
+        other = order.copy()
+        other[[a, b]] = other[[b, a]]
+        assert _flip_cost(points[other], use[other]) >= least * (1 - 1e-9)
+
+
+def test_labels_that_were_shuffled_come_back_as_good_as_gray():
+    points = phy.qam_points(6)
+    order = label_order(points[np.random.default_rng(6).permutation(64)], np.ones(64))
+    shuffled = points[np.random.default_rng(6).permutation(64)]
+    assert (
+        _flip_cost(shuffled[order], np.ones(64)) < _flip_cost(points, np.ones(64)) < _flip_cost(shuffled, np.ones(64))
+    )
+    with pytest.raises(ValueError, match=r"points and use must be \[K\], got \(64,\) and \(4,\)"):
+        label_order(points, np.ones(4))
+
+
+def _symbols(count, seed=2):
+    parts = np.random.default_rng(seed).normal(size=(count, 2)).astype(np.float32)
+    return (parts @ np.complex64([1, 1j])).astype(np.complex64)

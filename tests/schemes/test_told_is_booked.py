@@ -76,6 +76,7 @@ CLOUDS = dict(num_points=48, num_symbols=40)
 CASES = {
     "lvm_mtc": (TOKENS, lambda: pictures(16, loc=boxes(16))),
     "constellation": (dict(scheme="lvm_mtc", config=TOKENS, num_points=16), lambda: pictures(16, loc=boxes(16))),
+    "coded": (dict(scheme="lvm_mtc", config=TOKENS, num_points=16), lambda: pictures(16, loc=boxes(16))),
     "fa_semcom": (dict(patch_size=8, num_features=16, num_bits=4, width=16), scenes),
     "gs_scnet": (dict(size=(32, 32), features=16, max_disparity=8, symbols_per_position=3, capacity=400), stereo),
     "deepjscc": (dict(image_size=8, num_symbols=4), lambda: pictures(8)),

@@ -17,7 +17,7 @@ from lvm_mtc.link import Frames, LinkConfig, OperatingPoint, Received
 from lvm_mtc.models.receivers import GAIN_BITS, as_sent
 from lvm_mtc.phy.constellation import NUM_POINTS, apsk_points, nearest_point, posterior
 from lvm_mtc.phy.mimo import UNBIASED
-from lvm_mtc.schemes import make_scheme
+from lvm_mtc.schemes import make_scheme, name_of
 from lvm_mtc.schemes.losses import picture_loss
 from lvm_mtc.schemes.scheme import Estimate, Knob, Scheme, Sent, Source, Stage, check_link
 
@@ -49,7 +49,7 @@ class ConstellationConfig:
     def __post_init__(self):
         if self.num_points not in NUM_POINTS:
             known = ", ".join(map(str, NUM_POINTS))
-            raise ValueError(f"ConstellationConfig.num_points must be one of {known}, got {self.num_points!r}")
+            raise ValueError(f"{type(self).__name__}.num_points must be one of {known}, got {self.num_points!r}")
         inner = make_scheme(self.scheme, self.config, where="ConstellationConfig.config")
         if getattr(inner, "per_uav", ()):
             raise ValueError("ConstellationConfig.config must not have UAVs with parameters of their own")
@@ -102,7 +102,7 @@ class Constellation:
         """``ValueError`` unless what the equaliser gives is a point in noise, as the posterior takes it to be."""
         if link.equalizer not in UNBIASED:
             raise ValueError(
-                f"LinkConfig.equalizer {link.equalizer!r} does not go with scheme 'constellation', whose receiver "
+                f"LinkConfig.equalizer {link.equalizer!r} does not go with scheme {name_of(self)!r}, whose receiver "
                 f"expects x_hat = point + error of variance no_eff; use one of {', '.join(UNBIASED)}"
             )
         check_link(self.inner, link)

@@ -1,27 +1,18 @@
 """Bits of pictures as symbols and back, uncoded."""
 
 import abc
-import functools
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lvm_mtc import phy
 from lvm_mtc.link import Frames, OperatingPoint, Received, Signal
-from lvm_mtc.models.vector_quantizer import indices_to_bits
+from lvm_mtc.models.vector_quantizer import indices_to_bits, scrambling
 from lvm_mtc.schemes.scheme import Sent, Source, square_pictures
 
 FRAME = 4
-_SEED = 7
-
-
-@functools.lru_cache(maxsize=8)
-def scrambling(num_bits: int) -> np.ndarray:
-    """The bits that both ends add modulo 2, ``[num_bits]`` uint8."""
-    return np.random.default_rng(_SEED).integers(0, 2, num_bits, np.uint8)
 
 
 def send_bits(bits: jax.Array, bits_per_symbol: int) -> Sent:

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from lvm_mtc import phy
+from lvm_mtc.models.vector_quantizer import scrambling
 from lvm_mtc.phy import coding
-from lvm_mtc.schemes.progressive.bits import scrambling
 
 
 class Packet(NamedTuple):
