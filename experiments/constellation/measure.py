@@ -11,7 +11,7 @@ than those that are sent.
 import functools
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,16 @@ from lvm_mtc.phy.constellation import mutual_information
 from lvm_mtc.results.intervals import student_interval
 from lvm_mtc.schemes.loading import DEMO_WEIGHTS, load_scheme
 from lvm_mtc.schemes.scheme import Params, Scheme
-from lvm_mtc.training.constellation import KINDS, Symbols, fit_book, fit_constellation, sdr_db
+from lvm_mtc.training.constellation import Symbols, fit_book, fit_constellation, sdr_db
 
 CONVENTION = "rx_per_antenna"
 LINKS = {name: LinkConfig(fading=name, convention=CONVENTION) for name in ("awgn", "rayleigh")}
 SNR_DB = {"token codec": (0.0, 5.0, 10.0, 15.0, 20.0), "token2": (1.0, 4.0, 7.0, 10.0, 13.0)}
 """Where each codec was trained."""
 FITTED = {"qam 16": (16, "qam"), "learned 16": (16, "learned"), "qam 64": (64, "qam"), "learned 64": (64, "learned"),
-          "qam 256": (256, "qam")}  # fmt: skip
+          "clustered 16": (16, "clustered"), "clustered 64": (64, "clustered"), "qam 256": (256, "qam")}  # fmt: skip
+ANALOG = "analog"
+LABELS = (ANALOG, *FITTED)
 SIZES = (16, 64)
 """Points of which there are both kinds."""
 LAWS = ("laplace", "gauss", "uniform")
@@ -96,12 +98,19 @@ def send(scheme: Scheme, params: Params, pictures: np.ndarray, link: str, snr_db
     return np.float64(np.concatenate(values))
 
 
-def measure_codec(name: str, scheme: Scheme, params: Params, pictures: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
-    """Levels and paired gains of a codec over all constellations; books as they were fitted."""
+def measure_codec(
+    name: str, codec: tuple[Scheme, Params], pictures: tuple[np.ndarray, np.ndarray], labels: Sequence[str],
+    before: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """Levels and paired gains of a codec over the named constellations; books as they were fitted.
+
+    Of those that are left out, what was there ``before``; gains are measured where both kinds are.
+    """
+    scheme, params = codec
     to_fit, to_send = pictures
     group, snrs_db = _CROPS if name == "token codec" else 1, SNR_DB[name]
-    contenders, books = {"analog": (scheme, params)}, {}
-    for label, (count, kind) in FITTED.items():
+    contenders, books = {ANALOG: (scheme, params)} if ANALOG in labels else {}, {}
+    for label, (count, kind) in ((label, FITTED[label]) for label in labels if label in FITTED):
         contenders[label] = over = fit_constellation(
             scheme, params, as_source(to_fit), (snrs_db[0], snrs_db[-1]), jax.random.key(0), num_points=count, kind=kind
         )
@@ -121,8 +130,12 @@ def measure_codec(name: str, scheme: Scheme, params: Params, pictures: tuple[np.
     gains = {
         str(count): over_snr(lambda *at, count=count: psnr[f"learned {count}", *at] - psnr[f"qam {count}", *at])
         for count in SIZES
+        if {f"learned {count}", f"qam {count}"} <= contenders.keys()
     }
-    return {"snr_db": list(snrs_db), "levels": levels, "gains": gains, "books": books}
+    found = {"levels": levels, "gains": gains, "books": books}
+    merged = {part: dict(before.get(part, {})) | of for part, of in found.items()}
+    order = (ANALOG, *FITTED, *map(str, SIZES))
+    return {"snr_db": list(snrs_db)} | {part: {n: of[n] for n in order if n in of} for part, of in merged.items()}
 
 
 def about_book(book: Mapping[str, jax.Array]) -> dict[str, Any]:
@@ -146,7 +159,7 @@ def measure_laws() -> list[dict[str, Any]]:
         for count, snr_db in SYNTHETIC:
             no = jnp.full(_NUM_SYMBOLS, 10 ** (-snr_db / 10), jnp.float32)
             row = {"law": law, "points": count, "snr_db": snr_db}
-            for kind in KINDS:
+            for kind in ("qam", "learned"):
                 book = fit_book(Symbols(learned_from, no), count, kind, jax.random.key(0))
                 about = about_book(book)
                 row[kind] = round(float(sdr_db(book, Symbols(test, no), jax.random.key(1))), 3)
@@ -168,12 +181,17 @@ def draw_symbols(law: str, seed: int) -> jax.Array:
     return jnp.asarray((draws[law]() @ [1, 1j]).astype(np.complex64))
 
 
-def measure_all(data: Path, parts: tuple[str, ...], before: Mapping[str, Any]) -> dict[str, Any]:
+def measure_all(
+    data: Path, parts: tuple[str, ...], labels: tuple[str, ...], before: Mapping[str, Any]
+) -> dict[str, Any]:
     """What ``results.json`` holds; of the parts that are left out, what it held ``before``."""
     pictures = pictures_of(data) if "codecs" in parts else {}
     measured = {
         "laws": measure_laws,
-        "codecs": lambda: {name: measure_codec(name, *codec, pictures[name]) for name, codec in codecs().items()},
+        "codecs": lambda: {
+            name: measure_codec(name, codec, pictures[name], labels, before.get("codecs", {}).get(name, {}))
+            for name, codec in codecs().items()
+        },
     }
     results = {part: measured[part]() if part in parts else before[part] for part in measured}
     return {"convention": CONVENTION, "channels": list(LINKS)} | results
@@ -185,14 +203,16 @@ def _pair(samples: np.ndarray) -> list[float]:
 
 
 @script(out="folder; the page is beside it", data="folder of pictures", page_only=PAGE_ONLY,
-        parts={"choices": PARTS, "help": "what is measured; the rest stays"})  # fmt: skip
+        parts={"choices": PARTS, "help": "what is measured; the rest stays"},
+        labels={"choices": LABELS, "help": "constellations behind the codecs; the rest stays"})  # fmt: skip
 def main(
-    out: Path = Path("docs/constellation"), data: Path = DATA, parts: tuple[str, ...] = PARTS, page_only: bool = False
-) -> None:
+    out: Path = Path("docs/constellation"), data: Path = DATA, parts: tuple[str, ...] = PARTS,
+    labels: tuple[str, ...] = LABELS, page_only: bool = False,
+) -> None:  # fmt: skip
     """Measure QAM and learned constellations."""
     results = out / "results.json"
     before = json.loads(results.read_text()) if results.exists() else {}
-    study(out, page_only, lambda: measure_all(data, parts, before), tables, draw)
+    study(out, page_only, lambda: measure_all(data, parts, labels, before), tables, draw)
 
 
 if __name__ == "__main__":

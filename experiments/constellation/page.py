@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from lvm_mtc.report.figures import Curve, Panel, save_curves, save_png
 from lvm_mtc.report.pages import channel_name, number, table, with_interval
 
-STYLES = {"analog": ("k", "-"), "qam": ("C7", "--"), "learned": ("C0", "-")}
+STYLES = {"analog": ("k", "-"), "qam": ("C7", "--"), "learned": ("C0", "-"), "clustered": ("C1", "-.")}
 MARKERS = {"": "o", "16": "v", "64": "s", "256": "^"}
 
 

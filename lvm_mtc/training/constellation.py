@@ -23,10 +23,11 @@ from lvm_mtc.schemes.loading import identity
 from lvm_mtc.schemes.scheme import Params, Scheme, Source
 from lvm_mtc.schemes.simulate import encode
 
-KINDS = ("qam", "learned")
+KINDS = ("qam", "learned", "clustered")
 _LEAST_USE = 1e-6
 _TEST_BATCHES = 4
 _LOOK_EVERY = 25
+_LLOYD_STEPS = 40
 Book = Mapping[str, jax.Array]
 
 
@@ -78,7 +79,8 @@ def fit_constellation(
         snr_db: Es/N0 is drawn uniformly from here for each of the batch, dB; the scheme is told.
         key: Of all that is drawn.
         num_points: K.
-        kind: ``"learned"``, or ``"qam"``: square QAM in the best scale, with the same receiver.
+        kind: ``"learned"``; ``"qam"``: square QAM in the best scale; ``"clustered"``: means of the symbols' clusters,
+            by Lloyd's algorithm from there and blind to the noise (Yang et al., 2024). The receiver is the same.
         config: Numbers of the fit.
 
     Returns:
@@ -117,7 +119,7 @@ def sent_symbols(scheme: Scheme, params: Params, source: Source, key: jax.Array,
 def fit_book(symbols: Symbols, num_points: int, kind: str, key: jax.Array, config: FitConfig = FitConfig()) -> Book:
     """A book for symbols over AWGN, as ``schemes.constellation`` has it."""
     test_key, fit_key = jax.random.split(key)
-    starts = np.stack([phy.qam_points(num_points.bit_length() - 1), apsk_points(num_points)][: KINDS.index(kind) + 1])
+    starts = np.stack([phy.qam_points(num_points.bit_length() - 1), apsk_points(num_points)][: 1 + (kind == "learned")])
     pairs = np.stack([starts.real, starts.imag], -1).astype(symbols.no.dtype)
     scaled = jnp.asarray(np.geomspace(0.4, 8, config.scales).astype(pairs.dtype)[:, None, None, None] * pairs)
     test = _draw(symbols, test_key, _TEST_BATCHES * config.batch_size)
@@ -125,7 +127,10 @@ def fit_book(symbols: Symbols, num_points: int, kind: str, key: jax.Array, confi
     tried = [(errors[:, n].min(), scaled[errors[:, n].argmin(), n]) for n in range(len(starts))]
     if kind == "learned":
         tried += [_descend(*start, symbols, test, fit_key, config) for start in tried]
-    return book_of(min(tried, key=lambda one: float(one[0]))[1], symbols)
+    book = book_of(min(tried, key=lambda one: float(one[0]))[1], symbols)
+    for _ in range(_LLOYD_STEPS if kind == "clustered" else 0):
+        book = book_of(book["means"], symbols)
+    return book
 
 
 def sdr_db(book: Book, symbols: Symbols, key: jax.Array) -> jax.Array:
