@@ -3,8 +3,8 @@ r"""Where 5G's LDPC codes break: words lost over Es/N0 for four pairs of modulat
     python -m experiments.coding.waterfall
     python -m experiments.coding.waterfall --page-only
 
-Five minutes on one core. Writes ``docs/coding/results.json``, its figure and the table "waterfalls" of
-``docs/coding.md``.
+Five minutes on one core. Writes ``docs/waterfalls/results.json``, its figure and the table "waterfalls" of
+``docs/waterfalls.md``.
 """
 
 import sys
@@ -140,7 +140,7 @@ def draw(results: Mapping[str, Any], out: Path) -> None:
         axes.semilogy(fine, approximation(curve, results["num_symbols"], fine), color=color, linestyle="--")
     axes.set(xlabel="Es/N0 (dB)", ylabel="share of words lost", ylim=(0.5 / words, 1.2))
     axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper center")
     figure.suptitle(
         f"{results['num_symbols']} symbols a word, AWGN, {words:,} words a point; bands: 95 % (Wilson)\n"
         "dotted: limit of the constellation; dashed: normal approximation for any signal, same payload",
@@ -150,7 +150,7 @@ def draw(results: Mapping[str, Any], out: Path) -> None:
 
 
 @script(out="folder; the page is beside it", words="of each point", page_only=PAGE_ONLY)
-def main(out: Path = Path("docs/coding"), words: int = 4096, page_only: bool = False) -> None:
+def main(out: Path = Path("docs/waterfalls"), words: int = 4096, page_only: bool = False) -> None:
     """Measure the share of lost words over Es/N0."""
     study(out, page_only, lambda: measure(words), tables, draw)
 
