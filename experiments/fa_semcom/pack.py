@@ -44,10 +44,10 @@ _PICTURES_AT_ONCE = 32
     out="folder for the packed files, <set>_<slices>.npz (default: %(default)s)",
     slices=dict(help="windows of a picture that are encoded (default: %(default)s)", choices=SLICES),
     sets=dict(help="which sets (default: all)", choices=tuple(SETS)),
-    limit="pictures of a split at most (default: all)",
+    every="of a split's pictures take every N-th (default: all)",
 )  # fmt: skip
 def main(
-    data: Path = DATA, out: Path = PACKED, slices: str = "base", sets: tuple = tuple(SETS), limit: int | None = None
+    data: Path = DATA, out: Path = PACKED, slices: str = "base", sets: tuple = tuple(SETS), every: int = 1
 ) -> None:
     """Pack questions about driving scenes."""
     encoder = PatchEncoder(Yolox(read_onnx(data / "weights" / "yolox_nano.onnx")))
@@ -55,7 +55,7 @@ def main(
     asked = {}
     for name in sets:
         folder, splits, subjects, training = SETS[name]
-        files = [file for split in splits for file in list_images(data / folder / split / "JPEGImages")[:limit]]
+        files = [file for split in splits for file in list_images(data / folder / split / "JPEGImages")[::every]]
         packed = pack(encoder, words, files, subjects, slices=slices, training=training)
         save_questions(out / f"{name}_{slices}.npz", packed)
         asked[name] = np.concatenate([packed.question, packed.answer[:, None]], axis=1)

@@ -104,13 +104,15 @@ def load_clip(
     other = any(key.startswith(("visual.", "transformer.")) for key in tensors)
     layout = "openclip" if other and not own else "huggingface"
     if variant is None:
-        variant = _recognise(tensors, _NAMES[layout], name)
+        variant = recognised(tensors, name, layout)
     sizes = CLIP_VARIANTS[variant] if isinstance(variant, str) else variant
     tensors = {key: value for key, value in tensors.items() if key not in _NO_WEIGHTS}
     return ClipWeights(variant, activation, converted(tensors, _rules(sizes, layout), name=name))
 
 
-def _recognise(tensors: Mapping[str, np.ndarray], names: Mapping[str, str], name: str) -> str:
+def recognised(tensors: Mapping[str, np.ndarray], name: str, layout: str = "huggingface") -> str:
+    """The size in ``CLIP_VARIANTS`` whose image tower has the shapes of these tensors; ``WeightsError`` for none."""
+    names = _NAMES[layout]
     missing = [key for key in (names["patch"], names["image_positions"]) if key not in tensors]
     if missing:
         raise WeightsError(f"{name} does not hold CLIP's weights: it lacks {', '.join(missing)}")
@@ -145,22 +147,33 @@ def _configured_activation(folder: Path) -> str | None:
 def _rules(v: ClipVariant, layout: str) -> Iterator[Rule]:
     names = _NAMES[layout]
     yield Rule("logit_scale", (("logit_scale", ()),))
-    patch_shape = (v.image_width, 3, v.patch_size, v.patch_size)
-    yield Rule("image/patch_embed/kernel", ((names["patch"], patch_shape),), patch_kernel)
-    yield Rule("image/cls_token", ((names["cls"], (v.image_width,)),))
-    yield from layer("image/norm_pre", (names["image_norm_pre"],), (v.image_width,))
+    yield from image_rules(v, v.image_depth, layout)
     yield Rule("text/token_embed/embedding", ((names["text_tokens"], (v.vocab_size, v.text_width)),))
-    for tower, width, depth, num_tokens in (
-        ("image", v.image_width, v.image_depth, 1 + (v.image_size // v.patch_size) ** 2),
-        ("text", v.text_width, v.text_depth, v.context_length),
-    ):
-        yield Rule(f"{tower}/pos_embed", ((names[f"{tower}_positions"], (num_tokens, width)),))
-        for i in range(depth):
-            yield from _block(f"{names[f'{tower}_block']}.{i}", f"{tower}/block{i}", width, names, layout)
+    yield Rule("text/pos_embed", ((names["text_positions"], (v.context_length, v.text_width)),))
+    yield from _blocks("text", v.text_width, v.text_depth, layout)
+    for tower, width in (("image", v.image_width), ("text", v.text_width)):
         yield from layer(f"{tower}/norm", (names[f"{tower}_norm"],), (width,))
         # OpenCLIP multiplies from the right, so its projection already lies as Flax wants it.
         shape, convert = ((width, v.embed_dim), joined) if layout == "openclip" else ((v.embed_dim, width), as_kernel)
         yield Rule(f"{tower}/head/kernel", ((names[f"{tower}_head"], shape),), convert)
+
+
+def image_rules(v: ClipVariant, depth: int, layout: str = "huggingface") -> Iterator[Rule]:
+    """Of the image tower, group ``image``, all up to its block ``depth``."""
+    names, width = _NAMES[layout], v.image_width
+    patch_shape = (width, 3, v.patch_size, v.patch_size)
+    yield Rule("image/patch_embed/kernel", ((names["patch"], patch_shape),), patch_kernel)
+    yield Rule("image/cls_token", ((names["cls"], (width,)),))
+    positions = (1 + (v.image_size // v.patch_size) ** 2, width)
+    yield Rule("image/pos_embed", ((names["image_positions"], positions),))
+    yield from layer("image/norm_pre", (names["image_norm_pre"],), (width,))
+    yield from _blocks("image", width, depth, layout)
+
+
+def _blocks(tower: str, width: int, depth: int, layout: str) -> Iterator[Rule]:
+    names = _NAMES[layout]
+    for i in range(depth):
+        yield from _block(f"{names[f'{tower}_block']}.{i}", f"{tower}/block{i}", width, names, layout)
 
 
 def _block(source: str, target: str, width: int, names: Mapping[str, str], layout: str) -> Iterator[Rule]:

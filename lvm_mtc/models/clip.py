@@ -95,10 +95,13 @@ class ImageTower(nn.Module):
 
     Attributes:
         options: Of ``transformer.apply_blocks``, as in :class:`TextTower`.
+        patches: Give what the last but one block makes of each patch, ``[num_images, num_patches, image_width]``, and
+            have no parameters beyond.
     """
 
     sizes: ClipVariant
     options: Mapping[str, Any]
+    patches: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
@@ -108,7 +111,10 @@ class ImageTower(nn.Module):
         x = jnp.concatenate([jnp.broadcast_to(cls, (x.shape[0], 1, width)).astype(x.dtype), x], axis=1)
         positions = self.param("pos_embed", nn.initializers.normal(0.02), (x.shape[1], width))
         x = nn.LayerNorm(epsilon=_NORM_EPSILON, name="norm_pre")(x + positions[None])
-        x = apply_blocks(x, num_heads=sizes.image_heads, depth=sizes.image_depth, **self.options)
+        depth = sizes.image_depth - self.patches
+        x = apply_blocks(x, num_heads=sizes.image_heads, depth=depth, **self.options)
+        if self.patches:
+            return x[:, 1:]
         x = nn.LayerNorm(epsilon=_NORM_EPSILON, name="norm")(x[:, 0])
         return nn.Dense(sizes.embed_dim, use_bias=False, name="head")(x)
 
@@ -150,7 +156,7 @@ class Clip(nn.Module):
 
     def setup(self):
         """Makes the towers."""
-        options = {"activation": self.activation, "attention": self.attention, "norm_epsilon": _NORM_EPSILON}
+        options = block_options(self.activation, self.attention)
         self.image = ImageTower(self.sizes, options, name="image")
         self.text = TextTower(self.sizes, options, name="text")
         self.logit_scale = self.param("logit_scale", nn.initializers.constant(np.log(1 / 0.07)), ())
@@ -161,9 +167,7 @@ class Clip(nn.Module):
 
     def image_features(self, images: jax.Array) -> jax.Array:
         """Features ``[num_images, embed_dim]``, not of unit length, of normalised square pictures of ``image_size``."""
-        expected = (self.sizes.image_size, self.sizes.image_size, 3)
-        if images.ndim != 4 or images.shape[1:] != expected:
-            raise ValueError(f"images {images.shape} do not fit this CLIP: expected (num_images, {expected})")
+        check_pictures(images, self.sizes)
         return self.image(images)
 
     def text_features(self, tokens: jax.Array) -> jax.Array:
@@ -172,6 +176,18 @@ class Clip(nn.Module):
         if tokens.ndim != 2 or tokens.shape[1] != length:
             raise ValueError(f"tokens {tokens.shape} do not fit this CLIP: expected (num_texts, {length})")
         return self.text(tokens)
+
+
+def block_options(activation: str, attention: str) -> dict[str, Any]:
+    """Of CLIP's blocks; names as in :class:`Clip`."""
+    return {"activation": activation, "attention": attention, "norm_epsilon": _NORM_EPSILON}
+
+
+def check_pictures(images: jax.Array, sizes: ClipVariant) -> None:
+    """``ValueError`` for pictures of another size than the image tower takes."""
+    expected = (sizes.image_size, sizes.image_size, 3)
+    if images.ndim != 4 or images.shape[1:] != expected:
+        raise ValueError(f"images {images.shape} do not fit this CLIP: expected (num_images, {expected})")
 
 
 def _unit(x: jax.Array) -> jax.Array:

@@ -1,0 +1,72 @@
+"""LLaVA's border against transformers, and a language model of one's own behind the link (needs torch)."""
+
+import importlib.util
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from lvm_mtc.interop.llava_weights import load_llava
+from lvm_mtc.models.clip import ClipVariant
+from lvm_mtc.models.llava import PINPOINTS, LlavaBorder, anyres_size, unpadded_grid
+
+torch = pytest.importorskip("torch", reason="needs torch")
+transformers = pytest.importorskip("transformers", reason="needs transformers and torch")
+
+pytestmark = pytest.mark.parity
+
+
+@pytest.fixture(scope="module")
+def make():
+    """The script that writes the golden."""
+    spec = importlib.util.spec_from_file_location("make_llava", Path(__file__).parents[1] / "golden" / "make_llava.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def model(make):
+    return make.published_model()
+
+
+@pytest.fixture(scope="module")
+def border(make, model, tmp_path_factory):
+    """Our half, from the files that transformers writes."""
+    folder = tmp_path_factory.mktemp("llava")
+    model.save_pretrained(folder)
+    found = load_llava(folder, variant=ClipVariant(**make.SIZES))
+    assert found.activation == "quick_gelu"
+    module = LlavaBorder(*found[:4])
+    return lambda method, x: np.asarray(
+        jax.jit(lambda p, x: module.apply({"params": p}, x, method=method))(found.params, x)
+    )
+
+
+def images(make, count=3):
+    side = make.SIZES["image_size"]
+    return np.random.default_rng(8).normal(size=(count, side, side, 3)).astype(np.float32)
+
+
+def test_features_and_tokens(make, model, border):
+    pictures = images(make)
+    for own, want in ((border("features", pictures), make.features(model, pictures)),
+                      (border("__call__", pictures), make.tokens(model, pictures))):  # fmt: skip
+        np.testing.assert_allclose(own, want, rtol=0, atol=1e-4 * np.abs(want).max())
+
+
+def test_the_golden_is_what_transformers_gives_today(make):
+    stored, fresh = np.load(Path(make.__file__).with_name("llava.npz")), make.cases()
+    assert set(stored) == set(fresh)
+    for name, array in stored.items():
+        if array.dtype.kind != "U":
+            np.testing.assert_allclose(fresh[name], array, rtol=0, atol=1e-4 * np.abs(array).max(), err_msg=name)
+
+
+def test_sizes_of_llava_1_6(make):
+    rng = np.random.default_rng(0)
+    make.PICTURES = tuple(map(tuple, rng.integers(60, 2000, (40, 2)).tolist()))
+    for size, want in zip(make.PICTURES, make.grids(PINPOINTS), strict=True):
+        chosen = anyres_size(*size)
+        assert (*chosen, *unpadded_grid(*size, (chosen[0] // 14, chosen[1] // 14))) == tuple(want)
