@@ -36,7 +36,7 @@ ALLOCATIONS = {
 }  # fmt: skip
 """Name to alpha and beta."""
 ANSWERERS = {"noisy": "trained with noise", "clean": "never saw noise", "levels": "sees levels alone"}
-SNR_DB = (0.0, 4.0, 8.0, 12.0, 16.0, 20.0)
+SNR_DB = (-8.0, -4.0, 0.0, 4.0, 8.0, 12.0, 16.0, 20.0)
 QUIET_DB = 60.0
 LEVELS = "levels alone"
 METRICS = ("accuracy", "bit_error_rate", "bit_error_rate_top")
@@ -93,8 +93,8 @@ def sweeps(packed: Path, count: int) -> Iterable[tuple[NamedSweep, list[Pair]]]:
     noisy = contenders(("noisy",), ("average", "both, beta 1", "both, beta 4"))
     spec = _sweep(f"allocations, {FAST.label}", test, spread, noisy, (FAST,), (4.0, 12.0), about)
     yield spec, list(against_average(spec))
-    floats = contenders(("clean",), ("average", "both, beta 1"), quantizer="float16")
-    spec = _sweep("float16", test, spread, floats, (AWGN,), (8.0, 12.0, 16.0), about)
+    floats = contenders(("noisy", "clean"), ALLOCATIONS, quantizer="float16")
+    spec = _sweep("float16", test, spread, floats, (AWGN,), SNR_DB, about)
     yield spec, list(against_average(spec))
 
 

@@ -13,7 +13,7 @@ CONTENDERS = (
 )  # fmt: skip
 GOAL_FILTERS = ("score", "label", "classifier-words", "clip")
 CLIP_ACTIVATIONS = ("quick_gelu", "gelu")
-DEMO_SCHEMES = ("vlm_csc", "pvsc", "point_clouds", "gs_scnet")
+DEMO_SCHEMES = ("vlm_csc", "pvsc", "point_clouds", "gs_scnet", "fa_semcom")
 LOCS = ("knowledge-base", "centre")
 VIEWS = ("cut", "folder")
 STYLES = ("report", "paper")

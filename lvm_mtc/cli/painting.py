@@ -14,6 +14,7 @@ from lvm_mtc.data.images import list_images, load_image
 from lvm_mtc.data.resizing import fit_image
 from lvm_mtc.knowledge.captioners import CAPTIONER_WEIGHTS, load_captioner
 from lvm_mtc.knowledge.generators import GENERATOR_WEIGHTS, load_generator
+from lvm_mtc.knowledge.own import sentences
 from lvm_mtc.models.cifar_resnet import IMAGE_SIZE
 from lvm_mtc.report.figures import Picture, save_sheet
 from lvm_mtc.report.study import TEXT_METRICS
@@ -63,9 +64,7 @@ def captioned(
     Raises:
         ValueError: if a captioner gives no sentence for each picture, or none that can be sent to K UAVs.
     """
-    texts = captioner(images)
-    if not isinstance(texts, (list, tuple)) or len(texts) != len(images) or not all(isinstance(t, str) for t in texts):
-        raise ValueError(f"{captioner.name} must give a list of {len(images)} sentences, got {texts!r:.60}")
+    texts = sentences(captioner, len(images), images)
     numbers, kept = vocabulary.encode([split_words(text) for text in texts], num_words)
     count = len(numbers) // num_uavs * num_uavs
     if not count:

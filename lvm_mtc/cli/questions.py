@@ -1,10 +1,11 @@
 """``lvm-mtc transmit --question``: features of pictures for a question, with power by attention."""
 
 import argparse
+import dataclasses
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,9 +21,11 @@ from lvm_mtc.data.resizing import resize_image
 from lvm_mtc.data.vqa import ANSWERS, NAMES, SUBJECTS, question_kind
 from lvm_mtc.data.word_vectors import WordVectors, read_word_vectors
 from lvm_mtc.interop.onnx_file import read_onnx
+from lvm_mtc.knowledge.answerers import Answerer, AskedOnce, load_answerer
 from lvm_mtc.knowledge.asking import Asked, PatchEncoder, Seen, ask, see
 from lvm_mtc.knowledge.keywords import extract_keywords
 from lvm_mtc.knowledge.matching import match_labels
+from lvm_mtc.knowledge.scenes import Scenes, load_scenes
 from lvm_mtc.link import OperatingPoint
 from lvm_mtc.models.patch_features import GRID, PICTURE
 from lvm_mtc.models.yolox import Yolox
@@ -41,11 +44,13 @@ from lvm_mtc.sweep.rows import versions
 from lvm_mtc.sweep.stopping import StoppingRule
 
 METRICS = ("bit_error_rate", "bit_error_rate_top", "nmse_features")
+_LETTERS = 30
 _AVERAGE, _ATTENTION = "average power", "power by attention"
 _SERVES = (
     "run", "parser", "images", "out", "limit", "snr_db", "csi_error", "channel", "convention", "link", "positions",
     "carrier",
     "weights", "realisations", "seed", "overwrite", "question", "alpha", "beta", "detector", "words",
+    "answerer",
 )  # fmt: skip
 """What ``transmit --question`` reads of the flags."""
 
@@ -55,16 +60,17 @@ def transmit_question(options: argparse.Namespace) -> None:
     start = time.monotonic()
     _check_flags(options)
     check_output_directory(options.out, overwrite=options.overwrite)
-    links, kind = transmit_links(options), question_kind(options.question)
+    answerer = None if options.answerer is None else AskedOnce(load_answerer(options.answerer))
+    links, kind = transmit_links(options), None if answerer else question_kind(options.question)
     scheme, params = load_scheme(options.weights or QUESTION_WEIGHTS)
     if scheme.modality != "answers":
         sends = f"scheme {name_of(scheme)!r} sends {scheme.modality}"
         raise ValueError(f"{options.weights}: {sends}, and a question is to be answered")
-    words = read_word_vectors(options.words)
-    question = (kind, SUBJECTS.index(subject_of(options.question, words)))
-    encoder = PatchEncoder(Yolox(read_onnx(options.detector)))
-    files = list_images(options.images, limit=options.limit) if options.images.is_dir() else [options.images]
-    seen = see(encoder, np.stack([np.float32(resize_image(load_image(file), PICTURE)) / 255 for file in files]))
+    names, seen, words = read_scenes(options)
+    if answerer:  # any words, which are told
+        bits = 8 * len(options.question.encode())
+        scheme = dataclasses.replace(scheme, config=dataclasses.replace(scheme.config, question_bits=bits))
+    question = (0, 0) if kind is None else (kind, SUBJECTS.index(subject_of(options.question, words)))
     asked = [ask(one, options.question, words) for one in seen]
     knobs = {_AVERAGE: dict(beta=0.0), _ATTENTION: dict(alpha=options.alpha, beta=options.beta)}
     spec = NamedSweep(
@@ -78,13 +84,14 @@ def transmit_question(options: argparse.Namespace) -> None:
         stopping=StoppingRule(target_half_width=None, max_units=options.realisations),
         metrics=METRICS,
     )
-    names = [file.name for file in files]
     with atomic_directory(options.out, overwrite=options.overwrite) as folder:
         points, _ = measure_study([spec])
         write_csv(folder / "table.csv", [_row(point) for point in points])
-        lines = told(spec, names, asked, options.question)
+        answers = answered(spec, options.question, answerer)
+        lines = told(answers, names, asked, options.question)
         (folder / "answers.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        save_sheet(folder / "maps.png", map_rows(spec, seen, asked), row_labels=names, title=options.question)
+        rows = map_rows(spec, seen, asked, answers)
+        save_sheet(folder / "maps.png", rows, row_labels=names, title=sheet_title(answers, options.question))
         record = {
             "command": {name: value for name, value in vars(options).items() if name not in ("run", "parser")},
             "versions": versions(),
@@ -93,9 +100,24 @@ def transmit_question(options: argparse.Namespace) -> None:
         }
         (folder / RECORD).write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
     print("\n".join(lines))
-    print(f"{len(files)} pictures, {options.realisations} realisations in {time.monotonic() - start:.0f} s")
+    print(f"{len(names)} pictures, {options.realisations} realisations in {time.monotonic() - start:.0f} s")
     for name in ("table.csv", "answers.txt", "maps.png"):
         print(f"  {options.out / name}")
+
+
+def read_scenes(options: argparse.Namespace) -> Scenes:
+    """The pictures of the flags as the transmitter sees them, and word vectors."""
+    if options.images.suffix == ".npz":
+        scenes = load_scenes(options.images)
+        words = scenes.words if options.words is None else read_word_vectors(options.words)
+        return Scenes(scenes.names[: options.limit], scenes.seen[: options.limit], words)
+    for name, what in (("detector", "YOLOX's ONNX file"), ("words", "word vectors")):
+        if getattr(options, name) is None:
+            raise UsageError(f"--question needs --{name} FILE, {what}")
+    words, encoder = read_word_vectors(options.words), PatchEncoder(Yolox(read_onnx(options.detector)))
+    files = list_images(options.images, limit=options.limit) if options.images.is_dir() else [options.images]
+    images = np.stack([np.float32(resize_image(load_image(file), PICTURE)) / 255 for file in files])
+    return Scenes([file.name for file in files], see(encoder, images), words)
 
 
 def subject_of(question: str, words: WordVectors) -> str:
@@ -127,26 +149,62 @@ def asked_source(seen: Sequence[Seen], asked: Sequence[Asked], question: tuple[i
     return question_source(packed, numbers[:, None])
 
 
-def told(spec: NamedSweep, names: Sequence[str], asked: Sequence[Asked], question: str) -> list[str]:
-    """What the question matched in each picture and, below it, the answers of the first channel realisation."""
-    answers: dict[int, list[str]] = {number: [] for number in range(len(names))}
+def answered(
+    spec: NamedSweep, question: str, answerer: Answerer | None = None
+) -> list[tuple[Mapping[str, Any], list[str]]]:
+    """Coordinates of each point and the answers about all pictures there, of the first channel realisation.
+
+    They are ``answerer``'s; None: the scheme's own.
+    """
+    valid, found = spec.sources[1].hints["valid"][:, 0], []
     for contender in spec.schemes:
         points = [at for at in spec.coordinates() if at["scheme"] == contender.name]
         group = Group(spec, points[0], Resources(num_devices=1, items_per_device=min(len(points), 8)), pictures=True)
         for at, arrived in zip(points, group.send(points, range(1)), strict=True):
-            where = f"  {contender.name}, {at['channel']}, {at['snr_db']:g} dB, CSI error {at['csi_error_var']:g}"
-            for number, answer in enumerate(arrived.pictures[0][:, 0]):
-                answers[number].append(f"{where}: {ANSWERS[answer]}")
+            came = {name: array[0, :, 0] for name, array in arrived.pictures.items()}
+            if answerer is None:
+                said = [ANSWERS[answer] for answer in came["answers"]]
+            else:
+                said = answerer(came["features"], valid, [question] * len(valid))
+            found.append((at, said))
+    return found
+
+
+def told(
+    answers: Sequence[tuple[Mapping[str, Any], list[str]]], names: Sequence[str], asked: Sequence[Asked], question: str
+) -> list[str]:
+    """What the question matched in each picture and, below it, what :func:`answered` gives."""
     lines = []
-    for name, one, own in zip(names, asked, answers.values(), strict=True):
+    for number, (name, one) in enumerate(zip(names, asked, strict=True)):
         match = one.match
         about = f"{match.keyword!r} is {', '.join(match.labels)}" if match.labels else f"no match: {match.note}"
-        lines += [f"{name}: {question} ({about})", *own]
+        lines.append(f"{name}: {question} ({about})")
+        for at, said in answers:
+            where = f"{at['scheme']}, {at['channel']}, {at['snr_db']:g} dB, CSI error {at['csi_error_var']:g}"
+            lines.append(f"  {where}: {said[number]}")
     return lines
 
 
-def map_rows(spec: NamedSweep, seen: Sequence[Seen], asked: Sequence[Asked]) -> list[list[Picture]]:
-    """Each picture beside its saliency, what is asked about, the levels and the powers."""
+def sheet_title(answers: Sequence[tuple[Mapping[str, Any], list[str]]], question: str) -> str:
+    """The question, and at which SNRs of the first channel the answers on the sheet were given."""
+    at, _ = answers[0]
+    snr_db = [f"{other['snr_db']:g}" for other, _ in answers if _alike(other, at)]
+    return f"{question} Answers over {at['channel']} at {', '.join(snr_db)} dB"
+
+
+def _alike(at: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two points differ in nothing but the SNR."""
+    return all(at[name] == other[name] for name in ("scheme", "channel", "csi_error_var"))
+
+
+def map_rows(
+    spec: NamedSweep,
+    seen: Sequence[Seen],
+    asked: Sequence[Asked],
+    answers: Sequence[tuple[Mapping[str, Any], list[str]]],
+) -> list[list[Picture]]:
+    """Each picture with answers over SNR, beside its saliency, what is asked about, the levels and the powers."""
+    start = answers[0][0]
     contender, source = spec.schemes[-1], jax.tree.map(jax.numpy.asarray, spec.sources[1])
     point = next(at for at in spec.coordinates() if at["scheme"] == contender.name)
     encoded = contender.scheme.encode(contender.params, source, jax.random.split(jax.random.key(0), 1), {})
@@ -156,8 +214,12 @@ def map_rows(spec: NamedSweep, seen: Sequence[Seen], asked: Sequence[Asked]) -> 
     for number, (one, of) in enumerate(zip(seen, asked, strict=True)):
         levels, power = (np.asarray(tells[name][number, 0]) for name in ("levels", "power"))
         decibels = 10 * np.log10(power)
+        said = []
+        for name in (_AVERAGE, _ATTENTION):
+            own = [texts[number] for at, texts in answers if _alike(at, {**start, "scheme": name})]
+            said.append(f"{name.removeprefix('power ').removesuffix(' power')}: {' '.join(own)}"[:_LETTERS])
         rows.append([
-            Picture(image=one.image, caption="picture"),
+            Picture(image=one.image, caption="\n".join(said)),
             Picture(image=_grey(one.saliency), caption="objective attention"),
             Picture(image=_grey(of.attention), caption="subjective attention"),
             Picture(image=_grey(_cells(levels) / 5), caption=f"levels {levels.min():g} to {levels.max():g}"),
@@ -190,6 +252,3 @@ def _check_flags(options: argparse.Namespace) -> None:
     for name in changed(options, "--images", ".", "--out", "."):
         if name not in _SERVES:
             raise UsageError(f"--{name.replace('_', '-')} is not for a --question, which is asked about whole pictures")
-    for name, what in (("detector", "YOLOX's ONNX file"), ("words", "word vectors")):
-        if getattr(options, name) is None:
-            raise UsageError(f"--question needs --{name} FILE, {what}")

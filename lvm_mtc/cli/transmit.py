@@ -23,9 +23,11 @@ def add_demo_parser(commands) -> None:
     out = "--out DIR = demo_output: folder for table.csv, curves.png, sheet.png and pictures"
     scheme = (
         "--scheme NAME: vlm_csc sends photographs as captions, pvsc a clip of 24 frames, point_clouds four pieces of "
-        "furniture, gs_scnet two stereo pairs, to one UAV (default: pictures to four)"
+        "furniture, gs_scnet two stereo pairs, fa_semcom driving scenes for a question, to one UAV (default: pictures "
+        "to four)"
     )
-    add_flags(parser, {out: Path, scheme: values.choice(*names.DEMO_SCHEMES)} | _REPETITION)
+    question = "--question TEXT: what is asked with --scheme fa_semcom (default: how many cars are there?)"
+    add_flags(parser, {out: Path, scheme: values.choice(*names.DEMO_SCHEMES), question: str} | _REPETITION)
 
 
 def add_transmit_parser(commands) -> None:
@@ -103,6 +105,9 @@ def add_transmit_parser(commands) -> None:
         "--question TEXT: ask about the --images; sends patch features with power by attention and answers; of the "
         "other flags --detector (YOLOX's ONNX file), --words, --limit and those about links, repetition and weights "
         "serve it": str,
+        "--answerer PLACE: what answers in place of the shipped answerer: module:function of your own, from features "
+        "that arrived [n, tokens, numbers], which of them were sent [n, tokens] and n questions to a list of n "
+        "answers; the --question may then have any words": str,
         "--alpha = 0.5: share of the picture's own saliency in the attention, beside the question's, in [0, 1]": (
             values.number("alpha")
         ),
@@ -132,6 +137,8 @@ def add_transmit_parser(commands) -> None:
 
 
 def _run_demo(options: argparse.Namespace) -> None:
+    if options.question is not None and options.scheme != "fa_semcom":
+        raise UsageError("--question is for --scheme fa_semcom")
     if options.scheme is not None:
         _demo_of(options)
         return
@@ -148,22 +155,18 @@ def _demo_of(options: argparse.Namespace) -> None:
     add_transmit_parser(parser.add_subparsers())
     flag, write, *more = DEMO_SOURCES[options.scheme]
     with tempfile.TemporaryDirectory(prefix="lvm-mtc-demo-") as folder:
-        repeated = ["--realisations", str(options.realisations), "--seed", str(options.seed)]
-        argv = [
-            "transmit",
-            f"--{flag}",
-            str(write(Path(folder))),
-            "--out",
-            str(options.out),
-            "--uavs",
-            "1",
-            *repeated,
-            *more,
-        ]
+        argv = ["transmit", f"--{flag}", str(write(Path(folder))), "--out", str(options.out), *more]
+        argv += ["--realisations", str(options.realisations), "--seed", str(options.seed)]
+        if options.scheme == "fa_semcom":
+            argv += [] if options.question is None else ["--question", options.question]
+        else:
+            argv += ["--uavs", "1"]
         _run_transmit(parser.parse_args(argv + ["--overwrite"] * options.overwrite))
 
 
 def _run_transmit(options: argparse.Namespace) -> None:
+    if options.answerer is not None and options.question is None:
+        raise UsageError("--answerer is for --images that are sent for a --question")
     if options.captioner is not None or options.generator is not None:
         if options.images is None or options.question is not None:
             flag = "generator" if options.captioner is None else "captioner"

@@ -1,4 +1,4 @@
-"""What the demo sends in place of views: pictures for captions, a clip, clouds and stereo pairs, as files."""
+"""What the demo sends in place of views: pictures for captions or questions, a clip, clouds, stereo pairs, as files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +25,8 @@ FURNITURE: Mapping[str, tuple[tuple[float, ...], ...]] = {
         (0, 0, 0, 0.5, 3, 16), (9.5, 0, 0, 0.5, 3, 16), *((0.5, 0, z, 9, 3, 0.5) for z in (0, 3.8, 7.6, 11.4, 15.5)),
     ),
 }  # fmt: skip
+SCENES = Path(__file__).resolve().parents[1] / "weights" / "fa_semcom_scenes.npz"
+"""Driving scenes with the package, as ``knowledge.scenes`` reads them."""
 _CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
 _SIDES = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))
 
@@ -93,6 +95,19 @@ DEMO_SOURCES: Mapping[str, tuple[Any, ...]] = {
     "pvsc": ("video", write_clip),
     "point_clouds": ("clouds", write_clouds),
     "gs_scnet": ("stereo", write_stereo),
+    "fa_semcom": (
+        "images",
+        lambda folder: SCENES,
+        "--question",
+        "how many cars are there?",
+        "--channel",
+        "awgn,fisher_snedecor",
+        "--link",
+        "num_rx_ant=1",
+        "--link",
+        "num_tx_ant=1",
+        "--snr-db=-8,-4,0,4,8",
+    ),
 }
 """Scheme to the flag of ``lvm-mtc transmit`` that sends its kind of source, what writes one into a folder, and further
 flags."""

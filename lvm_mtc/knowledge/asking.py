@@ -107,16 +107,21 @@ def ask(
     slices: str = "base",
     threshold: float | None = THRESHOLD,
     every: bool = False,
+    reduce: str = "mean",
+    blur: float = 0.0,
 ) -> Asked:
-    """Keywords, what they match of what was detected, its map, and the windows that are sent; see ``match_labels``."""
+    """Keywords, what they match of what was detected, its map, and the windows that are sent.
+
+    The options are those of ``attention`` and of ``match_labels``.
+    """
     keywords = [keyword.text for keyword in extract_keywords(question)]
     match = match_labels(keywords, seen.labels, words, threshold=threshold, every=every)
     boxes = seen.boxes[[label in match.labels for label in seen.labels]] if seen.labels else seen.boxes
     height, width = PICTURE
-    attention = subjective_map(boxes * np.array([width, height] * 2), height, width)
+    attention = subjective_map(boxes * np.array([width, height] * 2), height, width, blur=blur)
     windows = np.concatenate([_WHOLE[None], slice_windows(slices, boxes)])
     places = grid_places(windows).reshape(-1, 4)
-    weights = (patch_weights(m, places).reshape(len(windows), -1) for m in (seen.saliency, attention))
+    weights = (patch_weights(m, places, reduce=reduce).reshape(len(windows), -1) for m in (seen.saliency, attention))
     return Asked(match, attention, windows, *(np.float32(np.maximum(w, 0)) for w in weights))
 
 

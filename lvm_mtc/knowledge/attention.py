@@ -7,6 +7,7 @@ import numpy as np
 Saliency = Callable[[np.ndarray], np.ndarray]
 """Pictures ``[n, height, width, 3]`` in [0, 1] to maps ``[n, height, width]`` in [0, 1]."""
 SLICES = ("base", "grid", "matched")
+REDUCTIONS = ("mean", "max")
 _REDUCTION = 4
 _MARGIN = 0.1
 
@@ -33,14 +34,22 @@ def spectral_residual(images: np.ndarray) -> np.ndarray:
     return saliency.repeat(_REDUCTION, axis=1).repeat(_REDUCTION, axis=2)
 
 
-def subjective_map(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
+def subjective_map(boxes: np.ndarray, height: int, width: int, *, blur: float = 0.0) -> np.ndarray:
     """Subjective attention, ``[height, width]``: 1 in the boxes ``[n, 4]`` (x, y, w, h), centre, pixels; 0 elsewhere.
 
-    A pixel is in a box when its centre is.
+    A pixel is in a box when its centre is. ``blur`` is the deviation of a Gaussian that softens their edges, pixels.
     """
     rows, columns = np.arange(height)[None, :, None] + 0.5, np.arange(width)[None, None] + 0.5
     x, y, w, h = (edge[:, None, None] for edge in np.float64(boxes).reshape(-1, 4).T)
-    return ((np.abs(columns - x) <= w / 2) & (np.abs(rows - y) <= h / 2)).any(axis=0).astype(np.float64)
+    inside = ((np.abs(columns - x) <= w / 2) & (np.abs(rows - y) <= h / 2)).any(axis=0).astype(np.float64)
+    return _smoothing(height, blur) @ inside @ _smoothing(width, blur).T if blur else inside
+
+
+def _smoothing(size: int, deviation: float) -> np.ndarray:
+    """A Gaussian's weights ``[size, size]``, rows of sum 1: what lies beyond the border counts nothing."""
+    distance = np.subtract.outer(np.arange(size), np.arange(size))
+    weights = np.exp(-0.5 * (distance / deviation) ** 2)
+    return weights / weights.sum(axis=1, keepdims=True)
 
 
 def slice_windows(slices: str, boxes: np.ndarray | None = None) -> np.ndarray:
@@ -63,9 +72,18 @@ def slice_windows(slices: str, boxes: np.ndarray | None = None) -> np.ndarray:
     return np.concatenate([start, start + side]).astype(np.float32)[None]
 
 
-def patch_weights(attention: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Mean of a map ``[height, width]`` over patches ``[n, 4]``, ``[n]`` (Eq. 13); as ``grid_places`` has them."""
+def patch_weights(attention: np.ndarray, places: np.ndarray, *, reduce: str = "mean") -> np.ndarray:
+    """Mean of a map ``[height, width]`` over patches ``[n, 4]``, ``[n]`` (Eq. 13); as ``grid_places`` has them.
+
+    With ``reduce="max"`` the largest value of the pixels that a patch touches.
+    """
+    if reduce not in REDUCTIONS:
+        raise ValueError(f"reduce must be one of {', '.join(REDUCTIONS)}, got {reduce!r}")
     height, width = attention.shape
+    if reduce == "max":
+        start, end = np.floor(places[:, :2] * (width, height) + 1e-3), np.ceil(places[:, 2:] * (width, height) - 1e-3)
+        edges = np.int64(np.concatenate([start, np.maximum(end, start + 1)], axis=1))
+        return np.array([attention[top:bottom, left:right].max() for left, top, right, bottom in edges])
     total = np.pad(attention, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
     left, top, right, bottom = (places * np.array([width, height] * 2)).T
     area = (right - left) * (bottom - top)

@@ -1,4 +1,4 @@
-"""Captioners and generators of your own: any function that can be imported."""
+"""Captioners, generators and answerers of your own: any function that can be imported."""
 
 import dataclasses
 import importlib
@@ -45,3 +45,11 @@ def own_function(what: str, place: str) -> OwnFunction:
     if not callable(function):
         raise ValueError(f"{what} {place!r} is no function, but a {type(function).__name__}")
     return OwnFunction(place, function)
+
+
+def sentences(said_by: Any, count: int, *arguments: Any) -> list[str]:
+    """What a captioner or an answerer says to its arguments; ``ValueError`` where it is no list of ``count`` texts."""
+    texts = said_by(*arguments)
+    if not isinstance(texts, (list, tuple)) or len(texts) != count or not all(isinstance(t, str) for t in texts):
+        raise ValueError(f"{said_by.name} must give a list of {count} sentences, got {texts!r:.60}")
+    return list(texts)

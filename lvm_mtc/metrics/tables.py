@@ -166,10 +166,14 @@ SHOWN: Mapping[str, Callable[[Outcome], jax.Array]] = {
     },
     "text": received_words,
     "points": lambda outcome: outcome.estimate.data,
-    "answers": _best_scored,
+    "answers": lambda outcome: {
+        "answers": _best_scored(outcome),
+        "features": outcome.estimate.tells.get("features"),
+    },
     "classes": _best_scored,
     "presence": _best_scored,
 }
 """What arrived, as it is shown: pictures ``[..., height, width, 3]`` uint8, words ``[..., num_words]`` int32, points
-``[..., num_points, 3]``, answers, those about presence too, and classes ``[...]`` int32; of stereo pairs views
-``[..., 2 or 3, height, width, 3]`` uint8 and disparity ``[..., 2, rows, columns]``, pixels."""
+``[..., num_points, 3]``, answers about presence and classes ``[...]`` int32; of stereo pairs views
+``[..., 2 or 3, height, width, 3]`` uint8 and disparity ``[..., 2, rows, columns]``, pixels; other answers ``[...]``
+int32 beside the features behind them, ``[..., tokens, num_features]``, None where there are none."""

@@ -63,9 +63,7 @@ class LlavaBorder(nn.Module):
         return tokens if self.projector == "linear" else self.linear_2(ACTIVATIONS["gelu"](tokens))
 
 
-def anyres_size(
-    height: int, width: int, pinpoints: Sequence[tuple[int, int]] = PINPOINTS
-) -> tuple[int, int]:
+def anyres_size(height: int, width: int, pinpoints: Sequence[tuple[int, int]] = PINPOINTS) -> tuple[int, int]:
     """The height and width, of ``pinpoints``, that keep most of a picture's pixels, then those with least border.
 
     Source: LLaVA-1.6's ``select_best_resolution``.

@@ -67,7 +67,11 @@ def test_published_sizes_of_the_projector():
     )["params"]
     count = sum(leaf.size for name in ("linear_1", "linear_2") for leaf in jax.tree.leaves(shapes[name]))
     assert count == projector_parameters("mlp") == 20_979_712
-    assert shapes["image"]["pos_embed"].shape == (577, 1024) and "block22" in shapes["image"] and "block23" not in shapes["image"]
+    assert (
+        shapes["image"]["pos_embed"].shape == (577, 1024)
+        and "block22" in shapes["image"]
+        and "block23" not in shapes["image"]
+    )
 
 
 def test_names_of_other_releases_and_folders_of_several_files(sizes, tensors, tmp_path, monkeypatch):

@@ -1,8 +1,8 @@
 """FA-SemCom as a scheme: a picture's patch features for a question; the question decides each patch's power.
 
 A vehicle is a UAV of the link and has slots of its own: the uplink of K vehicles is ``broadcast`` with one channel
-each. A patch is a frame. The receiver is told each patch's level, from which its power follows, whether there is a
-matched slice, and the question; what it answers from are the features alone.
+each. A patch is a frame. The receiver is told each patch's level, from which its power follows, which slices there are
+and where, and the question; what it answers from are the features alone.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lvm_mtc import phy
 from lvm_mtc.config import require_count, require_one_of
@@ -26,10 +27,13 @@ from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage
 
 TRANSMISSIONS = ("bits", "analog")
 SEES = ("features", "levels")
+SLICES = ("told", "grid")
+SCOPES = ("sent", "window")
 _LEVEL_BITS = math.ceil(math.log2(NUM_LEVELS))
 _QUESTION_BITS = math.ceil(math.log2(len(KINDS) * len(SUBJECTS)))
 _STEPS = 2**10
 _PLACE_BITS = 3 * 10
+_QUADRANTS = [(0, 0, 1, 1), *((x, y, x + 0.5, y + 0.5) for y in (0, 0.5) for x in (0, 0.5))]
 _LEAST = 1e-6
 WINDOW = math.prod(GRID)
 """Patches of a window."""
@@ -40,8 +44,9 @@ class FaSemComConfig:
     """Shapes and rules; every field is static under ``jit``.
 
     Attributes:
-        num_patches: Tokens at most: 60 of the picture, 60 more of each slice; what the first window is both ends know,
-            the place of each other one is told.
+        num_patches: Tokens at most: 60 of the picture, 60 more of each slice.
+        slices: ``"told"``: for each slice a bit whether there is one, and its place; ``"grid"``: the four quadrants,
+            always sent, which both ends know.
         patch_size: Numbers of a patch before the projection.
         num_features: Numbers of a patch that are sent, of mean square 1; even.
         transmission: ``"bits"``: quantised, uncoded; ``"analog"``: two numbers a complex symbol.
@@ -49,6 +54,8 @@ class FaSemComConfig:
         num_bits: Of the uniform quantiser's numbers, 1 to 16.
         bits_per_symbol: 2 (QPSK) to 8, uncoded, hard decisions.
         norm: Of the levels, ``"max"`` or ``"minmax"``, see ``attention_levels``.
+        power_scope: Tokens whose mean power is 1: all that are ``"sent"``, or each ``"window"``'s.
+        question_bits: Of the question on its way to the answerer; None: those of its number.
         sees: What the answerer looks at: ``"features"``, or ``"levels"``, and nothing else of the picture: how much the
             allocation gives away.
         width: Features inside the answerer.
@@ -62,6 +69,9 @@ class FaSemComConfig:
     num_bits: int = 8
     bits_per_symbol: int = 2
     norm: str = "max"
+    slices: str = "told"
+    power_scope: str = "sent"
+    question_bits: int | None = None
     sees: str = "features"
     width: int = 96
 
@@ -71,11 +81,16 @@ class FaSemComConfig:
             require_count(name, field, getattr(self, field))
         for field, known in (
             ("transmission", TRANSMISSIONS), ("quantizer", QUANTIZERS), ("norm", NORMS), ("sees", SEES),
-            ("bits_per_symbol", phy.BITS_PER_SYMBOL),
+            ("slices", SLICES), ("power_scope", SCOPES), ("bits_per_symbol", phy.BITS_PER_SYMBOL),
         ):  # fmt: skip
             require_one_of(name, field, getattr(self, field), known)
         if self.num_patches % WINDOW:
             raise ValueError(f"{name}.num_patches must be a multiple of {WINDOW}, got {self.num_patches}")
+        if self.slices == "grid" and self.num_patches != len(_QUADRANTS) * WINDOW:
+            wanted = f"{len(_QUADRANTS) * WINDOW} with slices 'grid'"
+            raise ValueError(f"{name}.num_patches must be {wanted}, got {self.num_patches}")
+        if self.question_bits is not None:
+            require_count(name, "question_bits", self.question_bits)
         if self.num_bits > 16:
             raise ValueError(f"{name}.num_bits must be at most 16, got {self.num_bits}")
         if self.num_features % 2 or self.bits_of_patch() % self.bits_per_symbol:
@@ -169,14 +184,20 @@ class FaSemCom:
         features *= jax.lax.rsqrt(jnp.mean(features**2, axis=-1, keepdims=True) + _LEAST)
         question = source.data["question"][..., 0] * len(SUBJECTS) + source.data["question"][..., 1]
         objective, subjective, valid = (source.hints[name] for name in ("objective", "subjective", "valid"))
-        return Encoded(features, valid > 0, objective, subjective, source.data["places"], question)
+        valid, places = valid > 0, source.data["places"]
+        if c.slices == "grid":
+            valid, known = jnp.ones_like(valid), grid_places(np.float32(_QUADRANTS)).reshape(1, 1, -1, 4)
+            places = jnp.broadcast_to(known, places.shape)
+        return Encoded(features, valid, objective, subjective, places, question)
 
     def modulate(self, params: dict, encoded: Encoded, point: OperatingPoint) -> Sent:
         """Symbols of power 1 beside each patch's power, whose mean over the patches that are sent is 1."""
         c, lead, valid = self.config, encoded.features.shape[:2], encoded.valid
         alpha, beta = (per_link(point.knobs[name], lead) for name in ("alpha", "beta"))
         levels = attention_levels(fuse(encoded.objective, encoded.subjective, alpha), valid, c.norm)
-        power = allocate_power(levels, beta, valid)
+        scope = (*lead, 1, -1) if c.power_scope == "sent" else (*lead, -1, WINDOW)
+        shared = levels.reshape(scope), beta[..., None], valid.reshape(scope)
+        power = allocate_power(*shared).reshape(levels.shape)
         tells = {"features": encoded.features, "levels": levels, "power": power, "valid": valid}
         if c.transmission == "analog":
             symbols = phy.features_to_symbols(encoded.features) * math.sqrt(0.5)
@@ -185,10 +206,11 @@ class FaSemCom:
             symbols, tells["bits"] = phy.qam_map(bits, c.bits_per_symbol), bits
         top = (levels == NUM_LEVELS) & valid
         tells["top_share"] = top.sum(-1) / jnp.maximum(valid.sum(-1), 1)
-        windows = valid.reshape(*lead, -1, WINDOW)
-        places, told = as_told(encoded.places), windows[:, :, 1:].any(-1).sum(-1)
-        side_bits = valid.sum(-1) * _LEVEL_BITS + told * _PLACE_BITS + _QUESTION_BITS + 1.0
-        side_bits = jnp.sum(side_bits, axis=-1)
+        side_bits = jnp.sum(valid.sum(-1) * _LEVEL_BITS + (c.question_bits or _QUESTION_BITS), axis=-1)
+        places = encoded.places
+        if c.slices == "told":
+            there = valid.reshape(*lead, -1, WINDOW)[:, :, 1:].any(-1)
+            places, side_bits = as_told(places), side_bits + jnp.sum(1 + there * _PLACE_BITS, axis=(-2, -1))
         side = Side(levels, valid, places, encoded.question)
         return Sent(Signal(Frames(symbols, valid), power=power), side, side_bits, tells)
 
