@@ -6,7 +6,8 @@ TraPedesVeh (CC0), to test by alone; training pictures stand there mirrored, too
 
     python -m experiments.fa_semcom.pack --data ../shared/data --out build/vqa
 
-None of this is part of the project. Boxes are YOLOX-nano's (``weights/yolox_nano.onnx``), which is the encoder, too.
+None of this is part of the project, but for three pictures that the demo shows. Boxes are YOLOX-nano's
+(``weights/yolox_nano.onnx``), which is the encoder, too.
 """
 
 import sys

@@ -125,6 +125,24 @@ def test_matched_windows(box, window):
         slice_windows("all")
 
 
+def test_softened_boxes_and_the_largest_of_a_patch():
+    boxes = np.array([[100.0, 60.0, 40.0, 30.0]])
+    hard, soft = (subjective_map(boxes, *PICTURE, blur=blur) for blur in (0.0, 4.0))
+    assert 0.99 < soft.sum() / hard.sum() < 1.01 and soft.max() < 1.0 + 1e-12 and soft[60, 100] > 0.99
+    # On the middle of a long edge a Gaussian leaves half; three deviations outside next to nothing.
+    assert soft[60, 79:81].mean() == pytest.approx(0.5, abs=1e-3) and soft[60, 80 - 12] < 2e-3
+    places = grid_places(np.array([0, 0, 1, 1], np.float32))
+    want = hard.reshape(6, 32, 10, 32).max(axis=(1, 3)).reshape(-1)
+    np.testing.assert_array_equal(patch_weights(hard, places, reduce="max"), want)
+    rng = np.random.default_rng(0)
+    noise = rng.random(PICTURE)
+    small = grid_places(np.float32([0.31, 0.27, 0.33, 0.29]))  # less than a pixel wide each
+    largest, mean = (patch_weights(noise, small, reduce=reduce) for reduce in ("max", "mean"))
+    assert np.isin(largest, noise).all() and (largest >= mean - 1e-6).all()
+    with pytest.raises(ValueError, match="reduce must be one of mean, max, got 'sum'"):
+        patch_weights(hard, places, reduce="sum")
+
+
 def test_ask(words):
     boxes = np.array([[0.25, 0.5, 0.1, 0.2], [0.75, 0.5, 0.1, 0.2]])
     seen = Seen(np.zeros((*PICTURE, 3)), np.zeros((60, 4)), boxes, ("car", "traffic light"), np.ones(PICTURE))

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from lvm_mtc.interop.llava_weights import load_llava
+from lvm_mtc.knowledge.answerers import AskedOnce
+from lvm_mtc.knowledge.own import OwnFunction
 from lvm_mtc.models.clip import ClipVariant
 from lvm_mtc.models.llava import PINPOINTS, LlavaBorder, anyres_size, unpadded_grid
 
@@ -70,3 +72,34 @@ def test_sizes_of_llava_1_6(make):
     for size, want in zip(make.PICTURES, make.grids(PINPOINTS), strict=True):
         chosen = anyres_size(*size)
         assert (*chosen, *unpadded_grid(*size, (chosen[0] // 14, chosen[1] // 14))) == tuple(want)
+
+
+def test_a_language_model_behind_the_link_answers_as_the_whole_does(make, model, border):
+    pictures, questions = images(make, 2), ["which one is it", "how many are there"]
+    patches = (make.SIZES["image_size"] // make.SIZES["patch_size"]) ** 2
+
+    def numbers(question):
+        words = [1 + sum(word.encode()) % (make.PICTURE_TOKEN - 1) for word in question.split()]
+        return torch.tensor([[make.PICTURE_TOKEN] * patches + words])
+
+    def say(inputs, **more):
+        with torch.no_grad():
+            scores = model(**inputs, **more).logits[0, -1]
+        return " ".join(map(str, scores.topk(5).indices.tolist()))
+
+    def own(features, valid, questions):
+        """The server: features to tokens of the language model, between the embeddings of the question's words."""
+        texts = []
+        for seen, sent, question in zip(features, valid, questions, strict=True):
+            embedded = model.get_input_embeddings()(numbers(question)).detach().clone()
+            embedded[0, :patches][torch.tensor(sent)] = torch.tensor(border("project", seen[sent]))
+            texts.append(say({"inputs_embeds": embedded}))
+        return texts
+
+    answerer = AskedOnce(OwnFunction("server:own", own))
+    got = answerer(border("features", pictures), np.ones((2, patches), bool), questions)
+    pixels = torch.tensor(pictures).permute(0, 3, 1, 2)
+    want = [say({"input_ids": numbers(q)}, pixel_values=pixels[n : n + 1]) for n, q in enumerate(questions)]
+    assert got == want and got[0] != got[1]
+    other = answerer(border("features", pictures[::-1]), np.ones((2, patches), bool), questions)
+    assert other != want  # it does look at the pictures

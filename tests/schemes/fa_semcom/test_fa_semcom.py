@@ -9,6 +9,7 @@ import pytest
 
 from lvm_mtc import phy
 from lvm_mtc.data.vqa import ANSWERS
+from lvm_mtc.knowledge.attention import slice_windows
 from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.metrics.answers import patch_bit_errors
 from lvm_mtc.metrics.tables import METRICS
@@ -81,10 +82,47 @@ def test_total_power_ledger_and_measured_snr():
         np.testing.assert_allclose(out.sent.tells["power"].sum(-1), TOKENS, rtol=1e-6)
         uses = TOKENS * 16 * 4 // 2
         assert (out.ledger.channel_uses() == uses).all() and scheme.frames() == (TOKENS, uses // TOKENS)
-        assert (out.sent.side_bits == 3 * TOKENS + 5 + 1).all()
+        assert (out.sent.side_bits == 3 * TOKENS + 5).all()
         # Signal over noise of 40 x 1920 uses; the noise's power has the spread of that many exponentials.
         assert abs(float(out.through.snr) / 10**0.6 - 1) < 5 / np.sqrt(BATCH * uses) * 2
     assert (np.asarray(_sent(beta=0.0)[3].sent.tells["power"]) == 1).all()
+
+
+def _modulated(source, params, **config):
+    scheme = FaSemCom(FaSemComConfig(**SMALL | config))
+    point = OperatingPoint(6.0, 0.0, {"alpha": jnp.float32(0.5), "beta": jnp.float32(2.0)})
+    return scheme.modulate(None, scheme.encode(params, source, None, {}), point)
+
+
+def test_quadrants_are_known_and_cost_no_side_information():
+    source, params = _source(4, 5 * TOKENS), FaSemCom(FaSemComConfig(**SMALL)).init(jax.random.key(0))
+    quadrants = grid_places(np.float32([[0, 0, 1, 1], *slice_windows("grid")])).reshape(-1, 4)
+    sent = _modulated(source, params, num_patches=5 * TOKENS, slices="grid")
+    np.testing.assert_array_equal(sent.side_bits, [3 * 5 * TOKENS + 5] * 4)
+    # Whatever the source says of places: the receiver knows those of the configuration.
+    np.testing.assert_allclose(sent.side.places, np.broadcast_to(quadrants, sent.side.places.shape), atol=1e-7)
+    told = _modulated(source, params, num_patches=5 * TOKENS)
+    np.testing.assert_array_equal(told.side_bits, [3 * 5 * TOKENS + 5 + 4 * 31] * 4)
+    in_words = _modulated(source, params, num_patches=5 * TOKENS, slices="grid", question_bits=8 * 23)
+    np.testing.assert_array_equal(in_words.side_bits, [3 * 5 * TOKENS + 8 * 23] * 4)
+    with pytest.raises(ValueError, match="FaSemComConfig.num_patches must be 300 with slices 'grid', got 120"):
+        FaSemComConfig(num_patches=120, slices="grid")
+
+
+def test_power_shared_out_over_all_that_is_sent_or_window_by_window():
+    source, params = _source(4, 2 * TOKENS), FaSemCom(FaSemComConfig(**SMALL)).init(jax.random.key(0))
+    dull = {name: source.hints[name].at[:, :, TOKENS:].multiply(0.1) for name in ("objective", "subjective")}
+    source = source._replace(hints={**source.hints, **dull})
+    power = {
+        scope: np.asarray(_modulated(source, params, num_patches=2 * TOKENS, power_scope=scope).signal.power)
+        for scope in ("sent", "window")
+    }
+    means = {scope: array.reshape(4, 2, TOKENS).mean(-1) for scope, array in power.items()}
+    np.testing.assert_allclose(means["window"], 1.0, rtol=1e-5)
+    np.testing.assert_allclose(means["sent"].mean(-1), 1.0, rtol=1e-5)
+    assert (means["sent"][:, 0] > 1.3).all()  # the second window is looked at less
+    within = [array.reshape(4, 2, TOKENS) / means[scope][..., None] for scope, array in power.items()]
+    np.testing.assert_allclose(*within, rtol=1e-5)
 
 
 @pytest.mark.slow
