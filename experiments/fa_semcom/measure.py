@@ -94,8 +94,9 @@ def sweeps(packed: Path, count: int) -> Iterable[tuple[NamedSweep, list[Pair]]]:
     spec = _sweep(f"allocations, {FAST.label}", test, spread, noisy, (FAST,), (4.0, 12.0), about)
     yield spec, list(against_average(spec))
     floats = contenders(("noisy", "clean"), ALLOCATIONS, quantizer="float16")
-    spec = _sweep("float16", test, spread, floats, (AWGN,), SNR_DB, about)
-    yield spec, list(against_average(spec))
+    for link in (AWGN, FADING):
+        spec = _sweep(f"float16, {link.label}", test, spread, floats, (link,), SNR_DB, about)
+        yield spec, list(against_average(spec))
 
 
 def contenders(answerers: Sequence[str], allocations: Iterable[str], **config) -> list[Contender]:

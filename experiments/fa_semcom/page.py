@@ -1,4 +1,4 @@
-r"""Figure, data and tables of docs/fa_semcom.md, from what ``experiments.fa_semcom.measure`` and ``.errors`` wrote.
+r"""Figure, data and tables of docs/fa_semcom.md, from what ``measure``, ``errors`` and ``slices`` beside it wrote.
 
 python -m experiments.fa_semcom.page --store docs/fa_semcom/results.sqlite --out docs/fa_semcom
 """
@@ -7,27 +7,28 @@ import csv
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from experiments.fa_semcom.errors import FILE as ERRORS
-from experiments.fa_semcom.measure import ALLOCATIONS, ANSWERERS, AWGN, FADING, FAST, LEVELS, STORE
+from experiments.fa_semcom.measure import ALLOCATIONS, ANSWERERS, AWGN, FADING, FAST, LEVELS, QUIET_DB, STORE
+from experiments.fa_semcom.slices import ABOUT, ENERGIES
+from experiments.fa_semcom.slices import FILE as SLICED
 from experiments.script import fill_page, script
 from experiments.stores import read_points
 from lvm_mtc.data.vqa import KINDS
 from lvm_mtc.models.llava_cost import llava_cost
 from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
 from lvm_mtc.report.pages import table, with_interval
-from lvm_mtc.results.points import Point
+from lvm_mtc.results.points import Measured, Point
 from lvm_mtc.results.store import ResultStore
-from lvm_mtc.results.table import write_csv
+from lvm_mtc.results.table import read_csv, write_csv
 from lvm_mtc.sweep.paired import PREFIX, differences_name, find_sweep
 
-TITLE = (
-    "Questions about CARLA's test pictures, 4 bits a number over uncoded QPSK; 95 % bootstrap over channels and "
-    "questions"
-)
+TITLE = "Questions about CARLA's test pictures, uncoded QPSK; 95 % bootstrap over channels and questions"
 LINKS = {AWGN.label: "AWGN", FADING.label: "F fading, one fade a picture", FAST.label: "F fading, one fade a symbol"}
 PRINTED = {"base": (576, 8.02), "grid": (2880, 43.58), "matched": (1152, 17.43)}
 """Tokens and FLOPs (1e12) of the paper's Table 3."""
+TRAINED = ("noisy", "clean")
 _DETAILED_DB = 12.0
 
 
@@ -37,30 +38,30 @@ def main(store: Path = STORE, out: Path = Path("docs/fa_semcom")) -> None:
     with ResultStore(store, create=False) as results:
         groups = [("carla_test", kind) for kind in ("all", *KINDS)] + [("trapedesveh", "all")]
         quiet = {group: _read(results, "quiet, {}, {}".format(*group)) for group in groups}
-        swept = {name: _read(results, name) for name in (*(f"allocations, {label}" for label in LINKS), "float16")}
+        names = [f"allocations, {label}" for label in LINKS] + [f"float16, {link.label}" for link in (AWGN, FADING)]
+        swept = {name: _read(results, name) for name in names}
         levels = _read(results, LEVELS)[0]
         paired = {name: _read(results, differences_name(name))[0] for name in swept}
     out.mkdir(parents=True, exist_ok=True)
     points = {name: of for name, (of, _) in swept.items()}
     panels = [
-        [
-            _panel(points[f"allocations, {label}"], levels, answerer, LINKS[label])
-            for label in (AWGN.label, FADING.label)
-        ]
-        for answerer in ("noisy", "clean")
+        [_panel(points[f"{sent}, {link.label}"], levels, answerer, LINKS[link.label] + more) for answerer in TRAINED]
+        for sent, more in (("allocations", ""), ("float16", ", float16 bits"))
+        for link in (AWGN, FADING)
     ]
     save_png(curves_figure(panels, title=TITLE), out / "accuracy.png")
     rows = [row for name in points for row in _rows(points[name], paired[name])]
     write_csv(out / "accuracy.csv", rows + _rows(levels, []))
+    sliced = read_csv(out / SLICED)
     tables = {
         "quiet": quiet_table(quiet),
-        "costs": cost_table(points[f"allocations, {AWGN.label}"]),
+        "costs": cost_table(sliced),
         "levels": levels_table(points),
         "errors": errors_table(list(csv.DictReader((out / ERRORS).open()))),
-        "float16": allocation_table(points["float16"], paired["float16"]),
+        "slices": slices_table(sliced),
     }
-    tables |= {label: allocation_table(points[name], paired[name])
-               for label, name in zip(("awgn", "fading", "fast"), list(points)[:3], strict=True)}  # fmt: skip
+    places = ("awgn", "fading", "fast", "float16", "float16_fading")
+    tables |= {place: allocation_table(points[name], paired[name]) for place, name in zip(places, names, strict=True)}
     fill_page(out, tables)
 
 
@@ -166,15 +167,31 @@ def errors_table(rows: Sequence[Mapping[str, str]]) -> str:
     return table(("channel", "attention", "beta", *(f"level {of}" for of in levels), "largest deviation"), cells)
 
 
-def cost_table(points: Sequence[Point]) -> str:
-    """The paper's Table 3 by formula, and what this form sends for a picture."""
-    ledger, lines = points[0].ledger, []
+def slices_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Accuracy by slices, and what slices add to the picture alone, a line an SNR and what is asked about."""
+    found = {(row["slices"], row["energy"], row["snr_db"], row["about"]): row for row in rows}
+    lines = []
+    for snr_db in dict.fromkeys(row["snr_db"] for row in rows):
+        for about in ABOUT:
+            own = found["base", "symbol", snr_db, about]
+            others = [found[name, energy, snr_db, about] for name in ("matched", "grid") for energy in ENERGIES]
+            gains = (_signed((row["difference"], row["difference_half_width"])) for row in others)
+            accuracy = with_interval(Measured(own["accuracy"], own["half_width"], 0), 3)
+            where = "none" if snr_db == QUIET_DB else f"{snr_db:g}"
+            lines.append((where, about, f"{own['questions']:.0f}", accuracy, *gains))
+    heads = (f"{name}, energy of a {energy}" for name in ("matched", "grid") for energy in ENERGIES)
+    return table(("noise, SNR in dB", "about", "questions", "picture alone", *heads), lines)
+
+
+def cost_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The paper's Table 3 by formula, and what this form sends for a question, on average."""
+    lines = []
     for slices, (tokens, flops) in PRINTED.items():
-        cost, windows = llava_cost(slices), {"base": 1, "grid": 5, "matched": 2}[slices]
-        uses = f"{windows * ledger['channel_uses']:.0f}"
-        lines.append((slices, tokens, cost.tokens, flops, f"{cost.flops / 1e12:.2f}", 60 * windows, uses))
+        cost, own = llava_cost(slices), next(row for row in rows if row["slices"] == slices)
+        here = (f"{own[name]:.0f}" for name in ("tokens", "channel_uses", "side_information_bits"))
+        lines.append((slices, tokens, cost.tokens, flops, f"{cost.flops / 1e12:.2f}", *here))
     heads = ("slices", "LLaVA's tokens, printed", "by formula", "FLOPs, 1e12, printed", "by formula")
-    return table((*heads, "tokens here", "channel uses here"), lines)
+    return table((*heads, "tokens here", "channel uses here", "side information here, bits"), lines)
 
 
 def _rows(points: Sequence[Point], differences: Sequence[Point]) -> list[dict]:

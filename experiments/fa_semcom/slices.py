@@ -43,6 +43,8 @@ FILE = "slices.csv"
 SNR_DB = (0.0, 4.0, 12.0, QUIET_DB)
 """Of a symbol with the picture alone."""
 ABOUT = {"all": SUBJECTS, "vehicles": ("vehicle",), "lights and signs": ("traffic light", "traffic sign")}
+ENERGIES = ("symbol", "picture")
+"""What is equal."""
 _UNITS, _AT_ONCE = 4, 64
 _KNOBS = {"alpha": 0.5, "beta": 1.0}
 
@@ -60,7 +62,7 @@ def main(packed: Path = Path("build/slices"), runs: Path = Path("runs/fa"), out:
     for name, questions in asked.items():
         scheme, params = load_scheme(runs / name / "system" / "weights.npz")
         tokens[name] = np.mean((questions.chosen >= 0).sum(axis=1)) * np.prod(GRID)
-        for energy in ("symbol", "picture"):
+        for energy in ENERGIES:
             less = 0.0 if energy == "symbol" else 10 * np.log10(tokens[name] / tokens["base"])
             for snr_db in SNR_DB:
                 right[name, energy, snr_db], ledgers[name] = measured(scheme, params, questions, snr_db - less)

@@ -2,11 +2,12 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from experiments.fa_semcom import errors, measure, page
+from experiments.fa_semcom import errors, measure, page, slices
 from lvm_mtc import phy
 from lvm_mtc.data.packed_questions import PackedQuestions
 from lvm_mtc.models.weights import save_weights
@@ -46,10 +47,6 @@ def test_the_other_tables_and_the_panel():
              for name in measure.ALLOCATIONS for snr_db in (8.0, 12.0)]  # fmt: skip
     rows = page.levels_table({f"allocations, {label}": every for label in page.LINKS}).splitlines()[2:]
     assert len(rows) == 2 * len(measure.ALLOCATIONS) and "| 1.0e-02 | 2.0e-03 | 0.600" in rows[0]
-    costs = page.cost_table(every).splitlines()[2:]
-    assert costs[1] == "| grid | 2880 | 2880 | 43.58 | 43.56 | 300 | 38400 |" and costs[2].startswith(
-        "| matched | 1152"
-    )
     quiet = {("carla_test", "all"): (every[::12], {"floor": "0.4589", "questions": "1462"})}
     assert page.quiet_table(quiet).splitlines()[2].startswith("| carla_test | all | 1462 | 0.459 | 0.600 ± 0.020")
     panel = page._panel(every, [], "clean", "AWGN")
@@ -58,6 +55,44 @@ def test_the_other_tables_and_the_panel():
     line = page._panel(every, levels, "clean", "AWGN").curves[2]
     assert line.label == "levels alone: both, beta 1" and line.mean == [0.45] * 2 and line.snr_db == [8.0, 12.0]
     assert len(page._rows(every[:2], [])) == 2 * 3
+
+
+def sliced_rows():
+    """Of two questions about vehicles and two about lights, right with one, two and no units more."""
+    rng = np.random.default_rng(0)
+    right = {
+        (name, energy, snr_db): rng.random((4, 8)) < chance
+        for name, chance in (("base", 0.5), ("grid", 0.9), ("matched", 0.7))
+        for energy in slices.ENERGIES
+        for snr_db in slices.SNR_DB
+    }
+    question = np.array([[0, 0], [1, 0], [0, 3], [0, 4], [0, 3], [2, 0], [3, 0], [0, 1]])
+    asked = SimpleNamespace(question=question)
+    tokens = {"base": 60.0, "grid": 300.0, "matched": 90.0}
+    ledgers = {name: {"channel_uses": 128 * of, "side_information_bits": 3 * of} for name, of in tokens.items()}
+    return right, slices.rows(right, asked, tokens, ledgers)
+
+
+def test_slices_stand_beside_the_picture_alone():
+    right, rows = sliced_rows()
+    assert len(rows) == 3 * len(slices.ENERGIES) * len(slices.SNR_DB) * len(slices.ABOUT)
+    (row,) = (r for r in rows if (r["slices"], r["energy"], r["snr_db"], r["about"]) == ("grid", "picture", 4.0, "all"))
+    base, grid = right["base", "picture", 4.0], right["grid", "picture", 4.0]
+    assert row["accuracy"] == grid.mean() and row["difference"] == pytest.approx(grid.mean() - base.mean())
+    assert row["questions"] == 8 and row["difference_half_width"] > 0
+    lights = [r for r in rows if r["about"] == "lights and signs" and r["slices"] == "base"]
+    assert lights[0]["questions"] == 3 and lights[0]["difference"] is None
+    assert lights[0]["accuracy"] == right["base", "symbol", 0.0][:, 2:5].mean()
+    lines = page.slices_table(rows).splitlines()
+    assert len(lines) == 2 + len(slices.SNR_DB) * len(slices.ABOUT) and lines[-1].startswith(
+        "| none | lights and signs"
+    )
+    costs = page.cost_table(rows).splitlines()[2:]
+    assert costs[1] == "| grid | 2880 | 2880 | 43.58 | 43.56 | 300 | 38400 | 900 |"
+    assert costs[2].startswith("| matched | 1152")
+    with pytest.raises(ValueError, match="'grid' were packed for other questions than 'base'"):
+        other = SimpleNamespace(question=np.zeros((2, 2)), answer=np.zeros(2), picture=np.zeros(2))
+        slices.check_same_questions({"base": other, "grid": SimpleNamespace(**vars(other) | {"answer": np.ones(2)})})
 
 
 def test_counted_errors_of_the_page_are_those_of_the_closed_form():
