@@ -23,7 +23,7 @@ from lvm_mtc.models.yolox import COCO_CLASSES, Yolox
 
 PICTURES = ("Town05_006600", "Town05_009660", "Town05_016200")
 _ALSO = (
-    "weather pedestrian pedestrians people lorry lorries van vans taxi cyclist cyclists road street lamp lamps signal "
+    "weather pedestrian pedestrians people van vans taxi cyclist cyclists road street lamp lamps signal "
     "signals color colour red green yellow near far left right front picture image scene see visible any number"
 )
 

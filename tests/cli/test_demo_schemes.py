@@ -17,6 +17,19 @@ SHOWN = {
 SMALL = ("--snr-db", "0,20", "--channel", "awgn", "--limit")
 
 
+def test_the_demo_asks_about_scenes(tmp_path, monkeypatch, capsys):
+    few = (*demo_sources.DEMO_SOURCES["fa_semcom"], "--snr-db=-12,20", "--channel", "awgn", "--limit", "2")
+    monkeypatch.setattr(demo_sources, "DEMO_SOURCES", demo_sources.DEMO_SOURCES | {"fa_semcom": few})
+    command = ["demo", "--scheme", "fa_semcom", "--question", "is there a car?", "--realisations", "2"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err == ""
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"maps.png", "answers.txt", "table.csv"}
+    lines = (tmp_path / "out" / "answers.txt").read_text().splitlines()
+    assert len(lines) == 2 * (1 + 2 * 2) and all(line.endswith(": yes") for line in lines if ", 20 dB" in line)
+    low, high = read_csv(tmp_path / "out" / "table.csv")[:2]
+    assert low["bit_error_rate"] > 0.3 > 1e-3 > high["bit_error_rate"] and low["channel_uses"] == 7680
+
+
 @pytest.mark.parametrize("scheme", SHOWN)
 def test_the_demo_of_a_scheme_shows_what_arrives(scheme, request, tmp_path, monkeypatch, capsys):
     if scheme == "pvsc":

@@ -10,8 +10,9 @@ import pytest
 from tiny_yolox import tiny_graph
 
 from lvm_mtc.cli import main, questions
+from lvm_mtc.data.demo_sources import SCENES as SCENES_FILE
 from lvm_mtc.data.word_vectors import read_word_vectors
-from lvm_mtc.knowledge.asking import Seen
+from lvm_mtc.knowledge.asking import Seen, ask
 from lvm_mtc.knowledge.scenes import load_scenes, save_scenes
 from lvm_mtc.models.patch_features import PICTURE
 from lvm_mtc.models.weights import save_weights
@@ -126,6 +127,18 @@ def test_scenes_come_back_as_they_were(scenes):
         load_scenes(scenes / "words.npz")
     with pytest.raises(FileNotFoundError, match="no file of scenes none.npz"):
         load_scenes("none.npz")
+
+
+@pytest.mark.parametrize(
+    ("question", "label"),
+    [("how many cars are there?", "car"), ("any traffic lights?", "traffic light"), ("is there a truck?", "truck")],
+)
+def test_scenes_with_the_package_know_the_words_of_questions(question, label):
+    names, seen, words = load_scenes(SCENES_FILE)
+    assert len(names) == 3 and {"car", "traffic light", "truck"} <= {own for one in seen for own in one.labels}
+    matches = [ask(one, question, words).match.labels for one in seen if label in one.labels]
+    assert matches and all(match == (label,) for match in matches)
+    questions.subject_of(question, words)
 
 
 @pytest.mark.parametrize(
