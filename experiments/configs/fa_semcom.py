@@ -32,7 +32,9 @@ def get_config(name: str = "noisy") -> ConfigDict:
         stages=dict(system=dict(
             batch_size=BATCH_SIZE, total_steps=STEPS[name], checkpoint_every=25 if name in WINDOWS else 200,
             log_every=50, ema_decay=0.99,
-            optimizer=dict(learning_rate=rate, warmup_steps=min(50, STEPS[name] // 4), end_fraction=0.02, weight_decay=0.1),
+            optimizer=dict(
+                learning_rate=rate, warmup_steps=min(50, STEPS[name] // 4), end_fraction=0.02, weight_decay=0.1
+            ),
         )),
     ))  # fmt: skip
     if name in WINDOWS:

@@ -3,9 +3,11 @@
 import argparse
 import dataclasses
 import json
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -39,9 +41,11 @@ from lvm_mtc.schemes.question_source import question_source
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.group import Group, Resources
+from lvm_mtc.sweep.named import plain_contender
 from lvm_mtc.sweep.paired import NamedSweep
 from lvm_mtc.sweep.rows import versions
 from lvm_mtc.sweep.stopping import StoppingRule
+from lvm_mtc.training.pictures import check_packed
 
 METRICS = ("bit_error_rate", "bit_error_rate_top", "nmse_features")
 _LETTERS = 30
@@ -62,10 +66,8 @@ def transmit_question(options: argparse.Namespace) -> None:
     check_output_directory(options.out, overwrite=options.overwrite)
     answerer = None if options.answerer is None else AskedOnce(load_answerer(options.answerer))
     links, kind = transmit_links(options), None if answerer else question_kind(options.question)
-    scheme, params = load_scheme(options.weights or QUESTION_WEIGHTS)
-    if scheme.modality != "answers":
-        sends = f"scheme {name_of(scheme)!r} sends {scheme.modality}"
-        raise ValueError(f"{options.weights}: {sends}, and a question is to be answered")
+    loaded = load_question_contender(options.weights)
+    scheme, params = loaded.scheme, loaded.params
     names, seen, words = read_scenes(options)
     if answerer:  # any words, which are told
         bits = 8 * len(options.question.encode())
@@ -118,6 +120,32 @@ def read_scenes(options: argparse.Namespace) -> Scenes:
     files = list_images(options.images, limit=options.limit) if options.images.is_dir() else [options.images]
     images = np.stack([np.float32(resize_image(load_image(file), PICTURE)) / 255 for file in files])
     return Scenes([file.name for file in files], see(encoder, images), words)
+
+
+def load_question_contender(weights: str | os.PathLike | None) -> Contender:
+    """A scheme that answers from a weights file; None: the shipped one."""
+    scheme, params = load_scheme(weights or QUESTION_WEIGHTS)
+    if scheme.modality != "answers" or not hasattr(scheme.config, "num_patches"):
+        sends = f"scheme {name_of(scheme)!r} sends {scheme.modality}"
+        raise ValueError(f"{weights}: {sends}, and a question is to be answered")
+    return plain_contender(scheme, params)
+
+
+def read_questions(
+    path: Path, packed: PackedQuestions, contender: Contender, num_uavs: int, limit: int | None = None
+) -> Source:
+    """The first questions of a file as groups of K in their order; the last ones that fill no group are left out.
+
+    Raises:
+        ValueError: if they are not of the sizes of the contender's scheme, or if no group is left.
+    """
+    tokens, size = packed.chosen.shape[1] * packed.patches.shape[1], packed.patches.shape[2]
+    check_packed(path, contender.scheme.config, num_patches=tokens, patch_size=size)
+    count = min(len(packed.answer), limit or len(packed.answer))
+    groups = count // num_uavs
+    if not groups:
+        raise ValueError(f"{path}: there are {count} questions, and {num_uavs} UAVs need one each")
+    return question_source(packed, np.arange(groups * num_uavs).reshape(groups, num_uavs))
 
 
 def subject_of(question: str, words: WordVectors) -> str:

@@ -26,6 +26,7 @@ _ITEMS = {
     "points": ("clouds", "points"),
     "clips": ("clips", "frames"),
     "stereo": ("pairs", "views"),
+    "answers": ("questions", "patches"),
 }
 
 
@@ -63,6 +64,7 @@ def add_sweep_parser(commands) -> None:
         "--clouds PATH: point cloud, or a folder of them, to send instead of pictures": str,
         "--video PATH: a folder of frames, or a video file, to send instead of pictures": str,
         "--stereo DIR: a stereo pair (left and right picture), or a folder of pairs, to send instead of pictures": str,
+        "--questions FILE: questions packed by experiments.fa_semcom.pack, to ask instead of sending pictures": str,
         "--units N: channel realisations of a point, at most where there is a target": values.whole(2, 1_000_000),
         "--target WIDTH: go on until half of the confidence interval of stop_metric is at most this "
         "wide": values.number("above_zero"),
@@ -190,10 +192,11 @@ def _dry_run(options: argparse.Namespace, spec, resources) -> None:
         print(f"  {axis}: {', '.join(value if isinstance(value, str) else f'{value:g}' for value in on_axis)}")
     for num_uavs, source in spec.sources.items():
         what, side = _ITEMS[spec.schemes[0].scheme.modality]
-        size = source.data.shape[2]
-        if source.data.ndim == 5 and size != source.data.shape[3]:
-            size = f"{size} x {source.data.shape[3]}"
-        print(f"{what}: {len(source.data)} groups of {num_uavs}, {size} {side}")
+        data = source.data["patches"] if isinstance(source.data, dict) else source.data
+        size = data.shape[2]
+        if data.ndim == 5 and size != data.shape[3]:
+            size = f"{size} x {data.shape[3]}"
+        print(f"{what}: {len(data)} groups of {num_uavs}, {size} {side}")
     rule = spec.stopping
     until = "all"
     if rule.target_half_width is not None:

@@ -13,11 +13,13 @@ from lvm_mtc.cli.clips import load_clip_contender
 from lvm_mtc.cli.clouds import load_cloud_contender, read_clouds
 from lvm_mtc.cli.errors import UsageError
 from lvm_mtc.cli.pictures import Views, demo_photographs, find_objects, load_views, on_canvas, size_of
+from lvm_mtc.cli.questions import load_question_contender, read_questions
 from lvm_mtc.cli.sending import budget_acts, fit_contenders, load_contenders, make_links
 from lvm_mtc.cli.sentences import load_text_contender, read_source
 from lvm_mtc.cli.stereo import load_stereo_contender, read_pairs
 from lvm_mtc.cli.values import RANGES, picture_size
 from lvm_mtc.config import to_dict, unknown_name_message
+from lvm_mtc.data.packed_questions import load_questions
 from lvm_mtc.interop.perceptual_weights import load_perceptual
 from lvm_mtc.knowledge.loading import load_knowledge_base
 from lvm_mtc.metrics.judges import perceptual_judges
@@ -29,7 +31,19 @@ from lvm_mtc.sweep.plan import SweepSpec, picture_source
 from lvm_mtc.sweep.stopping import StoppingRule
 
 METRICS = (*study.METRICS, "nmse_tokens", "nmse_symbols", "evm")
-_FILES = ("weights", "images", "text", "clouds", "video", "stereo", "boxes", "classifier", "words", "perceptual")
+_FILES = (
+    "weights",
+    "images",
+    "text",
+    "clouds",
+    "video",
+    "stereo",
+    "questions",
+    "boxes",
+    "classifier",
+    "words",
+    "perceptual",
+)
 _OF_PICTURES = ("schemes", "mask_prob", "epsilon", "images", "boxes", "task", "classifier", "words", "perceptual")
 
 
@@ -52,12 +66,13 @@ class SweepConfig:
         link: Other fields of ``LinkConfig.of``.
         keep: Share of the patches that is kept where patches are dropped.
         weights: Weights file of any scheme that sends pictures, or with ``text`` sentences, with ``clouds`` point
-            clouds, with ``video`` clips, with ``stereo`` pairs; None: the shipped ones.
+            clouds, with ``video`` clips, with ``stereo`` pairs, or that answers ``questions``; None: the shipped ones.
         images: Folder of pictures, or one picture; None: scikit-image's photographs.
         text: File of sentences, one a line, to send instead of pictures: groups of K in their order.
         clouds: Point cloud, or folder of them, to send instead of pictures, likewise.
         video: Folder of frames, or a video file, to send instead of pictures: K pieces of it.
         stereo: Stereo pair, or folder of them, to send instead of pictures: groups of K in their order.
+        questions: File of ``data.packed_questions``, to ask instead of sending pictures: groups of K in their order.
         size: Of the ``images``' views: ``"codec"``, that of the weights; ``"native"``, every pixel as it is; ``"N"`` or
             ``"HxW"``, resized to that. What the codec is too small for goes in tiles (``schemes.tiled``).
         views: ``"cut"``: K overlapping views of each picture; ``"folder"``: each K pictures are a group.
@@ -71,7 +86,8 @@ class SweepConfig:
         stop_metric: Whose interval that looks at; None: as in ``SweepSpec``.
         random_pictures: Intervals speak of other pictures, too.
         metrics: What is measured; None: ``METRICS``, of sentences ``study.TEXT_METRICS``, of clouds
-            ``study.CLOUD_METRICS``, of clips ``study.CLIP_METRICS``, of pairs ``study.STEREO_METRICS``.
+            ``study.CLOUD_METRICS``, of clips ``study.CLIP_METRICS``, of pairs ``study.STEREO_METRICS``, of
+            questions ``study.QUESTION_METRICS``.
         pictures_per_step: Pictures that go through the networks together; None: 16, of other sizes than the codec's the
             views of one group.
     """
@@ -95,6 +111,7 @@ class SweepConfig:
     clouds: str | None = None
     video: str | None = None
     stereo: str | None = None
+    questions: str | None = None
     size: str = "codec"
     views: str = "cut"
     overlap: float = 0.5
@@ -130,7 +147,9 @@ class SweepConfig:
             raise ValueError(f"SweepConfig.limit must be >= 1, got {self.limit}")
         if self.overlap != SweepConfig.overlap and self.views == "folder":
             raise ValueError(f"SweepConfig.overlap {self.overlap:g}: it has no effect on views 'folder'")
-        sends = {"text": "sentences", "clouds": "point clouds", "video": "clips", "stereo": "pairs"}
+        sends = {
+            "text": "sentences", "clouds": "point clouds", "video": "clips", "stereo": "pairs", "questions": "features",
+        }  # fmt: skip
         others = [name for name in sends if getattr(self, name) is not None]
         try:
             picture_size(self.size)
@@ -211,11 +230,19 @@ def _pairs(config: SweepConfig) -> dict[str, Any]:
     return dict(schemes=(contender,), sources=sources)
 
 
+def _questions(config: SweepConfig) -> dict[str, Any]:
+    path, packed = Path(config.questions), load_questions(config.questions)
+    contender = load_question_contender(config.weights)
+    sources = {count: read_questions(path, packed, contender, count, config.limit) for count in config.num_uavs}
+    return dict(schemes=(contender,), sources=sources)
+
+
 _OTHERS = (
     ("text", study.TEXT_METRICS, _sentences),
     ("clouds", study.CLOUD_METRICS, _clouds),
     ("video", study.CLIP_METRICS, _clips),
     ("stereo", study.STEREO_METRICS, _pairs),
+    ("questions", study.QUESTION_METRICS, _questions),
 )
 """Fields that name sources that are no pictures, what is measured of them, and what reads them."""
 

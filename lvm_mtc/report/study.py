@@ -29,6 +29,8 @@ CLOUD_METRICS = ("d1_psnr_db", "chamfer", "hausdorff")
 """What is measured of point clouds."""
 STEREO_METRICS = ("psnr_db", "ssim", "overflow")
 """What is measured of stereo pairs whose middle view and disparity nobody knows."""
+QUESTION_METRICS = ("accuracy", "bit_error_rate", "bit_error_rate_top")
+"""What is measured of answers to questions."""
 _PANELS = ("psnr_db", "psnr_inside_db", "ssim", "ssim_inside")
 _COSTS = ("channel_uses", "pilot_uses", "prefix_uses", "idle_uses", "slots", "side_information_bits")
 INTERVAL_NOTE = (

@@ -11,11 +11,13 @@ from tiny_yolox import tiny_graph
 
 from lvm_mtc.cli import main, questions
 from lvm_mtc.data.demo_sources import SCENES as SCENES_FILE
+from lvm_mtc.data.packed_questions import PackedQuestions, save_questions
 from lvm_mtc.data.word_vectors import read_word_vectors
 from lvm_mtc.knowledge.asking import Seen, ask
 from lvm_mtc.knowledge.scenes import load_scenes, save_scenes
 from lvm_mtc.models.patch_features import PICTURE
 from lvm_mtc.models.weights import save_weights
+from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import read_csv
 from lvm_mtc.schemes.fa_semcom.scheme import FaSemCom, FaSemComConfig
 from lvm_mtc.schemes.loading import identity
@@ -182,3 +184,45 @@ def _exit_status(command):
 def test_it_needs_a_detector_and_words(asked, capsys):
     assert _exit_status("transmit --images photos --question 'any car?' --out r") == 2
     assert "--question needs --detector FILE" in capsys.readouterr().err
+
+
+SWEEP = (
+    "sweep --questions packed.npz --set weights=asked.npz --store s.sqlite --uavs 2 --units 2 --snr-db 0,90 --channel "
+    "awgn --set knobs.beta=[0,4] --set link.num_rx_ant=1 --set link.num_tx_ant=1"
+)
+
+
+@pytest.fixture
+def packed(asked):
+    rng = np.random.default_rng(0)
+    asked_of = PackedQuestions(
+        np.float16(rng.normal(size=(5, 60, 24))), np.tile(np.float32([0, 0, 1, 1]), (5, 1)),
+        np.float32(rng.random((5, 60))), np.int32([[0, 1], [1, 0], [2, 0], [3, 0], [0, 3]]), np.int32([0, 2, 6, 9, 1]),
+        np.arange(5, dtype=np.int32)[:, None], np.float32(rng.random((5, 1, 60))), np.arange(5, dtype=np.int32),
+        np.array(list("abcde")),
+    )  # fmt: skip
+    save_questions(asked / "packed.npz", asked_of)
+    return asked
+
+
+@pytest.mark.slow
+def test_a_sweep_asks_packed_questions(packed, capsys):
+    assert main(shlex.split(f"{SWEEP} --dry-run")) == 0
+    assert "questions: 2 groups of 2, 60 patches" in capsys.readouterr().out
+    assert main(shlex.split(SWEEP)) == 0
+    with ResultStore(packed / "s.sqlite", create=False) as store:
+        points = store.read()
+    assert len(points) == 4 and all(set(point.metrics) >= {"accuracy", "bit_error_rate_top"} for point in points)
+    rates = {(p.snr_db, p.coordinates["beta"]): p.metrics["bit_error_rate"].mean for p in points}
+    assert rates[90.0, 0.0] == rates[90.0, 4.0] == 0.0 < rates[0.0, 0.0] < rates[0.0, 4.0]  # Q is convex
+
+
+def test_questions_of_other_sizes_are_one_line(packed, capsys):
+    for more, message in (
+        ("--set weights=small.npz", "and a question is to be answered"),
+        ("--uavs 6", "packed.npz: there are 5 questions, and 6 UAVs need one each"),
+        ("--set text=c.txt", "SweepConfig.questions is for features, and SweepConfig.text sends sentences"),
+        ("--questions words.npz", "words.npz: is no file of packed questions"),
+    ):
+        assert _exit_status(f"{SWEEP} {more}") == 2
+        assert re.search(message, capsys.readouterr().err.splitlines()[-1]), message
