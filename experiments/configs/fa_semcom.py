@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 BATCH_SIZE = 64
 WINDOWS = {"base": 1, "grid": 5, "matched": 2}
 QUIET = ("clean", "levels")
-STEPS = {"noisy": 800, "clean": 400, "levels": 200} | dict.fromkeys(WINDOWS, 100)
+STEPS = {"noisy": 800, "clean": 400, "levels": 200} | dict.fromkeys(WINDOWS, 60)
 
 
 def get_config(name: str = "noisy") -> ConfigDict:
@@ -30,8 +30,8 @@ def get_config(name: str = "noisy") -> ConfigDict:
             snr_db=[60.0, 60.0] if quiet else [0.0, 20.0], csi_error_var=[0.0, 0.0], knobs=dict(beta=[0.0, 2.0])
         ),
         stages=dict(system=dict(
-            batch_size=BATCH_SIZE, total_steps=STEPS[name], checkpoint_every=25 if name in WINDOWS else 200,
-            log_every=50, ema_decay=0.99,
+            batch_size=BATCH_SIZE, total_steps=STEPS[name], checkpoint_every=20 if name in WINDOWS else 200,
+            log_every=min(50, STEPS[name] // 4), ema_decay=0.99,
             optimizer=dict(
                 learning_rate=rate, warmup_steps=min(50, STEPS[name] // 4), end_fraction=0.02, weight_decay=0.1
             ),

@@ -14,6 +14,7 @@ and likewise for ``base`` and ``matched``, then
     python -m experiments.fa_semcom.slices --packed build/slices --runs runs/fa
 """
 
+import dataclasses
 import functools
 import sys
 from collections.abc import Mapping
@@ -24,16 +25,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.fa_semcom.export import FILES
 from experiments.fa_semcom.measure import AWGN, QUIET_DB
 from experiments.script import script
 from lvm_mtc.data.packed_questions import PackedQuestions, load_questions
 from lvm_mtc.data.vqa import SUBJECTS
 from lvm_mtc.knowledge.attention import SLICES
 from lvm_mtc.link import OperatingPoint
-from lvm_mtc.models.patch_features import GRID
 from lvm_mtc.results.bootstrap import two_way_interval
 from lvm_mtc.results.table import write_csv
-from lvm_mtc.schemes.fa_semcom.scheme import FaSemCom
+from lvm_mtc.schemes.fa_semcom.scheme import WINDOW, FaSemCom
 from lvm_mtc.schemes.loading import load_scheme
 from lvm_mtc.schemes.question_source import question_source
 from lvm_mtc.schemes.scheme import Source
@@ -51,20 +52,25 @@ _KNOBS = {"alpha": 0.5, "beta": 1.0}
 
 @script(
     packed="folder with carla_test_<slices>.npz (default: %(default)s)",
-    runs="folder with a run folder for each slicing (default: %(default)s)",
+    runs="folder with a run folder for each slicing (default: the shipped answerer answers all)",
     out="folder for the csv (default: %(default)s)",
 )
-def main(packed: Path = Path("build/slices"), runs: Path = Path("runs/fa"), out: Path = Path("docs/fa_semcom")) -> None:
+def main(packed: Path = Path("build/slices"), runs: Path | None = None, out: Path = Path("docs/fa_semcom")) -> None:
     """Measure what slices are worth."""
     asked = {name: load_questions(packed / f"carla_test_{name}.npz") for name in SLICES}
     check_same_questions(asked)
     right, ledgers, tokens = {}, {}, {}
     for name, questions in asked.items():
-        scheme, params = load_scheme(runs / name / "system" / "weights.npz")
-        tokens[name] = np.mean((questions.chosen >= 0).sum(axis=1)) * np.prod(GRID)
+        scheme, params = load_scheme(FILES["noisy"] if runs is None else runs / name / "system" / "weights.npz")
+        slices = dict(num_patches=questions.chosen.shape[1] * WINDOW, slices="grid" if name == "grid" else "told")
+        scheme = dataclasses.replace(scheme, config=dataclasses.replace(scheme.config, **slices))
+        tokens[name] = np.mean((questions.chosen >= 0).sum(axis=1)) * WINDOW
         for energy in ENERGIES:
             less = 0.0 if energy == "symbol" else 10 * np.log10(tokens[name] / tokens["base"])
             for snr_db in SNR_DB:
+                if name == "base" and energy != ENERGIES[0]:
+                    right[name, energy, snr_db] = right[name, ENERGIES[0], snr_db]
+                    continue
                 right[name, energy, snr_db], ledgers[name] = measured(scheme, params, questions, snr_db - less)
         print(f"{name}: {tokens[name]:.0f} tokens a question, {ledgers[name]}", flush=True)
     write_csv(out / FILE, rows(right, asked["base"], tokens, ledgers))

@@ -58,15 +58,15 @@ def test_the_other_tables_and_the_panel():
 
 
 def sliced_rows():
-    """Of two questions about vehicles and two about lights, right with one, two and no units more."""
+    """Of five questions about vehicles, four about lights and signs and one about bicycles."""
     rng = np.random.default_rng(0)
     right = {
-        (name, energy, snr_db): rng.random((4, 8)) < chance
+        (name, energy, snr_db): rng.random((4, 10)) < chance
         for name, chance in (("base", 0.5), ("grid", 0.9), ("matched", 0.7))
         for energy in slices.ENERGIES
         for snr_db in slices.SNR_DB
     }
-    question = np.array([[0, 0], [1, 0], [0, 3], [0, 4], [0, 3], [2, 0], [3, 0], [0, 1]])
+    question = np.array([[0, 0], [1, 0], [0, 3], [0, 4], [0, 3], [1, 3], [2, 0], [3, 0], [0, 0], [0, 1]])
     asked = SimpleNamespace(question=question)
     tokens = {"base": 60.0, "grid": 300.0, "matched": 90.0}
     ledgers = {name: {"channel_uses": 128 * of, "side_information_bits": 3 * of} for name, of in tokens.items()}
@@ -79,10 +79,10 @@ def test_slices_stand_beside_the_picture_alone():
     (row,) = (r for r in rows if (r["slices"], r["energy"], r["snr_db"], r["about"]) == ("grid", "picture", 4.0, "all"))
     base, grid = right["base", "picture", 4.0], right["grid", "picture", 4.0]
     assert row["accuracy"] == grid.mean() and row["difference"] == pytest.approx(grid.mean() - base.mean())
-    assert row["questions"] == 8 and row["difference_half_width"] > 0
+    assert row["questions"] == 10 and row["difference_half_width"] > 0
     lights = [r for r in rows if r["about"] == "lights and signs" and r["slices"] == "base"]
-    assert lights[0]["questions"] == 3 and lights[0]["difference"] is None
-    assert lights[0]["accuracy"] == right["base", "symbol", 0.0][:, 2:5].mean()
+    assert lights[0]["questions"] == 4 and lights[0]["difference"] is None
+    assert lights[0]["accuracy"] == right["base", "symbol", 0.0][:, 2:6].mean()
     lines = page.slices_table(rows).splitlines()
     assert len(lines) == 2 + len(slices.SNR_DB) * len(slices.ABOUT) and lines[-1].startswith(
         "| none | lights and signs"
