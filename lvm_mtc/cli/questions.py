@@ -87,9 +87,9 @@ def transmit_question(options: argparse.Namespace) -> None:
         metrics=METRICS,
     )
     with atomic_directory(options.out, overwrite=options.overwrite) as folder:
+        answers = answered(spec, options.question, answerer)
         points, _ = measure_study([spec])
         write_csv(folder / "table.csv", [_row(point) for point in points])
-        answers = answered(spec, options.question, answerer)
         lines = told(answers, names, asked, options.question)
         (folder / "answers.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         rows = map_rows(spec, seen, asked, answers)
@@ -189,7 +189,7 @@ def answered(
         points = [at for at in spec.coordinates() if at["scheme"] == contender.name]
         group = Group(spec, points[0], Resources(num_devices=1, items_per_device=min(len(points), 8)), pictures=True)
         for at, arrived in zip(points, group.send(points, range(1)), strict=True):
-            came = {name: array[0, :, 0] for name, array in arrived.pictures.items()}
+            came = {name: array[0, :, 0] for name, array in arrived.pictures.items() if array is not None}
             if answerer is None:
                 said = [ANSWERS[answer] for answer in came["answers"]]
             else:
