@@ -12,6 +12,7 @@ from lvm_mtc import phy
 from lvm_mtc.data.packed_questions import PackedQuestions
 from lvm_mtc.models.weights import save_weights
 from lvm_mtc.results.points import Measured, Point
+from lvm_mtc.results.table import read_csv
 from lvm_mtc.schemes.fa_semcom.scheme import FaSemCom, FaSemComConfig
 from lvm_mtc.schemes.loading import identity
 
@@ -93,6 +94,17 @@ def test_slices_stand_beside_the_picture_alone():
     with pytest.raises(ValueError, match="'grid' were packed for other questions than 'base'"):
         other = SimpleNamespace(question=np.zeros((2, 2)), answer=np.zeros(2), picture=np.zeros(2))
         slices.check_same_questions({"base": other, "grid": SimpleNamespace(**vars(other) | {"answer": np.ones(2)})})
+
+
+def test_tables_of_slices_are_those_of_the_file():
+    rows, text = read_csv(DOCS / slices.FILE), DOCS.with_suffix(".md").read_text()
+    assert page.slices_table(rows) in text and page.cost_table(rows) in text
+    uses = {row["slices"]: row["channel_uses"] for row in rows}
+    assert uses["base"] == 7680 and uses["grid"] == 5 * 7680 and 7680 < uses["matched"] < 2 * 7680
+    side = {row["slices"]: row["side_information_bits"] for row in rows}
+    sliced = uses["matched"] / 7680 - 1  # share of questions with a slice
+    assert side["base"] == 3 * 60 + 5 and side["grid"] == 3 * 300 + 5
+    assert side["matched"] == pytest.approx(side["base"] + 1 + sliced * (180 + 30), abs=0.01)
 
 
 def test_counted_errors_of_the_page_are_those_of_the_closed_form():
