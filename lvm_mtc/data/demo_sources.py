@@ -25,7 +25,7 @@ FURNITURE: Mapping[str, tuple[tuple[float, ...], ...]] = {
         (0, 0, 0, 0.5, 3, 16), (9.5, 0, 0, 0.5, 3, 16), *((0.5, 0, z, 9, 3, 0.5) for z in (0, 3.8, 7.6, 11.4, 15.5)),
     ),
 }  # fmt: skip
-SCENES = Path(__file__).resolve().parents[1] / "weights" / "fa_semcom_scenes.npz"
+SCENES = Path(__file__).with_name("fa_semcom_scenes.npz")
 """Driving scenes with the package, as ``knowledge.scenes`` reads them."""
 _CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
 _SIDES = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))

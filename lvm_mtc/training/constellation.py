@@ -1,8 +1,8 @@
 """Fits the book of a constellation to the symbols that a trained scheme makes, the scheme as it is.
 
-The points start on the rings of APSK or the squares of QAM, in the scale that is best for the symbols; first the
-decisions are soft, with falling temperature, then hard, with gradients through the points alone. The best book
-of all is kept, the starts included.
+The points start on the rings of APSK or the squares of QAM, in the scale that is best for the symbols, or in the
+middle of the symbols' clusters; first the decisions are soft, with falling temperature, then hard, with gradients
+through the points alone. The best book of all is kept, the starts included.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ KINDS = ("qam", "learned", "clustered")
 _LEAST_USE = 1e-6
 _TEST_BATCHES = 4
 _LOOK_EVERY = 25
-_LLOYD_STEPS = 40
+_LLOYD_STEPS, _CLUSTERED = 40, 2**17
 Book = Mapping[str, jax.Array]
 
 
@@ -125,12 +125,13 @@ def fit_book(symbols: Symbols, num_points: int, kind: str, key: jax.Array, confi
     test = _draw(symbols, test_key, _TEST_BATCHES * config.batch_size)
     errors = jax.jit(_errors)(scaled.reshape(-1, *pairs.shape[1:]), test).reshape(config.scales, -1)
     tried = [(errors[:, n].min(), scaled[errors[:, n].argmin(), n]) for n in range(len(starts))]
-    if kind == "learned":
+    if kind != "qam":
+        middles = _cluster(tried[0][1], symbols)
+        if kind == "clustered":
+            return book_of(middles, symbols)
+        tried.append((jax.jit(_errors)(middles[None], test)[0], middles))
         tried += [_descend(*start, symbols, test, fit_key, config) for start in tried]
-    book = book_of(min(tried, key=lambda one: float(one[0]))[1], symbols)
-    for _ in range(_LLOYD_STEPS if kind == "clustered" else 0):
-        book = book_of(book["means"], symbols)
-    return book
+    return book_of(min(tried, key=lambda one: float(one[0]))[1], symbols)
 
 
 def sdr_db(book: Book, symbols: Symbols, key: jax.Array) -> jax.Array:
@@ -158,6 +159,14 @@ def book_of(pairs: jax.Array, symbols: Symbols) -> Book:
     spread = per_point(jnp.sum((parts - means[chosen]) ** 2, -1)) / jnp.maximum(count, 1)
     log_use = jnp.log(jnp.maximum(count / count.sum(), _LEAST_USE))
     return {"points": pairs, "log_use": log_use, "means": means, "spread": spread}
+
+
+def _cluster(pairs: jax.Array, symbols: Symbols) -> jax.Array:
+    """Means of clusters of at most ``_CLUSTERED`` symbols, ``[K, 2]``, by Lloyd's algorithm from ``pairs``."""
+    some = Symbols(*(values[:: max(1, len(values) // _CLUSTERED)] for values in symbols))
+    for _ in range(_LLOYD_STEPS):
+        pairs = book_of(pairs, some)["means"]
+    return pairs
 
 
 class _Batch(NamedTuple):

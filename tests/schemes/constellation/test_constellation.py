@@ -137,6 +137,22 @@ def test_learned_points_gain_on_heavy_tails_and_not_where_qam_is_right(law, poin
     assert low - 0.02 <= learned - qam <= high and learned < 10 * np.log10(1 + 10 ** (snr_db / 10))
 
 
+@pytest.mark.slow
+def test_clusters_are_those_of_numpy_and_learned_points_are_no_worse():
+    values = (np.random.default_rng(4).laplace(size=(6000, 2)) @ [0.5, 0.5j]).astype(np.complex64)
+    symbols, config = Symbols(jnp.asarray(values), jnp.full(6000, 0.01)), FitConfig(steps=25, batch_size=2048)
+    books = {kind: fit_book(symbols, 16, kind, jax.random.key(0), config) for kind in ("qam", "clustered", "learned")}
+    points = np.asarray(complex_of(books["qam"]["points"]))
+    for _ in range(40):
+        chosen = np.argmin(np.abs(values[:, None] - points), -1)
+        points = np.array([values[chosen == k].mean() if (chosen == k).any() else points[k] for k in range(16)])
+    np.testing.assert_allclose(complex_of(books["clustered"]["points"]), points, atol=2e-3)
+    fresh = Symbols(jnp.asarray((np.random.default_rng(5).laplace(size=(40000, 2)) @ [0.5, 0.5j]).astype(np.complex64)),
+                    jnp.full(40000, 0.01))  # fmt: skip
+    found = {kind: float(sdr_db(book, fresh, jax.random.key(1))) for kind, book in books.items()}
+    assert found["learned"] > found["clustered"] - 0.05 and found["clustered"] > found["qam"] + 0.5
+
+
 def test_wrong_configurations_are_one_line():
     with pytest.raises(ValueError, match="ConstellationConfig.num_points must be one of 4, 16, 64, 256, got 32"):
         make_scheme("constellation", CONFIG | {"num_points": 32})

@@ -1,0 +1,70 @@
+"""The page on noise attention says what its store says; a misled transceiver is told another SNR, and that alone."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.stores import read_points
+from experiments.text import noise_attention as study
+from lvm_mtc.link import LinkConfig, OperatingPoint
+from lvm_mtc.results.store import ResultStore
+from lvm_mtc.schemes.scheme import Source
+from lvm_mtc.schemes.simulate import forward
+from lvm_mtc.schemes.vlm_csc.scheme import VlmCsc, VlmCscConfig
+from lvm_mtc.sweep.paired import PREFIX, differences_name
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = (DOCS / "noise_attention.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def stored():
+    with ResultStore(DOCS / "noise_attention" / "results.sqlite", create=False) as store:
+        return [read_points(store, name, "text") for name in (study.NAME, differences_name(study.NAME))]
+
+
+def test_page_and_store_agree(stored):
+    points, differences = stored
+    assert study.by_snr(points, "bleu1") in PAGE and study.by_snr(differences, f"{PREFIX}bleu1") in PAGE
+    assert {point.coordinates["scheme"] for point in points} == {*study.CURVES.values(), study.MISLED}
+    assert all(point.ledger["num_pictures"] == 512 for point in points)
+
+
+def test_differences_are_those_of_the_means(stored):
+    points, differences = stored
+    mean = {(point.coordinates["scheme"], point.snr_db): point.metrics["bleu1"].mean for point in points}
+    assert len(differences) == len(points) * 5 // 6
+    for point in differences:
+        name = point.coordinates["scheme"].removesuffix(" - control")
+        wanted = mean[name, point.snr_db] - mean[study.NONE, point.snr_db]
+        assert point.metrics[f"{PREFIX}bleu1"].mean == pytest.approx(wanted, abs=1e-5)
+
+
+def test_the_figure_draws_all_of_them(stored):
+    ((absolute, paired),) = study.panels(*stored)
+    assert len(absolute.curves) == 6 and len(paired.curves) == 5 and study.NONE in paired.y_label
+
+
+@pytest.mark.slow
+def test_the_misled_hear_of_another_snr_and_the_channel_does_not():
+    config = VlmCscConfig(vocabulary=12, num_words=5, num_symbols=4, width=16, depth=1, num_heads=2, hidden=24)
+    scheme, misled = VlmCsc(config), study.Misled(config)
+    params = scheme.init(jax.random.key(0))
+    params = jax.tree.map(lambda leaf: leaf + 0.3, params)  # gates begin as the identity, whatever the SNR
+    source = Source(np.int32([[[3, 4, 5, 0, 0]]]))
+    run = jax.jit(forward, static_argnums=(0, 4))
+    link = LinkConfig(fading="awgn", convention="rx_per_antenna")
+
+    def sent(scheme, snr_db):
+        return run(scheme, params, source, jax.random.key(1), link, OperatingPoint(snr_db=snr_db))
+
+    np.testing.assert_array_equal(
+        sent(misled, 0.0).sent.signal.private.symbols, sent(scheme, study.EXCESS_DB).sent.signal.private.symbols
+    )
+    assert not np.array_equal(
+        sent(misled, 0.0).sent.signal.private.symbols, sent(scheme, 0.0).sent.signal.private.symbols
+    )
+    wanted = sent(scheme, 0.0).received.no_eff
+    np.testing.assert_allclose(sent(misled, 0.0).received.no_eff, wanted, rtol=1e-5)
