@@ -211,16 +211,8 @@ def rayleigh_path(
         ValueError: on bad antenna counts, shapes that do not fit, a real dtype or a negative Python number
             ``max_doppler``.
     """
-    gains = scattered_gains(
-        key,
-        batch_shape,
-        1,
-        times=times,
-        num_rx_ant=num_rx_ant,
-        num_tx_ant=num_tx_ant,
-        max_doppler=max_doppler,
-        dtype=dtype,
-    )
+    antennas: dict[str, Any] = dict(num_rx_ant=num_rx_ant, num_tx_ant=num_tx_ant, dtype=dtype)
+    gains = scattered_gains(key, batch_shape, 1, times=times, max_doppler=max_doppler, **antennas)
     return Paths(gains, jnp.zeros((*batch_shape, 1), real_of(dtype)))
 
 
