@@ -2,10 +2,12 @@
 
     OPENBLAS_NUM_THREADS=1 python -m experiments.allocation.measure --out docs/allocation
 
-Minutes on one core. Writes ``results.json`` into ``--out`` and the table into the page beside it, ``--out``.md, between
-its markers. ``--page-only`` writes from the old ``results.json``.
+Minutes on one core; ``--parts`` measures some parts anew and leaves the others. Writes ``results.json`` and the figure
+into ``--out`` and the table into the page beside it, ``--out``.md, between its markers. ``--page-only`` writes from the
+old ``results.json``.
 """
 
+import dataclasses
 import itertools
 import json
 import sys
@@ -17,13 +19,15 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from experiments.allocation.page import tables
+from experiments.allocation.page import draw, tables
 from experiments.script import PAGE_ONLY, script, study
 from lvm_mtc.allocation.pairing import pairings
-from lvm_mtc.allocation.superposition import Plan, Superposition, maximise_sum_rate
+from lvm_mtc.allocation.superposition import Plan, Superposition, improve, made_feasible, maximise_sum_rate
 from lvm_mtc.allocation.token_length import TokenUplink, allocate_tokens, equal_allocation
 from lvm_mtc.allocation.uep import Groups, allocate_groups, brute_force, ordered_search
 
+POWERS = (1.0, 2.0, 4.0, 8.0)
+"""Of the superposed network over a power, over the first one."""
 LENGTHS, MANY_LENGTHS = (4, 12, 36), (2, 4, 8, 16, 32, 64)
 SUPERPOSED = Path("docs/sfma/results.json")
 """Measured over superposed pairs of pictures: leak and similarities."""
@@ -115,6 +119,43 @@ def superposition(seed: int, users: int, measured: Mapping[str, Any]) -> dict[st
             "feasible": all(network.feasible(plan) for plan in found.history)}  # fmt: skip
 
 
+def water_filling(gain: np.ndarray, power: float, bandwidth: float) -> float:
+    """Sum rate of users in equal bands of their own, powers by water-filling, no further limits; N0 = 1, bit/s."""
+    band = bandwidth / len(gain)
+    floor = np.sort(band / gain)
+    levels = (power + np.cumsum(floor)) / np.arange(1, len(gain) + 1)
+    level = levels[np.flatnonzero(levels > floor)[-1]]
+    return float(band * np.log2(np.maximum(level / floor, 1)).sum())
+
+
+def over_power(seed: int, users: int, measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Sum rates of one network at several powers: the optimiser, given pairs, equal shares and orthogonal bands."""
+    base = network_of(seed, users, measured)
+    shuffled = tuple(map(tuple, np.sort(np.random.default_rng(seed).permutation(users).reshape(-1, 2)).tolist()))
+    left, greedy = set(range(users)), []
+    for i, j in sorted(itertools.combinations(range(users), 2), key=lambda pair: -base.similarity[pair]):
+        if {i, j} <= left:
+            left -= {i, j}
+            greedy.append((i, j))
+    rows = []
+    for factor in POWERS:
+        network = dataclasses.replace(base, power=factor * base.power)
+
+        def given(pairs, network=network):
+            start = network.equal(pairs)
+            start = start if network.feasible(start) else made_feasible(network, start)
+            return None if start is None else improve(network, start, pairing=False).sum_rate
+
+        equal = [plan for pairs in pairings(range(users)) if network.feasible(plan := network.equal(pairs))]
+        rows.append({
+            "power": network.power, "optimised": maximise_sum_rate(network, seed).sum_rate,
+            "random pairs": given(shuffled), "most alike pairs": given(tuple(greedy)),
+            "equal shares": max(map(network.sum_rate, equal), default=None),
+            "orthogonal, water-filling": water_filling(network.gain, network.power, network.bandwidth),
+        })  # fmt: skip
+    return rows
+
+
 def _general(network: Superposition, plan: Plan) -> float:
     """The sum rate that SLSQP reaches over powers and bandwidths of given pairs and ratios, from two starts."""
     users = len(plan.power)
@@ -135,23 +176,31 @@ def _general(network: Superposition, plan: Plan) -> float:
     return max(rates)
 
 
-@script(out="folder; the page is beside it", users="of the superposed network", seeds="of it", page_only=PAGE_ONLY)
-def main(out: Path = Path("docs/allocation"), users: int = 6, seeds: int = 20, page_only: bool = False) -> None:
+PARTS = ("token_lengths", "many_token_lengths", "protection", "large_protection", "superposition", "over_power")
+
+
+@script(out="folder; the page is beside it", users="of the superposed network", seeds="of it", page_only=PAGE_ONLY,
+        parts=f"some of {', '.join(PARTS)}")  # fmt: skip
+def main(
+    out: Path = Path("docs/allocation"), users: int = 6, seeds: int = 20, page_only: bool = False,
+    parts: tuple[str, ...] = PARTS,
+) -> None:  # fmt: skip
     """Compare the optimisers with brute force and with simpler rules."""
 
     def results() -> dict[str, Any]:
-        measured = superposed(json.loads(SUPERPOSED.read_text()))
-        return {
-            "users": users,
-            "leak": measured["leak"],
-            "token_lengths": [token_lengths(seed) for seed in range(50)],
-            "many_token_lengths": [token_lengths(seed, 6, MANY_LENGTHS) for seed in range(50)],
-            "protection": [protection(seed) for seed in range(100)],
-            "large_protection": [large_protection(seed) for seed in range(10)],
-            "superposition": [superposition(seed, users, measured) for seed in range(seeds)],
+        measured, file = superposed(json.loads(SUPERPOSED.read_text())), out / "results.json"
+        every = {
+            "token_lengths": lambda: [token_lengths(seed) for seed in range(50)],
+            "many_token_lengths": lambda: [token_lengths(seed, 6, MANY_LENGTHS) for seed in range(50)],
+            "protection": lambda: [protection(seed) for seed in range(100)],
+            "large_protection": lambda: [large_protection(seed) for seed in range(10)],
+            "superposition": lambda: [superposition(seed, users, measured) for seed in range(seeds)],
+            "over_power": lambda: [over_power(seed, 4, measured) for seed in range(5)],
         }
+        new = {"users": users, "leak": measured["leak"]} | {name: every[name]() for name in parts}
+        return (json.loads(file.read_text()) if file.exists() else {}) | new
 
-    study(out, page_only, results, tables)
+    study(out, page_only, results, tables, draw)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""The page about the optimisers: its table, from ``results.json``."""
+"""The page about the optimisers: its table and figure, from ``results.json``."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from lvm_mtc.report.pages import table
 
@@ -16,6 +18,23 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
             *_tokens(results["many_token_lengths"], 6),
             *_groups(results["protection"], results["large_protection"]),
             *_pairs(results["superposition"], results["users"])])}  # fmt: skip
+
+
+def draw(results: Mapping[str, Any], out: Path) -> None:
+    """``sum_rate.png``: sum rates of superposed pairs over the power, beside simpler rules."""
+    figure = Figure(figsize=(6, 3.8), dpi=110, layout="constrained")
+    axes, rows = figure.subplots(), results["over_power"]
+    power = np.array([row["power"] for row in rows[0]])
+    for i, name in enumerate(key for key in rows[0][0] if key != "power"):
+        values = np.array([[np.nan if row[name] is None else row[name] for row in of] for of in rows])
+        feasible = ~np.isnan(values).any(0)  # for all networks, or the mean is of others
+        axes.plot(power[feasible], values.mean(0)[feasible], marker="os^Dv"[i], markersize=4, label=name)
+    axes.set(xlabel="power, W", ylabel="sum rate, bit/s", title=f"4 users, mean of {len(rows)} networks", xscale="log")
+    axes.set_xticks(power, [f"{value:g}" for value in power], minor=False)
+    axes.minorticks_off()
+    axes.legend(fontsize=7)
+    axes.grid(alpha=0.3)
+    figure.savefig(out / "sum_rate.png")
 
 
 def _of(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:

@@ -69,8 +69,8 @@ def add_sweep_parser(commands) -> None:
         "--target WIDTH: go on until half of the confidence interval of stop_metric is at most this "
         "wide": values.number("above_zero"),
         "--positions FILE: JSON of the UAVs' places around the base station, [[x, y, z], ...] in metres, or a mapping "
-        "of them and other fields of link.Scene (scenario, carrier_frequency, velocity, bs_position); each UAV has the "
-        "SNR of its place, and snr_db is their mean": Path,
+        "of them and other fields of link.Scene (scenario, carrier_frequency, velocity, bs_position, line_of_sight); "
+        "each UAV has the SNR of its place, and snr_db is their mean": Path,
         "--carrier HZ: carrier frequency of the link to the --positions, Hz (default: 3.5e9)": values.number("carrier"),
         "--set FIELD=VALUE: another field, such as keep=0.3, link.num_rx_ant=8 or stopping.level=0.99; may be "
         "repeated": values.assignment,

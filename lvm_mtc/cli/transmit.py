@@ -78,8 +78,8 @@ def add_transmit_parser(commands) -> None:
         "--link FIELD=VALUE: another field of LinkConfig, such as num_rx_ant=8, equalizer=paper, k_factor_db=5 or "
         "ofdm.fft_size=128; may be repeated": values.assignment,
         "--positions FILE: JSON of the UAVs' places around the base station, [[x, y, z], ...] in metres, or a mapping "
-        "of them and other fields of link.Scene (scenario, carrier_frequency, velocity, bs_position); each UAV has the "
-        "SNR of its place, and the SNR above is their mean": Path,
+        "of them and other fields of link.Scene (scenario, carrier_frequency, velocity, bs_position, line_of_sight); "
+        "each UAV has the SNR of its place, and the SNR above is their mean": Path,
         "--carrier HZ: carrier frequency of the link to the --positions, Hz (default: 3.5e9)": values.number("carrier"),
         f"--schemes LIST: of {', '.join(names.CONTENDERS)}; the first one is on the sheet (default: "
         "importance,object,uniform,all,pca; with weights of another scheme that one, as it is)": values.choices(

@@ -88,11 +88,11 @@ def noise_variance(link: Link, point: OperatingPoint) -> jax.Array:
 
 
 def per_link(value: Any, lead: tuple[int, ...]) -> jax.Array:
-    """A scalar, ``[batch]`` or ``[batch, num_uavs]`` number for every link of ``lead``."""
+    """A scalar, ``[batch]`` or ``[batch, num_uavs]`` number for every link of ``lead``; arrays may have more axes."""
     value = jnp.asarray(value, jnp.float32)
     if value.ndim == 1 and len(lead) == 2:
         value = value[:, None]
-    return jnp.broadcast_to(value, lead)
+    return jnp.broadcast_to(value, (*lead, *value.shape[len(lead) :]))
 
 
 def send_options(link: Link, slots: Slots, draws: ChannelDraws, point: OperatingPoint, lead: tuple[int, ...]) -> dict:
@@ -124,5 +124,5 @@ def draw_each(draw_one: Callable, topology: str, keys: jax.Array, batch: int, nu
     numbers = {name: value for name, value in numbers.items() if value is not None}
     if topology == "joint":
         return draw_one(keys[0], {name: per_link(value, (batch,)) for name, value in numbers.items()})
-    numbers = {name: per_link(value, (batch, keys.shape[0])).T for name, value in numbers.items()}
+    numbers = jax.tree.map(lambda value: jnp.swapaxes(per_link(value, (batch, keys.shape[0])), 0, 1), numbers)
     return jax.vmap(draw_one, out_axes=1)(keys, numbers)

@@ -185,6 +185,7 @@ class LinkConfig:
         for around, kind in AROUND.items():
             if isinstance(self.carrier, kind):
                 own = {key: value for key, value in to_dict(self.carrier).items() if key != "carrier"}
+                own = {key: value for key, value in own.items() if (key, value) != _LATER_AROUND}
                 return dataclasses.replace(self, carrier=self.carrier.carrier).described() | {around: own}
         own = {name: getattr(self, name) for name in fields}
         if callable(self.fading):
@@ -274,3 +275,5 @@ _FLAT: Mapping[str, Any] = (
 _OPTIONAL = "block_doppler"  # held by links that have it only
 _LATER = ("demodulation", "receiver", "access", _OPTIONAL)
 """Fields that the first stores do not have: only links whose carrier has them hold them."""
+_LATER_AROUND = ("line_of_sight", "drawn")
+"""Of scenes, likewise, at its default."""

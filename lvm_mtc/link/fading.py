@@ -14,6 +14,7 @@ from lvm_mtc import phy
 from lvm_mtc.interop.sionna import CHANNELS as SIONNA_CHANNELS
 from lvm_mtc.interop.sionna import channels, profiles
 from lvm_mtc.link.carrier import Link
+from lvm_mtc.link.signal import Sight
 
 FLAT = ("awgn", "rayleigh", "rician", "nakagami", "fisher_snedecor", "rayleigh_magnitude")
 SELECTIVE = ("exponential", *phy.DELAY_LINES)
@@ -58,8 +59,26 @@ def error_exponent(link: Link) -> float:
     return antennas * min(1.0, {"nakagami": link.nakagami_m, "fisher_snedecor": link.m_f}.get(link.fading, 1.0))
 
 
-def flat_sampler(link: Link, k_factor_db: ArrayLike | None = None) -> Callable | None:
-    """Fading on a single carrier, as ``phy.draw_link`` takes it, with this Rician factor if any; None for AWGN."""
+def sight_matrices(sight: Sight, **options: Any) -> Array:
+    """``phy.geometric_line_of_sight``, ``[..., num_times, num_rx_ant, num_tx_ant]``."""
+    at_origin = np.zeros(3, np.float32)
+    frequency = phy.SPEED_OF_LIGHT  # of the wavelength 1, in which sights are measured
+    return phy.geometric_line_of_sight(
+        sight.position, at_origin, carrier_frequency=frequency, velocity=sight.velocity, **options
+    )
+
+
+def _seen(key: Array, batch_shape: tuple[int, ...], *, sight: Sight, **options: Any) -> phy.Paths:
+    """``phy.rician_path`` along a sight."""
+    los = sight_matrices(sight, **{name: options[name] for name in ("times", "num_rx_ant", "num_tx_ant")})
+    return phy.rician_path(key, batch_shape, los=los, **options)
+
+
+def flat_sampler(link: Link, k_factor_db: ArrayLike | None = None, sight: Sight | None = None) -> Callable | None:
+    """Fading on a single carrier, as ``phy.draw_link`` takes it, with this Rician factor if any; None for AWGN.
+
+    Along a sight, with an axis for blocks, the line of sight is that of the beginning.
+    """
     if link.is_awgn:
         return None
     if callable(link.fading):
@@ -73,6 +92,9 @@ def flat_sampler(link: Link, k_factor_db: ArrayLike | None = None) -> Callable |
     options = {}
     if link.fading == "rician":
         options["k_factor_db"] = link.k_factor_db if k_factor_db is None else k_factor_db
+        if sight is not None:
+            antennas = dict(num_rx_ant=link.num_rx_ant, num_tx_ant=link.num_tx_ant)
+            options["los"] = sight_matrices(sight, **antennas)[..., 0, :, :]
     if (doppler := getattr(link.carrier, "block_doppler", None)) is not None:
         path = {"rayleigh": phy.rayleigh_path, "rician": phy.rician_path}[link.fading]
         return functools.partial(_moving, path, max_doppler=doppler, **options)
@@ -115,6 +137,7 @@ def path_sampler(
     max_doppler: ArrayLike,
     carrier_frequency: float,
     k_factor_db: ArrayLike | None = None,
+    sight: Sight | None = None,
 ) -> Callable:
     """Fading on a resource grid, as ``phy.draw_ofdm`` takes it; Hz, and dB for a Rician factor not the link's."""
     numbers = {"max_doppler": max_doppler}
@@ -124,6 +147,8 @@ def path_sampler(
         return functools.partial(phy.rayleigh_path, **numbers)
     if link.fading == "rician":
         k_factor_db = link.k_factor_db if k_factor_db is None else k_factor_db
+        if sight is not None:
+            return functools.partial(_seen, sight=sight, k_factor_db=k_factor_db, **numbers)
         return functools.partial(phy.rician_path, k_factor_db=k_factor_db, **numbers)
     if link.fading == "exponential":
         taps = dict(num_taps=grid.cyclic_prefix_length + 1, sample_duration=grid.sample_duration)

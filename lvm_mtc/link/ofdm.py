@@ -53,7 +53,7 @@ class Ofdm:
     def draw(
         self, link: Link, keys: jax.Array, batch: int, num_slots: int, total_slots: int, point: OperatingPoint
     ) -> ChannelDraws:
-        """As ``Carrier.draw``; of the point ``k_factor_db`` and ``max_doppler`` are used."""
+        """As ``Carrier.draw``; of the point ``k_factor_db``, ``max_doppler`` and ``sight`` are used."""
         num_streams = keys.shape[0] if self.topology == "joint" else link.num_tx_ant
 
         def draw_one(key, numbers):
@@ -69,7 +69,7 @@ class Ofdm:
                 num_tx_ant=num_streams,
             )
 
-        numbers = {name: getattr(point, name) for name in ("k_factor_db", "max_doppler")}
+        numbers = {name: getattr(point, name) for name in ("k_factor_db", "max_doppler", "sight")}
         return draw_each(draw_one, self.topology, keys, batch, numbers)
 
     def send(self, link: Link, slots: Slots, draws: ChannelDraws, point: OperatingPoint) -> phy.LinkOutput:

@@ -39,7 +39,7 @@ def _check(carrier, link: Link) -> None:
 def _draw(
     carrier, link: Link, keys: jax.Array, batch: int, num_slots: int, total_slots: int, point: OperatingPoint
 ) -> ChannelDraws:
-    """As ``Carrier.draw``; of the point ``k_factor_db`` and ``max_doppler`` are used."""
+    """As ``Carrier.draw``; of the point ``k_factor_db``, ``max_doppler`` and ``sight`` are used."""
     num_streams = keys.shape[0] if carrier.topology == "joint" else link.num_tx_ant
 
     def draw_one(key, numbers):
@@ -55,7 +55,7 @@ def _draw(
             num_tx_ant=num_streams,
         )
 
-    numbers = {name: getattr(point, name) for name in ("k_factor_db", "max_doppler")}
+    numbers = {name: getattr(point, name) for name in ("k_factor_db", "max_doppler", "sight")}
     return draw_each(draw_one, carrier.topology, keys, batch, numbers)
 
 

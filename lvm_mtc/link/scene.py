@@ -11,7 +11,7 @@ from lvm_mtc import phy
 from lvm_mtc.config import require_number, require_one_of
 from lvm_mtc.link.carrier import ChannelDraws, Link, Slots, of_carrier, per_link
 from lvm_mtc.link.ledger import Ledger
-from lvm_mtc.link.signal import OperatingPoint
+from lvm_mtc.link.signal import OperatingPoint, Sight
 from lvm_mtc.link.single_carrier import SingleCarrier
 
 Place = tuple[float, float, float]
@@ -44,6 +44,11 @@ class Scene:
     Rician fading the K factor is that of the place; over resource grids UAVs that fly have a Doppler shift. K UAVs take
     the first K places.
 
+    Lines of sight of Rician fading have angles and phases at random. With ``line_of_sight="geometric"`` they are those
+    of the places (``phy.geometric_line_of_sight``): the phase -2 pi d / wavelength of the distance of each pair of
+    antennas, line arrays along y half a wavelength apart; over resource grids they turn with the Doppler shift of the
+    velocity along the line of sight, on a single carrier they stand still.
+
     Attributes:
         positions: Metres around the base station, z above ground, in [1.5, 300] m.
         carrier: What carries the symbols, of topology ``"broadcast"``.
@@ -53,6 +58,7 @@ class Scene:
         bs_position: Of the base station, metres; None: the scenario's height at (0, 0).
         shadowing: False leaves it out.
         spatial_consistency: Near UAVs have alike shadowing and states of the line of sight.
+        line_of_sight: ``"drawn"`` or ``"geometric"``, of Rician fading.
     """
 
     positions: tuple[Place, ...]
@@ -63,6 +69,7 @@ class Scene:
     bs_position: Place | None = None
     shadowing: bool = True
     spatial_consistency: bool = True
+    line_of_sight: str = "drawn"
 
     topology = of_carrier("topology", "broadcast")
     takes_power = of_carrier("takes_power", False)
@@ -80,6 +87,7 @@ class Scene:
         if self.bs_position is not None:
             object.__setattr__(self, "bs_position", _places("bs_position", (self.bs_position,))[0])
         require_one_of("Scene", "scenario", self.scenario, tuple(phy.SCENARIOS))
+        require_one_of("Scene", "line_of_sight", self.line_of_sight, ("drawn", "geometric"))
         require_number("Scene", "carrier_frequency", self.carrier_frequency, 0.5e9, most=100e9)
         try:
             jax.eval_shape(lambda: self._line_of_sight(len(self.positions)))
@@ -90,6 +98,14 @@ class Scene:
         """As ``Carrier.check``."""
         if self.topology != "broadcast":
             raise ValueError(f"Scene: UAVs with SNRs of their own need topology 'broadcast', got {self.topology!r}")
+        if self.line_of_sight == "geometric":
+            if link.fading != "rician":
+                raise ValueError(f"Scene.line_of_sight 'geometric' is of fading 'rician', not {link.fading!r}")
+            if getattr(self.carrier, "block_doppler", None) is not None:
+                raise ValueError(
+                    "Scene.line_of_sight 'geometric' needs to know how long a block is: leave out "
+                    f"SingleCarrier.block_doppler {self.carrier.block_doppler!r}, or take a resource grid"
+                )
         self.carrier.check(self._within(link))
 
     def draw(
@@ -103,6 +119,8 @@ class Scene:
         air = jax.vmap(lambda key: self._air(num_uavs, key))(jax.random.split(keys[0], batch))
         gain_db = jnp.mean(self._line_of_sight(num_uavs).path_loss_db) - air.path_loss_db - air.shadowing_db
         own = self._own(link, point, air.k_factor_db, air.max_doppler)
+        if self.line_of_sight == "geometric":
+            own = own._replace(sight=self.sight(batch, num_uavs))
         within = self.carrier.draw(self._within(link), jax.random.clone(keys), batch, num_slots, total_slots, own)
         return SceneDraws(within, gain_db, air.max_doppler)
 
@@ -134,6 +152,14 @@ class Scene:
         """SNR of each UAV above a point's ``snr_db``, in line of sight and without shadowing, dB, ``[num_uavs]``."""
         loss = self._line_of_sight(num_uavs).path_loss_db
         return np.asarray(jnp.mean(loss) - loss)
+
+    def sight(self, batch: int, num_uavs: int) -> Sight:
+        """Where the UAVs are and how they fly, in wavelengths, ``[batch, num_uavs, 3]`` each."""
+        base = self.bs_position or (0.0, 0.0, phy.SCENARIOS[self.scenario].bs_height)
+        wavelength = phy.SPEED_OF_LIGHT / self.carrier_frequency
+        apart = np.asarray(self.positions[:num_uavs]) - np.asarray(base)
+        velocity = np.zeros_like(apart) if self.velocity is None else np.asarray(self.velocity[:num_uavs])
+        return Sight(*(jnp.broadcast_to(jnp.float32(a / wavelength), (batch, num_uavs, 3)) for a in (apart, velocity)))
 
     def _within(self, link: Link) -> Link:
         return dataclasses.replace(link, carrier=self.carrier)

@@ -10,6 +10,18 @@ import jax.numpy as jnp
 from lvm_mtc.phy.numerics import require_at_least
 
 
+class Sight(NamedTuple):
+    """The line of sight between the base station's antennas and a UAV's.
+
+    Attributes:
+        position: Of the UAV as seen from the base station at the beginning, wavelengths, ``[batch, num_uavs, 3]``.
+        velocity: Wavelengths a second; along the line of sight it is the Doppler shift in Hz. Same shape.
+    """
+
+    position: jax.Array
+    velocity: jax.Array
+
+
 class OperatingPoint(NamedTuple):
     """The traced numbers of a run: a new value compiles nothing anew.
 
@@ -21,6 +33,7 @@ class OperatingPoint(NamedTuple):
         knobs: The scheme's own numbers by name (``Scheme.knobs``); one that is left out has its default.
         k_factor_db: Rician factor, dB, under the broadcast topology; shapes as ``snr_db``. None: the link's.
         max_doppler: Largest Doppler shift of native fading on a resource grid, Hz; likewise. None: the link's.
+        sight: A :class:`Sight`, under Rician fading and the broadcast topology. None: lines of sight are drawn.
     """
 
     snr_db: Any = 10.0
@@ -28,6 +41,7 @@ class OperatingPoint(NamedTuple):
     knobs: Mapping[str, Any] = {}
     k_factor_db: Any = None
     max_doppler: Any = None
+    sight: Sight | None = None
 
 
 def check_point(point: OperatingPoint) -> None:

@@ -24,10 +24,10 @@ def draw_flat(
     point: OperatingPoint,
     demodulation_slots: int = 0,
 ) -> ChannelDraws:
-    """As ``Carrier.draw``, with ``block_length`` and ``num_pilots``; of the point ``k_factor_db`` is used."""
+    """As ``Carrier.draw``, with ``block_length`` and ``num_pilots``; of the point ``k_factor_db`` and ``sight``."""
 
     def draw_one(key, numbers):
-        numbers = {name: value[:, None] for name, value in numbers.items()}  # an axis for blocks
+        numbers = jax.tree.map(lambda value: value[:, None], numbers)  # an axis for blocks
         draws = phy.draw_link(
             key,
             (batch,),
@@ -46,7 +46,8 @@ def draw_flat(
             draws = draws._replace(noise=channels.awgn(noise_key, jnp.zeros_like(draws.noise), 1.0))
         return draws
 
-    return draw_each(draw_one, carrier.topology, keys, batch, {"k_factor_db": point.k_factor_db})
+    numbers = {"k_factor_db": point.k_factor_db, "sight": point.sight}
+    return draw_each(draw_one, carrier.topology, keys, batch, numbers)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from lvm_mtc.phy.fading import line_of_sight, rician_weights
 from lvm_mtc.phy.keys import require_key
 from lvm_mtc.phy.numerics import (
     align,
+    fit,
     floating,
     known,
     real_of,
@@ -210,16 +211,8 @@ def rayleigh_path(
         ValueError: on bad antenna counts, shapes that do not fit, a real dtype or a negative Python number
             ``max_doppler``.
     """
-    gains = scattered_gains(
-        key,
-        batch_shape,
-        1,
-        times=times,
-        num_rx_ant=num_rx_ant,
-        num_tx_ant=num_tx_ant,
-        max_doppler=max_doppler,
-        dtype=dtype,
-    )
+    antennas: dict[str, Any] = dict(num_rx_ant=num_rx_ant, num_tx_ant=num_tx_ant, dtype=dtype)
+    gains = scattered_gains(key, batch_shape, 1, times=times, max_doppler=max_doppler, **antennas)
     return Paths(gains, jnp.zeros((*batch_shape, 1), real_of(dtype)))
 
 
@@ -232,6 +225,7 @@ def rician_path(
     num_tx_ant: int,
     k_factor_db: ArrayLike,
     max_doppler: ArrayLike = 0.0,
+    los: jax.Array | None = None,
     dtype: DTypeLike = jnp.complex64,
 ) -> Paths:
     """One Rician path without delay: a line of sight with a Doppler shift of its own, and scattered waves.
@@ -252,6 +246,8 @@ def rician_path(
             Rayleigh.
         max_doppler: Largest Doppler shift, Hz, >= 0; scalar or broadcasting against ``batch_shape``; traced. 0: the
             channel stands still, exactly.
+        los: Line-of-sight matrices of magnitude 1 instead of drawn ones, as ``phy.geometric_line_of_sight`` has them,
+            broadcasting against ``[*batch_shape, num_times, num_rx_ant, num_tx_ant]``.
         dtype: Complex dtype.
 
     Returns:
@@ -265,12 +261,14 @@ def rician_path(
     key_scattered, key_array, key_flight = jax.random.split(require_key(key), 3)
     antennas: dict[str, Any] = dict(num_rx_ant=num_rx_ant, num_tx_ant=num_tx_ant, dtype=dtype)
     scattered = rayleigh_path(key_scattered, batch_shape, times=times, max_doppler=max_doppler, **antennas)
-    los = line_of_sight(key_array, batch_shape, **antennas)[..., None, None, :, :]
-    angles = jax.random.uniform(key_flight, (2, *batch_shape, 1, 1, 1, 1), real, -jnp.pi, jnp.pi)
-    rank = len(batch_shape) + 4
-    time = time_axis(times, real, rank - 2)[..., None, None]
-    turns = angular_doppler(max_doppler, batch_shape, 4, real) * jnp.cos(angles[0]) * time
-    los = _turn(los * jax.lax.complex(jnp.cos(angles[1]), jnp.sin(angles[1])), turns)
+    if los is None:
+        los = line_of_sight(key_array, batch_shape, **antennas)[..., None, None, :, :]
+        angles = jax.random.uniform(key_flight, (2, *batch_shape, 1, 1, 1, 1), real, -jnp.pi, jnp.pi)
+        time = time_axis(times, real, len(batch_shape) + 2)[..., None, None]
+        turns = angular_doppler(max_doppler, batch_shape, 4, real) * jnp.cos(angles[0]) * time
+        los = _turn(los * jax.lax.complex(jnp.cos(angles[1]), jnp.sin(angles[1])), turns)
+    else:
+        los = fit("los", los, jnp.squeeze(scattered.gains, -4).shape, dtype)[..., None, :, :, :]
     require_at_least("k_factor_db", k_factor_db, -math.inf)
     power_los, power_scattered = rician_weights(align("k_factor_db", k_factor_db, batch_shape, 4, real), real)
     gains = weighted_sum((safe_sqrt(power_los), los), (safe_sqrt(power_scattered), scattered.gains))

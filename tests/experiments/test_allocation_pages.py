@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from experiments.allocation import measure
 from experiments.allocation import page as allocation_page
@@ -69,6 +70,22 @@ def test_the_superposed_network_has_the_leak_and_the_similarities_that_were_meas
     apart = network.similarity[np.triu_indices(6, 1)]
     assert np.isin(apart, measured["similarities"]).all() and len(set(apart)) > 5
     assert network.power / 3 == 1.0  # of a pair, as where the leak was measured
+
+
+def test_water_filling_is_the_optimum_of_a_general_solver():
+    gain, power, bandwidth = np.array([2.0, 30.0, 0.3, 9.0]), 1.0, 2.0
+    found = minimize(
+        lambda p: -(bandwidth / 4 * np.log2(1 + p * gain / (bandwidth / 4))).sum(), np.full(4, power / 4),
+        bounds=[(0, None)] * 4, constraints={"type": "eq", "fun": lambda p: p.sum() - power},
+    )  # fmt: skip
+    assert found.x.min() < 1e-6  # the weakest gets nothing
+    assert measure.water_filling(gain, power, bandwidth) == pytest.approx(-found.fun, rel=1e-6)
+
+
+def test_the_optimiser_is_above_given_pairs_and_equal_shares_at_every_power():
+    for row in (row for of in results("allocation")["over_power"] for row in of):
+        for name in ("random pairs", "most alike pairs", "equal shares"):
+            assert row[name] is None or row["optimised"] >= row[name] * (1 - 1e-9)
 
 
 def test_restructured_groups_with_joint_allocation_gain_at_low_snr():

@@ -115,3 +115,51 @@ def test_links_it_does_not_fit():
     assert link.block_length == 4
     with pytest.raises(ValueError, match="Scene.positions are 1 places, and there are 3 UAVs"):
         over(link, 1)
+
+
+def test_the_line_of_sight_of_the_geometry():
+    """K = infinity leaves the line of sight: phase -2 pi d / wavelength in float64, Doppler v . u / wavelength."""
+    scene = Scene(positions=PLACES, scenario="RMa-AV", line_of_sight="geometric", velocity=((0.0, 20.0, -5.0),) * 3)
+    wavelength, base = phy.SPEED_OF_LIGHT / 3.5e9, np.array([0.0, 0.0, 35.0])
+    antennas = (np.arange(4)[:, None] - 1.5) * np.array([0.0, wavelength / 2, 0.0])
+    places, velocity = np.array(PLACES), np.array(scene.velocity)
+
+    def expected(t):  # [UAV, rx, tx]
+        at = (places + t * velocity - base)[:, None, None] + antennas[:, None] - antennas
+        return np.exp(-2j * np.pi * np.linalg.norm(at, axis=-1) / wavelength)
+
+    def drawn(link, batch):
+        keys, at = jax.random.split(jax.random.key(0), 3), OperatingPoint(k_factor_db=np.inf)
+        return np.asarray(jax.jit(lambda keys: link.carrier.draw(link, keys, batch, 8, 24, at).within.h)(keys))
+
+    flat = LinkConfig(fading="rician", convention="rx_per_antenna", carrier=scene)
+    h = drawn(flat, 2)
+    assert h.shape == (2, 3, 1, 4, 4)
+    np.testing.assert_array_equal(h[0], h[1])
+    turned = h[0, :, 0] * expected(0).conj()
+    assert np.abs(np.angle(turned)).max() < 0.05  # a distance of 9,000 wavelengths in float32
+    assert np.abs(turned - turned.mean((1, 2), keepdims=True)).max() < 1e-3
+    grid = phy.ResourceGrid(fft_size=16, num_ofdm_symbols=6, cyclic_prefix_length=4, pilot_symbols=(0, 3))
+    moving = dataclasses.replace(flat, carrier=dataclasses.replace(scene, carrier=Ofdm(grid=grid)))
+    h = drawn(moving, 1)[0]  # [UAV, slots, rx, tx]
+    first, last = grid.symbol_times(1)[grid.data_symbols[[0, -1]]]
+    turn = np.angle((h[:, -1] * h[:, 0].conj()).mean((1, 2)))
+    towards = (base - places) / np.linalg.norm(base - places, axis=-1, keepdims=True)
+    np.testing.assert_allclose(turn, 2 * np.pi * (velocity * towards).sum(-1) / wavelength * (last - first), atol=1e-3)
+    assert np.abs(turn).max() > 0.05
+    random = dataclasses.replace(flat, carrier=dataclasses.replace(scene, line_of_sight="drawn"))
+    assert "line_of_sight" not in random.described()["scene"] and LinkConfig.of(**flat.described()) == flat
+    for bad, message in (
+        (dict(fading="rayleigh", carrier=scene), "Scene.line_of_sight 'geometric' is of fading 'rician', not 'rayl"),
+        (
+            dict(
+                fading="rician",
+                carrier=dataclasses.replace(scene, carrier=SingleCarrier(block_length=4, block_doppler=0.1)),
+            ),
+            "Scene.line_of_sight 'geometric' needs to know how long a block is: leave out SingleCarrier.block_doppler",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            LinkConfig(**bad)
+    with pytest.raises(ValueError, match="Scene.line_of_sight 'free' is unknown"):
+        Scene(positions=PLACES, line_of_sight="free")

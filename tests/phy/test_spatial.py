@@ -56,8 +56,9 @@ def test_correlation_distances_are_those_of_the_tables():
 
 @pytest.mark.slow
 def test_shadowing_and_state_of_near_uavs_are_alike():
-    """K = 3 UAVs 0 m, 1 m and 1 km from each other: equal, nearly always equal, and independent states."""
-    positions = jnp.array([[600.0, 0.0, 50.0], [601.0, 0.0, 50.0], [600.0, 1000.0, 50.0], [600.0, 0.0, 50.0]])
+    """UAVs 0 m to 1 km from the first one: shadowing correlated as exp(-d / d_cor), which tends to 1, and states."""
+    apart = np.array([0.0, 1.0, 1000.0, 0.0, 0.1, 10.0, 40.0])
+    positions = jnp.array([[600.0, distance, 50.0] for distance in apart])
 
     def scene(key):
         return phy.air_to_ground(key, positions, scenario="UMa-AV", spatial_consistency=True, **SETTING)
@@ -69,12 +70,15 @@ def test_shadowing_and_state_of_near_uavs_are_alike():
     assert np.all(np.abs(los.mean(0) - chance) < 5 * np.sqrt(chance * (1 - chance) / NUM_SCENES))
     std = np.array([4.64 * np.exp(-0.0066 * 50), 6.0])
     for state, expected, reach in ((True, std[0], 37.0), (False, std[1], 50.0)):
-        both = los[:, 0] == state
-        both &= los[:, 1] == state
         alone = shadow[los[:, 0] == state, 0]
         assert abs(alone.std() - expected) < 5 * expected / np.sqrt(2 * alone.size)
-        products = shadow[both, 0] * shadow[both, 1] / expected**2
-        assert abs(products.mean() - np.exp(-1 / reach)) < 5 * products.std() / np.sqrt(products.size)
+        for i in (1, 4, 5, 6):
+            both = (los[:, 0] == state) & (los[:, i] == state)
+            products = shadow[both, 0] * shadow[both, i] / expected**2
+            assert abs(products.mean() - np.exp(-apart[i] / reach)) < 5 * products.std() / np.sqrt(products.size)
+            # Near 1 the mean square of the difference is the sharper measure.
+            half = (shadow[both, 0] - shadow[both, i]) ** 2 / (2 * expected**2)
+            assert abs(half.mean() - (1 - np.exp(-apart[i] / reach))) < 5 * half.std() / np.sqrt(half.size)
     thresholds = scipy.special.ndtri(chance[:2])
     rho = np.exp(-1 / 50)
     both = scipy.stats.multivariate_normal([0, 0], [[1, rho], [rho, 1]]).cdf(thresholds)
