@@ -54,6 +54,7 @@ CONFINED = {
     "optax": {"training"},
     "orbax": {"training"},
     "PIL": {"data", "report"},
+    "pillow_heif": {"data"},
     "scipy": {"allocation"},
     "sionna": {"interop"},
     "skimage": {"data"},

@@ -72,7 +72,7 @@ def rate_distortion(images: np.ndarray, codec: str, mean_picture: np.ndarray) ->
 
     Args:
         images: ``[..., height, width, 3]`` float in [0, 1]; coded at 8 bits.
-        codec: ``"jpeg"``, ``"webp"`` or ``"avif"``.
+        codec: ``"jpeg"``, ``"webp"``, ``"avif"`` or ``"heic"`` (extra ``heic``).
         mean_picture: ``[height, width, 3]`` float in [0, 1].
     """
     if images.ndim < 3 or images.shape[-3:] != mean_picture.shape:

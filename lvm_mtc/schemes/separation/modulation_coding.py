@@ -31,7 +31,7 @@ class SeparationScheme:
 
     Attributes:
         name: In tables and legends.
-        codec: ``"jpeg"``, ``"webp"`` or ``"avif"``.
+        codec: ``"jpeg"``, ``"webp"``, ``"avif"`` or ``"heic"`` (extra ``heic``).
         num_slots: Vector uses of the channel per picture; ``num_slots * num_tx_ant`` complex symbols.
         bits_per_symbol: Modulations to choose from.
         rates: Code rates to choose from, 1/5 to 0.95.

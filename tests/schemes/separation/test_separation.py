@@ -290,7 +290,7 @@ def test_links_it_cannot_use(name, pictures, toy_code):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(codec="bpg"), "SeparationScheme.codec must be one of jpeg, webp, avif, got 'bpg'"),
+        (dict(codec="bpg"), "SeparationScheme.codec must be one of jpeg, webp, avif, heic, got 'bpg'"),
         (dict(rates=()), r"SeparationScheme.rates must name at least one, got \(\)"),
         (dict(rates=(0.1,)), r"rate must lie in \[0.2, 0.95\], got 0.1"),
         (dict(knows="h"), "SeparationScheme.knows must be one of snr, statistics, got 'h'"),
