@@ -4,7 +4,7 @@ r"""What context gains a vector quantiser of fixed length: PSNR in pairs, codebo
 
 Measures the two fits of ``experiments.context_vq.fit`` on the hold-out, writes ``results.json`` into ``--out`` and the
 tables into the page beside it; ``--page-only`` writes tables again. ``--parts progressive`` times the shipped codec by
-stages alone and leaves the others.
+stages alone and ``--parts files`` measures codecs of files alone, which needs the extra ``heic``; the others stay.
 """
 
 import dataclasses
@@ -22,13 +22,14 @@ import numpy as np
 
 from experiments.context_vq.fit import NAMES
 from experiments.context_vq.page import tables
+from experiments.file_codecs import file_psnr
 from experiments.script import PAGE_ONLY, script, study
 from lvm_mtc.data.arithmetic import Interval, Reader
 from lvm_mtc.data.packing import load_packed
 from lvm_mtc.models import context_transform
 from lvm_mtc.models.vector_quantizer import index_bits, index_entropy
 from lvm_mtc.results.intervals import paired_difference
-from lvm_mtc.schemes.loading import PROGRESSIVE_WEIGHTS, load_scheme
+from lvm_mtc.schemes.loading import CONTEXT_VQ_WEIGHTS, PROGRESSIVE_WEIGHTS, load_scheme
 from lvm_mtc.schemes.progressive.context import ContextVq
 
 _BATCH = 32
@@ -147,7 +148,7 @@ def progressive_times(image: np.ndarray, repeats: int) -> list[dict[str, float]]
     return rows
 
 
-PARTS = ("rates", "progressive")
+PARTS = ("rates", "progressive", "files")
 
 
 def measure(data: Path, weights: Path, most: int, repeats: int, parts: Sequence[str]) -> dict[str, Any]:
@@ -159,7 +160,19 @@ def measure(data: Path, weights: Path, most: int, repeats: int, parts: Sequence[
         begin = (held.shape[1] - size) // 2
         inside = slice(begin, begin + size)
         found["progressive"] = progressive_times(np.float32(held[0, inside, inside]) / 255, repeats)
+    if "files" in parts:
+        found["files"] = measure_files(held)
     return found
+
+
+def measure_files(held: np.ndarray) -> dict[str, Any]:
+    """What codecs of files make of the same pictures at the bits of each rate, headers free."""
+    config = load_scheme(CONTEXT_VQ_WEIGHTS)[0].config
+    begin = (held.shape[1] - config.image_size) // 2
+    inside = slice(begin, begin + config.image_size)
+    budgets = [dataclasses.replace(config, codebook_size=size).num_bits for size in config.codebook_sizes]
+    pictures = held[:, inside, inside]
+    return {name: file_psnr(pictures, name, budgets, all_settings=False) for name in ("webp", "avif", "heic")}
 
 
 def measure_rates(held: np.ndarray, weights: Path, repeats: int) -> dict[str, Any]:

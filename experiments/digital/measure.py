@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from experiments.digital.page import draw, tables
-from experiments.digital.pictures import measure_codec, measure_pictures
+from experiments.digital.pictures import measure_codec, measure_files, measure_pictures
 from experiments.script import PAGE_ONLY, script, study
 from lvm_mtc import phy
 from lvm_mtc.data.packing import PackedPictures, load_packed
@@ -103,7 +103,7 @@ def measure_adaptation(seed: int, num_words: int) -> dict[str, Any]:
     return results
 
 
-PARTS = ("short", "adaptation", "codec", *(f"pictures_{kind}" for kind in LINKS))
+PARTS = ("short", "adaptation", "codec", "files", *(f"pictures_{kind}" for kind in LINKS))
 
 
 def measure(parts: tuple[str, ...], packed: PackedPictures, seed: int, words: int, pictures: int) -> dict[str, Any]:
@@ -112,6 +112,7 @@ def measure(parts: tuple[str, ...], packed: PackedPictures, seed: int, words: in
         "short": lambda: measure_short_codes(seed, words),
         "adaptation": lambda: measure_adaptation(seed, words),
         "codec": lambda: measure_codec(packed, pictures),
+        "files": lambda: measure_files(packed, pictures),
     }
     for kind, link in LINKS.items():
         every[f"pictures_{kind}"] = functools.partial(measure_pictures, packed, link, pictures, seed)

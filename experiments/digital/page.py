@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.file_codecs import NAMES, cell
 from lvm_mtc.report.figures import Curve, Panel, save_curves
 from lvm_mtc.report.pages import channel_name, number, table, with_interval
 
@@ -20,7 +21,8 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
     if "adaptation" in results:
         places |= {f"adaptation_{kind}": _adaptation(results["adaptation"], kind) for kind in KINDS}
     if "codec" in results:
-        places |= {"books": _books(results["codec"]), "rates": _rates(results["codec"])}
+        places["books"] = _books(results["codec"])
+        places["rates"] = _rates(results["codec"], results.get("files", {}))
     pictures = _by_channel(results)
     if pictures:
         places |= {f"pictures_{kind}": _pictures(found) for kind, found in pictures.items()}
@@ -69,17 +71,12 @@ def _books(codec: Mapping[str, Any]) -> str:
     return table(("stage", "entropy, bits", f"below {bits:g}", "codes used", "features after it, dB"), rows)
 
 
-def _rates(codec: Mapping[str, Any]) -> str:
+def _rates(codec: Mapping[str, Any], files: Mapping[str, Any]) -> str:
     rows = []
     for t, bits in enumerate(codec["bits"]):
-        files = [number(mean) if mean is not None else f"{share:.0%} fit" for mean, share in
-                 (found[t] for found in codec["files"].values())]  # fmt: skip
-        rows.append((t + 1, bits, number(bits / codec["pixels"], 3), number(codec["psnr_db"][t]), *files))
-    return table(("stages", "bits", "bits a pixel", "progressive, dB", *map(_file, codec["files"])), rows)
-
-
-def _file(name: str) -> str:
-    return {"webp": "WebP", "avif": "AVIF"}[name]
+        cells = [cell(*found[t]) for found in files.values()]
+        rows.append((t + 1, bits, number(bits / codec["pixels"], 3), number(codec["psnr_db"][t]), *cells))
+    return table(("stages", "bits", "bits a pixel", "progressive, dB", *(NAMES[name] for name in files)), rows)
 
 
 def _pictures(found: Mapping[str, Any]) -> str:
@@ -112,7 +109,7 @@ def draw(results: Mapping[str, Any], out: Path) -> None:
     if "adaptation" in results:
         save_curves(out / "goodput.png", [[_goodput(results["adaptation"], kind) for kind in KINDS]])
     if "codec" in results:
-        save_curves(out / "rates.png", [[_rate_panel(results["codec"])]])
+        save_curves(out / "rates.png", [[_rate_panel(results["codec"], results.get("files", {}))]])
 
 
 def _panel(kind: str, found: Mapping[str, Any]) -> Panel:
@@ -149,12 +146,12 @@ def _goodput(found: Mapping[str, Any], kind: str) -> Panel:
     return Panel(title=channel_name(kind), y_label="goodput (bits a symbol)", curves=curves)
 
 
-def _rate_panel(codec: Mapping[str, Any]) -> Panel:
+def _rate_panel(codec: Mapping[str, Any], files: Mapping[str, Any]) -> Panel:
     rate = np.array(codec["bits"]) / codec["pixels"]
     of_codec = dict(convention=CONVENTION, snr_db=rate, color="C3", marker="s")
     curves = [Curve(label="progressive", mean=codec["psnr_db"], **of_codec)]
-    for i, (name, found) in enumerate(codec["files"].items()):
+    for i, (name, found) in enumerate(files.items()):
         fits = [t for t, (mean, _) in enumerate(found) if mean is not None]
-        curves.append(Curve(label=_file(name), convention=CONVENTION, snr_db=rate[fits], color=f"C{i}",
+        curves.append(Curve(label=NAMES[name], convention=CONVENTION, snr_db=rate[fits], color=f"C{i}",
                             mean=[found[t][0] for t in fits], linestyle=":"))  # fmt: skip
     return Panel(title="96-pixel photographs", x_label="bits a pixel", y_label="PSNR (dB)", curves=curves)

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.file_codecs import file_psnr
 from lvm_mtc import link as links_room
 from lvm_mtc.data.packing import PackedPictures
-from lvm_mtc.data.picture_codecs import best_fit
 from lvm_mtc.link import Frames, LinkConfig, OperatingPoint, Signal
 from lvm_mtc.models.vector_quantizer import index_entropy
 from lvm_mtc.schemes.linear.scheme import Linear, LinearConfig
@@ -75,7 +75,7 @@ class Codec:
 
 
 def measure_codec(packed: PackedPictures, num_pictures: int) -> dict[str, Any]:
-    """Codebooks over the whole hold-out, and PSNR over bits beside the codecs of files."""
+    """Codebooks over the whole hold-out, and PSNR over bits."""
     codec, held, images = Codec(), crops(packed.holdout_pictures), spread(packed, num_pictures)
     config, params = codec.scheme.config, codec.params
     indices, books = codec.compress(held), np.asarray(codec.scheme.books(params))
@@ -88,18 +88,16 @@ def measure_codec(packed: PackedPictures, num_pictures: int) -> dict[str, Any]:
                          used=len(np.unique(indices[:, stage])), sqnr_db=10 * np.log10(power / left)))  # fmt: skip
     levels = codec.levels(images)
     budgets = [config.stage_bits * t for t in range(1, config.num_stages + 1)]
-    files = {name: [_file_psnr(images, name, bits) for bits in budgets] for name in ("webp", "avif")}
     return dict(books=rows, num_books_pictures=len(held), codebook_size=config.codebook_size, bits=budgets,
                 pixels=SIZE**2, psnr_db=levels.mean(1).tolist(), worst_step=float(np.diff(levels, axis=0).min()),
-                files=files, num_pictures=len(images))  # fmt: skip
+                num_pictures=len(images))  # fmt: skip
 
 
-def _file_psnr(images: np.ndarray, codec: str, bits: int) -> tuple[float | None, float]:
-    """Mean PSNR of the pictures if all fit, and the share that does."""
-    found = [best_fit(picture, codec, bits) for picture in bytes_of(images)]
-    fits = [one is not None for one in found]
-    values = [psnr_db(one.picture[None] / 255, image[None])[0] for one, image in zip(found, images, strict=True) if one]
-    return (float(np.mean(values)) if all(fits) else None), float(np.mean(fits))
+def measure_files(packed: PackedPictures, num_pictures: int) -> dict[str, Any]:
+    """What codecs of files make of the same pictures at the same bits, headers free, at the best of all settings."""
+    config, images = Codec().scheme.config, bytes_of(spread(packed, num_pictures))
+    budgets = [config.stage_bits * t for t in range(1, config.num_stages + 1)]
+    return {name: file_psnr(images, name, budgets, all_settings=True) for name in ("webp", "avif", "heic")}
 
 
 def fill(num_stages: int, stage_bits: int, num_symbols: int) -> Packet:

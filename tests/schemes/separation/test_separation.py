@@ -220,6 +220,15 @@ def test_stores_and_curves_take_its_points(result, tmp_path):
     np.testing.assert_array_equal(curve.mean, found.mean)
 
 
+def test_heic_goes_the_same_way(pictures, toy_code):
+    pytest.importorskip("pillow_heif", reason="needs pillow-heif (extra heic)")
+    found = run(pictures, scheme=dataclasses.replace(SCHEME, name="HEIC", codec="heic"), snr_db=(40.0,))
+    (pair,), images = found.selection.pairs, np.uint8(np.round(pictures["images"] * 255))
+    best = best_fit(images[1, 1], "heic", pair.blocks.payload_bits - 1)
+    assert found.success.all() and 8 * len(best.payload) < pair.blocks.payload_bits
+    np.testing.assert_array_equal(found.pictures[0, 1, 1], best.picture)
+
+
 def test_it_repeats_itself_and_chunks_keep_their_pictures(result, pictures, toy_code):
     again = run(pictures)
     np.testing.assert_array_equal(again.metrics["psnr_db"], result.metrics["psnr_db"])
