@@ -106,13 +106,15 @@ def measure_adaptation(seed: int, num_words: int) -> dict[str, Any]:
 PARTS = ("short", "adaptation", "codec", "files", *(f"pictures_{kind}" for kind in LINKS))
 
 
-def measure(parts: tuple[str, ...], packed: PackedPictures, seed: int, words: int, pictures: int) -> dict[str, Any]:
+def measure(
+    parts: tuple[str, ...], packed: PackedPictures, seed: int, words: int, pictures: int, files: tuple[str, ...]
+) -> dict[str, Any]:
     """Parts of the study, as plain values for JSON."""
     every = {
         "short": lambda: measure_short_codes(seed, words),
         "adaptation": lambda: measure_adaptation(seed, words),
         "codec": lambda: measure_codec(packed, pictures),
-        "files": lambda: measure_files(packed, pictures),
+        "files": lambda: measure_files(packed, pictures, files),
     }
     for kind, link in LINKS.items():
         every[f"pictures_{kind}"] = functools.partial(measure_pictures, packed, link, pictures, seed)
@@ -122,16 +124,19 @@ def measure(parts: tuple[str, ...], packed: PackedPictures, seed: int, words: in
 @script(
     data="packed pictures", out="folder of the study", page_only=PAGE_ONLY, words="of each point of the link",
     pictures="of the hold-out", seed="of bits and channels", parts=f"some of {', '.join(PARTS)}",
+    files="codecs of files that are measured in the part of that name; the others stay",
 )  # fmt: skip
 def main(
     data: Path = Path("build/pictures_160.npz"), out: Path = Path("docs/digital"), page_only: bool = False,
     words: int = 200, pictures: int = 24, seed: int = 0, parts: tuple[str, ...] = PARTS,
+    files: tuple[str, ...] = ("webp", "avif", "heic"),
 ) -> None:  # fmt: skip
     """Measure the digital side."""
 
     def merged() -> dict[str, Any]:
-        new, file = measure(parts, load_packed(data), seed, words, pictures), out / "results.json"
-        return (json.loads(file.read_text()) if file.exists() else {}) | new
+        new, file = measure(parts, load_packed(data), seed, words, pictures, files), out / "results.json"
+        old = json.loads(file.read_text()) if file.exists() else {}
+        return old | new | ({"files": old.get("files", {}) | new["files"]} if "files" in new else {})
 
     study(out, page_only, merged, tables, draw)
 

@@ -93,11 +93,11 @@ def measure_codec(packed: PackedPictures, num_pictures: int) -> dict[str, Any]:
                 num_pictures=len(images))  # fmt: skip
 
 
-def measure_files(packed: PackedPictures, num_pictures: int) -> dict[str, Any]:
+def measure_files(packed: PackedPictures, num_pictures: int, codecs: Sequence[str]) -> dict[str, Any]:
     """What codecs of files make of the same pictures at the same bits, headers free, at the best of all settings."""
     config, images = Codec().scheme.config, bytes_of(spread(packed, num_pictures))
     budgets = [config.stage_bits * t for t in range(1, config.num_stages + 1)]
-    return {name: file_psnr(images, name, budgets, all_settings=True) for name in ("webp", "avif", "heic")}
+    return {name: file_psnr(images, name, budgets, all_settings=True) for name in codecs}
 
 
 def fill(num_stages: int, stage_bits: int, num_symbols: int) -> Packet:
