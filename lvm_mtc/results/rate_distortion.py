@@ -19,7 +19,8 @@ def bd_psnr(anchor: Curve, test: Curve) -> float:
     Raises:
         ValueError: on curves that do not rise or do not overlap.
     """
-    return _mean_difference(*((np.log(rate), psnr) for rate, psnr in map(_checked, (anchor, test))))
+    (rate, psnr), (test_rate, test_psnr) = map(_checked, (anchor, test))
+    return _mean_difference(np.log(rate), psnr, np.log(test_rate), test_psnr)
 
 
 def bd_rate(anchor: Curve, test: Curve) -> float:
@@ -28,7 +29,8 @@ def bd_rate(anchor: Curve, test: Curve) -> float:
     Raises:
         ValueError: on curves that do not rise or do not overlap.
     """
-    return float(np.expm1(_mean_difference(*((psnr, np.log(rate)) for rate, psnr in map(_checked, (anchor, test))))))
+    (rate, psnr), (test_rate, test_psnr) = map(_checked, (anchor, test))
+    return float(np.expm1(_mean_difference(psnr, np.log(rate), test_psnr, np.log(test_rate))))
 
 
 def _checked(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
@@ -42,12 +44,11 @@ def _checked(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
     return rate, psnr
 
 
-def _mean_difference(anchor, test) -> float:
-    low, high = max(anchor[0][0], test[0][0]), min(anchor[0][-1], test[0][-1])
+def _mean_difference(x: np.ndarray, y: np.ndarray, test_x: np.ndarray, test_y: np.ndarray) -> float:
+    low, high = max(x[0], test_x[0]), min(x[-1], test_x[-1])
     if not low < high:
-        spans = (f"{x[0]:g} ... {x[-1]:g}" for x, _ in (anchor, test))
-        raise ValueError(f"curves must overlap, got {' and '.join(spans)}")
-    return _mean(*test, low, high) - _mean(*anchor, low, high)
+        raise ValueError(f"curves must overlap, got {x[0]:g} ... {x[-1]:g} and {test_x[0]:g} ... {test_x[-1]:g}")
+    return _mean(test_x, test_y, low, high) - _mean(x, y, low, high)
 
 
 def _mean(x: np.ndarray, y: np.ndarray, low: float, high: float) -> float:
@@ -77,5 +78,5 @@ def _slopes(step: np.ndarray, rise: np.ndarray) -> np.ndarray:
     def end(h0, h1, d0, d1):
         return max(0.0, ((2 * h0 + h1) * d0 - h0 * d1) / (h0 + h1))
 
-    first, last = end(*step[:2], *rise[:2]), end(*step[:-3:-1], *rise[:-3:-1])
+    first, last = end(step[0], step[1], rise[0], rise[1]), end(step[-1], step[-2], rise[-1], rise[-2])
     return np.concatenate([[first], inner, [last]])
