@@ -18,13 +18,13 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
 def _rates(results: Mapping[str, Any]) -> str:
     head = (
         "K", "bits", "bits a pixel", "with context, dB", "without, dB", "difference, dB", "progressive, dB",
-        "bits without context, coded", *(f"{NAMES[name]}, dB" for name in results["files"]),
+        "bits without context, coded", *(f"{NAMES[name]}, dB" for name in results.get("files", {})),
     )  # fmt: skip
     rows = (
         (rate["codebook_size"], rate["bits"], number(rate["bits"] / results["pixels"], 3),
          number(rate["context_vq"]["psnr_db"]), number(rate["plain"]["psnr_db"]), with_interval(rate["gain"]),
          number(rate["progressive_psnr_db"]), number(rate["plain_coded_bits"], 0),
-         *(cell(*found[i]) for found in results["files"].values()))
+         *(cell(*found[i]) for found in results.get("files", {}).values()))
         for i, rate in enumerate(results["rates"])
     )  # fmt: skip
     return table(head, rows)
