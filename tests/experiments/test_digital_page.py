@@ -40,6 +40,15 @@ def test_the_adaptive_link_keeps_below_its_limits(kind):
         assert words == round(words) >= RESULTS["adaptation"]["num_words"]
 
 
+def test_heic_is_beside_avif_and_ahead_of_webp():
+    (webp, avif, heic), progressive = RESULTS["files"].values(), RESULTS["codec"]["psnr_db"]
+    rows = list(zip(webp, avif, heic, progressive, strict=True))
+    assert list(RESULTS["files"]) == ["webp", "avif", "heic"]
+    assert heic[0][0] is None and all(abs(two[0] - three[0]) < 0.3 for _, two, three, _ in rows[1:])
+    assert all(three[0] - one[0] > 1.4 for one, _, three, _ in rows[2:])
+    assert (avif[1][0] - progressive[1], avif[7][0] - progressive[7]) == pytest.approx((1.7, 4.2), abs=0.06)
+
+
 def test_every_stage_adds_and_entropy_stands_beside_distortion():
     codec = RESULTS["codec"]
     assert np.all(np.diff(codec["psnr_db"]) > 0.2)
