@@ -40,7 +40,14 @@ def test_gains_of_64_points_that_the_page_names():
     named = [f"{gains[link][snr_db][0]:.2f}" for link, snr_db in (("awgn", 10.0), ("awgn", 20.0), ("rayleigh", 10.0))]
     assert "gain {} dB at 10 dB and {} dB at 20 dB over AWGN, and {} dB at 10 dB under Rayleigh".format(*named) in WORDS
     gained = [mean for of in codec["gains"].values() for link in of.values() for mean, _ in link]
-    assert 1.2 < min(gained) and max(gained) < 2.85
+    assert 2.25 < min(gained) and max(gained) < 3.45
+    for count in (16, 64):
+        for link in ("awgn", "rayleigh"):
+            both = (np.array(codec["levels"][f"{kind} {count}"][link])[:, 0] for kind in ("learned", "clustered"))
+            assert np.all(abs(np.subtract(*both)) < 0.16)
+    assert max(
+        np.subtract(*(np.array(codec["levels"][f"{kind} 64"]["awgn"])[:, 0] for kind in ("learned", "clustered")))
+    ) == pytest.approx(0.13, abs=0.006)
     for row in RESULTS["laws"]:
         gain = row["learned"] - row["qam"]
         assert gain < 0.15 if row["law"] == "uniform" else gain > 0.15
@@ -100,11 +107,11 @@ def test_plain_clustering_gains_as_much_on_laplacian_symbols():
     estimate = likely @ points / likely.sum(1)
     sdr_db = 10 * np.log10(np.mean(np.abs(test) ** 2) / np.mean(np.abs(test - estimate) ** 2))
     row = law("laplace", 64, 20.0)
-    assert abs(sdr_db - row["learned"]) < 0.15
+    assert 0 < row["learned"] - sdr_db < 0.35
     qam_db = scaled_qam_sdr_db("laplace", 64, 20.0)
     assert 1.65 < sdr_db - qam_db < 1.95
     assert f"QAM at its best scale has {qam_db:.2f} dB" in WORDS and "13.7 to 13.9 dB" in WORDS and 13.7 < sdr_db < 13.9
-    assert row["learned"] - row["qam"] == pytest.approx(1.80, abs=0.005)
+    assert row["learned"] - row["qam"] == pytest.approx(2.01, abs=0.005)
 
 
 @pytest.mark.parametrize(
