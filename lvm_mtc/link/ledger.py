@@ -91,14 +91,16 @@ def book_pilots(ledger: Ledger, num_pilots: int, uses_per_slot: int, block_lengt
     return ledger._replace(pilot_uses=blocks * num_pilots * uses_per_slot)
 
 
-def book_grid(ledger: Ledger, grid: ResourceGrid, num_tx_ant: int) -> Ledger:
+def book_grid(ledger: Ledger, grid: ResourceGrid, num_tx_ant: int, cells: int | None = None) -> Ledger:
     """Adds pilots, cyclic prefix and idle elements of the whole grids that the tokens begin.
 
     Every sample of every antenna is one channel use, ``num_tx_ant (fft_size + cyclic_prefix_length)`` for a symbol:
-    what carries neither tokens nor pilots nor prefix is idle.
+    what carries neither tokens nor pilots nor prefix is idle. ``cells`` of a grid carry data, None: all but the
+    pilot symbols; what the others of these are kept for counts as pilots.
     """
-    grids = jnp.ceil(ledger.slots / grid.slots_per_grid) * num_tx_ant
-    pilots = len(grid.pilot_symbols) * grid.num_carriers
+    cells = grid.slots_per_grid if cells is None else cells
+    grids = jnp.ceil(ledger.slots / cells) * num_tx_ant
+    pilots = grid.num_ofdm_symbols * grid.num_carriers - cells
     elements = grid.num_ofdm_symbols * grid.fft_size
     return ledger._replace(
         pilot_uses=grids * pilots,
