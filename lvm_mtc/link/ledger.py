@@ -18,8 +18,8 @@ class Ledger(NamedTuple):
         private_uses: Complex symbols of private tokens, pads included.
         public_uses: Complex symbols of public tokens, counted once for all UAVs, pads included; under ``"mu_mimo"`` K
             for a symbol, which has the power of K private ones.
-        pilot_uses: Pilot symbols, counted once for all UAVs, a slot like one of public tokens; an embedded pilot and the
-            cells that it keeps empty.
+        pilot_uses: Pilot symbols, counted once for all UAVs, a slot like one of public tokens; an embedded pilot and
+            the cells that it keeps empty.
         prefix_uses: Cyclic-prefix samples of all antennas; 0 without OFDM.
         idle_uses: Resource elements that carry neither: guards, and the empty end of the last grid; 0 without OFDM.
         side_information_bits: Masks, sharing map and gains, bits; and an order of streams that is fed back.
