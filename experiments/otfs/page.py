@@ -14,7 +14,7 @@ RECEIVERS = {"otfs": "OTFS, L-MMSE", "block": "OFDM, L-MMSE of a symbol", "one_t
 OTHERS = {name: label for name, label in RECEIVERS.items() if name != "otfs"}
 ESTIMATES = {"told": "told", "impulses": "9 pilot symbols, Wiener filter", "full": "embedded, full guard",
              "reduced": "embedded, guard of 5 Dopplers"}  # fmt: skip
-CODECS = {"deepjscc": "DeepJSCC", "token2": "token2"}
+CODECS = {"token2": "token2"}
 Row = Mapping[str, Any]
 
 
@@ -140,10 +140,10 @@ def draw(results: Mapping[str, Any], out: Path) -> None:
     figure.suptitle("Bars: 95 % Student's intervals over frames; SNR: E_s/N_0; a BER of 0 is not drawn", fontsize=9)
     save_png(figure, out / "figure.png")
 
-    figure = Figure(figsize=(11, 9.2), layout="constrained")
-    panels = figure.subplots(3, 3)
+    figure = Figure(figsize=(11, 3 + 3.1 * len(CODECS)), layout="constrained")
+    panels = figure.subplots(1 + len(CODECS), 3)
     codes = sorted({row["rate"] for row in results["words"]})
-    shown = ((codes[0], "speed_kmh"), (codes[-1], "speed_kmh"), (codes[-1], "snr_db"))
+    shown = ((codes[0], "speed_kmh"), (codes[-1], "speed_kmh"), (codes[0], "snr_db"))
     for axes, (rate, x) in zip(panels[0], shown, strict=True):
         own = [row for row in results["words"] if row["rate"] == rate]
         _curves(axes, own, x, "lost", at)

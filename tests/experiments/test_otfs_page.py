@@ -53,6 +53,46 @@ def test_the_mean_error_is_one_and_otfs_wins_where_the_page_says(tmp_path):
         assert (tmp_path / name).stat().st_size > 10_000
 
 
+def test_pictures_gain_over_one_tap_at_equal_uses_and_little_over_the_other():
+    assert {row["uses"] for row in RESULTS["token2"]} == {33 * 37}
+    assert largest_difference_db(grouped(RESULTS["token2"], "codec")) < 1e-3
+    gains = {(row["receiver"], row["speed_kmh"], row["snr_db"]): row["otfs_psnr_gain"] for row in RESULTS["token2"]}
+    for speed, least in ((125, 0.1), (500, 2.5), (1000, 5.0)):
+        mean, half = gains["one_tap", speed, 20]
+        assert mean - half > least
+    over_block = {at[1:]: gain for at, gain in gains.items() if at[0] == "block"}
+    assert all(-0.45 < mean < 0.6 for mean, _ in over_block.values())
+    for snr, sign in ((10, 1), (15, 1), (20, 1), (25, -1), (30, -1)):
+        mean, half = over_block[500, snr]
+        assert sign * mean > half
+
+
+def test_coded_words_turn_it_round():
+    decided = []
+    for of in grouped(RESULTS["words"], "rate"):
+        (otfs, wide), (block, half), (one_tap, more) = (of[name]["lost"] for name in ("otfs", "block", "one_tap"))
+        assert otfs >= block or otfs + wide > block - half
+        if otfs - wide > block + half:
+            decided.append((of["otfs"]["rate"], of["otfs"]["snr_db"], of["otfs"]["speed_kmh"]))
+        if of["otfs"]["speed_kmh"] >= 750:
+            assert one_tap - more > max(otfs + wide, block + half)
+    assert (0.75, 15, 500) in decided
+
+
+def test_an_embedded_pilot_wins_at_speed_only():
+    at = {(row["estimate"], row["speed_kmh"]): np.array(row["mse"])
+          for row in RESULTS["estimates"] if row["snr_db"] == 20}  # fmt: skip
+    for speed, first, second in ((250, "impulses", "full"), (500, "full", "impulses"), (500, "full", "reduced"),
+                                 (500, "told", "full")):  # fmt: skip
+        assert at[first, speed].sum() < at[second, speed][0] - at[second, speed][1]
+    assert at["reduced", 1000][0] > 1
+    floor = [row["mse"][0] for row in RESULTS["estimates"] if row["estimate"] == "full" and row["snr_db"] >= 25]
+    assert len(floor) == 2 and all(10**-1.2 < mse < 0.1 for mse in floor)
+    per_frame = {name: sum(carrier.grid.num_ofdm_symbols * [carrier.grid.fft_size + carrier.grid.cyclic_prefix_length])
+                 for name, (_, carrier) in study.ESTIMATES.items()}  # fmt: skip
+    assert set(per_frame.values()) == {1221}
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("fast_compile")
 def test_frames_of_both_waveforms_lose_the_same_on_average():
@@ -73,8 +113,8 @@ def test_frames_of_both_waveforms_lose_the_same_on_average():
     ("flags", "message"),
     [
         (["--num-frames", "15"], "--num-frames must be a multiple of 10, got 15"),
-        (["--parts", "bits"], "unknown --parts bits; known: symbols, estimates, words, deepjscc, token2"),
-        (["--parts", "words"], "--parts leaves out deepjscc, estimates, symbols, token2, of which "),
+        (["--parts", "bits"], "unknown --parts bits; known: symbols, estimates, words, token2"),
+        (["--parts", "words"], "--parts leaves out estimates, symbols, token2, of which "),
     ],
 )
 def test_wrong_flags_are_one_line(flags, message, tmp_path, capsys):
