@@ -23,7 +23,7 @@ ESTIMATES = {
 }
 """What OTFS knows of the channel, and from which pilots; all in frames of as many samples."""
 SPEEDS_KMH = 0.0, 50.0, 125.0, 250.0, 500.0, 750.0, 1000.0
-SNRS_DB = 10.0, 15.0, 20.0, 25.0, 30.0
+SNRS_DB = 0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0
 AT_ONCE = 10
 
 

@@ -31,7 +31,7 @@ PARTS = ("symbols", "estimates", "words", *CODECS)
         seed="of channels", parts=f"some of {', '.join(PARTS)}", page_only=PAGE_ONLY)  # fmt: skip
 def main(
     out: Path = Path("docs/otfs"), data: Path = DATA, speed: float = 500.0, snr_db: float = 20.0, num_frames: int = 100,
-    num_pictures: int = 120, seed: int = 0, parts: tuple[str, ...] = PARTS, page_only: bool = False,
+    num_pictures: int = 300, seed: int = 0, parts: tuple[str, ...] = PARTS, page_only: bool = False,
 ) -> None:  # fmt: skip
     """Compare OTFS with OFDM over a doubly selective channel."""
     for name, value in (("--num-frames", num_frames), ("--num-pictures", num_pictures)):

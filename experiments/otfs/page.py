@@ -14,7 +14,7 @@ RECEIVERS = {"otfs": "OTFS, L-MMSE", "block": "OFDM, L-MMSE of a symbol", "one_t
 OTHERS = {name: label for name, label in RECEIVERS.items() if name != "otfs"}
 ESTIMATES = {"told": "told", "impulses": "9 pilot symbols, Wiener filter", "full": "embedded, full guard",
              "reduced": "embedded, guard of 5 Dopplers"}  # fmt: skip
-CODECS = {"token2": "token2"}
+CODECS = {"deepjscc": "DeepJSCC", "token2": "token2"}
 Row = Mapping[str, Any]
 
 

@@ -25,7 +25,7 @@ from lvm_mtc.schemes.simulate import forward
 
 CODES = ((4, 3 / 4), (4, 9 / 10))
 """Bits a symbol and rate of the LDPC code, one word a frame."""
-CODECS = {"token2": "token2_cifar10_cbr_1_3"}
+CODECS = {"deepjscc": "deepjscc_cifar10_cbr_1_3", "token2": "token2_cifar10_cbr_1_3"}
 """Codecs of one frame a picture, and their names in the zoo."""
 
 

@@ -54,7 +54,7 @@ def test_the_mean_error_is_one_and_otfs_wins_where_the_page_says(tmp_path):
 
 
 def test_pictures_gain_over_one_tap_at_equal_uses_and_little_over_the_other():
-    assert {row["uses"] for row in RESULTS["token2"]} == {33 * 37}
+    assert {row["uses"] for row in RESULTS["deepjscc"] + RESULTS["token2"]} == {33 * 37}
     assert largest_difference_db(grouped(RESULTS["token2"], "codec")) < 1e-3
     gains = {(row["receiver"], row["speed_kmh"], row["snr_db"]): row["otfs_psnr_gain"] for row in RESULTS["token2"]}
     for speed, least in ((125, 0.1), (500, 2.5), (1000, 5.0)):
@@ -62,9 +62,14 @@ def test_pictures_gain_over_one_tap_at_equal_uses_and_little_over_the_other():
         assert mean - half > least
     over_block = {at[1:]: gain for at, gain in gains.items() if at[0] == "block"}
     assert all(-0.45 < mean < 0.6 for mean, _ in over_block.values())
-    for snr, sign in ((10, 1), (15, 1), (20, 1), (25, -1), (30, -1)):
+    for snr, sign in ((0, 1), (5, 1), (10, 1), (15, 1), (20, 1), (25, -1), (30, -1)):
         mean, half = over_block[500, snr]
         assert sign * mean > half
+    for row in RESULTS["deepjscc"] + RESULTS["token2"]:
+        gain, half = row["otfs_accuracy_gain"]
+        assert row["receiver"] != "block" or abs(gain) <= half
+        if (row["receiver"], row["speed_kmh"]) == ("one_tap", 1000):
+            assert gain - half > 0
 
 
 def test_coded_words_turn_it_round():
@@ -113,8 +118,8 @@ def test_frames_of_both_waveforms_lose_the_same_on_average():
     ("flags", "message"),
     [
         (["--num-frames", "15"], "--num-frames must be a multiple of 10, got 15"),
-        (["--parts", "bits"], "unknown --parts bits; known: symbols, estimates, words, token2"),
-        (["--parts", "words"], "--parts leaves out estimates, symbols, token2, of which "),
+        (["--parts", "bits"], "unknown --parts bits; known: symbols, estimates, words, deepjscc, token2"),
+        (["--parts", "words"], "--parts leaves out deepjscc, estimates, symbols, token2, of which "),
     ],
 )
 def test_wrong_flags_are_one_line(flags, message, tmp_path, capsys):
