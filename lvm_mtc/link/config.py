@@ -197,7 +197,9 @@ class LinkConfig:
         chosen = name in ("otfs", "ofdm_ici") or (name == "ofdm" and not self.is_selective)
         waveform = name if chosen else "auto"
         shared = {name: value for name, value in _FLAT.items() if name not in _LATER}
-        carried = {name: value for name, value in _flat(self.carrier).items() if name != _OPTIONAL or value is not None}
+        carried = {
+            key: value for key, value in _flat(self.carrier).items() if key not in _OPTIONAL or value is not None
+        }
         return shared | own | carried | {"topology": self.carrier.topology, "waveform": waveform}
 
     @property
@@ -265,6 +267,7 @@ _DEFAULTS = {name: _flat(kind()) for name, kind in CARRIERS.items()}
 _ANY = {"topology": "broadcast", "waveform": "auto"}
 _FLAT: Mapping[str, Any] = (
     _DEFAULTS["ofdm_ici"]
+    | _DEFAULTS["otfs"]
     | _DEFAULTS["mac"]
     | _DEFAULTS["mu_mimo"]
     | _DEFAULTS["ofdm"]
@@ -272,8 +275,8 @@ _FLAT: Mapping[str, Any] = (
     | _ANY
 )
 """Fields of all carriers at one level, at their defaults: what stores hold of links."""
-_OPTIONAL = "block_doppler"  # held by links that have it only
-_LATER = ("demodulation", "receiver", "access", _OPTIONAL)
+_OPTIONAL = ("block_doppler", "embedded")  # held by links that have them only
+_LATER = ("demodulation", "receiver", "access", *_OPTIONAL)
 """Fields that the first stores do not have: only links whose carrier has them hold them."""
 _LATER_AROUND = ("line_of_sight", "drawn")
 """Of scenes, likewise, at its default."""

@@ -18,7 +18,8 @@ class Ledger(NamedTuple):
         private_uses: Complex symbols of private tokens, pads included.
         public_uses: Complex symbols of public tokens, counted once for all UAVs, pads included; under ``"mu_mimo"`` K
             for a symbol, which has the power of K private ones.
-        pilot_uses: Pilot symbols, counted once for all UAVs, a slot like one of public tokens.
+        pilot_uses: Pilot symbols, counted once for all UAVs, a slot like one of public tokens; an embedded pilot and
+            the cells that it keeps empty.
         prefix_uses: Cyclic-prefix samples of all antennas; 0 without OFDM.
         idle_uses: Resource elements that carry neither: guards, and the empty end of the last grid; 0 without OFDM.
         side_information_bits: Masks, sharing map and gains, bits; and an order of streams that is fed back.
@@ -91,14 +92,16 @@ def book_pilots(ledger: Ledger, num_pilots: int, uses_per_slot: int, block_lengt
     return ledger._replace(pilot_uses=blocks * num_pilots * uses_per_slot)
 
 
-def book_grid(ledger: Ledger, grid: ResourceGrid, num_tx_ant: int) -> Ledger:
+def book_grid(ledger: Ledger, grid: ResourceGrid, num_tx_ant: int, cells: int | None = None) -> Ledger:
     """Adds pilots, cyclic prefix and idle elements of the whole grids that the tokens begin.
 
     Every sample of every antenna is one channel use, ``num_tx_ant (fft_size + cyclic_prefix_length)`` for a symbol:
-    what carries neither tokens nor pilots nor prefix is idle.
+    what carries neither tokens nor pilots nor prefix is idle. ``cells`` of a grid carry data, None: all but the
+    pilot symbols; what the others of these are kept for counts as pilots.
     """
-    grids = jnp.ceil(ledger.slots / grid.slots_per_grid) * num_tx_ant
-    pilots = len(grid.pilot_symbols) * grid.num_carriers
+    cells = grid.slots_per_grid if cells is None else cells
+    grids = jnp.ceil(ledger.slots / cells) * num_tx_ant
+    pilots = grid.num_ofdm_symbols * grid.num_carriers - cells
     elements = grid.num_ofdm_symbols * grid.fft_size
     return ledger._replace(
         pilot_uses=grids * pilots,

@@ -103,6 +103,8 @@ def check_grid(link: Link, carrier) -> None:
         raise ValueError(
             f"{name} carries frequency-selective fading, {' and '.join(FLAT_ON_GRID)}, not {link.fading!r}"
         )
+    if getattr(carrier, "embedded", None) is None:
+        carrier.grid.require_pilots()
     if link.num_tx_ant > carrier.grid.num_carriers:
         raise ValueError(
             f"LinkConfig.num_tx_ant {link.num_tx_ant} antennas can't have pilots on {carrier.grid.num_carriers} "

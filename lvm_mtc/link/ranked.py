@@ -54,6 +54,8 @@ class RankedStreams:
             raise ValueError(f"RankedStreams.carrier must have topology 'broadcast' and be no Scene, got {got}")
         if link.num_tx_ant < 2:
             raise ValueError(f"RankedStreams needs LinkConfig.num_tx_ant >= 2, got {link.num_tx_ant}")
+        if getattr(self.carrier, "embedded", None) is not None:
+            raise ValueError("RankedStreams.carrier must have no embedded pilot: ranking would count its empty cells")
         if self.grid is not None and self.age % self.grid.slots_per_grid:
             raise ValueError(
                 f"RankedStreams.age must be a multiple of the grid's {self.grid.slots_per_grid} slots, got {self.age}"

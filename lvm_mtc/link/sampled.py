@@ -20,7 +20,11 @@ def _check(carrier, link: Link) -> None:
     check_grid(link, carrier)
     name = type(carrier).__name__
     require_one_of("LinkConfig", f"csi of {name}", link.csi, phy.SAMPLED_CSI)
+    if link.csi == "pilots_ls" and carrier.embedded is None:
+        raise ValueError(f"{name}: LinkConfig.csi 'pilots_ls' needs a pilot among the cells, Otfs.embedded")
     if link.csi == "pilots_lmmse":
+        if carrier.embedded is not None:
+            raise ValueError("Otfs.embedded is for LinkConfig.csi additive, mmse or pilots_ls, not 'pilots_lmmse'")
         if carrier.receiver != "block" or link.fading not in ("exponential", *FLAT_ON_GRID):
             raise ValueError(
                 f"{name}: LinkConfig.csi 'pilots_lmmse' needs receiver 'block' and fading exponential, "
@@ -53,6 +57,7 @@ def _draw(
             statistics=grid_statistics(link, carrier.grid, num_streams, 0.0),
             num_rx_ant=link.num_rx_ant,
             num_tx_ant=num_streams,
+            embedded=carrier.embedded,
         )
 
     numbers = {name: getattr(point, name) for name in ("k_factor_db", "max_doppler", "sight")}
@@ -78,6 +83,7 @@ def _send(carrier, link: Link, slots: Slots, draws: ChannelDraws, point: Operati
         receiver=carrier.receiver,
         csi=link.csi,
         equalizer=link.equalizer,
+        embedded=carrier.embedded,
     )
     if slots.index is not None:
         received = (jnp.take_along_axis(a, slots.index[..., None], axis=-2, mode="fill") for a in received)
@@ -103,7 +109,8 @@ def _on_air(x: jax.Array, slots: Slots, index: jax.Array, num_lead: int) -> jax.
 
 def _book(carrier, link: Link, ledger: Ledger, num_uavs: int) -> Ledger:
     """As ``Carrier.book``: whole grids, which the symbols begin."""
-    return book_grid(ledger, carrier.grid, link.num_tx_ant)
+    cells = phy.data_cells(carrier.grid, carrier.embedded, link.num_tx_ant)
+    return book_grid(ledger, carrier.grid, link.num_tx_ant, len(cells))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,6 +120,7 @@ class Otfs:
     Attributes:
         topology: ``"broadcast"`` or ``"joint"``, as ``Carrier`` has it.
         grid: The resource grid: its used subcarriers are delays, its symbols of data Dopplers.
+        embedded: A pilot among the cells, from which LinkConfig.csi ``"pilots_ls"`` estimates; None: no cells for one.
         carrier_frequency: Hz; with ``speed`` it gives the Doppler shift.
         speed: Of the UAVs, m/s.
     """
@@ -121,11 +129,18 @@ class Otfs:
     receiver: ClassVar[str] = "block"
     topology: str = "broadcast"
     grid: phy.ResourceGrid = phy.ResourceGrid()
+    embedded: phy.EmbeddedPilot | None = None
     carrier_frequency: float = 3.5e9
     speed: float = 0.0
 
     max_doppler = property(max_doppler_of)
-    check, draw, send, book = _check, _draw, _send, _book
+    draw, send, book = _draw, _send, _book
+
+    def check(self, link: Link) -> None:
+        """As ``Carrier.check``."""
+        if self.embedded is not None:
+            self.embedded.guard(self.grid, link.num_tx_ant)
+        _check(self, link)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,6 +153,7 @@ class OfdmIci:
     """
 
     waveform: ClassVar[str] = "ofdm"
+    embedded: ClassVar[None] = None
     topology: str = "broadcast"
     grid: phy.ResourceGrid = phy.ResourceGrid()
     receiver: str = "block"

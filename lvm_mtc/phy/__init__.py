@@ -50,7 +50,8 @@ Precoding:
     precoder, multicast_beam, PRECODINGS, POWER_CONSTRAINTS, DEMODULATIONS
 OFDM and OTFS:
     ResourceGrid, ofdm_modulate, ofdm_demodulate, wiener_estimate, interpolate, default_statistics, GridStatistics,
-    INTERPOLATIONS, impulse_rows, interference_power, sfft, isfft, RECEIVERS, SAMPLED_CSI, SAMPLED_EQUALIZERS
+    INTERPOLATIONS, impulse_rows, EmbeddedPilot, data_cells, interference_power, sfft, isfft, RECEIVERS, SAMPLED_CSI,
+    SAMPLED_EQUALIZERS
 UAVs at places (TR 36.777):
     air_to_ground, AirToGround, path_loss_db, los_probability, line_of_sight, geometric_line_of_sight, shadowing_std_db,
     draw_environment_height, elevation_k_factor_db, gaussian_field, uniform_field, budget_noise_variance,
@@ -96,6 +97,7 @@ from lvm_mtc.phy.delay_doppler import interference_power, isfft, sfft
 from lvm_mtc.phy.delay_lines import DELAY_LINES, cdl, tdl
 from lvm_mtc.phy.detection import Detected, exact_detector, k_best_detector
 from lvm_mtc.phy.draws import LinkDraws, draw_link
+from lvm_mtc.phy.embedded_pilot import EmbeddedPilot
 from lvm_mtc.phy.error_rates import fisher_snedecor_ber, qam_ber
 from lvm_mtc.phy.fading import (
     fisher_snedecor,
@@ -139,14 +141,8 @@ from lvm_mtc.phy.paths import (
 from lvm_mtc.phy.precoding import POWER_CONSTRAINTS, PRECODINGS, multicast_beam, precoder
 from lvm_mtc.phy.receiver_matrix import lmmse_matrix, post_detection_mse
 from lvm_mtc.phy.resource_grid import ResourceGrid
-from lvm_mtc.phy.sampled_link import (
-    RECEIVERS,
-    SAMPLED_CSI,
-    SAMPLED_EQUALIZERS,
-    SampledDraws,
-    draw_sampled,
-    sampled_link,
-)
+from lvm_mtc.phy.sampled_draws import SampledDraws, data_cells, draw_sampled
+from lvm_mtc.phy.sampled_link import RECEIVERS, SAMPLED_CSI, SAMPLED_EQUALIZERS, sampled_link
 from lvm_mtc.phy.slopes import slope_at_zero
 from lvm_mtc.phy.spatial import gaussian_field, uniform_field
 from lvm_mtc.phy.sweep import sweep_lmmse
@@ -192,6 +188,7 @@ __all__ = [
     "AirToGround",
     "ChannelPrior",
     "Detected",
+    "EmbeddedPilot",
     "GridStatistics",
     "LinkDraws",
     "LinkOutput",
@@ -216,6 +213,7 @@ __all__ = [
     "correlate",
     "csi_posterior",
     "csi_posterior_correlated",
+    "data_cells",
     "db_to_linear",
     "default_statistics",
     "draw_environment_height",

@@ -23,6 +23,7 @@ def impulse_rows(grid: ResourceGrid, num_taps: int, num_tx_ant: int) -> np.ndarr
     Raises:
         ValueError: if the taps of all antennas do not fit into a symbol, or a subcarrier is unused.
     """
+    grid.require_pilots()
     if num_taps * num_tx_ant > grid.fft_size or grid.num_carriers < grid.fft_size:
         raise ValueError(
             f"impulses of {num_tx_ant} antennas over {num_taps} taps need {num_taps * num_tx_ant} samples and all "

@@ -144,6 +144,7 @@ def draw_ofdm(
     require_count("num_tx_ant", num_tx_ant)
     require_count("num_rx_ant", num_rx_ant)
     require_count("num_slots", num_slots)
+    grid.require_pilots()
     num_grids = grid.num_grids(num_slots if total_slots is None else total_slots)
     symbols = np.arange(num_grids)[:, None] * grid.num_ofdm_symbols
 

@@ -20,7 +20,7 @@ class ResourceGrid:
         num_ofdm_symbols: OFDM symbols of a grid.
         cyclic_prefix_length: Samples of the prefix of every symbol.
         subcarrier_spacing: Hz.
-        pilot_symbols: Which symbols of the grid hold pilots, ascending, at least one.
+        pilot_symbols: Which symbols of the grid hold pilots, ascending; none only for OTFS with an embedded pilot.
         guard_carriers: Unused subcarriers at the lower and the upper edge.
         dc_null: Whether the subcarrier at frequency 0 is unused.
 
@@ -54,10 +54,10 @@ class ResourceGrid:
         pilots = self.pilot_symbols
         for symbol in pilots:
             require_count("ResourceGrid.pilot_symbols", symbol, 0)
-        if not pilots or list(pilots) != sorted(set(pilots)) or pilots[0] < 0 or pilots[-1] >= self.num_ofdm_symbols:
+        if list(pilots) != sorted(set(pilots)) or any(symbol >= self.num_ofdm_symbols for symbol in pilots):
             raise ValueError(
-                f"ResourceGrid.pilot_symbols must be ascending numbers in 0 ... {self.num_ofdm_symbols - 1}, at least "
-                f"one, got {pilots!r}"
+                f"ResourceGrid.pilot_symbols must be ascending numbers in 0 ... {self.num_ofdm_symbols - 1}, got "
+                f"{pilots!r}"
             )
         if len(pilots) == self.num_ofdm_symbols:
             raise ValueError(f"ResourceGrid.pilot_symbols {pilots!r} leave no symbol for data")
@@ -143,6 +143,11 @@ class ResourceGrid:
                 f"{name} must lie between 0 and the cyclic prefix's {self.prefix_duration:.4g} s "
                 f"({self.cyclic_prefix_length} samples), got {max_delay:.4g} s"
             )
+
+    def require_pilots(self) -> None:
+        """Raise ``ValueError`` if no symbol holds pilots."""
+        if not self.pilot_symbols:
+            raise ValueError("ResourceGrid.pilot_symbols () is for OTFS with an embedded pilot; here pilots are needed")
 
     def num_grids(self, num_slots: int) -> int:
         """Grids that carry ``num_slots`` slots of data; the last one may be partly empty."""

@@ -16,115 +16,44 @@ biased error of the two waveforms is the same. All cells of a delay and stream h
 CSI. Under ``additive`` and ``mmse`` the receiver is told H(t, f) of every symbol of data with an error of variance
 ``csi_error_var``, which stays the same during a symbol and has the delay profile of the channel; pilots take their
 place in the grid all the same. ``pilots_lmmse`` estimates every tap from impulses in the pilot symbols
-(``impulse_pilots``).
+(``impulse_pilots``), ``pilots_ls`` from a pilot among the cells of OTFS (``embedded_pilot``), which all receivers take
+out of what they hear, as they know the channel.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import ArrayLike
 
 from lvm_mtc.phy.block_lmmse import block_lmmse
 from lvm_mtc.phy.csi import csi_posterior, estimate_csi
 from lvm_mtc.phy.delay_doppler import interference_power, isfft
-from lvm_mtc.phy.impulse_pilots import TapFilter, estimate_taps, impulse_spectrum, tap_filter
-from lvm_mtc.phy.keys import Stream, stream_key
+from lvm_mtc.phy.embedded_pilot import EmbeddedPilot
+from lvm_mtc.phy.impulse_pilots import estimate_taps, impulse_spectrum, tap_filter
 from lvm_mtc.phy.mimo import EQUALIZERS, LMMSE_VARIANTS, unbias
 from lvm_mtc.phy.numerics import (
     align,
+    ceil_div,
     real_dtype,
     require_at_least,
     require_complex,
-    require_count,
-    require_given,
     standard_deviation,
     weighted_sum,
 )
-from lvm_mtc.phy.ofdm import PathSampler
 from lvm_mtc.phy.ofdm_estimate import GridStatistics
 from lvm_mtc.phy.paths import Paths, frequency_response
 from lvm_mtc.phy.resource_grid import ResourceGrid
+from lvm_mtc.phy.sampled_draws import SampledDraws, data_cells
 
 WAVEFORMS = ("ofdm", "otfs")
 RECEIVERS = ("block", "one_tap")
 SAMPLED_EQUALIZERS = {"block": LMMSE_VARIANTS, "one_tap": tuple(name for name in EQUALIZERS if name != "none")}
 """Names of ``EQUALIZERS`` that a receiver knows."""
-SAMPLED_CSI = ("additive", "mmse", "pilots_lmmse")
-"""CSI models of this link; the last one with receiver ``"block"``."""
-
-
-class SampledDraws(NamedTuple):
-    """Everything random in such a link, at unit variance, in all symbols of its grids.
-
-    Attributes:
-        gains: Of the paths, ``[..., num_paths, num_symbols, fft_size, num_rx_ant, num_tx_ant]`` complex, at every
-            sample behind the prefix.
-        delays: Seconds, ``[..., num_paths]``.
-        csi: Behind the estimation error, entries CN(0, 1),
-            ``[..., num_symbols, num_carriers, num_rx_ant, num_tx_ant]``.
-        noise: CN(0, 1), ``[..., num_symbols, fft_size, num_rx_ant]``.
-    """
-
-    gains: jax.Array
-    delays: jax.Array
-    csi: jax.Array
-    noise: jax.Array
-
-
-def draw_sampled(
-    key: jax.Array,
-    batch_shape: tuple[int, ...],
-    num_slots: int,
-    *,
-    grid: ResourceGrid,
-    paths: PathSampler,
-    statistics: GridStatistics,
-    num_rx_ant: int,
-    num_tx_ant: int,
-    dtype: DTypeLike = jnp.complex64,
-) -> SampledDraws:
-    """Draw everything random in a sampled link once, for any number of operating points.
-
-    Args:
-        key: Typed key, scalar.
-        batch_shape: Leading axes.
-        num_slots: Slots of data on the time axis, which whole grids carry.
-        grid: The resource grid.
-        paths: Sampler of ``phy.paths`` with its numbers bound; it is asked for every sample, prefixes included.
-        statistics: Delay profile of the estimation error.
-        num_rx_ant: Receive antennas.
-        num_tx_ant: Streams of a slot.
-        dtype: Complex dtype.
-
-    Raises:
-        ValueError: on counts that do not fit.
-    """
-    require_count("num_rx_ant", num_rx_ant)
-    require_count("num_tx_ant", num_tx_ant)
-    lead, num_symbols = tuple(batch_shape), grid.num_grids(num_slots) * grid.num_ofdm_symbols
-    per_symbol = grid.fft_size + grid.cyclic_prefix_length
-    gains, delays = paths(
-        stream_key(key, Stream.FADING),
-        lead,
-        times=np.arange(num_symbols * per_symbol) * grid.sample_duration,
-        num_rx_ant=num_rx_ant,
-        num_tx_ant=num_tx_ant,
-        dtype=dtype,
-    )
-    gains = gains.reshape(*gains.shape[:-3], num_symbols, per_symbol, num_rx_ant, num_tx_ant)
-    profile = jnp.asarray(statistics.powers, jnp.finfo(dtype).dtype)
-    profile = profile.reshape((1,) * (len(lead) + 1 - profile.ndim) + (*profile.shape, 1, 1, 1))
-    shape = (*lead, profile.shape[-4], num_symbols, num_rx_ant, num_tx_ant)
-    error = weighted_sum((jnp.sqrt(profile), jax.random.normal(stream_key(key, Stream.CSI), shape, dtype)))
-    places = jnp.broadcast_to(jnp.asarray(statistics.delays, profile.dtype), shape[:-3])
-    return SampledDraws(
-        gains=gains[..., grid.cyclic_prefix_length :, :, :],
-        delays=delays,
-        csi=frequency_response(Paths(error, places), grid.frequencies),
-        noise=jax.random.normal(stream_key(key, Stream.NOISE), (*lead, num_symbols, grid.fft_size, num_rx_ant), dtype),
-    )
+SAMPLED_CSI = ("additive", "mmse", "pilots_ls", "pilots_lmmse")
+"""CSI models of this link; ``pilots_ls`` with an embedded pilot, ``pilots_lmmse`` with receiver ``"block"``."""
 
 
 def _tones(grid: ResourceGrid, h: jax.Array) -> jax.Array:
@@ -175,13 +104,17 @@ def _one_tap(y, h_hat, tones, level, error_var, equalizer) -> tuple[jax.Array, j
 
 
 class _Symbol(NamedTuple):
-    """What a symbol meets, as in the draws, what it carries on its subcarriers, and what the pilots say of it."""
+    """What a symbol meets, as in the draws, and what it carries on its subcarriers.
+
+    ``known`` is what of that the receiver knows, ``[num_carriers, tx]``; ``pilots`` what they say of the symbol.
+    """
 
     gains: jax.Array
     csi: jax.Array
     noise: jax.Array
     x: jax.Array
-    pilots: tuple[jax.Array, jax.Array] | None = None
+    known: jax.Array | None = None
+    pilots: Any = None
 
 
 def _symbols(draws: SampledDraws, places: np.ndarray, x: jax.Array) -> _Symbol:
@@ -200,8 +133,13 @@ def _hear(symbol: _Symbol, delays: jax.Array, level: jax.Array, grid: ResourceGr
     return h, weighted_sum((1, clean), (standard_deviation(_lifted(level, 2)), symbol.noise))
 
 
-def _from_pilots(draws, grid, num_grids, level, statistics) -> tuple[TapFilter, tuple[jax.Array, jax.Array]]:
-    """The filter, and what each symbol of data has of it: observations of its grid, correlation with its pilots."""
+Estimator = Callable[[Any], tuple[jax.Array, jax.Array]]
+"""Of ``_Symbol.pilots``: taps at delays of 0, 1, ... samples, ``[..., num_taps, fft_size, rx, tx]``, and the variance
+of the errors of all of them together, ``[..., fft_size]``."""
+
+
+def _from_impulses(draws, grid, num_grids, level, statistics) -> tuple[Estimator, Any]:
+    """From pilot symbols; each symbol of data has the observations of its grid and its correlation with the pilots."""
     *lead, num_tx_ant = draws.noise.shape[:-3] + draws.gains.shape[-1:]
     powers = jnp.asarray(statistics.powers, level.dtype)
     doppler = align("max_doppler", statistics.max_doppler, tuple(lead), 0, level.dtype)
@@ -216,13 +154,27 @@ def _from_pilots(draws, grid, num_grids, level, statistics) -> tuple[TapFilter, 
     observed = weighted_sum((grid.fft_size**-0.5, y[..., taps.rows, :]))
     observed = jnp.moveaxis(observed.reshape(num_grids, -1, *observed.shape[1:]), 1, 1 + len(lead))
     num_data = len(grid.data_symbols)
-    return taps, (
+    return lambda said: estimate_taps(*said, taps), (
         jnp.repeat(observed, num_data, axis=0),
         jnp.tile(taps.correlation, (num_grids, *(1,) * (len(lead) + 2))),
     )
 
 
-def _require(waveform: str, receiver: str, csi: str, equalizer: str) -> None:
+def _from_embedded(draws, symbols, grid, num_grids, level, embedded) -> tuple[Estimator, Any]:
+    """From a pilot among the data; each symbol has the paths of its frame and how far their Dopplers have turned."""
+    lead, num_tx_ant = draws.noise.shape[:-3], draws.gains.shape[-1]
+    y = jax.lax.map(lambda symbol: _hear(symbol, draws.delays, level, grid)[1], symbols)
+    frames = jnp.moveaxis(y.reshape(num_grids, -1, *y.shape[1:]), 1, -3)
+    gains, variance = embedded.hear(frames, jnp.broadcast_to(level, (num_grids, *lead)), grid, num_tx_ant)
+    turns = jnp.asarray(embedded.turns(grid), y.dtype)
+    variance = jnp.broadcast_to(variance[..., None], (*variance.shape, grid.fft_size))
+    gains, variance = (jnp.repeat(a, len(turns), axis=0) for a in (gains, variance))
+    return lambda said: (embedded.taps(said[0], said[2], grid), said[1]), (
+        gains, variance, jnp.tile(turns, (num_grids, 1))
+    )  # fmt: skip
+
+
+def _require(waveform: str, receiver: str, csi: str, equalizer: str, embedded: EmbeddedPilot | None) -> None:
     for name, value, names in (
         ("waveform", waveform, WAVEFORMS),
         ("receiver", receiver, RECEIVERS),
@@ -235,6 +187,28 @@ def _require(waveform: str, receiver: str, csi: str, equalizer: str) -> None:
         raise ValueError("receiver 'one_tap' is for waveform 'ofdm', got 'otfs'")
     if csi == "pilots_lmmse" and receiver == "one_tap":
         raise ValueError("csi 'pilots_lmmse' is for receiver 'block', got 'one_tap'")
+    if embedded is not None and waveform != "otfs":
+        raise ValueError(f"an embedded pilot is for waveform 'otfs', got {waveform!r}")
+    if (csi == "pilots_ls" and embedded is None) or (csi == "pilots_lmmse" and embedded is not None):
+        needs = "needs an embedded pilot" if embedded is None else "has pilot symbols, not an embedded pilot"
+        raise ValueError(f"csi {csi!r} {needs}")
+
+
+def _on_carriers(x, data, num_grids, grid, waveform, embedded) -> tuple[jax.Array, jax.Array | None]:
+    """What the symbols of data carry on their subcarriers, and what of it are pilots, symbols first, if any."""
+    lead, num_streams = x.shape[:-2], x.shape[-1]
+    cells = jnp.pad(x, [(0, 0)] * len(lead) + [(0, num_grids * len(data) - x.shape[-2]), (0, 0)])
+    cells = cells.reshape(*lead, num_grids, len(data), num_streams)
+    shape, known = (len(grid.data_symbols), grid.num_carriers, num_streams), None
+    if embedded is not None:
+        empty = jnp.zeros((*lead, num_grids, grid.slots_per_grid, num_streams), x.dtype)
+        cells = empty.at[..., data, :].set(cells)
+        pilots = jnp.asarray(embedded.pilots(grid, num_streams), x.dtype)
+        cells = cells + pilots.reshape((1,) * (len(lead) + 1) + (-1, num_streams))
+        known = jnp.tile(isfft(pilots), (num_grids, 1, 1))
+    cells = cells.reshape(*lead, num_grids, *shape)
+    on_air = isfft(cells) if waveform == "otfs" else cells
+    return on_air.reshape(*lead, -1, *shape[1:]), known
 
 
 def sampled_link(
@@ -249,6 +223,7 @@ def sampled_link(
     csi: str = "additive",
     equalizer: str = "robust",
     statistics: GridStatistics | None = None,
+    embedded: EmbeddedPilot | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Send whole grids over a sampled channel and equalise them.
 
@@ -258,9 +233,10 @@ def sampled_link(
 
     Args:
         x: What is on air, ``[..., num_slots, num_streams]`` complex, power 1: cell ``(k, l)`` of grid b is slot ``(b N
-            + k) num_carriers + l``, for symbol of data (OTFS: Doppler) k and subcarrier (OTFS: delay) l. Slots that are
-            left of the last grid are empty. Its leading axes broadcast against those of the draws.
-        draws: See :func:`draw_sampled`.
+            + k) num_carriers + l``, for symbol of data (OTFS: Doppler) k and subcarrier (OTFS: delay) l; with an
+            embedded pilot those of its guard are left out. Slots that are left of the last grid are empty. Its leading
+            axes broadcast against those of the draws.
+        draws: See :func:`~lvm_mtc.phy.draw_sampled`.
         no: Noise variance per complex dimension and sample, linear, > 0; scalar or broadcasting against the leading
             axes of the draws; traced.
         csi_error_var: Variance of the CSI error, linear, >= 0; likewise.
@@ -268,10 +244,12 @@ def sampled_link(
         waveform: ``"otfs"`` or ``"ofdm"``.
         receiver: ``"block"``: L-MMSE of a whole symbol; ``"one_tap"``, with ``"ofdm"``: each subcarrier by itself, with
             the mean of its channel over the symbol.
-        csi: ``"additive"``, ``"mmse"`` or, with ``"block"``, ``"pilots_lmmse"``.
+        csi: ``"additive"``, ``"mmse"``, with ``embedded`` ``"pilots_ls"`` or, with ``"block"`` and without,
+            ``"pilots_lmmse"``.
         equalizer: ``"paper"``, ``"unbiased"`` or ``"robust"``; with ``"one_tap"`` also ``"zf"`` or ``"mf"``.
         statistics: What the receiver knows of the channel: with pilots powers of delays of 0, 1, ... samples, and the
             largest Doppler shift, as with ``one_tap``. None: one tap that stands still.
+        embedded: The pilot among the cells of each grid, static; with ``"otfs"``.
 
     Returns:
         ``x_hat`` and ``no_eff``, ``[..., num_slots, num_streams]``, as in ``phy.LinkOutput``.
@@ -280,46 +258,50 @@ def sampled_link(
         ValueError: on unknown names, or shapes that do not fit.
     """
     require_complex("x", x)
-    _require(waveform, receiver, csi, equalizer)
+    _require(waveform, receiver, csi, equalizer, embedded)
     statistics = GridStatistics((0.0,), (1.0,)) if statistics is None else statistics
     require_at_least("no", no, 0.0, strict=True)
     require_at_least("csi_error_var", csi_error_var, 0.0)
     lead, num_streams, real = draws.noise.shape[:-3], x.shape[-1], real_dtype(x)
-    num_slots, num_grids = x.shape[-2], grid.num_grids(x.shape[-2])
     if num_streams != draws.gains.shape[-1] or x.ndim != len(lead) + 2:
         raise ValueError(f"x {x.shape} must be [..., num_slots, num_streams] for gains {draws.gains.shape}")
+    data = data_cells(grid, embedded, num_streams)
+    num_slots, num_grids = x.shape[-2], ceil_div(x.shape[-2], len(data))
     if num_grids * grid.num_ofdm_symbols > draws.noise.shape[-3]:
         raise ValueError(f"{num_slots} slots need {num_grids} grids, the draws have {draws.noise.shape[-3]} symbols")
-    empty = num_grids * grid.slots_per_grid - num_slots
-    cells = jnp.pad(x, [(0, 0)] * len(lead) + [(0, empty), (0, 0)])
-    cells = cells.reshape(*x.shape[:-2], num_grids, -1, grid.num_carriers, num_streams)
-    on_air = isfft(cells) if waveform == "otfs" else cells
-    on_air = on_air.reshape(*x.shape[:-2], -1, grid.num_carriers, num_streams)
     level = align("no", no, lead, 0, real)
     s = align("csi_error_var", csi_error_var, lead, 2, real)
-    interference, taps, pilots, used_delays = jnp.zeros((), real), None, None, draws.delays
+    places = (np.arange(num_grids)[:, None] * grid.num_ofdm_symbols + grid.data_symbols).reshape(-1)
+    on_air, known = _on_carriers(x, data, num_grids, grid, waveform, embedded)
+    symbols = _symbols(draws, places, on_air)._replace(known=known)
+    interference, estimate = jnp.zeros((), real), None
     if receiver == "one_tap" and equalizer == "robust":
         interference = align("max_doppler", interference_power(statistics.max_doppler, grid), lead, 0, real)
     if csi == "pilots_lmmse":
-        taps, pilots = _from_pilots(draws, grid, num_grids, level, statistics)
-        used_delays = jnp.broadcast_to(np.arange(len(taps.rows)) * grid.sample_duration, (*lead, len(taps.rows)))
+        estimate, said = _from_impulses(draws, grid, num_grids, level, statistics)
+        symbols = symbols._replace(pilots=said)
+    elif csi == "pilots_ls":
+        estimate, said = _from_embedded(draws, symbols, grid, num_grids, level, embedded)
+        symbols = symbols._replace(pilots=said)
 
     def through(symbol: _Symbol) -> tuple[jax.Array, jax.Array]:
         h, y = _hear(symbol, draws.delays, level, grid)
         tones = _tones(grid, h)
-        if taps is not None:
-            used, error_var = estimate_taps(*require_given("pilots", symbol.pilots), taps)
-            h_hat = frequency_response(Paths(used, used_delays), grid.frequencies)
+        if estimate is not None:
+            used, error_var = estimate(symbol.pilots)
+            delays = jnp.broadcast_to(np.arange(used.shape[-4]) * grid.sample_duration, (*lead, used.shape[-4]))
+            h_hat = frequency_response(Paths(used, delays), grid.frequencies)
             believed = _lifted(level, 1) + error_var if equalizer == "robust" else level
-            return _block(y, h_hat * tones, believed, on_delays=waveform == "otfs")
-        h_hat, error_var = _told(h, symbol.csi, s, csi, robust=equalizer == "robust")
+        else:
+            h_hat, error_var = _told(h, symbol.csi, s, csi, robust=equalizer == "robust")
+            believed = level + error_var * (num_streams * grid.num_carriers / grid.fft_size)
         if receiver == "one_tap":
             return _one_tap(y, h_hat, tones, level, error_var + interference, equalizer)
-        level_of_block = level + error_var * (num_streams * grid.num_carriers / grid.fft_size)
-        return _block(y, h_hat * tones, level_of_block, on_delays=waveform == "otfs")
+        matrix = h_hat * tones
+        if symbol.known is not None:
+            y = y - jnp.einsum("...mcij,cj->...mi", matrix, symbol.known, precision="highest")
+        return _block(y, matrix, believed, on_delays=waveform == "otfs")
 
-    places = (np.arange(num_grids)[:, None] * grid.num_ofdm_symbols + grid.data_symbols).reshape(-1)
-    symbols = _symbols(draws, places, on_air)._replace(pilots=pilots)
     x_hat, no_eff = (jnp.moveaxis(a, 0, -3) for a in jax.lax.map(jax.checkpoint(through), symbols))
     if waveform == "otfs":
         x_hat, no_eff = (a.reshape(*lead, num_grids, -1, *a.shape[-2:]) for a in (x_hat, no_eff))
@@ -327,5 +309,6 @@ def sampled_link(
         no_eff = jnp.broadcast_to(jnp.mean(no_eff, axis=-3, keepdims=True), no_eff.shape)
     if receiver == "block" and equalizer != "paper":
         x_hat, no_eff = unbias(x_hat, no_eff, 1 - no_eff)
+    x_hat, no_eff = (a.reshape(*lead, num_grids, -1, num_streams)[..., data, :] for a in (x_hat, no_eff))
     x_hat, no_eff = (a.reshape(*lead, -1, num_streams)[..., :num_slots, :] for a in (x_hat, no_eff))
     return x_hat, no_eff

@@ -9,7 +9,7 @@ import pytest
 
 from lvm_mtc import link as links_room
 from lvm_mtc import phy
-from lvm_mtc.link import Frames, LinkConfig, OfdmIci, OperatingPoint, Otfs, Signal
+from lvm_mtc.link import Frames, LinkConfig, OfdmIci, OperatingPoint, Otfs, RankedStreams, Signal
 from lvm_mtc.report.references import picture_capacities
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.schemes.separation import digital
@@ -98,11 +98,40 @@ def test_coded_bits_go_over_cells_and_no_snr_is_measured():
         picture_capacities(link, jax.random.key(6), snr_db=(10.0,), num_slots=24, num_draws=2)
 
 
+def test_what_an_embedded_pilot_takes_is_booked_and_a_store_reads_it():
+    grid = phy.ResourceGrid(fft_size=16, num_ofdm_symbols=12, cyclic_prefix_length=3, pilot_symbols=())
+    embedded = phy.EmbeddedPilot(max_delay=2, max_doppler=1)
+    link = LinkConfig(
+        csi="pilots_ls", carrier=Otfs(grid=grid, embedded=embedded, speed=250.0), **(FAST | dict(delay_spread=1e-6))
+    )
+    frames = Frames(jnp.ones((1, 1, 23, 16), jnp.complex64), jnp.ones((1, 1, 23), bool))
+    ledger = links_room.book(link, Signal(frames))
+    guard = 5 * (2 * 3 + 2)
+    assert ledger.slots[0] == 23 * 8 > 12 * 16 - guard  # into a second grid
+    assert ledger.pilot_uses[0] == 2 * 2 * guard and ledger.prefix_uses[0] == 2 * 2 * 12 * 3
+    assert ledger.channel_uses()[0] == 2 * 2 * 12 * (16 + 3)
+    described = link.described()
+    assert described["embedded"] == dict(max_delay=2, max_doppler=1, threshold=3.0)
+    assert LinkConfig.of(**described) == link
+    assert "embedded" not in LinkConfig(carrier=Otfs(grid=GRID), **FAST).described()
+    with pytest.raises(ValueError, match="RankedStreams.carrier must have no embedded pilot"):
+        dataclasses.replace(link, carrier=RankedStreams(carrier=link.carrier))
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         (dict(waveform="otfs", csi="pilots_ls", num_pilots=4), "num_pilots 4 goes with carrier"),
-        (dict(waveform="otfs", csi="pilots_ls"), "csi of Otfs 'pilots_ls' is unknown; known: additive, mmse, pil"),
+        (dict(waveform="otfs", csi="pilots_ls"), "Otfs: LinkConfig.csi 'pilots_ls' needs a pilot among the cells"),
+        (dict(waveform="ofdm_ici", csi="pilots_ls"), "OfdmIci: LinkConfig.csi 'pilots_ls' needs a pilot among"),
+        (
+            dict(waveform="otfs", csi="pilots_lmmse", embedded={}, num_tx_ant=1, ofdm=dict(pilot_symbols=())),
+            "Otfs.embedded is for LinkConfig.csi additive, mmse or pilots_ls, not 'pilots_lmmse'",
+        ),
+        (dict(waveform="otfs", ofdm=dict(pilot_symbols=())), r"pilot_symbols \(\) is for OTFS with an embedded"),
+        (dict(waveform="otfs", embedded={}), "an embedded pilot needs all subcarriers and symbols of data one after"),
+        (dict(waveform="otfs", embedded=dict(max_delay=-1)), "embedded: EmbeddedPilot.max_delay must be an integer"),
+        (dict(waveform="ofdm", embedded={}), "LinkConfig.embedded {} goes with carrier 'otfs', not with 'ofdm'"),
         (
             dict(waveform="otfs", csi="pilots_lmmse", fading="exponential"),
             "impulses of 4 antennas over 17 taps need 68 samples and all subcarriers, got fft_size 64 with 64 used",

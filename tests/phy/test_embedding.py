@@ -23,6 +23,10 @@ SAMPLED_KINDS = (
     {"csi": "pilots_lmmse", "statistics": SAMPLED["statistics"]},
     {"waveform": "ofdm", "receiver": "one_tap", "equalizer": "unbiased"},
 )
+EMBEDDED = {
+    "grid": phy.ResourceGrid(fft_size=16, num_ofdm_symbols=4, pilot_symbols=()),
+    "embedded": phy.EmbeddedPilot(max_delay=1, max_doppler=0),
+}
 
 
 def _ones(*shape):
@@ -86,6 +90,7 @@ CALLS = {
     "csi_posterior_correlated": lambda key: phy.csi_posterior_correlated(
         _ones(3, 2, 2), jnp.full(3, 0.1), prior=phy.ChannelPrior(1, rx_corr=phy.exp_corr_mat(0.5, 2))
     ),
+    "data_cells": lambda key: phy.data_cells(GRID, None, 2),
     "db_to_linear": lambda key: phy.db_to_linear([0, 10]),
     "default_statistics": lambda key: phy.default_statistics(GRID, 2)[:2],
     "draw_environment_height": lambda key: phy.draw_environment_height(key, 100, 15.0, scenario="UMa-AV"),
@@ -191,10 +196,18 @@ CALLS = {
     ],
     "rician_path": lambda key: phy.rician_path(key, (2,), times=TIMES, k_factor_db=3, max_doppler=np.ones(2), **TWO),
     "rician_weights": lambda key: phy.rician_weights(3),
-    "sampled_link": lambda key: [
-        phy.sampled_link(_ones(2, 9, 2), phy.draw_sampled(key, (2,), 9, **SAMPLED, **TWO), no=1, grid=GRID, **kind)
-        for kind in SAMPLED_KINDS
-    ],
+    "sampled_link": lambda key: (
+        [
+            phy.sampled_link(_ones(2, 9, 2), phy.draw_sampled(key, (2,), 9, **SAMPLED, **TWO), no=1, grid=GRID, **kind)
+            for kind in SAMPLED_KINDS
+        ]
+        + [
+            phy.sampled_link(
+                _ones(2, 9, 2), phy.draw_sampled(key, (2,), 9, **(SAMPLED | EMBEDDED), **TWO), no=1, csi=csi, **EMBEDDED
+            )
+            for csi in ("pilots_ls", "mmse")
+        ]
+    ),
     "sfft": lambda key: phy.sfft(_ones(2, 4, 16, 2)),
     "shadowing_std_db": lambda key: phy.shadowing_std_db(100, 50, los=False, **AIR),
     "sic_equalizer": lambda key: [

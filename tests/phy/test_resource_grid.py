@@ -1,8 +1,10 @@
 """The resource grid: places, times and costs."""
 
+import jax
 import numpy as np
 import pytest
 
+from lvm_mtc import phy
 from lvm_mtc.phy.resource_grid import ResourceGrid
 
 GRID = ResourceGrid(fft_size=16, num_ofdm_symbols=7, cyclic_prefix_length=4, pilot_symbols=(1, 4))
@@ -62,7 +64,6 @@ def test_delays_within_the_prefix():
         ({"cyclic_prefix_length": -1}, "ResourceGrid.cyclic_prefix_length must be an integer >= 0, got -1"),
         ({"cyclic_prefix_length": 65}, "cyclic_prefix_length 65 exceeds fft_size 64"),
         ({"subcarrier_spacing": 0.0}, r"subcarrier_spacing must lie in \[1e-12, 1e\+?12\] Hz, got 0.0"),
-        ({"pilot_symbols": ()}, r"at least one, got \(\)"),
         ({"pilot_symbols": (3, 1)}, r"ascending numbers in 0 ... 13.*got \(3, 1\)"),
         ({"pilot_symbols": (14,)}, r"got \(14,\)"),
         ({"pilot_symbols": (1.5,)}, "pilot_symbols must be an integer >= 0, got 1.5"),
@@ -74,3 +75,10 @@ def test_delays_within_the_prefix():
 def test_errors(numbers, message):
     with pytest.raises(ValueError, match=message):
         ResourceGrid(**numbers)
+
+
+def test_a_grid_without_pilots_is_not_for_ofdm():
+    grid = ResourceGrid(pilot_symbols=())
+    assert grid.slots_per_grid == 14 * 64
+    with pytest.raises(ValueError, match=r"pilot_symbols \(\) is for OTFS with an embedded pilot"):
+        phy.draw_ofdm(jax.random.key(0), (2,), 5, grid=grid, paths=phy.rayleigh_path, num_tx_ant=2)

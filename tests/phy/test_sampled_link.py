@@ -225,7 +225,10 @@ def test_gradients_are_those_of_differences():
     [
         (dict(waveform="fbmc"), "unknown waveform 'fbmc'; known: ofdm, otfs"),
         (dict(receiver="sic"), "unknown receiver 'sic'; known: block, one_tap"),
-        (dict(csi="pilots_ls"), "unknown csi 'pilots_ls'; known: additive, mmse, pilots_lmmse"),
+        (dict(csi="pilots"), "unknown csi 'pilots'; known: additive, mmse, pilots_ls, pilots_lmmse"),
+        (dict(csi="pilots_ls"), "csi 'pilots_ls' needs an embedded pilot"),
+        (dict(waveform="ofdm", embedded=phy.EmbeddedPilot()), "an embedded pilot is for waveform 'otfs', got 'ofdm'"),
+        (dict(csi="pilots_lmmse", embedded=phy.EmbeddedPilot()), "'pilots_lmmse' has pilot symbols, not an embedded"),
         (dict(equalizer="zf"), "unknown equalizer 'zf'; known: paper, unbiased, robust"),
         (dict(receiver="one_tap"), "receiver 'one_tap' is for waveform 'ofdm', got 'otfs'"),
         (
