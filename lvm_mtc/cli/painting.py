@@ -15,7 +15,6 @@ from lvm_mtc.data.resizing import fit_image
 from lvm_mtc.knowledge.captioners import CAPTIONER_WEIGHTS, load_captioner
 from lvm_mtc.knowledge.generators import GENERATOR_WEIGHTS, load_generator
 from lvm_mtc.knowledge.own import sentences
-from lvm_mtc.models.cifar_resnet import IMAGE_SIZE
 from lvm_mtc.report.figures import Picture, save_sheet
 from lvm_mtc.report.study import TEXT_METRICS
 from lvm_mtc.results.points import Point
@@ -39,7 +38,7 @@ def transmit_captions(options: argparse.Namespace) -> None:
             (load_generator, GENERATOR_WEIGHTS, options.generator, "flow"),
         )
     )
-    images = read_images(options.images, OWN_SIZE if ":" in (options.captioner or "") else IMAGE_SIZE, options.limit)
+    images = read_images(options.images, getattr(captioner, "image_size", OWN_SIZE), options.limit)
     source, images, words = captioned(images, captioner, vocabulary, contender.scheme.config.num_words, options.uavs)
 
     def write(folder: Path, spec: NamedSweep, _: Sequence[Point]) -> tuple[str]:

@@ -96,8 +96,9 @@ def add_transmit_parser(commands) -> None:
     }
     captions = {
         "--captioner PLACE: send the --images as captions: learned (the shipped one, of CIFAR-10's classes), a weights "
-        "file, or module:function of your own, from pictures [n, 224, 224, 3] in [0, 1] to a list of sentences; of the "
-        "other flags --limit and those about links, repetition and weights serve it": str,
+        "file, blip:PATH (the folder of BLIP's weights and vocab.txt), or module:function of your own, from pictures "
+        "[n, 224, 224, 3] in [0, 1] to a list of sentences; of the other flags --limit and those about links, "
+        "repetition and weights serve it": str,
         "--generator PLACE: what paints the captions that arrive: flow (the shipped one), a weights file, or "
         "module:function of your own, from sentences and a seed to pictures [n, height, width, 3] in [0, 1]": str,
     }

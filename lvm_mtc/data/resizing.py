@@ -7,16 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+_FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICUBIC}
+
 
 def resize_image(
-    image: np.ndarray, size: int | tuple[int, int], *, window: Sequence[float] | None = None
+    image: np.ndarray, size: int | tuple[int, int], *, window: Sequence[float] | None = None, kernel: str = "lanczos"
 ) -> np.ndarray:
-    """Resizes a picture, or a rectangle of it, with an antialiasing Lanczos filter; proportions are not kept.
+    """Resizes a picture, or a rectangle of it, with an antialiasing filter; proportions are not kept.
 
     Args:
         image: ``[H, W, 3]`` or ``[H, W]`` uint8.
         size: Side, or height and width, of the result, pixels.
         window: Left, top, right, bottom edge of the source rectangle, pixels, fractions allowed; None takes it all.
+        kernel: Of the filter, ``"lanczos"`` or ``"bicubic"``.
 
     Returns:
         ``[height, width, 3]`` uint8.
@@ -28,8 +31,8 @@ def resize_image(
         left, top, right, bottom = window
         if not (0 <= left < right <= image.shape[1] and 0 <= top < bottom <= image.shape[0]):
             raise ValueError(f"window {window} is empty or reaches outside the picture of shape {image.shape}")
-    # Lanczos overshoots at edges; Pillow clips to 0..255.
-    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS, box=window))
+    # Both overshoot at edges; Pillow clips to 0..255.
+    return np.array(Image.fromarray(image).resize((width, height), _FILTERS[kernel], box=window))
 
 
 def center_crop(image: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:

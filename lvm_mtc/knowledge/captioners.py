@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -13,16 +13,18 @@ from lvm_mtc.config import from_dict
 from lvm_mtc.data.captions import Vocabulary
 from lvm_mtc.data.grammar import describe, facts_of
 from lvm_mtc.knowledge.base import unit_pictures
+from lvm_mtc.knowledge.blip import load_blip_captioner
 from lvm_mtc.knowledge.own import own_function
 from lvm_mtc.models.captioner import CaptionerConfig, say, see
+from lvm_mtc.models.cifar_resnet import IMAGE_SIZE
 from lvm_mtc.models.weights import SHIPPED, load_described
 
 CAPTIONER_WEIGHTS = SHIPPED / "captioner.npz"
-_BATCH = 50
+_BATCH, _BLIP = 50, "blip:"
 
 
 class Captioner(Protocol):
-    """Runs on the host, and may call anything."""
+    """Runs on the host, and may call anything; one that wants pictures of one size says so by ``image_size``."""
 
     name: str
 
@@ -61,6 +63,7 @@ class LearnedCaptioner:
     config: CaptionerConfig
     params: Any
     name: str = "learned"
+    image_size: ClassVar[int] = IMAGE_SIZE
 
     def __call__(self, images: np.ndarray) -> list[str]:
         """As :class:`Captioner`, for CIFAR-10's 32 x 32 pixels."""
@@ -76,12 +79,16 @@ def _say(config: CaptionerConfig, params: Any, images: jax.Array) -> jax.Array:
 
 
 def load_captioner(place: str | os.PathLike = CAPTIONER_WEIGHTS) -> Captioner:
-    """A captioner: the shipped weights or another such file, or ``"module:function"``.
+    """A captioner: the shipped weights or another such file, ``"blip:PATH"``, or ``"module:function"``.
+
+    PATH is the folder of a BLIP model, or its file of weights with ``vocab.txt`` beside it.
 
     Raises:
         FileNotFoundError: if there is no such weights file.
         ValueError: if it is not a captioner's, or there is no such function.
     """
+    if str(place).startswith(_BLIP):
+        return load_blip_captioner(str(place).removeprefix(_BLIP))
     if ":" in str(place):
         return own_function("captioner", str(place))
     params, config, _ = load_described(place, "captioner", "captioner")

@@ -74,6 +74,7 @@ def test_pictures_are_captioned_sent_and_painted(pictures, capsys):
         (f"{SEND}mute", "own_painting:mute must give a list of 3 sentences, got None"),
         (f"{SEND}strange", "0 of 3 captions, such as 'quite', have only the 4 words that the weights know"),
         (f"{SEND}missing", "captioner 'own_painting:missing'"),
+        (f"{SEND}caption".replace("own_painting:caption", "blip:nowhere"), "there is no folder or file nowhere"),
         (f"{SEND}caption --task dog", "--task is for pictures, and --images sends captions"),
         (
             "transmit --text t.txt --captioner learned --out out",
