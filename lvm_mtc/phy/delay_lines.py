@@ -218,8 +218,10 @@ def cdl(
     of_aod = jnp.broadcast_to(jnp.arange(aod.shape[-1]), shape)
     flight = jax.random.uniform(key_flight, (*batch_shape, 1, 1), real, -jnp.pi, jnp.pi)
     phases = jax.random.uniform(key_phases, shape, real, -jnp.pi, jnp.pi)
-    arriving = _pick(aoa, of_aoa), _pick(zoa, of_zoa)
-    shifts = angular_doppler(max_doppler, batch_shape, 2, real) * jnp.sin(arriving[1]) * jnp.cos(arriving[0] - flight)
+    # Of sin(zoa) cos(aoa - flight), the part of the rays is a table, and that of the flight a pair of numbers a link.
+    arriving = jnp.sin(zoa)[:, None, :, None] * jnp.stack([jnp.cos(aoa), jnp.sin(aoa)], -1)[:, :, None]
+    along = jnp.stack([jnp.cos(flight), jnp.sin(flight)], -1) * _pick(arriving, of_aoa, of_zoa)
+    shifts = angular_doppler(max_doppler, batch_shape, 2, real) * (along[..., 0] + along[..., 1])
     time = time_axis(times, real, len(shape) + 1).reshape(lead + (1, 1, -1))
     over_time = _turning(phases[..., None] + shifts[..., None] * time)
     receiving = _steering(-jnp.sin(aoa)[:, :, None] * jnp.sin(zoa)[:, None, :], num_rx_ant)
