@@ -100,8 +100,9 @@ def local_client(num_workers: int, *, silent_s: float = 120.0) -> "Iterator[Clie
         shared["TF_CPP_MIN_LOG_LEVEL"] = "3"
         stack.enter_context(dask.config.set(quiet | {"temporary-directory": folder}))
         cluster = stack.enter_context(LocalCluster(n_workers=0, env=shared, **options))
-        cluster.scale(num_workers)
-        yield stack.enter_context(Client(cluster))
+        client = stack.enter_context(Client(cluster))
+        cluster.scale(num_workers)  # a client that comes later waits for them
+        yield client
 
 
 @contextlib.contextmanager
