@@ -130,27 +130,29 @@ def test_workers_share_out_groups_and_stay_with_theirs():
     assert not left and Groups([[], [5]]).take("u", ["u"]) == 5
 
 
+REAL = cluster._do
+BEFORE = {}
+DONE = []
+
+
+def recorded(*args, only_compile=False):
+    """A task whose program is noted when it has ended, and whether it was to be compiled alone."""
+    answer = REAL(*args, only_compile=only_compile)
+    at = pickle.loads(args[3]).points[0]
+    DONE.append((only_compile, at["num_uavs"], at["scheme"]))
+    return answer
+
+
 def test_every_program_is_compiled_once_and_before_its_tasks(small_spec, alone, client, tmp_path, monkeypatch):
-    seen = []
-
-    def recorded(*args, only_compile=False):
-        answer = REAL(*args, only_compile=only_compile)
-        task = pickle.loads(args[3])
-        seen.append((only_compile, *(task.points[0][name] for name in ("num_uavs", "scheme"))))
-        return answer
-
+    DONE.clear()
     monkeypatch.setattr(cluster, "_do", recorded)
     workers = DaskWorkers(client, points_per_task=2, patience_s=60.0, share_programs=True)
     check(small_spec, tmp_path / "s.sqlite", workers, alone)
     programs = set(itertools.product(small_spec.sources, (one.name for one in small_spec.schemes)))
-    compiled = [about for compiles, *about in seen if compiles]
+    compiled = [about for compiles, *about in DONE if compiles]
     assert sorted(map(tuple, compiled)) == sorted(programs)
     for about in programs:
-        assert seen.index((True, *about)) < seen.index((False, *about))
-
-
-REAL = cluster._do
-BEFORE = {}
+        assert DONE.index((True, *about)) < DONE.index((False, *about))
 
 
 def do(*args, **options):
