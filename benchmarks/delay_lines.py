@@ -5,7 +5,7 @@ where that works), runs of the two in turn, medians. Writes JSON; needs the extr
 
     python benchmarks/delay_lines.py [--out FILE] [--repeats 10] [--links 256] [--channels cdl_A]
 
-Nothing is reported unless the mean power of both is 1 within 5 %.
+Nothing is reported unless the mean power of both is 1 within 5 %. Channels that are not measured keep their old rows.
 """
 
 import argparse
@@ -84,7 +84,8 @@ def main() -> None:
     parser.add_argument("--channels", nargs="+", choices=CHANNELS, default=list(CHANNELS))
     options = parser.parse_args()
     need("sionna", "sionna", "tensorflow")
-    rows = []
+    before = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
+    rows = [row for row in before if row["channel"] not in options.channels]
     for channel in options.channels:
         family, model = channel.split("_")
         sides = {"ours": ours(family, model, options.links)}
@@ -99,6 +100,7 @@ def main() -> None:
         seconds = in_turn(sides, options.repeats)
         best = min(value for name, value in seconds.items() if name != "ours")
         row = {"channel": channel, "seconds": seconds, "times_faster": round(best / seconds["ours"], 2)}
+        row["load_average_1_min"] = os.getloadavg()[0]
         rows.append(row)
         rates = ", ".join(f"{name} {options.links / value:,.0f}" for name, value in seconds.items())
         print(f"{row['channel']}: links/s {rates}; {row['times_faster']} times Sionna's best", flush=True)
