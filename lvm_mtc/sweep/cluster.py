@@ -237,8 +237,8 @@ class DaskWorkers:
         return self._compiled.get(about)
 
     def _send(self, number: int, one: _Running, **where: Any) -> None:
-        # Should compiling fail, a task that is given out again does it by itself.
-        program = None if one.ends else self._program(one.task, **where)
+        # A task that is given out again waits for nobody: whoever was to compile may be what is amiss.
+        program = None if one.ends or one.futures else self._program(one.task, **where)
         # Every attempt is a task of its own to Dask, whose values are functions of their keys.
         task = one.task if one.task.units is None else one.task._replace(kept=None)  # the driver puts parts together
         what = self._versions, self._key, self._sweep, pickle.dumps(task), program
