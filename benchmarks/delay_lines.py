@@ -3,9 +3,9 @@
 Batches of 256 links of 4x4 antennas at 14 times, 100 ns, 10 Hz; both sides compiled (Sionna as a graph, and by XLA
 where that works), runs of the two in turn, medians. Writes JSON; needs the extra ``sionna``:
 
-    python benchmarks/delay_lines.py [--out FILE] [--repeats 10] [--links 256]
+    python benchmarks/delay_lines.py [--out FILE] [--repeats 10] [--links 256] [--channels cdl_A]
 
-Nothing is reported unless the mean power of both is 1 within 5 %.
+Nothing is reported unless the mean power of both is 1 within 5 %. Channels that are not measured keep their old rows.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from lacking import need
 
 from lvm_mtc import phy
 
+CHANNELS = ("tdl_A", "cdl_A", "cdl_D")
 ANTENNAS, NUM_TIMES, INTERVAL, SPREAD, DOPPLER, CARRIER = 4, 14, 71e-6, 100e-9, 10.0, 3.5e9
 
 
@@ -80,22 +81,26 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "delay_lines_cpu.json")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--links", type=int, default=256)
+    parser.add_argument("--channels", nargs="+", choices=CHANNELS, default=list(CHANNELS))
     options = parser.parse_args()
     need("sionna", "sionna", "tensorflow")
-    rows = []
-    for family, model in (("tdl", "A"), ("cdl", "A"), ("cdl", "D")):
+    before = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
+    rows = [row for row in before if row["channel"] not in options.channels]
+    for channel in options.channels:
+        family, model = channel.split("_")
         sides = {"ours": ours(family, model, options.links)}
         for kind, jit_compile in (("sionna, graph", False), ("sionna, XLA", True)):
             run = theirs(family, model, options.links, jit_compile=jit_compile)
             try:
                 run()
             except Exception as error:  # what TensorFlow cannot compile it says in errors of many types
-                print(f"{family}_{model}: {kind} does not run ({type(error).__name__})")
+                print(f"{channel}: {kind} does not run ({type(error).__name__})")
                 continue
             sides[kind] = run
         seconds = in_turn(sides, options.repeats)
         best = min(value for name, value in seconds.items() if name != "ours")
-        row = {"channel": f"{family}_{model}", "seconds": seconds, "times_faster": round(best / seconds["ours"], 2)}
+        row = {"channel": channel, "seconds": seconds, "times_faster": round(best / seconds["ours"], 2)}
+        row["load_average_1_min"] = os.getloadavg()[0]
         rows.append(row)
         rates = ", ".join(f"{name} {options.links / value:,.0f}" for name, value in seconds.items())
         print(f"{row['channel']}: links/s {rates}; {row['times_faster']} times Sionna's best", flush=True)

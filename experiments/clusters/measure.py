@@ -13,6 +13,7 @@ import json
 import math
 import os
 import pickle
+import resource
 import statistics
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -52,31 +53,46 @@ LOCAL_UNITS = 8
 POINTS, UNITS, WORKERS, GROUPS = 1_000_000, 1_000, 1_000, 100
 
 
-def one_way(way: str) -> tuple[float, str]:
-    """Wall time of the 220 points done in one way, and a digest of their rows."""
+class Round(NamedTuple):
+    """The 220 points done in one way: seconds on the clock and of all cores, processes ready to run, digest of rows."""
+
+    wall: float
+    cpu: float
+    load: float
+    digest: str
+
+
+def one_way(way: str) -> Round:
+    """Measures one sweep."""
     devices, flags = WAYS[way]
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "s.sqlite"
         variables = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
         command = [sys.executable, "-m", "lvm_mtc", "sweep", "--store", store, "--units", str(LOCAL_UNITS)]
-        began = time.perf_counter()
+        began, before = time.perf_counter(), _cpu_of_children()
         subprocess.run([*command, *GRID, *flags], env=variables, check=True, stdout=subprocess.DEVNULL)
-        seconds = time.perf_counter() - began
+        wall, cpu = time.perf_counter() - began, _cpu_of_children() - before
         with ResultStore(store) as opened:
             rows = opened.read()
     numbers = [(row.config_hash, row.coordinates, row.metrics, row.ledger, row.realised_snr_db) for row in rows]
     if len(rows) != 220:
         raise ValueError(f"{way}: {len(rows)} rows instead of 220")
-    return seconds, hashlib.sha256(repr(numbers).encode()).hexdigest()
+    return Round(wall, cpu, os.getloadavg()[0], hashlib.sha256(repr(numbers).encode()).hexdigest())
 
 
-def with_round(found: dict[str, Any], way: str, seconds: float, digest: str) -> dict[str, Any]:
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def with_round(found: dict[str, Any], way: str, one: Round) -> dict[str, Any]:
     """Results with one sweep more; all rows must be those of the first one on as many devices."""
-    local = found.get("local", {"units": LOCAL_UNITS, "cores": os.cpu_count(), "digests": {}, "seconds": {}})
-    first = local["digests"].setdefault(str(WAYS[way][0]), digest)
-    if (digest, LOCAL_UNITS) != (first, local["units"]):
+    local = found.get("local", {"units": LOCAL_UNITS, "cores": os.cpu_count(), "digests": {}, "rounds": {}})
+    first = local["digests"].setdefault(str(WAYS[way][0]), one.digest)
+    if (one.digest, LOCAL_UNITS) != (first, local["units"]):
         raise ValueError(f"{way}: the rows are not those of the sweep that was measured first")
-    local["seconds"].setdefault(way, []).append(seconds)
+    told = {"wall_s": one.wall, "cpu_s": one.cpu, "load": one.load}
+    local["rounds"].setdefault(way, []).append(told)
     return found | {"local": local}
 
 
@@ -151,6 +167,7 @@ def passing(tasks: int = 2000) -> dict[str, float]:
     """Dask's own time: from nothing to workers that answer, and for a task that does nothing; seconds."""
     began = time.perf_counter()
     with local_client(2) as client:
+        client.wait_for_workers(2)
         start = time.perf_counter() - began
         client.gather(client.map(abs, range(100)))
         began = time.perf_counter()
@@ -197,7 +214,7 @@ def main(out: Path = Path("docs/clusters"), parts: tuple[str, ...] = (), page_on
         measured = {name: one_way(name) if name in WAYS else PARTS[name]() for name in chosen}
         found = json.loads(file.read_text()) if parts and file.exists() else {}
         for name, of in measured.items():
-            found = with_round(found, name, *of) if name in WAYS else found | {name: of}
+            found = with_round(found, name, of) if name in WAYS else found | {name: of}
         if PARTS.keys() <= found.keys():
             costs = costs_of(found)
             found |= {"costs": costs._asdict(), "plans": list(plans(costs))}

@@ -27,10 +27,15 @@ def _local(results: Mapping[str, Any]) -> str:
     if "local" not in results:
         return "Not measured: the machine was too busy for times that say something."
     of = results["local"]
-    head = f"220 points x {of['units']} units, {of['cores']} cores", "wall time of each round, s", "median, s"
-    each = [(WAYS[way], ", ".join(number(one, 0) for one in seconds), number(statistics.median(seconds), 0))
-            for way, seconds in of["seconds"].items()]  # fmt: skip
-    return table(head, each)
+    head = f"220 points x {of['units']} units, {of['cores']} cores", "wall time, s", "CPU time, s", "load"
+    return table(head, [(WAYS[way], *_rounds(rounds)) for way, rounds in of["rounds"].items()])
+
+
+def _rounds(rounds: list[Mapping[str, float]]) -> tuple[str, ...]:
+    """Medians; where there are several, each besides."""
+    series = [[one[name] for one in rounds] for name in ("wall_s", "cpu_s", "load")]
+    each = (f" ({', '.join(number(one, 0) for one in values)})" if len(values) > 1 else "" for values in series)
+    return tuple(number(statistics.median(values), 0) + more for values, more in zip(series, each, strict=True))
 
 
 def _costs(results: Mapping[str, Any]) -> str:

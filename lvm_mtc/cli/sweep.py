@@ -84,6 +84,8 @@ def add_sweep_parser(commands) -> None:
         "--workers N: compute in so many processes of this machine": values.whole(1, 1024),
         "--scheduler ADDRESS: compute on the workers of the Dask scheduler there, such as tcp://10.0.0.1:8786": str,
         "--task-points N = 8: points that a worker gets together": values.whole(1, 100_000),
+        "--task-units N = 1024: channel realisations of them; a point with more is split, unless there is a "
+        "target": values.whole(1, 1_000_000),
         "--patience MINUTES = 30: what a worker has not answered for so long another one gets, too": values.number(
             "above_zero"
         ),
@@ -108,18 +110,20 @@ def run_sweep_command(options: argparse.Namespace) -> None:
     from lvm_mtc.sweep.run import Resources, run_sweep
 
     resources = Resources(memory_budget=max(int(options.memory * 2**30), 1), num_devices=options.devices)
-    said: list[str] = []
-    spec = make_spec(config, said.append)
-    check_memory(spec, resources)
-    for line in said:
-        print(line, flush=True)
-    if options.dry_run:
-        _dry_run(options, spec, resources)
-        return
-    with ResultStore(options.store) as store:
-        with _workers(options) as workers, _bar() as tell:
+    # Workers start while the sweep is made ready.
+    with contextlib.nullcontext() if options.dry_run else _workers(options) as workers:
+        said: list[str] = []
+        spec = make_spec(config, said.append)
+        check_memory(spec, resources)
+        for line in said:
+            print(line, flush=True)
+        if options.dry_run:
+            _dry_run(options, spec, resources)
+            return
+        with ResultStore(options.store) as store, _bar() as tell:
             kept = dict(command=command_of(config), keep=not options.no_units)
             key = run_sweep(spec, store, resources=resources, progress=tell, workers=workers, **kept)
+    with ResultStore(options.store) as store:
         if not options.no_pictures:
             viewer_pictures(spec, store, groups=options.shown_groups, realisations=options.shown_realisations)
         called = f"{config.name!r} ({key[:SHORT]})" if config.name else key[:SHORT]
@@ -132,7 +136,7 @@ def _check_idle(options: argparse.Namespace) -> None:
         raise UsageError("--workers and --scheduler: give one of them")
     idle = {}
     if options.workers is None and options.scheduler is None:
-        idle |= dict.fromkeys(("task_points", "patience"), "without --workers or --scheduler")
+        idle |= dict.fromkeys(("task_points", "task_units", "patience"), "without --workers or --scheduler")
     if options.no_pictures:
         idle |= dict.fromkeys(("shown_groups", "shown_realisations"), "with --no-pictures")
     refuse_idle(changed(options, "--store", "."), idle)
@@ -147,8 +151,8 @@ def _workers(options: argparse.Namespace) -> "Iterator[DaskWorkers | None]":
     from lvm_mtc.sweep.cluster import DaskWorkers, local_client, remote_client
 
     with local_client(options.workers) if options.scheduler is None else remote_client(options.scheduler) as client:
-        how = dict(points_per_task=options.task_points, patience_s=60 * options.patience)
-        yield DaskWorkers(client, share_programs=options.scheduler is None, **how)
+        how = dict(patience_s=60 * options.patience, share_programs=options.scheduler is None)
+        yield DaskWorkers(client, points_per_task=options.task_points, units_per_task=options.task_units, **how)
 
 
 def sweep_config(options: argparse.Namespace) -> "SweepConfig":

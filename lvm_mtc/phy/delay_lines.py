@@ -144,10 +144,22 @@ def _rays(letter: str) -> tuple[np.ndarray, ...]:
     return tuple(np.deg2rad(a[:, None] + c * offsets) for a, c in zip(centres, CLUSTER_SPREADS[letter], strict=True))
 
 
-def _steering(cosine: jax.Array, num_ant: int) -> jax.Array:
+def _steering(cosine: np.ndarray, num_ant: int) -> np.ndarray:
     """Phases on a line array at half a wavelength, from the cosine of the angle to its axis: ``[..., num_ant]``."""
-    places = jnp.arange(num_ant, dtype=cosine.dtype) - (num_ant - 1) / 2
-    return _turning(jnp.pi * jnp.einsum("...,a->...a", cosine, places))
+    return np.exp(1j * np.pi * cosine[..., None] * (np.arange(num_ant) - (num_ant - 1) / 2))
+
+
+@functools.cache
+def _tables(letter: str, num_rx_ant: int, num_tx_ant: int) -> tuple[np.ndarray, ...]:
+    """What the rays' angles decide, for each cluster, azimuth and zenith, ``[num_clusters, 20, 20, ...]``.
+
+    Of arrivals the direction in the horizontal plane, ``[..., 2]``, and the phases on the receive antennas; those of
+    departures on the transmit antennas.
+    """
+    aod, aoa, zod, zoa = _rays(letter)
+    arriving = np.stack([np.cos(aoa), np.sin(aoa)], -1)[:, :, None] * np.sin(zoa)[:, None, :, None]
+    leaving = np.sin(aod)[:, :, None] * np.sin(zod)[:, None, :]
+    return arriving, _steering(-arriving[..., 1], num_rx_ant), _steering(leaving, num_tx_ant)
 
 
 @functools.cache
@@ -210,35 +222,35 @@ def cdl(
     require_count("num_tx_ant", num_tx_ant)
     letter, delays, amplitudes = _line("cdl", model, delay_spread, batch_shape, real)
     key_coupling, key_phases, key_los, key_flight = jax.random.split(require_key(key), 4)
-    aod, aoa, zod, zoa = (jnp.asarray(angle, real) for angle in _rays(letter))
-    shape, lead = (*batch_shape, *aod.shape), (1,) * len(batch_shape)
+    arriving, receiving, leaving = _tables(letter, num_rx_ant, num_tx_ant)
+    num_clusters, rays = arriving.shape[:2]
+    shape, lead = (*batch_shape, num_clusters, rays), (1,) * len(batch_shape)
     # Departures stay in the order of their azimuths; the three other angles are coupled to them.
     chosen = jax.random.randint(key_coupling, (3, *shape[:-1]), 0, len(_couplings()))
     of_aoa, of_zod, of_zoa = jnp.asarray(_couplings())[chosen]
-    of_aod = jnp.broadcast_to(jnp.arange(aod.shape[-1]), shape)
+    of_aod = jnp.broadcast_to(jnp.arange(rays), shape)
     flight = jax.random.uniform(key_flight, (*batch_shape, 1, 1), real, -jnp.pi, jnp.pi)
     phases = jax.random.uniform(key_phases, shape, real, -jnp.pi, jnp.pi)
-    arriving = _pick(aoa, of_aoa), _pick(zoa, of_zoa)
-    shifts = angular_doppler(max_doppler, batch_shape, 2, real) * jnp.sin(arriving[1]) * jnp.cos(arriving[0] - flight)
+    # sin(zoa) cos(aoa - flight)
+    along = jnp.stack([jnp.cos(flight), jnp.sin(flight)], -1) * _pick(jnp.asarray(arriving, real), of_aoa, of_zoa)
+    shifts = angular_doppler(max_doppler, batch_shape, 2, real) * (along[..., 0] + along[..., 1])
     time = time_axis(times, real, len(shape) + 1).reshape(lead + (1, 1, -1))
     over_time = _turning(phases[..., None] + shifts[..., None] * time)
-    receiving = _steering(-jnp.sin(aoa)[:, :, None] * jnp.sin(zoa)[:, None, :], num_rx_ant)
-    receiving = receiving * (amplitudes.astype(dtype) * aod.shape[-1] ** -0.5)[:, None, None, None]
-    leaving = _steering(jnp.sin(aod)[:, :, None] * jnp.sin(zod)[:, None, :], num_tx_ant)
-    arrays = _pick(receiving, of_aoa, of_zoa)[..., None] * _pick(leaving, of_aod, of_zod)[..., None, :]
+    receiving = jnp.asarray(receiving, dtype) * (amplitudes.astype(dtype) * rays**-0.5)[:, None, None, None]
+    arrays = _pick(receiving, of_aoa, of_zoa)[..., None]
+    arrays = arrays * _pick(jnp.asarray(leaving, dtype), of_aod, of_zod)[..., None, :]
     arrays = arrays.reshape(*shape, num_rx_ant * num_tx_ant)
     gains = jnp.einsum("...nmt,...nma->...nta", over_time, arrays, precision="highest")
     gains = gains.reshape(*gains.shape[:-1], num_rx_ant, num_tx_ant).astype(dtype)
     if letter in LINE_OF_SIGHT:
-        aod, aoa, zod, zoa = (jnp.asarray(np.deg2rad(angle), real) for angle in ANGLES[letter][0])
+        aod, aoa, zod, zoa = np.deg2rad(ANGLES[letter][0]).tolist()
         start = jax.random.uniform(key_los, (*batch_shape, 1), real, -jnp.pi, jnp.pi)
-        shift = angular_doppler(max_doppler, batch_shape, 1, real) * jnp.sin(zoa) * jnp.cos(aoa - flight[..., 0])
+        shift = angular_doppler(max_doppler, batch_shape, 1, real) * float(np.sin(zoa)) * jnp.cos(aoa - flight[..., 0])
         direct = _turning(start + shift * time_axis(times, real, len(batch_shape) + 1))
-        arrays = jnp.einsum(
-            "r,s->rs",
-            _steering(-jnp.sin(zoa) * jnp.sin(aoa), num_rx_ant),
-            _steering(jnp.sin(zod) * jnp.sin(aod), num_tx_ant),
+        arrays = np.multiply.outer(
+            _steering(-np.sin(zoa) * np.sin(aoa), num_rx_ant), _steering(np.sin(zod) * np.sin(aod), num_tx_ant)
         )
+        arrays = jnp.asarray(arrays, dtype)
         specular = direct[..., None, None] * arrays.reshape(lead + (1,) + arrays.shape)
         gains = _with_line_of_sight(gains, float(np.sqrt(_specular_power(letter))) * specular)
     return Paths(gains, delays)

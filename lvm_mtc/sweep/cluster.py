@@ -4,6 +4,7 @@ Workers may come and go. A task is a few points with all their units; it is chea
 wherever it runs, so every fault has one answer: the task goes to a worker once more. Needs the extra ``cluster``.
 """
 
+import collections
 import contextlib
 import importlib.util
 import itertools
@@ -22,14 +23,15 @@ from lvm_mtc.results.files import scratch_directory
 from lvm_mtc.sweep.group import Resources
 from lvm_mtc.sweep.plan import SweepSpec
 from lvm_mtc.sweep.rows import Row, versions
-from lvm_mtc.sweep.tasks import Advance, Compute, Runner, Task
+from lvm_mtc.sweep.tasks import Advance, Compute, Groups, Part, Parts, Runner, Task
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 _MOST_ENDS = 5
 """How often Dask may give a task up, because the workers that had it ended, before a sweep does."""
-_TICK, _RECOUNT = 1.0, 5.0  # seconds
+_TICK, _LONG_WAIT = 1.0, 5.0  # seconds
+_TASKS_AHEAD = 2  # of a worker: one that it does, another that waits for it
 _LATE = 3.0  # times the longest that a task took, its wait behind another one included
 _LOCAL = {
     # Kills are nobody's fault here: a task that ends its workers is given up by _MOST_ENDS.
@@ -52,19 +54,20 @@ class ClusterError(ValueError):
 
 
 class _Answer(NamedTuple):
-    """From a worker: rows, or why it does not compute."""
+    """From a worker: rows or a part of them, or why it does not compute."""
 
     worker: str
     fault: str | None
-    rows: bytes
+    found: bytes
 
 
 class _Running(NamedTuple):
-    """A task that was given out: when last, as which futures, and how often it ended its workers."""
+    """A task that was given out: to which worker, when last, as which futures, and how often it ended its workers."""
 
     task: Task
-    since: float
-    futures: "tuple[Future, ...]"
+    worker: str
+    since: float = 0.0
+    futures: "tuple[Future, ...]" = ()
     ends: int = 0
 
 
@@ -78,6 +81,8 @@ def require_dask() -> None:
 def local_client(num_workers: int, *, silent_s: float = 120.0) -> "Iterator[Client]":
     """A cluster of processes of this machine, which end with this one, however that ends.
 
+    It is there at once; the workers come while this process goes on, with what they need for a sweep imported.
+
     Args:
         silent_s: A worker that gives no sign of life for so long is replaced.
     """
@@ -87,14 +92,17 @@ def local_client(num_workers: int, *, silent_s: float = 120.0) -> "Iterator[Clie
 
     quiet = _LOCAL | {"distributed.scheduler.worker-ttl": f"{silent_s} s"}
     options = dict(threads_per_worker=1, memory_limit=0, dashboard_address=":0", host="127.0.0.1", silence_logs=50)
+    options |= dict(preload=[__name__])
     with contextlib.ExitStack() as stack:
         folder = str(stack.enter_context(scratch_directory()))
         shared = {name: os.environ.get(name, value.format(folder)) for name, value in _SHARED.items()}
         # Of a program that it reads XLA may say at length that it was made for another machine, which is not so.
         shared["TF_CPP_MIN_LOG_LEVEL"] = "3"
         stack.enter_context(dask.config.set(quiet | {"temporary-directory": folder}))
-        cluster = stack.enter_context(LocalCluster(n_workers=num_workers, env=shared, **options))
-        yield stack.enter_context(Client(cluster))
+        cluster = stack.enter_context(LocalCluster(n_workers=0, env=shared, **options))
+        client = stack.enter_context(Client(cluster))
+        cluster.scale(num_workers)  # a client that comes later waits for them
+        yield client
 
 
 @contextlib.contextmanager
@@ -123,9 +131,10 @@ class DaskWorkers:
 
     Args:
         points_per_task: Points of a task at most, >= 1.
+        units_per_task: Channel realisations of each of them at most, >= 1; points with a target are not split.
         patience_s: A task without an answer for so long, and for much longer than others took, goes to another worker,
             too; what comes first counts.
-        share_programs: The workers have a cache of programs in common: one compiles, and then all begin.
+        share_programs: The workers have a cache of programs in common: each is compiled by one of them.
         say: Told of what goes wrong and of what is waited for, a line each.
     """
 
@@ -134,61 +143,71 @@ class DaskWorkers:
         client: "Client",
         *,
         points_per_task: int = 8,
+        units_per_task: int = 1024,
         patience_s: float = 1800.0,
         share_programs: bool = False,
         say: Callable[[str], None] = lambda line: print(f"sweep: {line}", file=sys.stderr, flush=True),
     ):
-        if points_per_task < 1:
-            raise ValueError(f"DaskWorkers.points_per_task must be >= 1, got {points_per_task!r}")
+        for name, value in (("points_per_task", points_per_task), ("units_per_task", units_per_task)):
+            if value < 1:
+                raise ValueError(f"DaskWorkers.{name} must be >= 1, got {value!r}")
         if not patience_s > 0:
             raise ValueError(f"DaskWorkers.patience_s must be > 0, got {patience_s!r}")
-        self.points_per_task = points_per_task
+        self.points_per_task, self.units_per_task = points_per_task, units_per_task
         self._client, self._patience, self._share, self._say = client, patience_s, share_programs, say
         self._answers: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._running: dict[int, _Running] = {}
         self._task_of: dict[str, int] = {}
-        self._window, self._counted, self._looked, self._longest = 0, -math.inf, -math.inf, 0.0
+        self._compiled: dict[Any, Future] = {}
+        self._workers: Mapping[str, int] = {}
+        self._counted, self._looked, self._longest = -math.inf, -math.inf, 0.0
 
     def compute(self, spec: SweepSpec, resources: Resources, keep: bool) -> Compute:
         """Asks the workers for their versions, and makes them ready for a sweep."""
         import cloudpickle
 
         self._wait_for_workers()
-        self._versions, self._key = versions(), spec.key()
+        self._versions, self._key, self._parts = versions(), spec.key(), Parts(spec, keep)
         self._check_versions()
         # As a task and not scattered, so that it is there again when the workers that hold it have ended.
         self._sweep = self._client.submit(_itself, cloudpickle.dumps((spec, resources, keep)))
         return self._compute
 
-    def _compute(self, tasks: Iterable[Task], advance: Advance) -> Iterator[tuple[Task, list[Row]]]:
-        numbered = iter(enumerate(tasks))
+    def _compute(self, groups: Iterable[Iterable[Task]], advance: Advance) -> Iterator[tuple[Task, list[Row]]]:
+        left, numbers = Groups(groups), itertools.count()
         try:
             while True:
-                for number, task in itertools.islice(numbered, max(self._room(), 0)):
-                    if number == 0 and self._share:
-                        self._compile(task)
-                    self._send(number, _Running(task, 0.0, ()))
-                if not self._running:
+                for worker in self._with_room():
+                    if (task := left.take(worker, self._workers)) is not None:
+                        self._send(next(numbers), _Running(task, worker), workers=[worker], allow_other_workers=True)
+                if not self._running and not left:
                     return
                 answer = self._next_answer()
                 number = None if answer is None else self._task_of.pop(answer.key, None)
                 if number not in self._running:
                     continue  # another worker was faster
-                rows = self._rows_of(number, answer)
-                if rows is not None:
-                    task = self._running.pop(number).task
-                    advance(sum(max(row.num_units - task.num_kept(), 0) for row in rows))
-                    yield task, rows
+                found = self._found(number, answer)
+                if found is None:
+                    continue
+                task = self._running.pop(number).task
+                if task.units is not None:
+                    advance(len(task.units) * len(task.points))
+                    yield task, self._parts.add(task, found)
+                else:
+                    advance(sum(max(row.num_units - task.num_kept(), 0) for row in found))
+                    yield task, found
         finally:
             self._client.cancel([future for one in self._running.values() for future in one.futures])
             self._running.clear()
             self._task_of.clear()
 
     def _wait_for_workers(self) -> None:
-        if not self._client.nthreads():
-            self._say("waiting for workers")
+        since, said = time.monotonic(), False
         while not self._client.nthreads():
-            time.sleep(_TICK)
+            if not said and time.monotonic() - since > _LONG_WAIT:
+                self._say("waiting for workers")
+                said = True
+            time.sleep(_TICK / 10)
 
     def _check_versions(self) -> None:
         differing = []
@@ -201,23 +220,29 @@ class DaskWorkers:
             more = f" ({len(differing) - 1} more workers differ)" if len(differing) > 1 else ""
             raise ClusterError(differing[0] + more)
 
-    def _compile(self, task: Task) -> None:
-        """Has one worker compile; should it fail, all do."""
-        from distributed import wait
+    def _with_room(self) -> list[str]:
+        """Workers that may be given a task, those without one first; twice those that may be given two."""
+        if time.monotonic() - self._counted > _TICK:
+            self._workers, self._counted = self._client.nthreads(), time.monotonic()
+        has = collections.Counter(one.worker for one in self._running.values())
+        return [worker for tasks in range(_TASKS_AHEAD) for worker in self._workers if has[worker] <= tasks]
 
-        payload = pickle.dumps(task._replace(points=task.points[:1], kept=None))
-        wait(self._client.submit(_do, self._versions, self._key, self._sweep, payload, only_compile=True))
-
-    def _room(self) -> int:
-        """How many tasks more to give out: a worker has one, another waits for it."""
-        if time.monotonic() - self._counted > _RECOUNT:
-            self._window, self._counted = 2 * sum(self._client.nthreads().values()) + 2, time.monotonic()
-        return self._window - len(self._running)
+    def _program(self, task: Task, **where: Any) -> "Future | None":
+        """What comes when a worker has compiled what the task needs, if others can read it."""
+        about = task.points[0]["num_uavs"], task.points[0]["scheme"], task.names
+        if self._share and about not in self._compiled:
+            payload = pickle.dumps(task._replace(points=task.points[:1], kept=None, units=None))
+            options = where | dict(only_compile=True, pure=False)
+            self._compiled[about] = self._client.submit(_do, self._versions, self._key, self._sweep, payload, **options)
+        return self._compiled.get(about)
 
     def _send(self, number: int, one: _Running, **where: Any) -> None:
+        # A task that is given out again waits for nobody: whoever was to compile may be what is amiss.
+        program = None if one.ends or one.futures else self._program(one.task, **where)
         # Every attempt is a task of its own to Dask, whose values are functions of their keys.
-        payload = pickle.dumps(one.task)
-        future = self._client.submit(_do, self._versions, self._key, self._sweep, payload, pure=False, **where)
+        task = one.task if one.task.units is None else one.task._replace(kept=None)  # the driver puts parts together
+        what = self._versions, self._key, self._sweep, pickle.dumps(task), program
+        future = self._client.submit(_do, *what, pure=False, **where)
         self._task_of[future.key] = number
         self._running[number] = one._replace(since=time.monotonic(), futures=(*one.futures, future))
         future.add_done_callback(self._answers.put)
@@ -246,14 +271,14 @@ class DaskWorkers:
             self._say(f"no answer for {since:.0f} s from {', '.join(at) or 'any worker'}: its task goes elsewhere")
             self._send(number, one, **(dict(workers=others, allow_other_workers=True) if at and others else {}))
 
-    def _rows_of(self, number: int, answer: "Future") -> list[Row] | None:
-        """Rows of a task; None where it was given out again."""
+    def _found(self, number: int, answer: "Future") -> list[Row] | Part | None:
+        """What became of a task; None where it was given out again."""
         from distributed import KilledWorker
 
         one = self._running[number]
         again = one._replace(futures=tuple(future for future in one.futures if future is not answer))
         try:
-            worker, fault, rows = answer.result(timeout=self._patience)
+            worker, fault, found = answer.result(timeout=self._patience)
         except KilledWorker as error:
             if one.ends >= _MOST_ENDS:
                 what = f"task of {len(one.task.points)} points from {dict(one.task.points[0])} on"
@@ -271,7 +296,7 @@ class DaskWorkers:
             self._send(number, again)
             return None
         self._longest = max(self._longest, time.monotonic() - one.since)
-        return pickle.loads(rows)
+        return pickle.loads(found)
 
 
 def _itself(value: Any) -> Any:
@@ -283,8 +308,10 @@ _RUNNERS: dict[str, Runner] = {}
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def _do(ours: Mapping[str, str], key: str, sweep: bytes, task: bytes, only_compile: bool = False) -> _Answer:
-    """Does a task on a worker. What it is given is read only after the versions were compared."""
+def _do(
+    ours: Mapping[str, str], key: str, sweep: bytes, task: bytes, after: Any = None, *, only_compile: bool = False
+) -> _Answer:
+    """Does a task on a worker, after another. What it is given is read only after the versions were compared."""
     from distributed import get_worker
 
     address = get_worker().address
@@ -300,5 +327,6 @@ def _do(ours: Mapping[str, str], key: str, sweep: bytes, task: bytes, only_compi
         if only_compile:
             _RUNNERS[key].compile(pickle.loads(task))
             return _Answer(address, None, b"")
-        rows = [row for rows in _RUNNERS[key].rows(pickle.loads(task)) for row in rows]
-    return _Answer(address, None, pickle.dumps(rows))
+        runner, task = _RUNNERS[key], pickle.loads(task)
+        found = [row for rows in runner.rows(task) for row in rows] if task.units is None else runner.part(task)
+    return _Answer(address, None, pickle.dumps(found))

@@ -128,13 +128,12 @@ class Group:
             if units < at_hand:
                 for number, block in blocks.items():
                     block.append(_units(kept[number], units, until))
-            for start in range(max(units, min(until, at_hand)), until, self.units_per_draw):
-                measured = self.send(active, range(start, min(start + self.units_per_draw, until)), advance)
+            for measured in self._portions(active, range(max(units, min(until, at_hand)), until), advance):
                 for block, samples in zip(blocks.values(), measured, strict=True):
                     block.append(samples)
             units, done = until, []
             for number in list(blocks):
-                joined = _join(blocks[number])
+                joined = join(blocks[number])
                 half_width = stopping_half_width(self._spec, self._source, joined.metrics[self._spec.stop_metric])
                 if rule.is_done(units, half_width):
                     done.append((points[number], joined))
@@ -143,6 +142,16 @@ class Group:
                     blocks[number] = [joined]
             if done:
                 yield done
+
+    def units(self, points: Sequence[Coordinates], units: range) -> list[Arrived]:
+        """What is measured of each point on a range of channel realisations."""
+        return [join(parts) for parts in zip(*self._portions(points, units, lambda _: None), strict=True)]
+
+    def _portions(
+        self, points: Sequence[Coordinates], units: range, advance: Callable[[float], None]
+    ) -> Iterator[list[Arrived]]:
+        for start in range(units.start, units.stop, self.units_per_draw):
+            yield self.send(points, range(start, min(start + self.units_per_draw, units.stop)), advance)
 
     def draws(self, step: "Step", units: Sequence[int]) -> Any:
         """Channel realisations of a step of pictures; fewer than are drawn together are padded with the last one."""
@@ -236,8 +245,8 @@ def _units(samples: Arrived, start: int, stop: int) -> Arrived:
     return samples._replace(metrics=metrics, realised_snr=samples.realised_snr[start:stop])
 
 
-def _join(blocks: Sequence[Arrived]) -> Arrived:
-    """Units one after another."""
+def join(blocks: Sequence[Arrived]) -> Arrived:
+    """What was measured of a point in several portions of its units, one after another."""
     first = blocks[0]
     per_unit = [(block.metrics, block.realised_snr) for block in blocks]
     metrics, snr = jax.tree.map(lambda *parts: np.concatenate(parts), *per_unit)

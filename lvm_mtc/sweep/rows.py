@@ -1,5 +1,6 @@
 """From what was measured of a point, unit by unit and picture by picture, to its row in the store."""
 
+import dataclasses
 import math
 import platform
 from collections.abc import Mapping, Sequence
@@ -36,10 +37,14 @@ class Row(NamedTuple):
     packed: bytes | None
 
 
-def make_row(spec: SweepSpec, at: Mapping[str, Any], samples: Arrived, names: Sequence[str], *, keep: bool) -> Row:
-    """Row of the metrics of these names."""
+def make_row(
+    spec: SweepSpec, at: Mapping[str, Any], samples: Arrived, names: Sequence[str], *, keep: bool, device: str = ""
+) -> Row:
+    """Row of the metrics of these names, measured on a kind of device, by default on that of this process."""
     samples = samples._replace(metrics={name: samples.metrics[name] for name in names})
     point = make_point(spec, "", at, samples)
+    if device:
+        point = dataclasses.replace(point, device=device)
     return Row(point, len(samples.realised_snr), packed(samples) if keep else None)
 
 

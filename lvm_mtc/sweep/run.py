@@ -25,6 +25,7 @@ class Workers(Protocol):
     """Whoever computes tasks of a sweep elsewhere."""
 
     points_per_task: int
+    units_per_task: int
 
     def compute(self, spec: SweepSpec, resources: Resources, keep: bool) -> Compute:
         """Makes them ready for a sweep."""
@@ -86,18 +87,20 @@ def run_sweep(
         now = Progress(points, now.points, items_done, items, left)
         progress(now)
 
-    def tasks() -> Iterator[Task]:
+    def tasks(group: Sequence[tuple[Coordinates, tuple[str, ...]]]) -> Iterator[Task]:
         """What is missing, when it is asked for: another run may have been faster."""
-        for _, group in itertools.groupby(missing, key=lambda one: (spec.encoded_group(one[0]), one[1])):
-            for batch in _batched(group, workers and workers.points_per_task):
-                names = batch[0][1]
-                left = [at for at, lacks in shelf.lacking([at for at, _ in batch]) if lacks == names]
-                tell(points=len(batch) - len(left), items=(len(left) - len(batch)) * most)
-                for points, kept in _by_units(left, [shelf.kept(at, names) for at in left]):
-                    yield Task(points, names, kept)
+        for batch in _batched(group, workers and workers.points_per_task):
+            names = batch[0][1]
+            left = [at for at, lacks in shelf.lacking([at for at, _ in batch]) if lacks == names]
+            tell(points=len(batch) - len(left), items=(len(left) - len(batch)) * most)
+            for points, kept in _by_units(left, [shelf.kept(at, names) for at in left]):
+                task = Task(points, names, kept)
+                yield from [task] if workers is None else task.split(spec.stopping, workers.units_per_task)
 
+    alike = itertools.groupby(missing, key=lambda one: (spec.encoded_group(one[0]), one[1]))
+    groups = [tasks(tuple(group)) for _, group in alike]
     compute = Runner(spec, resources, keep).compute if workers is None else workers.compute(spec, resources, keep)
-    for task, rows in compute(tasks(), lambda items: tell(items_done=items)):
+    for task, rows in compute(groups, lambda items: tell(items_done=items)):
         shelf.put(rows, task.names)
         tell(points=len(rows), items=sum(max(row.num_units - task.num_kept(), 0) - most for row in rows))
     return shelf.key

@@ -61,6 +61,7 @@ WHOLES = {
     ("sweep", "--shown-realisations"): (1, 64),
     ("sweep", "--workers"): (1, 1024),
     ("sweep", "--task-points"): (1, 100_000),
+    ("sweep", "--task-units"): (1, 1_000_000),
     ("sweep", "--devices"): (1, math.inf),
     ("bench", "--batch"): (1, 4096),
     ("bench", "--devices"): (1, math.inf),

@@ -121,6 +121,38 @@ def test_cdl_antennas_and_times(name):
         assert within((gains[:, :, i] * gains[:, :, 0].conj()).mean((2, 3)), expected)
 
 
+def test_cdl_is_the_sum_over_rays_in_float64():
+    """The formula of step 11 written out, from the same draws: angles, couplings, phases, direction of flight."""
+    letter, links = "d", 3
+    options = dict(times=TIMES, model=letter, delay_spread=100e-9, max_doppler=DOPPLER, **ANTENNAS)
+    gains = np.asarray(phy.cdl(jax.random.key(5), (links,), **options).gains, np.complex128)
+    aod, aoa, zod, zoa = rays(letter)
+    coupling, phases, los, flight = jax.random.split(jax.random.key(5), 4)
+    chosen = jax.random.randint(coupling, (3, links, len(aod)), 0, len(delay_lines._couplings()))
+    orders = delay_lines._couplings()[np.asarray(chosen)]
+    angles = zip((aoa, zod, zoa), orders, strict=True)
+    aoa, zod, zoa = (np.take_along_axis(angle[None], order, -1) for angle, order in angles)
+    uniform = dict(minval=-np.pi, maxval=np.pi)
+    flight = np.asarray(jax.random.uniform(flight, (links, 1, 1), **uniform), float)
+    phases = np.asarray(jax.random.uniform(phases, aoa.shape, **uniform), float)
+    los = np.asarray(jax.random.uniform(los, (links, 1), **uniform), float)[..., 0]
+
+    def ray(start, flight, aod, aoa, zod, zoa):
+        """Of one plane wave: ``[..., times, rx, tx]``."""
+        turns = start[..., None] + 2 * np.pi * DOPPLER * TIMES * (np.sin(zoa) * np.cos(aoa - flight))[..., None]
+        at = [np.pi * (np.arange(num) - (num - 1) / 2) for num in (ANTENNAS["num_rx_ant"], ANTENNAS["num_tx_ant"])]
+        back = -np.multiply.outer(np.sin(zoa) * np.sin(aoa), at[0])
+        ahead = np.multiply.outer(np.sin(zod) * np.sin(aod), at[1])
+        return np.exp(1j * (turns[..., None, None] + back[..., None, :, None] + ahead[..., None, None, :]))
+
+    powers = 10 ** (np.array(tables.DELAYS_AND_POWERS[letter])[:, 1] / 10)
+    amplitudes = np.sqrt(powers / powers.sum())
+    expected = ray(phases, flight, aod, aoa, zod, zoa).sum(2) / 20**0.5 * amplitudes[1:, None, None, None]
+    centres = np.deg2rad(tables.ANGLES[letter][0])
+    expected[:, 0] += amplitudes[0] * ray(los, flight[:, 0, 0], *centres)
+    np.testing.assert_allclose(gains, expected, atol=2e-6)
+
+
 @pytest.mark.slow
 def test_numbers_of_each_uav_and_gradients():
     """Spreads and Doppler shifts of a batch are each link's own; a still channel stands still."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import pickle
 import re
 import sys
 import time
@@ -17,6 +18,7 @@ from lvm_mtc.sweep import cluster  # noqa: E402
 from lvm_mtc.sweep.cluster import ClusterError, DaskWorkers, difference  # noqa: E402
 from lvm_mtc.sweep.run import Resources, run_sweep  # noqa: E402
 from lvm_mtc.sweep.stopping import StoppingRule  # noqa: E402
+from lvm_mtc.sweep.tasks import Groups, Task  # noqa: E402
 
 # Three units are drawn together, so that a sweep of three has the programs of one of six.
 ONE = Resources(num_devices=1, items_per_device=8, memory_budget=16_000)
@@ -72,6 +74,27 @@ def test_more_units_go_on_behind_those_that_are_there(small_spec, alone, workers
     assert sent[-1].items_done == 24 * 3
 
 
+def test_ranges_of_units_are_put_together(small_spec, alone, client, tmp_path):
+    """Of six units in ranges of four and two, or of which three are there and the others come one by one."""
+    seen, split = [], DaskWorkers(client, points_per_task=3, units_per_task=4)
+    assert [task.units for task in Task([], ()).split(small_spec.stopping, 4)] == [range(4), range(4, 6)]
+    check(small_spec, tmp_path / "s.sqlite", split, alone, progress=seen.append)
+    assert seen[-1].points_done == seen[-1].points == 24 and seen[-1].items_done == seen[-1].items == 24 * 6
+    few = dataclasses.replace(small_spec, stopping=StoppingRule(target_half_width=None, max_units=3))
+    single = DaskWorkers(client, points_per_task=6, units_per_task=1)
+    with ResultStore(tmp_path / "t.sqlite") as store:
+        run_sweep(few, store, resources=ONE)
+        key = run_sweep(small_spec, store, resources=ONE, workers=single)
+        assert store.read(key) == alone[1] and kept(store)[-24:]
+        assert [one for one in kept(store) if one.config_hash in {of.config_hash for of in alone[2]}] == alone[2]
+
+
+def test_points_with_a_target_are_not_split():
+    rule = StoppingRule(target_half_width=0.1, max_units=100)
+    task = Task([{"snr_db": 0.0}], ("mse",))
+    assert list(task.split(rule, 10)) == [task]
+
+
 def test_a_worker_of_other_versions_is_refused_by_name(small_spec, client, workers, tmp_path, monkeypatch):
     ours = cluster.versions()
     # The driver is the first to ask itself.
@@ -93,8 +116,43 @@ def test_each_version_counts(name):
     assert f"{name} None" in difference("tcp://w:1", {of: ours[of] for of in ours if of != name}, ours)
 
 
+def test_workers_share_out_groups_and_stay_with_theirs():
+    """Nobody leaves a group before its end, and who has none goes where the fewest are."""
+    left = Groups([[(group, i) for i in range(4)] for group in "abc"])
+    workers = ["u", "v"]
+    taken = [[left.take(worker, workers) for worker in workers] for _ in range(4)]
+    assert taken == [[("a", i), ("b", i)] for i in range(4)]
+    assert left.take("u", workers) == ("c", 0) and left
+    # A worker that has gone no longer counts: its group needs another one.
+    left = Groups([[1, 2], [3, 4]])
+    assert [left.take(worker, ["u", "v"]) for worker in "uv"] == [1, 3]
+    assert [left.take("w", ["u", "w"]), left.take("u", ["u", "w"]), left.take("u", ["u", "w"])] == [4, 2, None]
+    assert not left and Groups([[], [5]]).take("u", ["u"]) == 5
+
+
 REAL = cluster._do
 BEFORE = {}
+DONE = []
+
+
+def recorded(*args, only_compile=False):
+    """A task whose program is noted when it has ended, and whether it was to be compiled alone."""
+    answer = REAL(*args, only_compile=only_compile)
+    at = pickle.loads(args[3]).points[0]
+    DONE.append((only_compile, at["num_uavs"], at["scheme"]))
+    return answer
+
+
+def test_every_program_is_compiled_once_and_before_its_tasks(small_spec, alone, client, tmp_path, monkeypatch):
+    DONE.clear()
+    monkeypatch.setattr(cluster, "_do", recorded)
+    workers = DaskWorkers(client, points_per_task=2, patience_s=60.0, share_programs=True)
+    check(small_spec, tmp_path / "s.sqlite", workers, alone)
+    programs = set(itertools.product(small_spec.sources, (one.name for one in small_spec.schemes)))
+    compiled = [about for compiles, *about in DONE if compiles]
+    assert sorted(map(tuple, compiled)) == sorted(programs)
+    for about in programs:
+        assert DONE.index((True, *about)) < DONE.index((False, *about))
 
 
 def do(*args, **options):
@@ -164,7 +222,7 @@ def test_a_fault_of_the_sweep_itself_is_told_as_it_is(small_spec, workers, tmp_p
         run_sweep(small_spec, store, resources=ONE, workers=workers[0])
 
 
-@pytest.mark.parametrize(("field", "value"), [("points_per_task", 0), ("patience_s", 0.0)])
+@pytest.mark.parametrize(("field", "value"), [("points_per_task", 0), ("units_per_task", 0), ("patience_s", 0.0)])
 def test_wrong_numbers_are_named(field, value):
     with pytest.raises(ValueError, match=f"DaskWorkers.{field} must be .*{value}"):
         DaskWorkers(None, **{field: value})
