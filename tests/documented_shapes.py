@@ -182,10 +182,10 @@ def held(function, *kinds):
 
 def hold_links(monkeypatch):
     """What crosses between schemes and links, held to its documented shapes in every transmission."""
-    from lvm_mtc.link import OperatingPoint, Received, Signal, transmission
+    from lvm_mtc.link import Ledger, OperatingPoint, Received, Signal, Through, transmission
     from lvm_mtc.schemes import simulate
 
     for name in ("_send_broadcast", "_send_together"):
         checked_send = held(getattr(transmission, name), Signal, OperatingPoint, Received)
         monkeypatch.setattr(transmission, name, checked_send)
-    monkeypatch.setattr(simulate, "Outcome", held(simulate.Outcome, simulate.Outcome))
+    monkeypatch.setattr(simulate, "Outcome", held(simulate.Outcome, simulate.Sent, Received, Through, Ledger))
