@@ -188,4 +188,4 @@ def hold_links(monkeypatch):
     for name in ("_send_broadcast", "_send_together"):
         checked_send = held(getattr(transmission, name), Signal, OperatingPoint, Received)
         monkeypatch.setattr(transmission, name, checked_send)
-    monkeypatch.setattr(simulate, "Outcome", held(simulate.Outcome, simulate.Sent, Received, Through, Ledger))
+    monkeypatch.setattr(simulate, "Outcome", held(simulate.Outcome, Received, Through, Ledger))
