@@ -2,7 +2,7 @@
 
 A bracket such as ``[..., num_rx_ant, num_tx_ant]`` in an entry of ``Args``, ``Returns`` or a named tuple's
 ``Attributes`` is a pattern: a name stands for one number during a call, ``...`` for the same leading axes (in a named
-tuple for those of that tuple), ``2 * num_symbols`` for what it comes to.
+tuple for those of that tuple) or, at the end, for whatever follows, ``2 * num_symbols`` for what it comes to.
 An entry that speaks of broadcasting may have axes of size 1 or lack some; one that names a scalar may be one; one with
 several patterns has one of them.
 """
@@ -20,6 +20,7 @@ ENTRY = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 PATTERN = re.compile(r"``(?:\w+ )?\[([^`\]]*)\]``")
 OF_FIELDS = re.compile(r"((?:``\w+``(?:,| and)? ?)+)[^`\[]*(``\[[^`\]]*\]``)")
 SHAPE_OF = re.compile(r"[Ss]hapes? of ``(\w+)``")
+OF_ALL = re.compile(r"every entry is (``\[[^`\]]*\]``)")
 LEAD = "..."
 
 
@@ -49,6 +50,9 @@ def matched(pattern, shape, known, loose):
     """``known`` with what a shape adds to it; None where it does not fit the pattern."""
     tokens = [token.strip() for token in pattern.split(",")] if pattern.strip() else []
     known, lead = dict(known), ()
+    if len(tokens) > 1 and tokens[-1] == LEAD:
+        tokens = tokens[:-1]
+        shape = shape[: len(tokens)]
     if tokens and (tokens[0] == LEAD or tokens[0].startswith("*")):
         name, tokens = tokens[0], tokens[1:]
         if len(shape) < len(tokens) and not loose:
@@ -144,3 +148,44 @@ def checked(function):
         return returned
 
     return call
+
+
+def check_fields(value, known):
+    """Holds a named tuple, and those in it, to the attributes of their classes; returns what is known then."""
+    told = entries(sections(type(value)).get("Attributes"))
+    every = OF_ALL.search(inspect.getdoc(type(value)) or "")
+    for field, part in value._asdict().items():
+        text, where = every[1] if every else told.get(field, ""), f"{type(value).__name__}.{field}"
+        if hasattr(part, "_fields"):
+            known = check_fields(part, {name: size for name, size in known.items() if name != LEAD})
+            for leaf in part:
+                known = check(where, text, leaf, known)
+        else:
+            known = check(where, text, part, known)
+    return known
+
+
+def held(function, *kinds):
+    """The function; what it gets and gives of these named tuples is held to their classes, names of axes bound."""
+
+    def call(*args, **kwargs):
+        returned = function(*args, **kwargs)
+        given = returned if type(returned) is tuple else (returned,)
+        known = {}
+        for value in (*args, *kwargs.values(), *given):
+            if isinstance(value, kinds):
+                known = check_fields(value, known)
+        return returned
+
+    return call
+
+
+def hold_links(monkeypatch):
+    """What crosses between schemes and links, held to its documented shapes in every transmission."""
+    from lvm_mtc.link import Ledger, OperatingPoint, Received, Signal, Through, transmission
+    from lvm_mtc.schemes import simulate
+
+    for name in ("_send_broadcast", "_send_together"):
+        checked_send = held(getattr(transmission, name), Signal, OperatingPoint, Received)
+        monkeypatch.setattr(transmission, name, checked_send)
+    monkeypatch.setattr(simulate, "Outcome", held(simulate.Outcome, Received, Through, Ledger))

@@ -14,7 +14,12 @@ from lvm_mtc.config import from_dict
 from lvm_mtc.training.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/notebooks").glob("*.md")),
+)
 TEXT = "\n".join(page.read_text() for page in PAGES)
 PYTHON = {
     f"{page.stem} {number}": code

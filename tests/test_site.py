@@ -156,7 +156,21 @@ def test_notebooks_hold_no_outputs_and_check_what_they_say():
         assert (
             text.startswith("---\nfile_format: mystnb\n") and "```{code-cell}" in text and "output" not in text.lower()
         )
-        assert "assert " in text or page.stem == "tour", page
+        assert "assert " in text, page
+    assert {"first_link", "own_channel", "sweep", "tour", "train_on_a_gpu", "figures_of_papers"} <= {
+        page.stem for page in (DOCS / "notebooks").glob("*.md")
+    }
+    cells = site_pages.complete("add_a_scheme", (DOCS / "add_a_scheme.md").read_text())
+    assert cells.startswith(site_pages.KERNEL) and "%run study.py" in cells
+
+
+def test_every_study_of_a_paper_has_a_figure_on_their_page():
+    text = (DOCS / "notebooks" / "figures_of_papers.md").read_text()
+    studies = {study.name for study in (ROOT / "lvm_mtc" / "schemes").iterdir() if (DOCS / study.name).is_dir()}
+    drawn = set(re.findall(r'(?:stored|results)\("(\w+)"', text))
+    assert studies <= drawn and drawn <= {folder.name for folder in DOCS.iterdir()}, studies - drawn
+    sections = text.split("\n## ")[1:]
+    assert all("```{code-cell}" in part and "iffers: " in part for part in sections) and len(sections) >= 14
 
 
 def test_the_citation_has_this_version():

@@ -100,7 +100,7 @@ class Received(NamedTuple):
 
     Attributes:
         symbols: ``[batch, num_uavs, num_frames, C]`` complex.
-        no_eff: What the receiver believes of their error variance, same shape, linear.
+        no_eff: What the receiver believes of their error variance, ``[batch, num_uavs, num_frames, C]``, linear.
     """
 
     symbols: jax.Array

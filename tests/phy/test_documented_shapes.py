@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from documented_shapes import checked
+from documented_shapes import checked, held
 
 
 class Pair(NamedTuple):
@@ -56,3 +56,53 @@ def test_right_shapes_pass():
 def test_wrong_ones_are_found(first, second, x, scale, words):
     with pytest.raises(AssertionError, match=words):
         gives(first, second)(np.zeros(x), np.ones(scale))
+
+
+class Parts(NamedTuple):
+    """A tuple in a tuple.
+
+    Attributes:
+        pair: ``[batch, num_rx_ant, ...]``.
+        count: ``[batch]``.
+    """
+
+    pair: NamedTuple
+    count: np.ndarray
+
+
+class Leaves(NamedTuple):
+    """Two of one rank and one.
+
+    Attributes:
+        symbols: ``[..., num_rx_ant, C]``.
+        sent: ``[..., num_rx_ant]``.
+    """
+
+    symbols: np.ndarray
+    sent: np.ndarray
+
+
+class Sums(NamedTuple):
+    """Costs; every entry is ``[batch]``."""
+
+    uses: np.ndarray
+
+
+@pytest.mark.parametrize(
+    ("symbols", "sent", "count", "uses", "words"),
+    [
+        ((2, 3, 5), (2, 3), (2,), (2,), None),
+        ((2, 3, 5), (2, 4), (2,), (2,), r"Leaves.sent has shape \(2, 4\)"),
+        ((7, 2, 3, 5), (7, 2, 3), (2,), (2,), r"Parts.pair has shape \(7, 2, 3, 5\)|Parts.count"),
+        ((2, 3, 5), (2, 3), (4,), (2,), r"Parts.count has shape \(4,\)"),
+        ((2, 3, 5), (2, 3), (2,), (2, 1), r"Sums.uses has shape \(2, 1\)"),
+    ],
+)
+def test_named_tuples_are_held_to_their_attributes(symbols, sent, count, uses, words):
+    parts = Parts(Leaves(np.zeros(symbols), np.ones(sent)), np.ones(count))
+    book = held(lambda parts: (Sums(np.zeros(uses)), None), Parts, Sums)
+    if words is None:
+        assert isinstance(book(parts)[0], Sums)
+    else:
+        with pytest.raises(AssertionError, match=words):
+            book(parts)

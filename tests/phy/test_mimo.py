@@ -10,7 +10,7 @@ from jax.test_util import check_grads
 from scipy import stats
 
 from lvm_mtc import phy
-from lvm_mtc.phy import kernels
+from lvm_mtc.phy import kernels, mimo
 
 
 def _problem(num_rx, num_tx, count=6, seed=0, dtype=jnp.complex64):
@@ -27,7 +27,7 @@ def _reference(name, y, h, no, s=0.0, noise_cov=None):
     y, h = np.asarray(y, np.complex128), np.asarray(h, np.complex128)
     num_rx, num_tx = h.shape
     if name == "none":
-        return y, np.full(num_tx, no)
+        return y, np.full(num_tx, no) + (0 if noise_cov is None else np.diag(np.asarray(noise_cov)).real)
     cov = (no + num_tx * s * (name in ("robust", "zf", "mf"))) * np.eye(num_rx, dtype=complex)
     if noise_cov is not None:
         cov = cov + np.asarray(noise_cov, np.complex128)
@@ -286,6 +286,50 @@ def test_no_equalizer_hands_on_what_arrived():
     np.testing.assert_allclose(no_eff, np.where(active, [0.75, 2.25], 1))
 
 
+def test_unbiased_names_those_whose_gain_is_one():
+    h, x, _ = _problem(3, 3, count=4)
+    y = jnp.einsum("bmn,bn->bmn", h, x).swapaxes(-1, -2)  # one stream at a time
+    for name, equalizer in phy.EQUALIZERS.items():
+        x_hat, _ = equalizer(y, h[:, None], 0.5)
+        own = jnp.diagonal(x_hat, axis1=-2, axis2=-1)
+        assert np.allclose(own, x, rtol=1e-3) == (name in mimo.UNBIASED), name
+
+
+@pytest.mark.parametrize("name", phy.EQUALIZERS)
+def test_leading_axes_of_all_arguments_broadcast(name):
+    num_rx = 2 if name == "none" else 3
+    h, _, n = _problem(num_rx, 2, count=4)
+    root = _problem(num_rx, num_rx, count=4, seed=9)[0]
+    cov = jnp.einsum("bij,bkj->bik", root, jnp.conj(root))
+    both = phy.EQUALIZERS[name](n[0], h, 0.3, 0.1, noise_cov=cov)
+    for b in range(4):
+        for found, expected in zip(both, _reference(name, n[0], h[b], 0.3, 0.1, cov[b]), strict=True):
+            np.testing.assert_allclose(found[b], expected, rtol=2e-3, atol=1e-5)
+
+
+def test_the_wider_of_two_precisions_is_kept():
+    with jax.enable_x64(True):
+        h, _, n = _problem(3, 2, dtype=jnp.complex128)
+        for narrow in ((n.astype(jnp.complex64), h), (n, h.astype(jnp.complex64))):
+            wide = (a.astype(jnp.complex128) for a in narrow)
+            for found, expected in zip(phy.lmmse_equalizer(*narrow, 0.1), phy.lmmse_equalizer(*wide, 0.1), strict=True):
+                np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_many_channels_of_more_streams_than_antennas_keep_their_digits():
+    h, _, n = _problem(1, 2, count=600, seed=11)  # the normal equations have none left here
+    no = 1e-7
+    power = np.abs(np.asarray(h, np.complex128)[:, 0]) ** 2
+    _, mse = phy.lmmse_equalizer(n, h, no, variant="paper")
+    np.testing.assert_allclose(mse, 1 - power / (no + power.sum(-1, keepdims=True)), atol=1e-5)
+
+
+def test_what_has_no_gain_is_zero_with_the_largest_error():
+    x_hat, error = mimo.unbias(jnp.array([1 + 1j, 2.0]), jnp.array([1.0, 0.5]), jnp.array([0.0, 0.5]))
+    np.testing.assert_array_equal(x_hat, [0, 4])
+    np.testing.assert_array_equal(error, [np.finfo(np.float32).max, 1])
+
+
 Y, H = jnp.ones((3, 4), jnp.complex64), jnp.ones((3, 4, 2), jnp.complex64)
 
 
@@ -296,13 +340,24 @@ Y, H = jnp.ones((3, 4), jnp.complex64), jnp.ones((3, 4, 2), jnp.complex64)
         (lambda: phy.lmmse_equalizer(Y[:, :3], H, 0.1), r"y \(3, 3\) and h_hat \(3, 4, 2\)"),
         (lambda: phy.lmmse_equalizer(Y[:2], H, 0.1), r"leading axes of y \(2, 4\) and h_hat \(3, 4, 2\)"),
         (lambda: phy.lmmse_equalizer(Y.real, H, 0.1), "y must be complex, got float32"),
+        (lambda: phy.lmmse_equalizer(Y, H.real, 0.1), "h_hat must be complex, got float32"),
+        (lambda: phy.lmmse_equalizer(Y, H[0, 0], 0.1), r"y \(3, 4\) and h_hat \(2,\)"),
+        (lambda: phy.lmmse_equalizer(Y[0, 0], H, 0.1), r"y \(\) and h_hat \(3, 4, 2\)"),
         (lambda: phy.lmmse_equalizer(Y, H, -0.1), "no must be >= 0, got -0.1"),
         (lambda: phy.lmmse_equalizer(Y, H, 0.1, float("nan")), "csi_error_var must be >= 0, got nan"),
         (lambda: phy.lmmse_equalizer(Y, H, jnp.ones(2)), r"no of shape \(2,\).*\(3,\)"),
+        (lambda: phy.lmmse_equalizer(Y, H, 0.1, jnp.ones(2)), r"csi_error_var of shape \(2,\).*\(3,\)"),
+        (lambda: phy.lmmse_equalizer(Y, H, 0.1, active=jnp.ones(2)), r"boolean \[..., 2\].*float32 \(2,\)"),
+        (lambda: phy.lmmse_equalizer(Y, H, 0.1, active=jnp.ones((3, 3, 2), bool)), r"boolean.*\(3, 3, 2\)"),
+        (lambda: phy.lmmse_equalizer(Y, H, 0.1, noise_cov=jnp.ones((3, 3, 4, 4))), r"\[..., 4, 4\].*\(3, 3, 4, 4\)"),
         (lambda: phy.lmmse_equalizer(Y, H, 0.1, active=jnp.ones(3, bool)), r"boolean \[..., 2\].*\(3,\)"),
         (lambda: phy.lmmse_equalizer(Y, H, 0.1, noise_cov=jnp.eye(2)), r"\[..., 4, 4\].*\(2, 2\)"),
         (lambda: phy.zf_equalizer(Y[:, :1], H[:, :1], 0.1), r"num_rx_ant >= num_tx_ant, got h_hat \(3, 1, 2\)"),
         (lambda: phy.no_equalizer(Y, H, 0.1), r"'none' needs num_rx_ant == num_tx_ant, got h_hat \(3, 4, 2\)"),
+        (lambda: phy.zf_equalizer(Y[0, :1], H[0, :1], 0.1), r"num_rx_ant >= num_tx_ant, got h_hat \(1, 2\)"),
+        (lambda: phy.no_equalizer(Y[0], H[0], 0.1), r"'none' needs num_rx_ant == num_tx_ant, got h_hat \(4, 2\)"),
+        (lambda: phy.zf_equalizer(Y, H[0, 0], 0.1), r"y \(3, 4\) and h_hat \(2,\)"),
+        (lambda: phy.no_equalizer(Y, H[0, 0], 0.1), r"y \(3, 4\) and h_hat \(2,\)"),
         (lambda: phy.post_detection_mse(H, H, 0.1), r"g \(3, 4, 2\)"),
         (lambda: phy.lmmse_matrix(H[0, 0], 0.1), r"got shape \(2,\)"),
     ],
