@@ -154,7 +154,9 @@ def save_views(path: Path, pairs: StereoPairs, contender: Contender) -> None:
         depth = arrived[1][1].tells["disparity"][scene, 0, 0] / scheme.config.max_disparity
         caption = f"disparity, {_SHOWN_SNR_DB[1]:g} dB"
         rows.append([*row, Picture(image=np.repeat(depth[..., None], 3, -1), caption=caption)])
-    save_sheet(path, rows, title="Scenes that were not trained on, over AWGN; the middle view is never sent")
+    save_sheet(
+        path, rows, title="Scenes that were not trained on, over AWGN; the middle view is never sent", few_colours=True
+    )
 
 
 if __name__ == "__main__":

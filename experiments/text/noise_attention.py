@@ -77,7 +77,7 @@ def _believed(point: OperatingPoint) -> OperatingPoint:
 )  # fmt: skip
 def main(
     captions: Path = PACKED, runs: Path = Path("runs/noise"), store: Path = STORE,
-    out: Path = STORE.parent, sentences: int = 512, units: int = 4, page_only: bool = False,
+    out: Path = STORE.parent, sentences: int = 256, units: int = 16, page_only: bool = False,
 ) -> None:  # fmt: skip
     """Measure what noise attention gains, and draw it."""
     store.parent.mkdir(parents=True, exist_ok=True)
@@ -135,10 +135,8 @@ def panels(points: Sequence[Point], differences: Sequence[Point]) -> list[list[P
         for name, color in colors.items()
         if name != NONE
     ]
-    labels = ("BLEU-1", f"BLEU-1 minus that of '{NONE}'")
-    return [
-        [Panel(title="AWGN, 1x1", y_label=of, curves=at) for of, at in zip(labels, (absolute, paired), strict=True)]
-    ]
+    shown = (("BLEU-1", absolute), (f"BLEU-1 minus that of '{NONE}'", paired))
+    return [[Panel(title="AWGN, 1x1", y_label=label, curves=curves)] for label, curves in shown]
 
 
 def _schemes(points: Sequence[Point]) -> list[str]:

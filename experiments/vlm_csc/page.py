@@ -265,7 +265,8 @@ def paint_sheet(path: Path) -> None:
     painted = generator(describe(Facts(*np.array(facts).T)), 0).reshape(len(CLASS_WORDS), len(pairs), 32, 32, 3)
     heads = [f"{fore} on {back}" for fore, back in SHEET_COLOURS]
     cells = [[Picture(image=image, caption=head) for image, head in zip(row, heads, strict=True)] for row in painted]
-    save_sheet(path, cells, row_labels=CLASS_WORDS, title=f"Painted of captions, guidance {generator.guidance:g}")
+    title = f"Painted of captions, guidance {generator.guidance:g}"
+    save_sheet(path, cells, row_labels=CLASS_WORDS, title=title, few_colours=True)
 
 
 if __name__ == "__main__":

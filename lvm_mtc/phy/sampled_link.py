@@ -154,7 +154,7 @@ def _from_impulses(draws, grid, num_grids, level, statistics) -> tuple[Estimator
     observed = weighted_sum((grid.fft_size**-0.5, y[..., taps.rows, :]))
     observed = jnp.moveaxis(observed.reshape(num_grids, -1, *observed.shape[1:]), 1, 1 + len(lead))
     num_data = len(grid.data_symbols)
-    return lambda said: estimate_taps(*said, taps), (
+    return lambda said: estimate_taps(said[0], said[1], taps), (
         jnp.repeat(observed, num_data, axis=0),
         jnp.tile(taps.correlation, (num_grids, *(1,) * (len(lead) + 2))),
     )

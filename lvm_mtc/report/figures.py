@@ -170,28 +170,34 @@ def svg_of(figure: Figure, name: str) -> bytes:
     return stream.getvalue()
 
 
-def save_png(figure: Figure, path: str | os.PathLike) -> None:
+def save_png(figure: Figure, path: str | os.PathLike, *, few_colours: bool = False) -> None:
     """Writes a PNG, which appears only when it is complete and does not name the program that drew it.
 
-    Without pictures in it 256 colours are enough, and take a third of the bytes.
+    Without pictures in it 256 colours are enough, and take a third of the bytes; ``few_colours`` takes them too.
     """
     draw_literally(figure)
     with atomic_file(path) as temporary:
         FigureCanvasAgg(figure).print_png(str(temporary), metadata={"Software": None})
-        if not any(axes.images for axes in figure.axes):
+        if few_colours or not any(axes.images for axes in figure.axes):
             with Image.open(temporary) as drawn:
                 few = drawn.convert("RGB").quantize(256, dither=Image.Dither.NONE)
                 few.save(temporary, "PNG", optimize=True, dpi=drawn.info["dpi"])
 
 
 def save_sheet(
-    path: str | os.PathLike, rows: Sequence[Sequence[Picture]], *, row_labels: Sequence[str] = (), title: str = ""
+    path: str | os.PathLike,
+    rows: Sequence[Sequence[Picture]],
+    *,
+    row_labels: Sequence[str] = (),
+    title: str = "",
+    few_colours: bool = False,
 ) -> None:
     """Draws rows of pictures with captions into a PNG, which appears only when it is complete.
 
     Args:
         rows: Rows of pictures; a shorter row leaves its last cells empty.
         row_labels: One a row, to the left; empty for none.
+        few_colours: 256 of them, for a page: less than half of the bytes.
     """
     width = max((len(row) for row in rows), default=0)
     if width == 0:
@@ -212,7 +218,7 @@ def save_sheet(
             grid[i][0].set_ylabel(row_labels[i], fontsize=7)
     if title:
         figure.suptitle(title, fontsize=9)
-    save_png(figure, path)
+    save_png(figure, path, few_colours=few_colours)
 
 
 def _draw_picture(axes: Axes, picture: Picture) -> None:

@@ -29,7 +29,7 @@ def test_page_and_store_agree(stored):
     points, differences = stored
     assert study.by_snr(points, "bleu1") in PAGE and study.by_snr(differences, f"{PREFIX}bleu1") in PAGE
     assert {point.coordinates["scheme"] for point in points} == {*study.CURVES.values(), study.MISLED}
-    assert all(point.ledger["num_pictures"] == 512 for point in points)
+    assert all(point.ledger["num_pictures"] == 256 for point in points)
 
 
 def test_differences_are_those_of_the_means(stored):
@@ -43,7 +43,7 @@ def test_differences_are_those_of_the_means(stored):
 
 
 def test_the_figure_draws_all_of_them(stored):
-    ((absolute, paired),) = study.panels(*stored)
+    ((absolute,), (paired,)) = study.panels(*stored)
     assert len(absolute.curves) == 6 and len(paired.curves) == 5 and study.NONE in paired.y_label
 
 

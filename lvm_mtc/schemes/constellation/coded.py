@@ -141,7 +141,7 @@ class Coded(Constellation):
         if (code := self.code) is None:
             llr = llr[..., : self.num_bits]
         else:
-            llr = coding.ldpc_decode(llr, code, num_iter=self.config.num_iter)
+            llr = jnp.asarray(coding.ldpc_decode(llr, code, num_iter=self.config.num_iter))
         llr = llr.reshape(*llr.shape[:2], num_frames, length, index_bits(self.config.num_points))
         likely = index_posterior(llr, book["log_use"])
         return self.inner.decode(params["scheme"], as_equalized(*moments(likely, book)), side, point)

@@ -186,7 +186,7 @@ class FaSemCom:
         objective, subjective, valid = (source.hints[name] for name in ("objective", "subjective", "valid"))
         valid, places = valid > 0, source.data["places"]
         if c.slices == "grid":
-            valid, known = jnp.ones_like(valid), grid_places(np.float32(_QUADRANTS)).reshape(1, 1, -1, 4)
+            valid, known = jnp.ones_like(valid), grid_places(np.array(_QUADRANTS, np.float32)).reshape(1, 1, -1, 4)
             places = jnp.broadcast_to(known, places.shape)
         return Encoded(features, valid, objective, subjective, places, question)
 
