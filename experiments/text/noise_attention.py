@@ -46,10 +46,8 @@ CURVES = {
 }  # fmt: skip
 """What a run's folder is called in figure and table; the first is what the others are compared with."""
 EXCESS_DB = 4.0
-TITLE = (
-    "Noise attention: BLEU-1 of Multi30k's test captions over AWGN, five trainings of 160,000 sentences each; "
-    "95 % bootstrap over noise and captions"
-)
+TITLE = "Noise attention: test captions of Multi30k, five trainings of 160,000 sentences"
+FOOTNOTE = "95 % bootstrap over noise and captions"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +86,7 @@ def main(
             run_paired_sweep(spec, less_control(spec), results, resources=resources)
         points, differences = (read_points(results, name, "text") for name in (NAME, differences_name(NAME)))
     out.mkdir(parents=True, exist_ok=True)
-    save_png(curves_figure(panels(points, differences), title=TITLE), out / "bleu.png")
+    save_png(curves_figure(panels(points, differences), title=TITLE, footnote=FOOTNOTE), out / "bleu.png")
     fill_page(out, {"noise": by_snr(points, "bleu1"), "noise_paired": by_snr(differences, f"{PREFIX}bleu1")})
 
 

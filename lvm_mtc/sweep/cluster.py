@@ -8,6 +8,7 @@ import collections
 import contextlib
 import importlib.util
 import itertools
+import logging
 import math
 import os
 import pickle
@@ -94,6 +95,7 @@ def local_client(num_workers: int, *, silent_s: float = 120.0) -> "Iterator[Clie
     options = dict(threads_per_worker=1, memory_limit=0, dashboard_address=":0", host="127.0.0.1", silence_logs=50)
     options |= dict(preload=[__name__])
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_silence("distributed"))
         folder = str(stack.enter_context(scratch_directory()))
         shared = {name: os.environ.get(name, value.format(folder)) for name, value in _SHARED.items()}
         # Of a program that it reads XLA may say at length that it was made for another machine, which is not so.
@@ -103,6 +105,18 @@ def local_client(num_workers: int, *, silent_s: float = 120.0) -> "Iterator[Clie
         client = stack.enter_context(Client(cluster))
         cluster.scale(num_workers)  # a client that comes later waits for them
         yield client
+
+
+@contextlib.contextmanager
+def _silence(logger: str) -> Iterator[None]:
+    """Lets nothing of a logger through but what is critical, to whatever handlers there are."""
+    of_it = logging.getLogger(logger)
+    before = of_it.level
+    of_it.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        of_it.setLevel(before)
 
 
 @contextlib.contextmanager
