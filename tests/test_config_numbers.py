@@ -14,7 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import lvm_mtc
+from lvm_mtc.data.word_pieces import WordPieces
 from lvm_mtc.link import LinkConfig
+from lvm_mtc.models.blip import BlipVariant
 from lvm_mtc.schemes.lvm_mtc.config import LvmMtcConfig
 from lvm_mtc.schemes.lvm_mtc.scheme import LvmMtc
 from lvm_mtc.sweep.contender import Contender
@@ -40,6 +42,7 @@ NEEDED = {
     "StereoPairs": dict(pictures=np.zeros((1, 2, 16, 16, 3), np.uint8)),
     "KnowledgeBase": dict(detect=None, params=None),
     "ClassifierWordsFilter": dict(words=None, class_words=None, params=None),
+    "BlipCaptioner": dict(sizes=BlipVariant(vocab_size=4), params=None, words=WordPieces(("[UNK]", "[SEP]"))),
     "FlowGenerator": dict(config=None, params=None),
     "RecordedChannel": dict(gains=np.ones((2, 1, 1, 1), complex), delays=np.zeros(1), interval=1e-3),
     "Scene": dict(positions=((100.0, 0.0, 50.0),), bs_position=(0.0, 0.0, 25.0), velocity=((1.0, 0.0, 0.0),)),

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lvm_mtc.config import require_number
 from lvm_mtc.data.resizing import resize_image
 from lvm_mtc.data.word_pieces import WordPieces, read_word_pieces
 from lvm_mtc.interop.blip_weights import load_blip
@@ -43,6 +44,7 @@ class BlipCaptioner:
     name: str = "blip"
 
     def __post_init__(self):
+        require_number("BlipCaptioner", "repetition_penalty", self.repetition_penalty, 0.0, strict=True)
         count, wanted = len(self.words.pieces), self.sizes.vocab_size - 2
         if count != wanted or _END not in self.words.numbers:
             raise ValueError(f"BlipCaptioner.words must be {wanted} pieces with {_END} among them, got {count}")

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lvm_mtc.phy.numerics import abs2, require_count
+from lvm_mtc.phy.numerics import abs2, require_at_least, require_count
 from lvm_mtc.phy.resource_grid import ResourceGrid
 
 
@@ -42,8 +42,7 @@ class EmbeddedPilot:
         require_count("EmbeddedPilot.max_delay", self.max_delay, 0)
         if self.max_doppler is not None:
             require_count("EmbeddedPilot.max_doppler", self.max_doppler, 0)
-        if not 0 <= self.threshold < float("inf"):
-            raise ValueError(f"EmbeddedPilot.threshold must be >= 0, got {self.threshold!r}")
+        require_at_least("EmbeddedPilot.threshold", self.threshold, 0.0)
 
     def guard(self, grid: ResourceGrid, num_tx_ant: int) -> np.ndarray:
         """Cells of a frame that carry no data, ``[N, M]`` bool: a rectangle around the first Doppler and delay.
