@@ -28,7 +28,8 @@ PYTHON = {
     for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
 }
 LONG = {
-    "README 1", "README 2", "channels 2", "coded 0", "coding 1", "constellation 0", "getting_started 1", "phy 2", "zoo 0",
+    "README 1", "README 2", "channels 2", "coded 0", "coding 1", "constellation 0", "getting_started 1", "phy 2",
+    "zoo 0",
 }  # fmt: skip
 assert LONG <= PYTHON.keys()
 CONSOLE = "\n".join(re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL))
