@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from lvm_mtc.phy.modulation import labels_of
 from lvm_mtc.phy.numerics import fit, real_dtype, require_complex
 
 NUM_POINTS = (4, 16, 64, 256)
@@ -85,7 +86,7 @@ def label_llr(x_hat: jax.Array, no_eff: ArrayLike, points: jax.Array, log_use: j
     """
     require_complex("x_hat", x_hat)
     points, dtype = _require_points(points), real_dtype(x_hat)
-    labels = point_labels(len(points))
+    labels = labels_of(_label_bits(points))
     precision = 1 / jnp.maximum(fit("no_eff", no_eff, x_hat.shape, dtype), jnp.finfo(dtype).eps ** 2)
     squares = _squares(x_hat, points)
     further = squares - squares.min(-1, keepdims=True)
@@ -94,18 +95,6 @@ def label_llr(x_hat: jax.Array, no_eff: ArrayLike, points: jax.Array, log_use: j
     halves = ((exponent[..., column == value] for value in (1, 0)) for column in labels.T)
     both = ((jax.nn.logsumexp(ones, -1), jax.nn.logsumexp(zeros, -1)) for ones, zeros in halves)
     return jnp.stack([one - zero for one, zero in both], axis=-1)
-
-
-def point_labels(num_points: int) -> np.ndarray:
-    """Bits of the labels 0 to K - 1, first bit most significant, ``[num_points, num_bits]`` int64.
-
-    Raises:
-        ValueError: if ``num_points`` is no power of two above 1.
-    """
-    if num_points < 2 or num_points & (num_points - 1):
-        raise ValueError(f"num_points must be a power of two above 1, got {num_points!r}")
-    shifts = np.arange(num_points.bit_length() - 1)[::-1]
-    return (np.arange(num_points)[:, None] >> shifts) & 1
 
 
 def label_order(points: ArrayLike, use: ArrayLike) -> np.ndarray:
@@ -131,7 +120,7 @@ def label_order(points: ArrayLike, use: ArrayLike) -> np.ndarray:
     if places.ndim != 1 or use.shape != places.shape:
         raise ValueError(f"points and use must be [K], got {places.shape} and {use.shape}")
     number = np.arange(len(places))
-    near = number[:, None] ^ (1 << np.arange(point_labels(len(places)).shape[1]))
+    near = number[:, None] ^ (1 << np.arange(_label_bits(places)))
     cost = (use[:, None] + use) * np.abs(places[:, None] - places) ** 2
     order = number.copy()
     while True:
@@ -175,6 +164,14 @@ def _squares(symbols: jax.Array, points: jax.Array) -> jax.Array:
     """Squared distances to all points, ``[..., K]``."""
     gap = symbols[..., None] - points.astype(symbols.dtype).reshape((1,) * symbols.ndim + (-1,))
     return jnp.real(gap) ** 2 + jnp.imag(gap) ** 2
+
+
+def _label_bits(points: ArrayLike) -> int:
+    """log2 K."""
+    count = np.shape(points)[0]
+    if count < 2 or count & (count - 1):
+        raise ValueError(f"points must be a power of two above 1, got {count}")
+    return count.bit_length() - 1
 
 
 def _require_points(points: jax.Array) -> jax.Array:

@@ -39,9 +39,9 @@ def _scale(count: int) -> float:
     return float(np.sqrt(2 * (4**count - 1) / 3))
 
 
-def _labels(count: int) -> np.ndarray:
-    """All labels of ``count`` bits in ascending order, first bit most significant, ``[2**count, count]``."""
-    return (np.arange(2**count)[:, None] >> np.arange(count)[::-1]) & 1
+def labels_of(num_bits: int) -> np.ndarray:
+    """Bits of all labels of ``num_bits`` bits, ascending, first bit most significant: ``[2**num_bits, num_bits]``."""
+    return (np.arange(2**num_bits)[:, None] >> np.arange(num_bits)[::-1]) & 1
 
 
 def qam_points(bits_per_symbol: int) -> np.ndarray:
@@ -61,7 +61,7 @@ def qam_points(bits_per_symbol: int) -> np.ndarray:
     if bits_per_symbol == 1:
         return qam_points(2)[[0, 3]]
     count = bits_per_dimension(bits_per_symbol)
-    labels = _labels(bits_per_symbol)
+    labels = labels_of(bits_per_symbol)
     return (_amplitudes(labels[:, 0::2]) + 1j * _amplitudes(labels[:, 1::2])) / _scale(count)
 
 
@@ -119,7 +119,7 @@ def qam_llr(x_hat: jax.Array, no_eff: ArrayLike, bits_per_symbol: int, method: s
     require_complex("x_hat", x_hat)
     dtype = real_dtype(x_hat)
     precision = 1 / jnp.maximum(fit("no_eff", no_eff, x_hat.shape, dtype), jnp.finfo(dtype).eps ** 2)
-    labels = _labels(count)
+    labels = labels_of(count)
     parts = jnp.stack([jnp.real(x_hat), jnp.imag(x_hat)], axis=-1)
     squares = (parts[..., None] - lift(_levels(count, dtype), parts.shape, 1)) ** 2
     precision = precision[..., None]
@@ -163,7 +163,7 @@ def qam_mean(llr: jax.Array, bits_per_symbol: int) -> tuple[jax.Array, jax.Array
     if llr.ndim == 0 or llr.shape[-1] % bits_per_symbol:
         raise ValueError(f"llr {llr.shape}: the last axis must be a multiple of bits_per_symbol {bits_per_symbol}")
     bits = llr.reshape(*llr.shape[:-1], -1, count, 2)
-    labels = _labels(count).astype(llr.dtype)
+    labels = labels_of(count).astype(llr.dtype)
     terms = (bits[..., i, :, None] * lift(labels[:, i], bits.shape[:-1], 1) for i in range(count))
     return _moments(functools.reduce(jnp.add, terms), count)
 
@@ -191,7 +191,7 @@ def qam_posterior(x_hat: jax.Array, no_eff: jax.Array, bits_per_symbol: int) -> 
 
 
 def _levels(count: int, dtype: DTypeLike) -> np.ndarray:
-    return (_amplitudes(_labels(count)) / _scale(count)).astype(dtype)
+    return (_amplitudes(labels_of(count)) / _scale(count)).astype(dtype)
 
 
 def _moments(belief: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:

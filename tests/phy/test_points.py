@@ -16,9 +16,9 @@ from lvm_mtc.phy.constellation import (
     label_order,
     mutual_information,
     nearest_point,
-    point_labels,
     posterior,
 )
+from lvm_mtc.phy.modulation import labels_of
 
 UNIFORM = jnp.zeros(16)
 SHAPING_LIMIT_DB = 10 * np.log10(np.pi * np.e / 6)
@@ -127,7 +127,7 @@ def test_llrs_of_labels_of_qam_are_those_of_its_demapper(bits):
 def test_llrs_of_labels_are_those_of_numpy_for_any_points_and_use():
     x_hat, points, use = _symbols(30), _symbols(8, seed=3), np.random.default_rng(4).dirichlet(np.ones(8))
     likely = use * np.exp(-(np.abs(x_hat[:, None] - points) ** 2) / 0.3)
-    ones = point_labels(8) == 1
+    ones = labels_of(3) == 1
     np.testing.assert_array_equal(ones[6], [True, True, False])
     wanted = np.log(likely @ ones) - np.log(likely @ ~ones)
     told = label_llr(jnp.asarray(x_hat), 0.3, jnp.asarray(points), jnp.log(jnp.asarray(use, jnp.float32)))
@@ -135,7 +135,7 @@ def test_llrs_of_labels_are_those_of_numpy_for_any_points_and_use():
     quiet = label_llr(jnp.asarray(points), 0.0, jnp.asarray(points))
     np.testing.assert_array_equal(quiet > 0, ones)
     assert np.isfinite(quiet).all()
-    with pytest.raises(ValueError, match="num_points must be a power of two above 1, got 6"):
+    with pytest.raises(ValueError, match="points must be a power of two above 1, got 6"):
         label_llr(jnp.asarray(x_hat), 0.3, jnp.asarray(points[:6]))
 
 
