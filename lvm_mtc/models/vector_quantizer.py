@@ -5,7 +5,6 @@ Multiple stage vector quantization for speech coding (1982); van den Oord et al.
 learning (2017).
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -13,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 LARGEST_BOOK = 65536
-_SEED = 7
 
 
 def index_bits(codebook_size: int) -> int:
@@ -22,12 +20,6 @@ def index_bits(codebook_size: int) -> int:
     if isinstance(size, bool) or int(size) != size or not 2 <= size <= LARGEST_BOOK or size & (size - 1):
         raise ValueError(f"codebook_size must be a power of two in 2..{LARGEST_BOOK}, got {size!r}")
     return int(size).bit_length() - 1
-
-
-@functools.lru_cache(maxsize=8)
-def scrambling(num_bits: int) -> np.ndarray:
-    """What both ends add to bits modulo 2, for ones to be as frequent as zeros, ``[num_bits]`` uint8; always alike."""
-    return np.random.default_rng(_SEED).integers(0, 2, num_bits, np.uint8)
 
 
 class Quantized(NamedTuple):

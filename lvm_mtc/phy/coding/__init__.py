@@ -15,6 +15,7 @@ from lvm_mtc.phy.coding.harq import VERSIONS, Delivered, deliver, expected_servi
 from lvm_mtc.phy.coding.iterative import decode_iteratively, extrinsic_llr
 from lvm_mtc.phy.coding.ldpc import LdpcCode, interleaver, ldpc_encode
 from lvm_mtc.phy.coding.redundancy import encode_version, version_places
+from lvm_mtc.phy.coding.scrambling import scrambling
 
 __all__ = [
     "CRC_POLYNOMIALS",
@@ -44,5 +45,6 @@ __all__ = [
     "ldpc_decode",
     "ldpc_encode",
     "parity_check_matrix",
+    "scrambling",
     "version_places",
 ]

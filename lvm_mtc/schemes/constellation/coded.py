@@ -12,7 +12,7 @@ import numpy as np
 from lvm_mtc import phy
 from lvm_mtc.config import require_count, require_number, require_one_of
 from lvm_mtc.link import Frames, OperatingPoint, Received
-from lvm_mtc.models.vector_quantizer import index_bits, index_posterior, indices_to_bits, scrambling
+from lvm_mtc.models.vector_quantizer import index_bits, index_posterior, indices_to_bits
 from lvm_mtc.phy import coding
 from lvm_mtc.phy.constellation import label_order, nearest_point
 from lvm_mtc.schemes.constellation.scheme import (
@@ -23,6 +23,8 @@ from lvm_mtc.schemes.constellation.scheme import (
     moments,
 )
 from lvm_mtc.schemes.scheme import Estimate, Params, Sent, Stage
+
+_SCRAMBLE = 7
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,7 +153,7 @@ class Coded(Constellation):
         return ()
 
     def _scramble(self, num_axes: int) -> np.ndarray:
-        return scrambling(self.num_coded).reshape((1,) * (num_axes - 1) + (-1,))
+        return coding.scrambling(self.num_coded, _SCRAMBLE).reshape((1,) * (num_axes - 1) + (-1,))
 
 
 def as_coded(over: Constellation, params: Params, **code: Any) -> tuple[Coded, Params]:

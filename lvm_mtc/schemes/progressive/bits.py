@@ -9,15 +9,18 @@ import jax.numpy as jnp
 
 from lvm_mtc import phy
 from lvm_mtc.link import Frames, OperatingPoint, Received, Signal
-from lvm_mtc.models.vector_quantizer import indices_to_bits, scrambling
+from lvm_mtc.models.vector_quantizer import indices_to_bits
+from lvm_mtc.phy import coding
 from lvm_mtc.schemes.scheme import Sent, Source, square_pictures
 
 FRAME = 4
+SCRAMBLE = 7
+"""Seed of the scrambling."""
 
 
 def send_bits(bits: jax.Array, bits_per_symbol: int) -> Sent:
     """QAM symbols of scrambled bits ``[batch, num_uavs, num_bits]``: power 1 on average, no side information."""
-    scrambled = bits ^ scrambling(bits.shape[-1]).reshape(1, 1, -1)
+    scrambled = bits ^ coding.scrambling(bits.shape[-1], SCRAMBLE).reshape(1, 1, -1)
     symbols = phy.qam_map(scrambled, bits_per_symbol)
     symbols = symbols.reshape(*symbols.shape[:2], -1, FRAME)
     return Sent(Signal(Frames(symbols, jnp.ones(symbols.shape[:-1], bool))), (), jnp.zeros(len(symbols)))
@@ -28,7 +31,7 @@ def heard_bits(received: Received, bits_per_symbol: int) -> jax.Array:
     lead = received.symbols.shape[:2]
     x_hat, no_eff = (a.reshape(*lead, -1) for a in received)
     llr = phy.qam_llr(x_hat, no_eff, bits_per_symbol)
-    return llr * (1.0 - 2.0 * scrambling(llr.shape[-1]).reshape(1, 1, -1))
+    return llr * (1.0 - 2.0 * coding.scrambling(llr.shape[-1], SCRAMBLE).reshape(1, 1, -1))
 
 
 class SentAsBits(abc.ABC):

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from lvm_mtc import phy
-from lvm_mtc.models.vector_quantizer import scrambling
 from lvm_mtc.phy import coding
+from lvm_mtc.schemes.progressive.bits import SCRAMBLE
 
 
 class Packet(NamedTuple):
@@ -88,7 +88,9 @@ def send_packets(bits: np.ndarray, packets: Sequence[Packet]) -> np.ndarray:
     for packet in packets:
         payload = bits[:, begin : begin + packet.num_bits]
         payload = np.pad(payload, [(0, 0), (0, packet.blocks.payload_bits - packet.num_bits)])
-        coded = coding.encode_payload(payload, packet.blocks) ^ scrambling(packet.blocks.num_coded_bits)
+        coded = coding.encode_payload(payload, packet.blocks) ^ coding.scrambling(
+            packet.blocks.num_coded_bits, SCRAMBLE
+        )
         symbols.append(np.asarray(phy.qam_map(coded, packet.bits_per_symbol)))
         begin += packet.num_bits
     return np.concatenate(symbols, axis=1)
@@ -111,7 +113,7 @@ def receive_packets(symbols: jax.Array, no_eff: jax.Array, packets: Sequence[Pac
     for packet in packets:
         part = slice(begin, begin + packet.num_symbols)
         llr = np.asarray(phy.qam_llr(symbols[:, part], no_eff[:, part], packet.bits_per_symbol))
-        llr = np.where(scrambling(packet.blocks.num_coded_bits) == 1, -llr, llr)
+        llr = np.where(coding.scrambling(packet.blocks.num_coded_bits, SCRAMBLE) == 1, -llr, llr)
         decoded = coding.decode_payload(llr, packet.blocks, num_iter=num_iter)
         found.append(decoded.payload[:, : packet.num_bits])
         holds &= decoded.valid

@@ -17,6 +17,7 @@ import numpy as np
 
 from lvm_mtc import phy
 from lvm_mtc.link import Ledger, LinkConfig, OperatingPoint, Slots, uav_keys
+from lvm_mtc.phy import coding
 from lvm_mtc.phy.mimo import UNBIASED
 from lvm_mtc.phy.modulation import qam_llr, qam_map
 
@@ -56,10 +57,9 @@ def require_digital(link: LinkConfig) -> None:
         )
 
 
-@functools.lru_cache(maxsize=64)
 def scrambling(num_bits: int) -> np.ndarray:
     """The bits that coded bits are added to, modulo 2, ``[num_bits]`` uint8."""
-    return np.random.default_rng((_SEED, 0)).integers(0, 2, num_bits, np.uint8)
+    return coding.scrambling(num_bits, (_SEED, 0))
 
 
 @functools.lru_cache(maxsize=64)
