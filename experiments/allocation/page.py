@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from lvm_mtc.report.figures import save_png
 from lvm_mtc.report.pages import table
 
 _SAME = 1e-7  # relative
@@ -34,7 +35,7 @@ def draw(results: Mapping[str, Any], out: Path) -> None:
     axes.minorticks_off()
     axes.legend(fontsize=7)
     axes.grid(alpha=0.3)
-    figure.savefig(out / "sum_rate.png")
+    save_png(figure, out / "sum_rate.png")
 
 
 def _of(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:

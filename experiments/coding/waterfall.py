@@ -9,6 +9,7 @@ Five minutes on one core. Writes ``docs/waterfalls/results.json``, its figure an
 
 import sys
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,7 @@ _AT_ONCE = 256
 
 def name_of(bits: int, rate: float) -> str:
     """Of a pair, such as "16-QAM, 1/2"."""
-    fraction = {1 / 3: "1/3", 1 / 2: "1/2", 2 / 3: "2/3"}[rate]
-    return f"{'QPSK' if bits == 2 else f'{2**bits}-QAM'}, {fraction}"
+    return f"{'QPSK' if bits == 2 else f'{2**bits}-QAM'}, {Fraction(rate).limit_denominator(9)}"
 
 
 def limit_db(bits: int, rate: float) -> float:

@@ -9,18 +9,18 @@ is token2 of the zoo, whose weights stay as they are; points are fitted to its s
 
 import sys
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.constellation.measure import CONVENTION, LINKS, as_source, pictures_of, send
+from experiments.constellation.measure import CONVENTION, LINKS, as_source, pictures_of, send, with_half_width
 from experiments.script import DATA, PAGE_ONLY, script, study
 from lvm_mtc import zoo
 from lvm_mtc.report.figures import Curve, Panel, save_curves
 from lvm_mtc.report.pages import channel_name, table, with_interval
-from lvm_mtc.results.intervals import student_interval
 from lvm_mtc.schemes.constellation.coded import as_coded
 from lvm_mtc.training.constellation import fit_constellation
 
@@ -42,12 +42,7 @@ def on_air(count: int) -> str:
 def as_bits(count: int) -> str:
     """Name of the labels of K points that are sent through the code."""
     bits, rate = CODES[count]
-    return f"labels of {count}: {2**bits}-QAM, {_fraction(rate)}"
-
-
-def _fraction(rate: float) -> str:
-    top, bottom = rate.as_integer_ratio() if rate in (0.5, 0.75) else (2, 3)
-    return f"{top}/{bottom}"
+    return f"labels of {count}: {2**bits}-QAM, {Fraction(rate).limit_denominator(9)}"
 
 
 def measure(data: Path) -> dict[str, Any]:
@@ -69,19 +64,14 @@ def measure(data: Path) -> dict[str, Any]:
         psnr = {}
         for name, contender in contenders.items():
             psnr[name] = np.stack([send(*contender, to_send, link, snr_db) for snr_db in SNR_DB])
-            levels[name][link] = [_interval(row) for row in psnr[name]]
+            levels[name][link] = [with_half_width(row) for row in psnr[name]]
             print(link, name, levels[name][link], flush=True)
         for name, of in gains.items():
-            of[link] = [_interval(row) for row in psnr[name] - psnr[ANALOG]]
+            of[link] = [with_half_width(row) for row in psnr[name] - psnr[ANALOG]]
     return {
         "convention": CONVENTION, "channels": list(LINKS), "snr_db": list(SNR_DB), "uses": uses[ANALOG],
         "pictures": len(to_send), "levels": levels, "gains": gains,
     }  # fmt: skip
-
-
-def _interval(samples: np.ndarray) -> list[float]:
-    interval = student_interval(samples)
-    return [round(float(interval.mean), 4), round(float(interval.half_width), 4)]
 
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:

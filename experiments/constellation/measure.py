@@ -124,7 +124,7 @@ def measure_codec(
     }
 
     def over_snr(value):
-        return {link: [_pair(value(link, snr_db)) for snr_db in snrs_db] for link in LINKS}
+        return {link: [with_half_width(value(link, snr_db)) for snr_db in snrs_db] for link in LINKS}
 
     levels = {label: over_snr(lambda *at, label=label: psnr[label, *at]) for label in contenders}
     gains = {
@@ -197,7 +197,8 @@ def measure_all(
     return {"convention": CONVENTION, "channels": list(LINKS)} | results
 
 
-def _pair(samples: np.ndarray) -> list[float]:
+def with_half_width(samples: np.ndarray) -> list[float]:
+    """Mean and half of its 95 % interval."""
     interval = student_interval(samples)
     return [round(float(interval.mean), 4), round(float(interval.half_width), 4)]
 

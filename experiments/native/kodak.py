@@ -2,9 +2,9 @@ r"""Kodak at full size over AWGN: codecs of files with LDPC codes and with ideal
 
     python -m experiments.native.kodak --data ../shared/data --out docs/kodak
 
-Half an hour on one core, most of it AVIF's encoder; needs the extra ``heic``. A run that was ended goes on from its
-``--work``; ``--every 1`` takes all pictures instead of every third. Writes ``results.json`` and the figure into
-``--out`` and the tables into the page beside it; ``--page-only`` writes both from the old ``results.json``.
+A quarter of an hour on a busy core, most of it AVIF's encoder; needs the extra ``heic``. A run that was ended goes on
+from its ``--work``; ``--every 1`` takes all pictures instead of every fourth. Writes ``results.json`` and the figure
+into ``--out`` and the tables into the page beside it; ``--page-only`` writes both from the old ``results.json``.
 """
 
 import dataclasses
@@ -126,10 +126,10 @@ def usable(work: Path, seed: int) -> list[dict[str, Any]]:
 
 
 @script(data="folder that holds kodak", out="folder; the page is beside it", page_only=PAGE_ONLY,
-        work="file of what is measured so far; a run goes on from there", every="1 for all pictures, 3 for every third",
+        work="file of what is measured so far; a run goes on from there", every="of the pictures take every N-th",
         codecs={"choices": (*CODECS, OURS), "help": "which are measured"}, seed="of bits and noise")  # fmt: skip
 def main(
-    data: Path = DATA, out: Path = Path("docs/kodak"), work: Path = Path("kodak.jsonl"), every: int = 3,
+    data: Path = DATA, out: Path = Path("docs/kodak"), work: Path = Path("kodak.jsonl"), every: int = 4,
     codecs: tuple[str, ...] = (OURS, "jpeg", "webp", "heic", "avif"), seed: int = 0, page_only: bool = False,
 ) -> None:  # fmt: skip
     """Measure codecs of files and ours on Kodak's pictures, at equal channel uses."""

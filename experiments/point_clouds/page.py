@@ -9,7 +9,7 @@ from pathlib import Path
 
 from experiments.point_clouds.measure import BITS, LEARNED, MOMENTS, NAME, OTHERS, POINTS, STORE, TURNED, VARIANTS
 from experiments.script import fill_page, script
-from experiments.stores import read_points
+from experiments.stores import curve_of, read_points
 from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
 from lvm_mtc.report.pages import channel_name, table, with_interval
 from lvm_mtc.report.parts import LABELS
@@ -72,16 +72,7 @@ def panels(points: Sequence[Point], differences: Sequence[Point]) -> list[list[P
 
 
 def _curve(points: Sequence[Point], channel: str, metric: str, color: str) -> Curve:
-    own = [point for point in points if point.coordinates["channel"] == channel]
-    values = [point.metrics[metric] for point in own]
-    return Curve(
-        label=own[0].coordinates["scheme"],
-        convention=own[0].snr_convention,
-        snr_db=[point.snr_db for point in own],
-        mean=[value.mean for value in values],
-        half_width=[value.half_width for value in values],
-        color=color,
-    )
+    return curve_of([point for point in points if point.coordinates["channel"] == channel], metric, color)
 
 
 def rows(point: Point) -> list[dict]:

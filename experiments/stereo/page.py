@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from experiments.script import fill_page, script
 from experiments.stereo.measure import DECOUPLED, FULL, FUSION, OTHER, REAL, STORE, SYNTHETIC
-from experiments.stores import read_points
+from experiments.stores import curve_of, read_points
 from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
 from lvm_mtc.report.pages import number, table, with_interval
 from lvm_mtc.results.points import Point
@@ -160,16 +160,7 @@ def panels(points: Sequence[Point], known: Sequence[Mapping]) -> list[Panel]:
 
 
 def _curve(points: Sequence[Point], name: str, metric: str) -> Curve:
-    own = [point for point in points if point.coordinates["scheme"] == name]
-    values = [point.metrics[metric] for point in own]
-    return Curve(
-        label=name,
-        convention=own[0].snr_convention,
-        snr_db=[point.snr_db for point in own],
-        mean=[v.mean for v in values],
-        half_width=[v.half_width for v in values],
-        color=_COLORS[name],
-    )
+    return curve_of([point for point in points if point.coordinates["scheme"] == name], metric, _COLORS[name])
 
 
 def of_bounds(known: Sequence[Mapping]) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 import jax
 
 from experiments.script import fill_page, script
-from experiments.stores import read_points
+from experiments.stores import curve_of, read_points
 from experiments.text.measure import SNR_DB, text_sweep
 from experiments.text.pack_captions import PACKED
 from lvm_mtc.cli.sentences import load_text_contender
@@ -129,7 +129,7 @@ def panels(points: Sequence[Point], differences: Sequence[Point]) -> list[list[P
     colors = {name: f"C{number}" for number, name in enumerate(_schemes(points))}
     absolute = [_curve(points, name, "bleu1", color) for name, color in colors.items()]
     paired = [
-        dataclasses.replace(_curve(differences, minus(name), f"{PREFIX}bleu1", color), label=name)
+        _curve(differences, minus(name), f"{PREFIX}bleu1", color, name)
         for name, color in colors.items()
         if name != NONE
     ]
@@ -141,17 +141,8 @@ def _schemes(points: Sequence[Point]) -> list[str]:
     return list(dict.fromkeys(point.coordinates["scheme"] for point in points))
 
 
-def _curve(points: Sequence[Point], scheme: str, metric: str, color: str) -> Curve:
-    own = [point for point in points if point.coordinates["scheme"] == scheme]
-    values = [point.metrics[metric] for point in own]
-    return Curve(
-        label=scheme,
-        convention=own[0].snr_convention,
-        snr_db=[point.snr_db for point in own],
-        mean=[value.mean for value in values],
-        half_width=[value.half_width for value in values],
-        color=color,
-    )
+def _curve(points: Sequence[Point], scheme: str, metric: str, color: str, label: str = "") -> Curve:
+    return curve_of([point for point in points if point.coordinates["scheme"] == scheme], metric, color, label)
 
 
 def by_snr(points: Sequence[Point], metric: str) -> str:
