@@ -61,6 +61,7 @@ def start_on_one_core() -> None:
     import jax
 
     if not hasattr(os, "sched_setaffinity"):
+        print("queue: this system binds no process to a core: the training may use all of them", file=sys.stderr)
         jax.devices()
         return
     cores = os.sched_getaffinity(0)

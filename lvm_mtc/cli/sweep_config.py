@@ -32,18 +32,8 @@ from lvm_mtc.sweep.stopping import StoppingRule
 
 METRICS = (*study.METRICS, "nmse_tokens", "nmse_symbols", "evm")
 _FILES = (
-    "weights",
-    "images",
-    "text",
-    "clouds",
-    "video",
-    "stereo",
-    "questions",
-    "boxes",
-    "classifier",
-    "words",
-    "perceptual",
-)
+    "weights", "images", "text", "clouds", "video", "stereo", "questions", "boxes", "classifier", "words", "perceptual",
+)  # fmt: skip
 _OF_PICTURES = ("schemes", "mask_prob", "epsilon", "images", "boxes", "task", "classifier", "words", "perceptual")
 
 

@@ -96,18 +96,9 @@ DEMO_SOURCES: Mapping[str, tuple[Any, ...]] = {
     "point_clouds": ("clouds", write_clouds),
     "gs_scnet": ("stereo", write_stereo),
     "fa_semcom": (
-        "images",
-        lambda folder: SCENES,
-        "--question",
-        "how many cars are there?",
-        "--channel",
-        "awgn,fisher_snedecor",
-        "--link",
-        "num_rx_ant=1",
-        "--link",
-        "num_tx_ant=1",
-        "--snr-db=-8,-4,0,4,8",
+        "images", lambda folder: SCENES, "--question", "how many cars are there?", "--channel", "awgn,fisher_snedecor",
+        "--link", "num_rx_ant=1", "--link", "num_tx_ant=1", "--snr-db=-8,-4,0,4,8",
     ),
-}
+}  # fmt: skip
 """Scheme to the flag of ``lvm-mtc transmit`` that sends its kind of source, what writes one into a folder, and further
 flags."""

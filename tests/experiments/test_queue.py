@@ -262,6 +262,14 @@ def test_service_runs_at_the_lowest_priority_and_leaves_other_sessions_alone(own
     assert after == ("['19']" if before != "[]" and own_session else before)
 
 
+def test_a_system_that_binds_no_process_to_a_core_says_so(monkeypatch, capsys):
+    monkeypatch.delattr(os, "sched_setaffinity", raising=False)
+    serve.start_on_one_core()
+    assert (
+        capsys.readouterr().err == "queue: this system binds no process to a core: the training may use all of them\n"
+    )
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes can be bound to cores on Linux only")
 def test_training_has_one_worker_that_may_run_anywhere():
     code = (
