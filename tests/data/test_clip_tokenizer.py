@@ -1,10 +1,10 @@
 """CLIP's tokenizer: its vocabulary, two reference tokenizers' tokens, edges, files."""
 
 import gzip
-from pathlib import Path
 
 import numpy as np
 import pytest
+from golden import stored
 
 from lvm_mtc.data.clip_tokenizer import NUM_MERGES, ClipTokenizer, TokenizerError, default_tokenizer, read_merges
 
@@ -14,8 +14,7 @@ START, END = 49406, 49407
 @pytest.fixture(scope="module")
 def golden():
     """Written by tests/golden/make_clip.py with the tokenizers of transformers and of OpenAI."""
-    with np.load(Path(__file__).parents[1] / "golden" / "clip.npz", allow_pickle=False) as archive:
-        return {name: archive[name] for name in ("texts", "tokens_huggingface", "tokens_openai")}
+    return stored("clip")
 
 
 def test_tokens_are_those_of_transformers_and_of_openai(golden):

@@ -1,10 +1,9 @@
 """BERT's tokenizer: tokens and texts of transformers', pieces in closed form, files."""
 
 import json
-from pathlib import Path
 
-import numpy as np
 import pytest
+from golden import stored
 
 from lvm_mtc.data.word_pieces import WordPieces, read_word_pieces
 
@@ -12,9 +11,9 @@ from lvm_mtc.data.word_pieces import WordPieces, read_word_pieces
 @pytest.fixture(scope="module")
 def golden():
     """Written by tests/golden/make_blip.py with transformers' BertTokenizer."""
-    with np.load(Path(__file__).parents[1] / "golden" / "blip.npz", allow_pickle=False) as archive:
-        texts = {name: json.loads(str(archive[name])) for name in ("texts", "encoded", "numbers", "decoded")}
-        return texts | {"pieces": archive["pieces"].tolist()}
+    arrays = stored("blip")
+    texts = {name: json.loads(str(arrays[name])) for name in ("texts", "encoded", "numbers", "decoded")}
+    return texts | {"pieces": arrays["pieces"].tolist()}
 
 
 def test_tokens_are_those_of_transformers(golden):

@@ -1,10 +1,10 @@
 """BLIP's weights: tied tensors under either name, faults listed all at once."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from golden import stored, weights
 
 from lvm_mtc.interop.blip_weights import load_blip
 from lvm_mtc.interop.tensor_files import TensorFileError
@@ -18,9 +18,8 @@ COPIES = {"text_decoder.cls.predictions.decoder.bias": BIAS, "text_decoder.cls.p
 @pytest.fixture(scope="module")
 def golden():
     """Weights and sizes of tests/golden/make_blip.py."""
-    with np.load(Path(__file__).parents[1] / "golden" / "blip.npz", allow_pickle=False) as archive:
-        tensors = {n.removeprefix("weights/"): archive[n] for n in archive.files if n.startswith("weights/")}
-        return tensors, BlipVariant(**json.loads(str(archive["sizes"])))
+    arrays = stored("blip")
+    return weights(arrays), BlipVariant(**json.loads(str(arrays["sizes"])))
 
 
 def test_every_number_finds_its_place(golden):

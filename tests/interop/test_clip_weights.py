@@ -3,12 +3,13 @@
 import io
 import json
 import zipfile
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden import stored, weights
+from safetensors_bytes import safetensors
 
 from lvm_mtc.interop.clip_weights import load_clip
 from lvm_mtc.interop.tensor_files import TensorFileError
@@ -22,8 +23,7 @@ pytestmark = pytest.mark.usefixtures("fast_compile")
 @pytest.fixture(scope="module")
 def golden():
     """Written by tests/golden/make_clip.py, versions inside."""
-    with np.load(Path(__file__).parents[1] / "golden" / "clip.npz", allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    return stored("clip")
 
 
 @pytest.fixture(scope="module")
@@ -32,22 +32,11 @@ def sizes(golden):
 
 
 def weights_of(golden, library):
-    return {n.removeprefix(f"{library}/weights/"): a for n, a in golden.items() if n.startswith(f"{library}/weights/")}
+    return weights(golden, f"{library}/weights/")
 
 
 def clip_params(tensors, sizes):
     return load_clip(tensors, variant=sizes, activation="gelu").params
-
-
-def safetensors(tensors):
-    """The format, written by hand."""
-    header, position = {"__metadata__": {"format": "pt"}}, 0
-    for name, array in tensors.items():
-        kind = {"float32": "F32", "float16": "F16", "int64": "I64"}[array.dtype.name]
-        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [position, position + array.nbytes]}
-        position += array.nbytes
-    text = json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + b"".join(a.tobytes() for a in tensors.values())
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,13 @@ NumPy, can take the LLRs of our demapper where Sionna is not installed.
 """
 
 import importlib.util
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import sionna_coding
+from golden import stored
 
 from lvm_mtc.interop.sionna import runtime
 from lvm_mtc.phy import coding as phy_coding
@@ -21,14 +20,12 @@ from lvm_mtc.phy.modulation import qam_llr, qam_map
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "coding.npz"
 SMALL = code_blocks(120, 2, 0.5)
 
 
 @pytest.fixture(scope="module")
 def golden():
-    with np.load(GOLDEN) as file:
-        return dict(file)
+    return stored("coding")
 
 
 def _crc24a(bits):
@@ -226,9 +223,7 @@ def test_chain_gives_the_goldens(golden, chain):
 
 @pytest.mark.sionna
 def test_goldens_are_made_anew(golden, monkeypatch):
-    monkeypatch.syspath_prepend(str(GOLDEN.parent))
-    monkeypatch.delitem(sys.modules, "make_coding", raising=False)
-    import make_coding
+    from golden import make_coding
 
     monkeypatch.setattr(make_coding, "NUM_BLOCKS", 200)
     cases = make_coding.cases()

@@ -1,13 +1,13 @@
 """LLaVA's border: goldens of transformers, layouts of names, folders of several files, faults."""
 
 import json
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_clip_weights import safetensors
+from golden import stored, weights
+from safetensors_bytes import safetensors
 
 from lvm_mtc.interop.llava_weights import load_llava
 from lvm_mtc.interop.tensor_files import TensorFileError
@@ -22,8 +22,7 @@ pytestmark = pytest.mark.usefixtures("fast_compile")
 @pytest.fixture(scope="module")
 def golden():
     """Written by tests/golden/make_llava.py, versions inside."""
-    with np.load(Path(__file__).parents[1] / "golden" / "llava.npz", allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    return stored("llava")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +32,7 @@ def sizes(golden):
 
 @pytest.fixture(scope="module")
 def tensors(golden):
-    return {name.removeprefix("weights/"): a for name, a in golden.items() if name.startswith("weights/")}
+    return weights(golden)
 
 
 def test_features_and_tokens_are_those_of_transformers(golden, sizes, tensors):

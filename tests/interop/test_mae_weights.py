@@ -2,12 +2,12 @@
 
 import json
 import re
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden import stored, weights
 
 from lvm_mtc.interop.mae_weights import load_mae
 from lvm_mtc.interop.tensor_files import TensorFileError
@@ -26,8 +26,7 @@ MEAN, STD = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
 @pytest.fixture(scope="module")
 def golden():
     """Written by tests/golden/make_mae.py, versions inside."""
-    with np.load(Path(__file__).parents[1] / "golden" / "mae.npz", allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    return stored("mae")
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +37,7 @@ def sizes(golden):
 @pytest.fixture(scope="module")
 def hugging_face(golden):
     """Tensors under the names that transformers 5 writes."""
-    prefix = "weights/"
-    return {name.removeprefix(prefix): array for name, array in golden.items() if name.startswith(prefix)}
+    return weights(golden)
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,11 @@
 """Adapters in peft's layout, made up here byte by byte: merged by the formula, into CLIP and MAE, refused otherwise."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from golden import stored, weights
+from safetensors_bytes import safetensors
 
 from lvm_mtc.interop.mae_weights import load_mae
 from lvm_mtc.interop.peft_weights import merge_adapter
@@ -18,15 +19,9 @@ BASE = {
 
 
 def write(folder, tensors, config=CONFIG):
-    """The format: the length of a JSON header, the header, the tensors' bytes."""
-    header, data = {}, b""
-    for name, array in tensors.items():
-        raw = np.ascontiguousarray(array, "<f4").tobytes()
-        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    head = json.dumps(header).encode()
     folder.mkdir(exist_ok=True)
-    (folder / "adapter_model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + data)
+    tensors = {name: np.asarray(array, np.float32) for name, array in tensors.items()}
+    (folder / "adapter_model.safetensors").write_bytes(safetensors(tensors))
     (folder / "adapter_config.json").write_text(json.dumps(config))
     return folder
 
@@ -78,9 +73,8 @@ def test_wrapped_names_transposed_layers_and_convolutions(tmp_path):
 
 def test_reaches_the_fused_layers_of_mae(tmp_path):
     """Query and value of a transformers ViTMAE become columns of our ``qkv``; the key's stay."""
-    with np.load(Path(__file__).parents[1] / "golden" / "mae.npz", allow_pickle=False) as archive:
-        sizes = Variant(**json.loads(str(archive["sizes"])))
-        base = {n.removeprefix("weights/"): archive[n] for n in archive.files if n.startswith("weights/")}
+    golden = stored("mae")
+    sizes, base = Variant(**json.loads(str(golden["sizes"]))), weights(golden)
     width, module = sizes.embed_dim, "vit.encoder.layer.1.attention.attention"
     query, value = pair(f"{module}.query", (width, width), seed=1), pair(f"{module}.value", (width, width), seed=2)
     folder = write(tmp_path / "adapter", query | value)

@@ -1,11 +1,12 @@
 """BLIP as a captioner, from files on: pixels, sentences, prompts, wrong vocabularies."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from golden import stored, weights
 from PIL import Image
+from safetensors_bytes import safetensors
 
 from lvm_mtc.cli.painting import captioned, read_images
 from lvm_mtc.data.captions import Vocabulary, split_words
@@ -21,22 +22,14 @@ pytestmark = pytest.mark.usefixtures("fast_compile")
 @pytest.fixture(scope="module")
 def golden():
     """Written by tests/golden/make_blip.py."""
-    with np.load(Path(__file__).parents[1] / "golden" / "blip.npz", allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    return stored("blip")
 
 
 @pytest.fixture(scope="module")
 def model(golden, tmp_path_factory):
     """A folder as Hugging Face has them."""
     folder = tmp_path_factory.mktemp("blip")
-    header, parts, at = {}, [], 0
-    for name, array in golden.items():
-        if name.startswith("weights/"):
-            span = [at, at := at + array.nbytes]
-            header[name.removeprefix("weights/")] = {"dtype": "F16", "shape": array.shape, "data_offsets": span}
-            parts.append(array.tobytes())
-    text = json.dumps(header).encode()
-    (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + b"".join(parts))
+    (folder / "model.safetensors").write_bytes(safetensors(weights(golden)))
     (folder / "vocab.txt").write_text("\n".join(golden["pieces"]) + "\n", encoding="utf-8")
     return folder
 

@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden import stored, weights
 
 from lvm_mtc.interop.blip_weights import load_blip
 from lvm_mtc.models.blip import BLIP_VARIANTS, Blip, BlipVariant, caption
@@ -18,8 +18,7 @@ pytestmark = pytest.mark.usefixtures("fast_compile")
 @pytest.fixture(scope="module")
 def golden():
     """Written by tests/golden/make_blip.py, versions inside."""
-    with np.load(Path(__file__).parents[1] / "golden" / "blip.npz", allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    return stored("blip")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +29,6 @@ def sizes(golden):
 @pytest.fixture(scope="module")
 def ours(golden, sizes):
     """Logits of all words at once, and captions by both rules, in one program."""
-    tensors = {n.removeprefix("weights/"): a for n, a in golden.items() if n.startswith("weights/")}
     images, tokens = jnp.asarray(golden["images"], jnp.float32), jnp.asarray(golden["tokens"])
     end, blip = list(golden["pieces"]).index("[SEP]"), Blip(sizes)
 
@@ -43,7 +41,7 @@ def ours(golden, sizes):
             said.append(caption(sizes, params, images, prompt, end_token=end, **options))
         return blip.apply({"params": params}, images, tokens), said
 
-    return jax.device_get(run(load_blip(tensors, variant=sizes).params))
+    return jax.device_get(run(load_blip(weights(golden), variant=sizes).params))
 
 
 def test_logits_are_those_of_transformers(golden, ours):

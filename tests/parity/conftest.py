@@ -1,12 +1,10 @@
 """Goldens of Sionna 1.2.2, and the scripts that make them."""
 
-import importlib.util
-from pathlib import Path
+import importlib
 
 import numpy as np
 import pytest
-
-FOLDER = Path(__file__).resolve().parents[1] / "golden"
+from golden import stored
 
 
 class Golden:
@@ -16,16 +14,12 @@ class Golden:
         self.name = name
 
     def stored(self) -> dict[str, np.ndarray]:
-        with np.load(FOLDER / f"{self.name}.npz") as arrays:
-            found = dict(arrays)
+        found = stored(self.name)
         assert str(found["sionna_version"]) == "1.2.2"
         return found
 
     def fresh(self) -> dict[str, np.ndarray]:
-        spec = importlib.util.spec_from_file_location(f"make_{self.name}", FOLDER / f"make_{self.name}.py")
-        make = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(make)
-        return make.cases()
+        return importlib.import_module(f"golden.make_{self.name}").cases()
 
     def assert_current(self, fresh: dict[str, np.ndarray], rtol: float) -> None:
         """Versions aside, what is stored is what is computed, relative to the largest entry of each array."""

@@ -1,14 +1,13 @@
 """BLIP's captioner against transformers' PyTorch model, and its tokenizer against BertTokenizer (needs torch)."""
 
 import functools
-import importlib.util
 import itertools
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden import stored
 
 from lvm_mtc.data.captions import read_sentences
 from lvm_mtc.data.word_pieces import WordPieces
@@ -20,24 +19,19 @@ pytest.importorskip("transformers", reason="needs transformers and torch")
 
 pytestmark = pytest.mark.parity
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-
 
 @pytest.fixture(scope="module")
 def make_blip():
     """The script that makes the goldens: the reference model and how it is run."""
-    spec = importlib.util.spec_from_file_location("make_blip", GOLDEN / "make_blip.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    from golden import make_blip
+
+    return make_blip
 
 
 def test_goldens_are_what_transformers_gives_today(make_blip):
-    with np.load(GOLDEN / "blip.npz", allow_pickle=False) as archive:
-        stored = dict(archive)
-    fresh = make_blip.cases()
-    assert set(fresh) == set(stored)
-    for name, array in stored.items():
+    golden, fresh = stored("blip"), make_blip.cases()
+    assert set(fresh) == set(golden)
+    for name, array in golden.items():
         if array.dtype.kind == "U":
             assert "version" in name or (fresh[name] == array).all(), name
         else:

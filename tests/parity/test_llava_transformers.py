@@ -1,11 +1,9 @@
 """LLaVA's border against transformers, and a language model of one's own behind the link (needs torch)."""
 
-import importlib.util
-from pathlib import Path
-
 import jax
 import numpy as np
 import pytest
+from golden import stored
 
 from lvm_mtc.interop.llava_weights import load_llava
 from lvm_mtc.knowledge.answerers import AskedOnce
@@ -22,10 +20,9 @@ pytestmark = pytest.mark.parity
 @pytest.fixture(scope="module")
 def make():
     """The script that writes the golden."""
-    spec = importlib.util.spec_from_file_location("make_llava", Path(__file__).parents[1] / "golden" / "make_llava.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    from golden import make_llava
+
+    return make_llava
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +56,9 @@ def test_features_and_tokens(make, model, border):
 
 
 def test_the_golden_is_what_transformers_gives_today(make):
-    stored, fresh = np.load(Path(make.__file__).with_name("llava.npz")), make.cases()
-    assert set(stored) == set(fresh)
-    for name, array in stored.items():
+    golden, fresh = stored("llava"), make.cases()
+    assert set(golden) == set(fresh)
+    for name, array in golden.items():
         if array.dtype.kind != "U":
             np.testing.assert_allclose(fresh[name], array, rtol=0, atol=1e-4 * np.abs(array).max(), err_msg=name)
 

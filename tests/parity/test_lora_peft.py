@@ -1,8 +1,5 @@
 """Adapters that peft trains and saves, on a small ViTMAE of transformers (needs torch, transformers and peft)."""
 
-import importlib.util
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,16 +18,14 @@ peft = pytest.importorskip("peft", reason="needs peft")
 
 pytestmark = pytest.mark.parity
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "make_mae.py"
 MODULES = ["q_proj", "v_proj", "fc1", "query", "value", "intermediate.dense"]  # by transformers' release
 
 
 @pytest.fixture(scope="module")
 def make_mae():
-    spec = importlib.util.spec_from_file_location("make_mae", GOLDEN)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    from golden import make_mae
+
+    return make_mae
 
 
 @pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"alpha_pattern": {"q_proj|query": 3}}])

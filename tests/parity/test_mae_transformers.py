@@ -1,12 +1,10 @@
 """MAE at its published sizes, with random weights, against transformers' PyTorch model (needs torch)."""
 
-import importlib.util
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden import stored
 
 from lvm_mtc.interop.mae_weights import load_mae
 from lvm_mtc.models.patches import patchify
@@ -20,24 +18,19 @@ pytest.importorskip("transformers", reason="needs transformers and torch")
 
 pytestmark = pytest.mark.parity
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-
 
 @pytest.fixture(scope="module")
 def make_mae():
     """The script that makes the goldens: the reference model and how it is run."""
-    spec = importlib.util.spec_from_file_location("make_mae", GOLDEN / "make_mae.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    from golden import make_mae
+
+    return make_mae
 
 
 def test_goldens_are_what_transformers_gives_today(make_mae):
-    with np.load(GOLDEN / "mae.npz", allow_pickle=False) as archive:
-        stored = dict(archive)
-    fresh = make_mae.cases()
-    assert set(fresh) == set(stored)
-    for name, array in stored.items():
+    golden, fresh = stored("mae"), make_mae.cases()
+    assert set(fresh) == set(golden)
+    for name, array in golden.items():
         if array.dtype.kind != "U":
             np.testing.assert_allclose(fresh[name], array, rtol=0, atol=1e-5, err_msg=name)
 

@@ -1,17 +1,13 @@
 """Precoders against float64 NumPy and closed forms, their limits, power, gradients and errors."""
 
-import importlib.util
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden import stored
 
 from lvm_mtc import phy
 from lvm_mtc.phy import kernels
-
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "precoding.npz"
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
 
@@ -291,14 +287,15 @@ def _assert_equal_to_sionna(cases):
 
 
 def test_beams_are_those_of_sionna_up_to_their_scale():
-    with np.load(GOLDEN) as cases:
-        assert str(cases["sionna_version"]) == "1.2.2"
-        _assert_equal_to_sionna(dict(cases))
+    cases = stored("precoding")
+    assert str(cases["sionna_version"]) == "1.2.2"
+    _assert_equal_to_sionna(cases)
 
 
 def test_precoded_grid_is_that_of_sionna():
     """Sionna's OFDM precoder, one matrix per resource element: what leaves the antennas, and the gains that result."""
-    with np.load(GOLDEN) as cases, jax.enable_x64(True):
+    cases = stored("precoding")
+    with jax.enable_x64(True):
         h, x, ridge = cases["grid_h"], cases["grid_x"], cases["grid_alpha"]
         w = _beams_like_sionna(h, ridge)
         np.testing.assert_allclose(np.einsum("bsfmk,bsfk->bsfm", w, x), cases["grid_precoded"], atol=1e-12)
@@ -308,15 +305,11 @@ def test_precoded_grid_is_that_of_sionna():
 
 @pytest.mark.sionna
 def test_goldens_are_what_sionna_computes_today():
-    tests = Path(__file__).resolve().parents[1]
-    spec = importlib.util.spec_from_file_location("make_precoding", tests / "golden" / "make_precoding.py")
-    make = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make)
-    fresh = make.cases()
+    from golden import make_precoding
+
+    fresh, cases = make_precoding.cases(), stored("precoding")
     _assert_equal_to_sionna(fresh)
-    with np.load(GOLDEN) as stored:
-        assert set(stored) == set(fresh)
-        for name in stored:
-            if stored[name].dtype.kind == "U":
-                continue
-            np.testing.assert_allclose(fresh[name], stored[name], atol=1e-12, err_msg=name)
+    assert set(cases) == set(fresh)
+    for name, array in cases.items():
+        if array.dtype.kind != "U":
+            np.testing.assert_allclose(fresh[name], array, atol=1e-12, err_msg=name)

@@ -4,11 +4,10 @@
 layer's draws change on purpose, ``python tests/golden/make_training.py`` writes its weights and losses anew.
 """
 
-from pathlib import Path
-
 import jax
 import numpy as np
 import pytest
+from golden import stored
 from observed import SAME_BITS
 from recipes import CODEC, TOKENS, make_recipe, pack, smooth_pictures, two_scenarios
 
@@ -25,8 +24,7 @@ RUNS = [(name, stage) for name, fields in RECIPES.items() for stage in fields["s
 
 @pytest.fixture(scope="module")
 def before():
-    with np.load(Path(__file__).resolve().parents[1] / "golden" / "training.npz") as archive:
-        return dict(archive)
+    return stored("training")
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,15 @@
 """The decoder against a plain one on the explicit matrix, Sionna's error rates, and itself."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden import stored
 
 from lvm_mtc.phy.coding import LdpcCode, interleaver, ldpc_decode, ldpc_encode, parity_check_matrix
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
 
-GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "coding.npz"
 SMALL = LdpcCode(40, 96, 2)
 
 
@@ -167,9 +165,8 @@ def _differ(p, num_p, q, num_q):
 def test_error_rates_are_sionnas():
     """Flooding, 20 iterations, QPSK over AWGN: the golden file's waterfall, of 4000 words a point."""
     code, num_words, seen = LdpcCode(120, 240, 2), 1500, 0
-    with np.load(GOLDEN) as golden:
-        points = list(zip(golden["esno_db"], golden["bler"], strict=True))
-    for esno_db, bler in points:
+    golden = stored("coding")
+    for esno_db, bler in zip(golden["esno_db"], golden["bler"], strict=True):
         if not 0.02 < bler < 0.98:
             continue
         bits, llr = _received(code, esno_db - 10 * np.log10(2), num_words, seed=int(10 * esno_db))
