@@ -98,7 +98,7 @@ def run_sweep_command(options: argparse.Namespace) -> None:
     """Runs ``lvm-mtc sweep``."""
     _check_idle(options)
     if options.workers or options.scheduler:
-        from lvm_mtc.sweep.cluster import require_dask
+        from lvm_mtc.sweep.clients import require_dask
 
         require_dask()
     config = sweep_config(options)
@@ -148,7 +148,8 @@ def _workers(options: argparse.Namespace) -> "Iterator[DaskWorkers | None]":
     if options.workers is None and options.scheduler is None:
         yield None
         return
-    from lvm_mtc.sweep.cluster import DaskWorkers, local_client, remote_client
+    from lvm_mtc.sweep.clients import local_client, remote_client
+    from lvm_mtc.sweep.cluster import DaskWorkers
 
     with local_client(options.workers) if options.scheduler is None else remote_client(options.scheduler) as client:
         how = dict(patience_s=60 * options.patience, share_programs=options.scheduler is None)

@@ -5,12 +5,8 @@ wherever it runs, so every fault has one answer: the task goes to a worker once 
 """
 
 import collections
-import contextlib
-import importlib.util
 import itertools
-import logging
 import math
-import os
 import pickle
 import queue
 import sys
@@ -20,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lvm_mtc.results.files import scratch_directory
+from lvm_mtc.sweep.clients import ClusterError
 from lvm_mtc.sweep.group import Resources
 from lvm_mtc.sweep.plan import SweepSpec
 from lvm_mtc.sweep.rows import Row, versions
@@ -34,24 +30,6 @@ _MOST_ENDS = 5
 _TICK, _LONG_WAIT = 1.0, 5.0  # seconds
 _TASKS_AHEAD = 2  # of a worker: one that it does, another that waits for it
 _LATE = 3.0  # times the longest that a task took, its wait behind another one included
-_LOCAL = {
-    # Kills are nobody's fault here: a task that ends its workers is given up by _MOST_ENDS.
-    "distributed.scheduler.allowed-failures": 10,
-    "distributed.admin.large-graph-warning-threshold": "1TiB",
-    "distributed.logging": {"distributed": "critical"},
-}
-
-
-# What one worker has compiled, the others read.
-_SHARED = {
-    "JAX_COMPILATION_CACHE_DIR": "{}/programs",
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-}
-
-
-class ClusterError(ValueError):
-    """Workers cannot be used; the message is one line."""
 
 
 class _Answer(NamedTuple):
@@ -70,67 +48,6 @@ class _Running(NamedTuple):
     since: float = 0.0
     futures: "tuple[Future, ...]" = ()
     ends: int = 0
-
-
-def require_dask() -> None:
-    """Raises ``ClusterError`` where the extra is not installed."""
-    if importlib.util.find_spec("distributed") is None:
-        raise ClusterError("workers need Dask, which is not installed: pip install 'lvm-mtc[cluster]'")
-
-
-@contextlib.contextmanager
-def local_client(num_workers: int, *, silent_s: float = 120.0) -> "Iterator[Client]":
-    """A cluster of processes of this machine, which end with this one, however that ends.
-
-    It is there at once; the workers come while this process goes on, with what they need for a sweep imported.
-
-    Args:
-        silent_s: A worker that gives no sign of life for so long is replaced.
-    """
-    require_dask()
-    import dask
-    from distributed import Client, LocalCluster
-
-    quiet = _LOCAL | {"distributed.scheduler.worker-ttl": f"{silent_s} s"}
-    options = dict(threads_per_worker=1, memory_limit=0, dashboard_address=":0", host="127.0.0.1", silence_logs=50)
-    options |= dict(preload=[__name__])
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_silence("distributed"))
-        folder = str(stack.enter_context(scratch_directory()))
-        shared = {name: os.environ.get(name, value.format(folder)) for name, value in _SHARED.items()}
-        # Of a program that it reads XLA may say at length that it was made for another machine, which is not so.
-        shared["TF_CPP_MIN_LOG_LEVEL"] = "3"
-        stack.enter_context(dask.config.set(quiet | {"temporary-directory": folder}))
-        cluster = stack.enter_context(LocalCluster(n_workers=0, env=shared, **options))
-        client = stack.enter_context(Client(cluster))
-        cluster.scale(num_workers)  # a client that comes later waits for them
-        yield client
-
-
-@contextlib.contextmanager
-def _silence(logger: str) -> Iterator[None]:
-    """Lets nothing of a logger through but what is critical, to whatever handlers there are."""
-    of_it = logging.getLogger(logger)
-    before = of_it.level
-    of_it.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        of_it.setLevel(before)
-
-
-@contextlib.contextmanager
-def remote_client(address: str) -> "Iterator[Client]":
-    """A cluster whose scheduler is at an address, such as ``tcp://10.0.0.1:8786``."""
-    require_dask()
-    from distributed import Client
-
-    try:
-        client = Client(address, timeout="30 s")
-    except (OSError, ValueError) as error:
-        raise ClusterError(f"scheduler {address}: does not answer ({type(error).__name__})") from error
-    with client:
-        yield client
 
 
 def difference(worker: str, theirs: Mapping[str, str], ours: Mapping[str, str]) -> str | None:

@@ -48,17 +48,26 @@ def contents(path):
         return store.read()
 
 
-def workers_of(process):
-    """Processes that it started and that compute: children that say so, without the tracker of resources."""
+def children_of(pid, what):
+    """Processes that one started whose command has a word."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             parent = int(entry.joinpath("stat").read_text().rpartition(")")[2].split()[1])
-            if parent == process.pid and b"spawn_main" in entry.joinpath("cmdline").read_bytes():
+            if parent == pid and what in entry.joinpath("cmdline").read_bytes():
                 found.append(int(entry.name))
         except (OSError, IndexError):
             pass
     return sorted(found)
+
+
+def source_of(process):
+    """The process that has imported what workers need, and forks them."""
+    return children_of(process.pid, b"forkserver")
+
+
+def workers_of(process):
+    return [worker for source in source_of(process) for worker in children_of(source, b"forkserver")]
 
 
 def wait_for(condition, process, seconds=300):
@@ -121,6 +130,17 @@ def test_ten_kills_of_workers_and_two_of_the_driver(folder, places, undisturbed)
     _, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     assert contents(store) == undisturbed and drivers == 2
+
+
+def test_a_kill_of_what_workers_are_copies_of(folder, places, undisturbed):
+    store = folder / "source.sqlite"
+    process = start(store, places, "--workers", "2")
+    assert wait_for(lambda: contents(store) and workers_of(process), process)
+    (source,) = source_of(process)
+    os.kill(source, signal.SIGKILL)
+    _, err = process.communicate(timeout=900)
+    assert process.returncode == 0, err
+    assert contents(store) == undisturbed
 
 
 def test_a_worker_that_stops_answering(folder, places, undisturbed):

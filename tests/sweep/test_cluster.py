@@ -15,7 +15,8 @@ distributed = pytest.importorskip("distributed")
 from lvm_mtc.cli import main  # noqa: E402
 from lvm_mtc.results.store import ResultStore  # noqa: E402
 from lvm_mtc.sweep import cluster  # noqa: E402
-from lvm_mtc.sweep.cluster import ClusterError, DaskWorkers, difference  # noqa: E402
+from lvm_mtc.sweep.clients import ClusterError  # noqa: E402
+from lvm_mtc.sweep.cluster import DaskWorkers, difference  # noqa: E402
 from lvm_mtc.sweep.run import Resources, run_sweep  # noqa: E402
 from lvm_mtc.sweep.stopping import StoppingRule  # noqa: E402
 from lvm_mtc.sweep.tasks import Groups, Task  # noqa: E402
