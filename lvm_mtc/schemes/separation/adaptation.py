@@ -7,10 +7,11 @@ import dataclasses
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lvm_mtc.config import require_count
-from lvm_mtc.link import LinkConfig
+from lvm_mtc.link import Ledger, LinkConfig
 from lvm_mtc.phy import coding
 from lvm_mtc.schemes.separation import digital
 from lvm_mtc.schemes.separation.modulation_coding import Pair, flipped
@@ -26,7 +27,8 @@ class Service(NamedTuple):
         latency_slots: From the first slot of a word to the last of its last transmission, ``[num_words]``.
         payload_bits: That arrived.
         coded_bits: On air.
-        channel_uses: Complex symbols on air, those of pilots not included.
+        ledger: What each word cost, ``[num_words]``: symbols on air, without pilots, and for each transmission the bit
+            of side information that says whether another is wanted.
         first_errors: Share of the words that the first transmission lost.
     """
 
@@ -36,13 +38,13 @@ class Service(NamedTuple):
     latency_slots: np.ndarray
     payload_bits: int
     coded_bits: int
-    channel_uses: int
+    ledger: Ledger
     first_errors: float
 
     @property
     def goodput(self) -> float:
-        """Payload bits that arrived for each complex symbol on air."""
-        return self.payload_bits / self.channel_uses
+        """Payload bits that arrived for each complex symbol on air; the feedback goes the other way."""
+        return self.payload_bits / float(np.asarray(self.ledger.channel_uses(), np.float64).sum())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,15 +126,20 @@ class AdaptiveLink:
         payload = rng.integers(0, 2, (num_words, blocks.payload_bits), np.uint8)
         found = self.deliver(pair, key, snr_db, payload)
         delivered = found.valid & (found.payload == payload).all(-1)
-        latency = found.transmissions * self.num_slots + (found.transmissions - 1) * self.feedback_slots
+        slots, none = found.transmissions * self.num_slots, jnp.zeros(num_words)
+        ledger = Ledger(
+            private_uses=jnp.float32(slots * self.link.num_tx_ant), public_uses=none, pilot_uses=none,
+            prefix_uses=none, idle_uses=none, side_information_bits=jnp.float32(found.transmissions),
+            slots=jnp.float32(slots),
+        )  # fmt: skip
         return Service(
             pair=pair,
             delivered=delivered,
             transmissions=found.transmissions,
-            latency_slots=latency,
+            latency_slots=slots + (found.transmissions - 1) * self.feedback_slots,
             payload_bits=int(delivered.sum()) * blocks.payload_bits,
             coded_bits=found.coded_bits,
-            channel_uses=found.coded_bits // pair.bits_per_symbol,
+            ledger=ledger,
             first_errors=float(((found.transmissions > 1) | ~found.valid).mean()),
         )
 

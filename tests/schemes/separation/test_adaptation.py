@@ -63,7 +63,9 @@ def test_every_bit_is_counted(fading):
     service = served(fading, 7.0)
     blocks = service.pair.blocks
     assert service.coded_bits == service.transmissions.sum() * blocks.num_coded_bits
-    assert service.channel_uses == service.transmissions.sum() * SLOTS
+    assert service.ledger.channel_uses().sum() * service.pair.bits_per_symbol == service.coded_bits
+    np.testing.assert_array_equal(service.ledger.slots, service.transmissions * SLOTS)
+    np.testing.assert_array_equal(service.ledger.side_information_bits, service.transmissions)
     assert service.payload_bits == service.delivered.sum() * blocks.payload_bits
     np.testing.assert_array_equal(service.latency_slots, SLOTS + (service.transmissions - 1) * (SLOTS + 8))
     errors = [service.first_errors, *[np.mean(service.transmissions > t) for t in (2, 3)], 1 - service.delivered.mean()]
