@@ -119,6 +119,17 @@ def test_a_grid_costs_every_sample_of_every_antenna():
     np.testing.assert_array_equal(ledger.idle_uses, num_tx_ant * (grids * 5 * 4 + np.array([0, 0, 47])))
 
 
+def test_cells_that_carry_no_data_are_pilots():
+    """An embedded pilot keeps cells around it free: 37 of 5 x 12 carry data, the other 23 are booked as pilots."""
+    grid = ResourceGrid(fft_size=12, num_ofdm_symbols=5, cyclic_prefix_length=4, pilot_symbols=())
+    slots, none = jnp.array([37.0, 38.0]), jnp.zeros(2)
+    ledger = book_grid(Ledger(slots, none, none, none, none, none, slots), grid, 1, cells=37)
+    grids = np.array([1, 2])
+    np.testing.assert_array_equal(ledger.pilot_uses, grids * 23)
+    np.testing.assert_array_equal(ledger.idle_uses, [0, 36])
+    np.testing.assert_array_equal(ledger.channel_uses(), grids * 5 * (12 + 4))
+
+
 def test_a_full_grid_without_guards_costs_the_prefix_factor_and_the_pilots():
     grid = ResourceGrid()
     slots, none = jnp.array([2.0 * grid.slots_per_grid]), jnp.zeros(1)
