@@ -116,7 +116,7 @@ def test_ten_kills_of_workers_and_two_of_the_driver(folder, places, undisturbed)
             os.kill(victim, signal.SIGKILL)
             kills += 1
         if kills in (3, 7):
-            children = workers_of(process)
+            children = workers_of(process) + source_of(process)
             process.kill()
             process.communicate()
             drivers += 1

@@ -172,8 +172,8 @@ def test_estimates_from_pilots_are_the_two_error_models():
     np.testing.assert_allclose(ls, phy.estimate_csi(h, w, s_ls), atol=1e-5)
     np.testing.assert_allclose(lmmse, phy.estimate_csi(h, w, s_lmmse, model="mmse"), atol=1e-5)
     assert np.abs(np.asarray(ls - lmmse)).max() > 0.01
-    for tx_corr in (None, phy.exp_corr_mat(0.5j, 4)):
-        prior = phy.ChannelPrior(mean=_complex(15, 3, 4), scattered_power=0.7, tx_corr=tx_corr)
+    for corr in ({}, {"tx_corr": phy.exp_corr_mat(0.5j, 4)}, {"rx_corr": phy.exp_corr_mat(0.4, 3)}):
+        prior = phy.ChannelPrior(mean=_complex(15, 3, 4), scattered_power=0.7, **corr)
         found = phy.estimate_from_pilots(y, pilots, no, estimator="lmmse", prior=prior)
         np.testing.assert_allclose(found[3], _dense_posterior(ls[3], no / num_pilots, prior)[0], atol=1e-5)
     power, spread = _mean_and_error(np.abs(np.asarray(w)) ** 2)
@@ -236,6 +236,10 @@ TWO = jnp.stack([H, H])
         (lambda: phy.pilot_uses(None, 2), "num_pilots is needed for pilot-based CSI, got None"),
         (lambda: phy.pilot_uses(2.5, 2), "num_pilots must be an integer >= 1, got 2.5"),
         (lambda: phy.estimate_from_pilots(jnp.ones((2, 5)), jnp.ones((4, 6)), 0.1), r"\(4, 6\).*\(2, 5\)"),
+        (
+            lambda: phy.estimate_from_pilots(jnp.ones((2, 6)), jnp.ones((4, 6)), 0.1, estimator="mmse"),
+            "known: ls, lmmse",
+        ),
         (lambda: phy.pilot_error_var(0.1, 4, estimator="map"), "unknown pilot estimator 'map'; known: ls, lmmse"),
     ],
 )
