@@ -1,5 +1,5 @@
 # Every target sets up what it needs: a virtual environment in $(VENV), installed once and again when setup.cfg changes.
-# Needs make and Python 3.11 or 3.12. `make demo PYTHON=/path/to/python3.12` chooses the interpreter.
+# Needs make and Python 3.11, 3.12 or 3.13. `make demo PYTHON=/path/to/python3.12` chooses the interpreter.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -27,8 +27,8 @@ GPU_ARGS ?=
 REHEARSE ?=
 
 # A version manager may put a `python3.12` on the PATH that only prints an error: ask each candidate to run.
-usable = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
-PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
+usable = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	"$$p" -c '$(usable)' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
 BIN := $(VENV)/bin
@@ -44,7 +44,7 @@ help: ## What the targets do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 $(BIN)/python:
-	@if [ -z "$(PYTHON)" ]; then echo "make: no Python 3.11 or 3.12 found; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; fi
+	@if [ -z "$(PYTHON)" ]; then echo "make: no Python 3.11 to 3.13 found; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; fi
 	"$(PYTHON)" -m venv "$(VENV)" || { rm -rf "$(VENV)"; exit 1; }
 
 # The stamps keep a second run off the network.

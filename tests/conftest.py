@@ -142,6 +142,9 @@ def fast_compile():
 @pytest.fixture(scope="module")
 def users_emitters():
     """Compiles with XLA's present emitters, for tests that hold different programs of the library to the same bits."""
+    if int(version("jaxlib").split(".")[1]) >= 12:  # others are not to be had
+        yield
+        return
     real = compiler.get_compile_options
 
     def with_emitters(*args, env_options_overrides=None, **options):

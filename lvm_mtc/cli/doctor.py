@@ -64,9 +64,9 @@ def diagnose() -> Iterator[Check]:
 
 def check_python(version: tuple[int, int]) -> Check:
     """Whether Python is of a version that the tests run with."""
-    good = (3, 11) <= version <= (3, 12)
+    good = (3, 11) <= version <= (3, 13)
     text = f"{'.'.join(map(str, version))} on {platform.platform()}"
-    return Check("ok" if good else "BAD", "python", text if good else f"{text}; needs 3.11 or 3.12")
+    return Check("ok" if good else "BAD", "python", text if good else f"{text}; needs 3.11, 3.12 or 3.13")
 
 
 def check_packages(requirements: Sequence[str], installed: Mapping[str, str]) -> Iterator[Check]:

@@ -21,8 +21,8 @@ from lvm_mtc.results.store import ResultStore
 from lvm_mtc.schemes import loading
 
 NEEDS = [
-    "jax!=0.10.2,!=0.11.1,<0.12,>=0.10",
-    "jaxlib!=0.10.2,!=0.11.1,<0.12,>=0.10",
+    "jax!=0.10.2,!=0.11.1,<0.13,>=0.10",
+    "jaxlib!=0.10.2,!=0.11.1,<0.13,>=0.10",
     "ml-collections>=1.1",
     'sionna-no-rt==1.2.2; extra == "sionna"',
     'tensorflow>=2.21; extra == "sionna"',
@@ -150,7 +150,7 @@ def test_doctor_ends_with_1_where_something_is_wrong(capsys, monkeypatch, tmp_pa
     [
         ({"jax": "0.10.2", "jaxlib": "0.10.2"}, {"jax": "0.10.2 computes wrong results on CPU", "jaxlib": "39103"}),
         ({"jax": "0.11.1"}, {"jax": "0.11.1 breaks", "jax and jaxlib": "0.11.1 and 0.10.1"}),
-        ({"jax": "0.12.0", "jaxlib": "0.12.0"}, {"jax": "needs !=0.10.2,!=0.11.1,<0.12,>=0.10", "jaxlib": "0.12.0"}),
+        ({"jax": "0.13.0", "jaxlib": "0.13.0"}, {"jax": "needs !=0.10.2,!=0.11.1,<0.13,>=0.10", "jaxlib": "0.13.0"}),
         ({"ml-collections": None}, {"ml-collections": "is not installed; needs >=1.1"}),
         ({"sionna-no-rt": "1.2.1", "tensorflow": "2.21.0"}, {"extra sionna": "1.2.1; needs ==1.2.2"}),
     ],
@@ -173,7 +173,7 @@ def test_doctor_does_not_ask_for_extras():
 
 
 def test_doctor_checks_python_and_weights():
-    assert [check_python((3, minor)).state for minor in (10, 11, 12, 13)] == ["BAD", "ok", "ok", "BAD"]
+    assert [check_python((3, minor)).state for minor in (10, 11, 12, 13, 14)] == ["BAD", "ok", "ok", "ok", "BAD"]
     assert {check.state for check in check_weights()} == {"ok"}
 
 
