@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from experiments.context_vq.measure import code, limits_of
 from experiments.context_vq.page import tables
@@ -32,6 +33,14 @@ def test_context_gains_half_a_decibel_and_bits_are_exact():
             assert all(book["entropy"] <= np.log2(rate["codebook_size"]) for book in rate[name]["books"])
     assert np.all(np.diff([rate["context_vq"]["psnr_db"] for rate in RESULTS["rates"]]) > 0.5)
     assert RESULTS["weights_bytes"] < 5e5
+
+
+def test_files_are_better():
+    ours = np.array([rate["context_vq"]["psnr_db"] for rate in RESULTS["rates"]])
+    found = {name: np.array([np.nan if one is None else one for one, _ in of]) for name, of in RESULTS["files"].items()}
+    assert (min(found["avif"] - ours), max(found["avif"] - ours)) == pytest.approx((2.7, 3.4), abs=0.05)
+    np.testing.assert_allclose(found["webp"] - ours, [np.nan, np.nan, 1.5, 1.9], atol=0.05)
+    assert np.isnan(found["heic"][0]) and np.abs(found["heic"] - found["avif"])[1:].max() < 0.1
 
 
 def test_stages_are_of_exact_size_and_take_less_time_than_a_sequential_coder():
