@@ -12,8 +12,8 @@ from types import ModuleType
 
 import numpy as np
 
-QUANTIZATION_BITS = tuple(range(1, 13))
-"""Finest grid: 4,096 levels an axis."""
+QUANTIZATION_BITS = tuple(range(2, 13))
+"""Four to 4,096 levels an axis; with one bit there would be the corners of the cube alone."""
 # Places in a file: number of points from 11, description from 15, bits of the grid from 23, number of points again
 # from 27, body from 31, the grid's origin, range and bits in the last 17 bytes (little endian).
 _NUMBER, _DESCRIBED, _BITS, _BODY, _GRID = 11, 15, 23, 31, 17
@@ -85,7 +85,7 @@ def draco_payload(points: np.ndarray, quantization_bits: int) -> bytes:
     cells = np.unique(np.round((points + 1) / step), axis=0)
     if len(cells) >= 2**16:
         raise ValueError(f"points must lie in 65535 cells at most, got {len(cells)}")
-    file = _file(np.float32(cells * step - 1), quantization_bits)
+    file = _file((cells * step - 1).astype(np.float32), quantization_bits)
     return bytes([quantization_bits]) + len(cells).to_bytes(2, "big") + file[_BODY:-_GRID]
 
 

@@ -23,7 +23,7 @@ def cells(points, quantization_bits):
     return np.unique(np.round((np.float64(points) + 1) / 2 * (2**quantization_bits - 1)), axis=0)
 
 
-@pytest.mark.parametrize("quantization_bits", [1, 4, 8, 12])
+@pytest.mark.parametrize("quantization_bits", [2, 4, 8, 12])
 def test_points_move_by_half_a_step_at_most(quantization_bits):
     told = draco_points(draco_payload(CLOUD, quantization_bits))
     assert told.dtype == np.float32 and len(told) == len(cells(CLOUD, quantization_bits))
@@ -50,14 +50,14 @@ def test_a_payload_is_the_file_without_what_both_ends_know(package):
 
 
 def test_the_finest_grid_that_fits_is_taken():
-    code, sizes = DracoCode(), [8 * len(draco_payload(CLOUD, bits)) + 1 for bits in (1, 2, 3, 4, 5, 6)]
+    code, sizes = DracoCode(), [8 * len(draco_payload(CLOUD, bits)) + 1 for bits in (2, 3, 4, 5, 6)]
     assert sizes == sorted(sizes)
-    for bits, size in enumerate(sizes, start=1):
+    for bits, size in enumerate(sizes, start=2):
         told = code.encode(CLOUD, size)
         assert told.shape == (size,) and told.dtype == np.uint8
         np.testing.assert_array_equal(code.decode(told), draco_points(draco_payload(CLOUD, bits)))
         fewer = code.decode(code.encode(CLOUD, size - 1))
-        assert len(fewer) == (len(cells(CLOUD, bits - 1)) if bits > 1 else 0)
+        assert len(fewer) == (len(cells(CLOUD, bits - 1)) if bits > 2 else 0)
     assert not code.encode(CLOUD, 0).size and not code.encode(CLOUD, sizes[0] - 1).any()
 
 
@@ -78,7 +78,7 @@ def test_other_bits_are_no_cloud_or_some_cloud():
         (CLOUD * np.nan, 4, "farthest coordinate is nan"),
         (CLOUD[:, :2], 4, r"points must be \[n, 3\], got \(300, 2\)"),
         (CLOUD[:0], 4, r"points must be \[n, 3\], got \(0, 3\)"),
-        (CLOUD, 0, r"quantization_bits must lie in 1 \.\.\. 12, got 0"),
+        (CLOUD, 1, r"quantization_bits must lie in 2 \.\.\. 12, got 1"),
         (RNG.uniform(-1, 1, (70000, 3)), 12, "65535 cells at most, got"),
     ],
 )
