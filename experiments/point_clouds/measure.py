@@ -12,7 +12,7 @@ chosen with the result at hand, which favours them.
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +95,12 @@ def main(
         for one in (spec, csi_error_sweep(spec)):
             for code in coded:
                 measure(one, code, results)
-        measure_variants(spec, results)
+        measure_schemes(spec, VARIANTS, results)
         measure_turned(spec, results)
         modes = octree_modes(spec, coded[0], results)
         measure_equal(spec, coded, modes, results)
         of_judge = judged_sweep(spec, test, judged, params)
-        measure_judged(of_judge, results)
+        measure_schemes(of_judge, (LEARNED, *LINEAR), results)
         judge_codes(of_judge, coded, modes, results)
         measure_clean(test, params, results)
         print(f"{store}: {len(results.read())} points")
@@ -210,14 +210,15 @@ def pairs_name(name: str, code: str) -> str:
     return differences_name(name if code == BITS else f"{name}, {code}")
 
 
-def measure_variants(spec: NamedSweep, store: ResultStore) -> None:
-    """Puts the points of the codec's variants into a store, unless they are there."""
+def measure_schemes(spec: NamedSweep, names: Iterable[str], store: ResultStore) -> None:
+    """Puts the points of some schemes into a store, unless they are there."""
     key = store.register(spec.config())
-    for name in VARIANTS:
+    for name in names:
         points = [at for at in spec.coordinates() if at["scheme"] == name]
         if store.missing(key, points):
             samples = sample_points(spec, points, resources=_RESOURCES)
-            store.add(make_point(spec, key, at, one) for at, one in zip(points, samples, strict=True))
+            rows = (make_point(spec, key, at, one) for at, one in zip(points, samples, strict=True))
+            store.add(_kept(row, at, False) for row, at in zip(rows, points, strict=True))
 
 
 def coded_points(spec: NamedSweep, coded: Coded, points: Sequence[dict]) -> list[Arrived]:
@@ -232,17 +233,6 @@ def coded_points(spec: NamedSweep, coded: Coded, points: Sequence[dict]) -> list
                     tried[i].append(arrived)
             bar.update()
     return [best(of_point, spec.stop_metric) for of_point in tried]
-
-
-def measure_judged(spec: NamedSweep, store: ResultStore) -> None:
-    """Puts the judge's accuracy on what arrives of the schemes without a code into a store."""
-    key = store.register(spec.config())
-    for name in (LEARNED, *LINEAR):
-        points = [at for at in spec.coordinates() if at["scheme"] == name]
-        if store.missing(key, points):
-            samples = sample_points(spec, points, resources=_RESOURCES)
-            rows = (make_point(spec, key, at, one) for at, one in zip(points, samples, strict=True))
-            store.add(_kept(row, at, False) for row, at in zip(rows, points, strict=True))
 
 
 def measure_turned(spec: NamedSweep, store: ResultStore) -> None:

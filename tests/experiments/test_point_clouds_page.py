@@ -84,6 +84,7 @@ def test_modes_that_draco_leaves_out_hold_no_file():
         assert code_blocks(names.SYMBOLS, bits_per_symbol, rate, crc="CRC16").payload_bits < shortest
 
 
+@pytest.mark.slow
 def test_the_judge_learns_and_does_not_ask_for_an_order():
     rng = np.random.default_rng(0)
     labels = np.arange(40, dtype=np.int32) % 2
