@@ -42,6 +42,7 @@ ALLOWED = {
 
 # Third-party package -> rooms that may import it.
 CONFINED = {
+    "DracoPy": {"data"},
     "av": {"data"},
     "flax": {"models", "schemes", "training"},
     "cloudpickle": {"sweep"},

@@ -1,9 +1,10 @@
-r"""D1 PSNR and Chamfer distance of point clouds over SNR: the shipped codec against four others, into a store.
+r"""D1 PSNR, Chamfer distance, accuracy of point clouds over SNR: the shipped codec against four others, into a store.
 
 Test clouds of ModelNet10 in 320 symbols over the same channels and noise: learned, its moments as they are, uncoded
-points, and an octree as bits. The octree's modulation and code rate are at each point the best of all that were tried,
-chosen with the result at hand, which favours it.
+points, an octree and Draco as bits. Modulation and code rate of bits are at each point the best of all that were tried,
+chosen with the result at hand, which favours them.
 
+    python -m experiments.point_clouds.judge
     python -m experiments.point_clouds.measure --clouds ../shared/data/clouds/modelnet10_1024.npz \
         --store docs/point_clouds/results.sqlite
     python -m experiments.point_clouds.page --store docs/point_clouds/results.sqlite --out docs/point_clouds
@@ -11,20 +12,43 @@ chosen with the result at hand, which favours it.
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
-from experiments.script import DATA, script
+from experiments.point_clouds.counted import judge_codes, measure_clean, measure_equal, octree_modes
+from experiments.point_clouds.judge import CLOUDS, JUDGE, Labelled, classify, load_judge, load_labelled
+from experiments.point_clouds.names import (
+    BITS,
+    CSI_ERROR,
+    CSI_ERROR_VAR,
+    DRACO,
+    DRACO_MODES,
+    JUDGED,
+    LEARNED,
+    LINEAR,
+    LOW_SNR_DB,
+    MOMENTS,
+    NAME,
+    POINTS,
+    SNR_DB,
+    TURNED,
+    Coded,
+    is_below_capacity,
+)
+from experiments.script import script
 from lvm_mtc.cli.clouds import load_cloud_contender
-from lvm_mtc.data.clouds import load_packed_clouds
+from lvm_mtc.data.draco import DracoCode
 from lvm_mtc.data.octree import OctreeCode
 from lvm_mtc.link import LinkConfig
+from lvm_mtc.metrics.judges import cloud_accuracy_judge
 from lvm_mtc.metrics.points import chamfer_distance
 from lvm_mtc.report.study import CLOUD_METRICS
+from lvm_mtc.results.points import Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.schemes.loading import CLOUD_WEIGHTS
 from lvm_mtc.schemes.point_clouds.linear import LinearClouds, LinearCloudsConfig
@@ -40,38 +64,45 @@ from lvm_mtc.sweep.rows import make_point
 from lvm_mtc.sweep.run import run_sweep, sample_points
 from lvm_mtc.sweep.stopping import StoppingRule
 
-NAME, BITS, TURNED = "point clouds", "octree as bits", "point clouds, turned"
-LEARNED, MOMENTS, POINTS = "learned", "moments", "uncoded points"
-OTHERS = (MOMENTS, POINTS, BITS)
-PAIRS = {f"minus {name}": name for name in OTHERS}
 VARIANTS = {
     "analogue": dict(modulator="analog"),
     "values alone": dict(modulator="soft"),
     "importance": dict(allocation="importance"),
 }
-CLOUDS, STORE = DATA / "clouds" / "modelnet10_1024.npz", Path("docs/point_clouds/results.sqlite")
-SNR_DB = (0.0, 5.0, 10.0, 20.0)
-MODES = ((2, 1 / 5), (2, 1 / 3), (2, 1 / 2), (2, 2 / 3), (4, 1 / 3), (4, 1 / 2), (4, 2 / 3), (4, 5 / 6), (6, 1 / 2),
-         (6, 2 / 3), (6, 5 / 6), (8, 2 / 3))  # fmt: skip
+STORE = Path("docs/point_clouds/results.sqlite")
 _RESOURCES = Resources(num_devices=1, items_per_device=12)
 _SAMPLE = 64
 
 
 @script(
     clouds="packed clouds (default: %(default)s)", weights="of the codec (default: the shipped ones)",
+    judge="weights of experiments.point_clouds.judge (default: %(default)s)",
     store="result store to add to; what it holds of this study is not measured again",
-    count="test clouds, evenly spread over all", units="channel realisations, 4 or more",
+    count="test clouds, evenly spread over all", judged="as many for the judge",
+    units="channel realisations, 4 or more",
 )  # fmt: skip
 def main(
-    clouds: Path = CLOUDS, weights: Path = CLOUD_WEIGHTS, store: Path = STORE, count: int = 24, units: int = 4
-) -> None:
+    clouds: Path = CLOUDS, weights: Path = CLOUD_WEIGHTS, judge: Path = JUDGE, store: Path = STORE, count: int = 24,
+    judged: int = 48, units: int = 4,
+) -> None:  # fmt: skip
     """Measure point clouds into a store."""
-    train = np.float32(load_packed_clouds(clouds, "train"))
-    spec = cloud_sweep(load_packed_clouds(clouds, "test"), train, weights, count, units)
+    train, test, params = load_labelled(clouds, "train").clouds, load_labelled(clouds, "test"), load_judge(judge)
+    spec = cloud_sweep(test.clouds, train, weights, count, units)
+    octree, lost = OctreeCode(train), typical_cloud(train)
+    coded = Coded(BITS, octree, lost, "octree, arithmetic code"), Coded(DRACO, DracoCode(), lost, "Draco", DRACO_MODES)
     store.parent.mkdir(parents=True, exist_ok=True)
     with ResultStore(store) as results:
-        measure(spec, OctreeCode(train), typical_cloud(train), results)
+        for one in (spec, csi_error_sweep(spec)):
+            for code in coded:
+                measure(one, code, results)
+        measure_schemes(spec, VARIANTS, results)
         measure_turned(spec, results)
+        modes = octree_modes(spec, coded[0], results)
+        measure_equal(spec, coded, modes, results)
+        of_judge = judged_sweep(spec, test, judged, params)
+        measure_schemes(of_judge, (LEARNED, *LINEAR), results)
+        judge_codes(of_judge, coded, modes, results)
+        measure_clean(test, params, results)
         print(f"{store}: {len(results.read())} points")
 
 
@@ -90,6 +121,23 @@ def cloud_sweep(test: np.ndarray, train: np.ndarray, weights: Path, count: int, 
         random_pictures=True,
         metrics=CLOUD_METRICS,
         pictures_per_step=24,
+    )
+
+
+def csi_error_sweep(spec: NamedSweep) -> NamedSweep:
+    """Over fading channels of which the receiver has an estimate with an error."""
+    errors = dict(csi_error_var=(CSI_ERROR_VAR,), snr_db=LOW_SNR_DB, metrics=CLOUD_METRICS[:1])
+    return dataclasses.replace(spec, name=CSI_ERROR, schemes=spec.schemes[:3], links=spec.links[1:], **errors)
+
+
+def judged_sweep(spec: NamedSweep, test: Labelled, count: int, params: Any) -> NamedSweep:
+    """More clouds over AWGN, of which a judge alone says what they are."""
+    take = np.linspace(0, len(test.clouds) - 1, count).round().astype(int)
+    source = Source(test.clouds[take][:, None], {"labels": test.labels[take][:, None]})
+    judges = (cloud_accuracy_judge(classify, params),)
+    of_judge = dict(metrics=(), stop_metric=None, judges=judges, snr_db=LOW_SNR_DB)
+    return dataclasses.replace(
+        spec, name=JUDGED, schemes=spec.schemes[:3], links=spec.links[:1], sources={1: source}, **of_judge
     )
 
 
@@ -119,52 +167,72 @@ def typical_cloud(train: np.ndarray) -> np.ndarray:
     return some[int(np.argmin([float(distances(one, some).mean()) for one in some]))]
 
 
-def measure(spec: NamedSweep, code: OctreeCode, lost: np.ndarray, store: ResultStore) -> None:
-    """Puts all schemes' points and the learned one's differences to others into a store, unless all are there."""
-    config = spec.config()
-    told = {"modes": [list(mode) for mode in MODES], "crc": "CRC16", "source": "octree, arithmetic code"}
-    of_bits = config | {"name": f"{spec.name}, {BITS}", "schemes": {BITS: told}}
-    about = {"name": differences_name(spec.name), "differences_of": spec.key(), "random_pictures": True}
+def measure(spec: NamedSweep, coded: Coded, store: ResultStore) -> None:
+    """Puts a code's points and the learned scheme's differences to it into a store, unless all are there.
+
+    With the octree go the points of the other schemes, and the differences to those.
+    """
+    config, others = spec.config(), (*(LINEAR if coded.name == BITS else ()), coded.name)
+    told = {"modes": [list(mode) for mode in coded.modes], "crc": "CRC16", "source": coded.source}
+    of_bits = config | {"name": f"{spec.name}, {coded.name}", "schemes": {coded.name: told}}
+    pairs = {f"minus {name}": name for name in others}
+    about = {"name": pairs_name(spec.name, coded.name), "differences_of": spec.key(), "random_pictures": True}
     keys = [store.register(part) for part in (config, of_bits, about | {"code": told})]
     points = list(spec.coordinates())
-    names = [contender.name for contender in spec.schemes]
-    of_each = {name: [at for at in points if at["scheme"] == name] for name in names}
+    of_each = {name: [at for at in points if at["scheme"] == name] for name in (LEARNED, *LINEAR)}
     first = of_each[MOMENTS]  # without a knob
-    of_each[BITS] = [at | {"scheme": BITS} for at in first]
-    of_each |= {name: [at | {"scheme": f"{LEARNED} {name}"} for at in first] for name in PAIRS}
-
-    def lacks(key: str, *some: str) -> bool:
-        return bool(store.missing(key, [at for name in some for at in of_each[name]]))
-
-    def keep(key: str, name: str, arrived: Sequence[Arrived]) -> None:
-        rows = (make_point(spec, key, at, one) for at, one in zip(first, arrived, strict=True))
-        store.add(dataclasses.replace(row, coordinates=at) for row, at in zip(rows, of_each[name], strict=True))
-
-    compared = (LEARNED, MOMENTS, POINTS)
-    if lacks(keys[0], *compared) or lacks(keys[1], BITS) or lacks(keys[2], *PAIRS):
-        arrived = {name: sample_points(spec, of_each[name], resources=_RESOURCES) for name in compared}
-        arrived[BITS] = octree_points(spec, code, lost, of_each[LEARNED])
-        for name, samples in arrived.items():
-            keep(keys[name == BITS], name, samples)
-        for name, other in PAIRS.items():
-            keep(keys[2], name, list(map(difference, arrived[LEARNED], arrived[other])))
-    for name in VARIANTS:
-        if lacks(keys[0], name):
-            keep(keys[0], name, sample_points(spec, of_each[name], resources=_RESOURCES))
+    of_each[coded.name] = [at | {"scheme": coded.name} for at in first]
+    of_each |= {name: [at | {"scheme": f"{LEARNED} {name}"} for at in first] for name in pairs}
+    keys_of = {LEARNED: keys[0], **dict.fromkeys(LINEAR, keys[0]), coded.name: keys[1], **dict.fromkeys(pairs, keys[2])}
+    lacking = [name for name in (LEARNED, *others, *pairs) if store.missing(keys_of[name], of_each[name])]
+    if not lacking:
+        return
+    arrived = {coded.name: coded_points(spec, coded, of_each[LEARNED])}
+    for name in (LEARNED, *others[:-1]):
+        arrived[name] = sample_points(spec, of_each[name], resources=_RESOURCES)
+    arrived |= {name: list(map(difference, arrived[LEARNED], arrived[other])) for name, other in pairs.items()}
+    for name in lacking:
+        rows = (make_point(spec, keys_of[name], at, one) for at, one in zip(first, arrived[name], strict=True))
+        store.add(_kept(row, at, name in pairs) for row, at in zip(rows, of_each[name], strict=True))
+    print(spec.name, coded.name, flush=True)
 
 
-def octree_points(spec: NamedSweep, code: OctreeCode, lost: np.ndarray, points: Sequence[dict]) -> list[Arrived]:
+def _kept(row: Point, at: Mapping[str, Any], is_difference: bool) -> Point:
+    """A row with what was measured; costs stand in its ledger, and are none of a difference."""
+    measured = (*CLOUD_METRICS, "accuracy")
+    metrics = {name: value for name, value in row.metrics.items() if name.removeprefix(PREFIX) in measured}
+    row = dataclasses.replace(row, coordinates=dict(at), metrics=metrics)
+    return dataclasses.replace(row, ledger={}, realised_snr_db=None) if is_difference else row
+
+
+def pairs_name(name: str, code: str) -> str:
+    """Name of the sweep that holds the differences of the learned scheme to a code."""
+    return differences_name(name if code == BITS else f"{name}, {code}")
+
+
+def measure_schemes(spec: NamedSweep, names: Iterable[str], store: ResultStore) -> None:
+    """Puts the points of some schemes into a store, unless they are there."""
+    key = store.register(spec.config())
+    for name in names:
+        points = [at for at in spec.coordinates() if at["scheme"] == name]
+        if store.missing(key, points):
+            samples = sample_points(spec, points, resources=_RESOURCES)
+            rows = (make_point(spec, key, at, one) for at, one in zip(points, samples, strict=True))
+            store.add(_kept(row, at, False) for row, at in zip(rows, points, strict=True))
+
+
+def coded_points(spec: NamedSweep, coded: Coded, points: Sequence[dict]) -> list[Arrived]:
     """Of each point the best mode, of those that do not ask for more than the channel could carry without fading."""
     tried: list[list[Arrived]] = [[] for _ in points]
-    with tqdm(total=len(MODES), disable=not sys.stderr.isatty()) as bar:
-        for bits_per_symbol, rate in MODES:
-            sender = CloudBits(code, lost, bits_per_symbol=bits_per_symbol, rate=rate)
-            can = [i for i, at in enumerate(points) if bits_per_symbol * rate < np.log2(1 + 10 ** (at["snr_db"] / 10))]
+    with tqdm(total=len(coded.modes), disable=not sys.stderr.isatty()) as bar:
+        for bits_per_symbol, rate in coded.modes:
+            sender = CloudBits(coded.code, coded.lost, bits_per_symbol=bits_per_symbol, rate=rate)
+            can = [i for i, at in enumerate(points) if is_below_capacity((bits_per_symbol, rate), at["snr_db"])]
             if can:
                 for i, arrived in zip(can, measure_bits(spec, sender, [points[i] for i in can]), strict=True):
                     tried[i].append(arrived)
             bar.update()
-    return [best(of_point) for of_point in tried]
+    return [best(of_point, spec.stop_metric) for of_point in tried]
 
 
 def measure_turned(spec: NamedSweep, store: ResultStore) -> None:
@@ -183,9 +251,9 @@ def measure_turned(spec: NamedSweep, store: ResultStore) -> None:
     run_sweep(turned, store, resources=_RESOURCES, keep=False)
 
 
-def best(of_point: Sequence[Arrived]) -> Arrived:
-    """What arrived of the mode with the largest mean D1 PSNR."""
-    return max(of_point, key=lambda arrived: np.mean(arrived.metrics["d1_psnr_db"]))
+def best(of_point: Sequence[Arrived], metric: str) -> Arrived:
+    """What arrived of the mode with the largest mean of a metric."""
+    return max(of_point, key=lambda arrived: np.mean(arrived.metrics[metric]))
 
 
 def difference(first: Arrived, second: Arrived) -> Arrived:

@@ -3,24 +3,39 @@ r"""Figures, data and tables of docs/point_clouds.md, from the store of ``experi
 python -m experiments.point_clouds.page --store docs/point_clouds/results.sqlite --out docs/point_clouds
 """
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.point_clouds.measure import BITS, LEARNED, MOMENTS, NAME, OTHERS, POINTS, STORE, TURNED, VARIANTS
+from experiments.point_clouds.measure import STORE, VARIANTS, pairs_name
+from experiments.point_clouds.names import (
+    CLEAN,
+    CODED,
+    CSI_ERROR,
+    EQUAL,
+    JUDGED,
+    JUDGED_BITS,
+    LEARNED,
+    MOMENTS,
+    NAME,
+    OTHERS,
+    SYMBOLS,
+    TURNED,
+)
 from experiments.script import fill_page, script
 from experiments.stores import curve_of, read_points
 from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
-from lvm_mtc.report.pages import channel_name, table, with_interval
+from lvm_mtc.report.pages import channel_name, number, table, with_interval
 from lvm_mtc.report.parts import LABELS
 from lvm_mtc.results.points import Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import write_csv
-from lvm_mtc.sweep.paired import PREFIX, differences_name
+from lvm_mtc.sweep.paired import PREFIX
 
 METRIC = "d1_psnr_db"
 TITLE = "Clouds of ModelNet10 in 320 complex symbols; 95 % bootstrap over channels and clouds"
-SHOWN = (LEARNED, MOMENTS, POINTS, BITS)
+SHOWN = (LEARNED, *OTHERS)
 
 
 @script(
@@ -30,16 +45,27 @@ SHOWN = (LEARNED, MOMENTS, POINTS, BITS)
 def main(store: Path = STORE, out: Path = Path("docs/point_clouds")) -> None:
     """Draw the figures and fill the page of point clouds."""
     with ResultStore(store, create=False) as results:
-        names = (NAME, f"{NAME}, {BITS}", differences_name(NAME), TURNED)
-        learned, bits, differences, turned = (read_points(results, name, "point_clouds") for name in names)
-    points = [*learned, *bits]
+        points, differences = measured(results, NAME)
+        error, error_differences = measured(results, CSI_ERROR)
+        judged = [p for name in (JUDGED, JUDGED_BITS) for p in read_points(results, name, "point_clouds")]
+        clean, equal, turned = (read_points(results, name, "point_clouds") for name in (CLEAN, EQUAL, TURNED))
     out.mkdir(parents=True, exist_ok=True)
-    save_png(curves_figure(panels(points, differences), title=TITLE), out / "clouds.png")
-    write_csv(out / "clouds.csv", [row for point in (*points, *differences) for row in rows(point)])
+    save_png(curves_figure(panels(points, differences, judged, clean[0]), title=TITLE), out / "clouds.png")
+    every = (*points, *differences, *error, *error_differences, *judged)
+    write_csv(out / "clouds.csv", [row for point in every for row in rows(point)])
     tables = {"quality": quality(points), "differences": gaps(differences)}
+    tables |= {"csi_error": quality(error), "csi_error_differences": gaps(error_differences)}
+    tables |= {"accuracy": accuracies(judged, clean[0]), "equal": equals(equal)}
     tables |= {"variants": variants(points), "costs": costs(points)}
     tables["turned"] = _side_by_side(turned, (LEARNED, MOMENTS), METRIC, 2)
     fill_page(out, tables)
+
+
+def measured(store: ResultStore, name: str) -> tuple[list[Point], list[Point]]:
+    """All schemes' points of a sweep with its codes', and the learned one's differences to the others."""
+    names = (name, *(f"{name}, {code}" for code in CODED)), [pairs_name(name, code) for code in CODED]
+    points, differences = ([p for one in of for p in read_points(store, one, "point_clouds")] for of in names)
+    return points, differences
 
 
 def of_scheme(points: Sequence[Point], name: str) -> list[Point]:
@@ -47,11 +73,13 @@ def of_scheme(points: Sequence[Point], name: str) -> list[Point]:
     return [point for point in points if point.coordinates["scheme"] == name]
 
 
-def panels(points: Sequence[Point], differences: Sequence[Point]) -> list[list[Panel]]:
-    """D1 PSNR, Chamfer distance and the differences of D1 PSNR in pairs; a column a channel."""
+def panels(
+    points: Sequence[Point], differences: Sequence[Point], judged: Sequence[Point], clean: Point
+) -> list[list[Panel | None]]:
+    """D1 PSNR, Chamfer distance and the differences of D1 PSNR in pairs, a column a channel; accuracy over AWGN."""
     channels = list(dict.fromkeys(point.coordinates["channel"] for point in points))
 
-    def row(label: str, metric: str, among: Sequence[Point], names: Sequence[str]) -> list[Panel]:
+    def row(label: str, metric: str, among: Sequence[Point], names: Sequence[str], of=channels) -> list[Panel]:
         return [
             Panel(
                 title=channel_name(channel),
@@ -60,14 +88,21 @@ def panels(points: Sequence[Point], differences: Sequence[Point]) -> list[list[P
                     _curve(of_scheme(among, name), channel, metric, f"C{number}") for number, name in enumerate(names)
                 ],
             )
-            for channel in channels
+            for channel in of
         ]
 
     pairs = [f"{LEARNED} minus {name}" for name in OTHERS]
+    (accuracy,) = row(LABELS["accuracy"], "accuracy", judged, SHOWN, channels[:1])
+    snr_db, value = accuracy.curves[0].snr_db, clean.metrics["accuracy"]
+    flat = Curve(
+        label="not sent", convention=clean.snr_convention, snr_db=snr_db, mean=[value.mean] * len(snr_db),
+        color="0.4", linestyle="--", marker="",
+    )  # fmt: skip
     return [
         row(LABELS[METRIC], METRIC, points, SHOWN),
         row(LABELS["chamfer"], "chamfer", points, SHOWN),
         row("D1 PSNR, difference (dB)", f"{PREFIX}{METRIC}", differences, pairs),
+        [dataclasses.replace(accuracy, curves=[*accuracy.curves, flat]), None],
     ]
 
 
@@ -77,11 +112,11 @@ def _curve(points: Sequence[Point], channel: str, metric: str, color: str) -> Cu
 
 def rows(point: Point) -> list[dict]:
     """The data that are drawn, and the other metrics."""
-    at = {name: point.coordinates[name] for name in ("scheme", "channel", "snr_db")}
+    at = {name: point.coordinates[name] for name in ("scheme", "channel", "csi_error_var", "snr_db")}
     return [
         at | {"snr_convention": point.snr_convention, "metric": name, **point.metrics[name]._asdict()}
         for name in sorted(point.metrics)
-        if name.removeprefix(PREFIX) in (METRIC, "chamfer", "hausdorff")
+        if name.removeprefix(PREFIX) in (METRIC, "chamfer", "hausdorff", "accuracy")
     ]
 
 
@@ -101,6 +136,25 @@ def quality(points: Sequence[Point]) -> str:
 def gaps(differences: Sequence[Point]) -> str:
     """Differences of D1 PSNR, cloud by cloud over the same channels."""
     return _side_by_side(differences, [f"{LEARNED} minus {name}" for name in OTHERS], f"{PREFIX}{METRIC}", 2)
+
+
+def accuracies(judged: Sequence[Point], clean: Point) -> str:
+    """Accuracy of the judge on what arrives, and on what was not sent."""
+    lines = _side_by_side(judged, SHOWN, "accuracy", 2)
+    every = with_interval(clean.metrics["accuracy"][:2], 2)
+    return "\n".join([lines, f"| not sent | | {' | '.join([every] * len(SHOWN))} |"])
+
+
+def equals(equal: Sequence[Point]) -> str:
+    """Symbols at the learned scheme's D1 PSNR, and how many times its 320 they are."""
+    lines = []
+    for octree, draco in zip(*(of_scheme(equal, name) for name in CODED), strict=True):
+        at = {name: value.mean for name, value in octree.metrics.items()}
+        mode = f"{at['bits_per_symbol']:g} bits, rate {number(at['rate'], 2)}"
+        symbols = (point.metrics["symbols"].mean for point in (octree, draco))
+        cells = [f"{count:g} ({number(count / SYMBOLS, 1)} times)" for count in symbols]
+        lines.append((f"{octree.snr_db:g}", number(at[METRIC], 2), mode, SYMBOLS, *cells))
+    return table(("SNR, dB", "D1 PSNR, dB", "mode", LEARNED, *CODED), lines)
 
 
 def variants(points: Sequence[Point]) -> str:

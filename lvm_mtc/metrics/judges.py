@@ -1,4 +1,4 @@
-"""Networks that judge received pictures in a sweep: a learned distance, a classifier's accuracy."""
+"""Networks that judge what is received in a sweep: a learned distance of pictures, a classifier's accuracy."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lvm_mtc.metrics.perceptual import perceptual_distance
 from lvm_mtc.metrics.tables import inside, shown
@@ -54,6 +55,27 @@ def accuracy_judge(classify: Callable[[Any, jax.Array], jax.Array], params: Any)
         params: Its parameters.
     """
     return Judge(name="accuracy", measure=_Accuracy(classify), params=params, needs_labels=True)
+
+
+def cloud_accuracy_judge(classify: Callable[[Any, Any], Any], params: Any) -> Judge:
+    """Share of received point clouds in which a classifier sees their class, ``accuracy``, a judge on the host.
+
+    Args:
+        classify: From (parameters, clouds ``[n, num_points, 3]``) to scores ``[n, num_classes]``; one function object
+            for equal classifiers.
+        params: Its parameters.
+    """
+    return Judge(name="accuracy", measure=_CloudAccuracy(classify), params=params, needs_labels=True, on_host=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class _CloudAccuracy:
+    classify: Callable[[Any, Any], Any]
+
+    def __call__(self, params: Any, source: Source, clouds: np.ndarray) -> np.ndarray:
+        scores = np.asarray(self.classify(params, clouds.reshape(-1, *clouds.shape[-2:])))
+        seen = scores.argmax(-1).reshape(clouds.shape[:-2])
+        return (seen == np.asarray(source.hints["labels"])).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

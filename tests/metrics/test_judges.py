@@ -3,11 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lvm_mtc.metrics.judges import accuracy_judge, perceptual_judges
+from lvm_mtc.metrics.judges import accuracy_judge, cloud_accuracy_judge, perceptual_judges
 from lvm_mtc.metrics.perceptual import perceptual_distance
 from lvm_mtc.metrics.pictures import box_mask
 from lvm_mtc.models.perceptual import PerceptualNet
-from lvm_mtc.schemes.scheme import Estimate
+from lvm_mtc.schemes.scheme import Estimate, Source
 from lvm_mtc.schemes.simulate import Outcome
 from lvm_mtc.sweep.plan import picture_source
 
@@ -51,3 +51,20 @@ def test_accuracy_asks_the_classifier_about_what_arrived():
     assert judge.needs_labels
     # Equal classifiers are one compiled program.
     assert judge.measure == accuracy_judge(first_pixel, weights + 1).measure
+
+
+def farthest_axis(params, clouds):
+    return np.abs(clouds).max(axis=1) * params
+
+
+def test_clouds_are_judged_in_every_unit():
+    rng = np.random.default_rng(1)
+    clouds, weights = np.float32(rng.uniform(-1, 1, (4, 2, 3, 20, 3))), np.array([1.0, 2.0, 0.5])
+    want = np.argmax(np.abs(clouds).max(-2) * weights, axis=-1)
+    labels = want[0].copy()
+    labels[1, 2] = (labels[1, 2] + 1) % 3
+    judge = cloud_accuracy_judge(farthest_axis, weights)
+    found = judge.measure(judge.params, Source(clouds[0], {"labels": labels}), clouds)
+    assert found.shape == (4, 2, 3) and judge.on_host and judge.needs_labels and judge.name == "accuracy"
+    np.testing.assert_array_equal(found, want == labels)
+    assert found[0].sum() == 5

@@ -1,19 +1,30 @@
-"""Point clouds as bits: an octree, a CRC, 5G's LDPC code and square QAM, at the symbols of the learned codec.
+"""Point clouds as bits: an octree or Draco, a CRC, 5G's LDPC code and square QAM, at the symbols of the learned codec.
 
-The bits of the octree fill what the code leaves, whatever the cloud, so receivers are told nothing besides the symbols.
-Where the CRC fails a cloud that stands for all arrives.
+The code of the clouds gets what the channel code leaves, whatever the cloud, so receivers are told nothing besides the
+symbols. Where the CRC fails, or nothing of a cloud fitted, one that stands for all arrives.
 """
 
 import dataclasses
 import functools
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
-from lvm_mtc.data.octree import OctreeCode
 from lvm_mtc.phy import coding
 from lvm_mtc.schemes.separation.digital import scrambling
+
+
+class CloudCode(Protocol):
+    """A code of clouds in the cube [-1, 1]^3: ``data.octree.OctreeCode``, ``data.draco.DracoCode``."""
+
+    def encode(self, points: np.ndarray, num_bits: int) -> np.ndarray:
+        """``[num_bits]`` uint8 of points ``[n, 3]``."""
+        ...
+
+    def decode(self, bits: np.ndarray) -> np.ndarray:
+        """Points ``[m, 3]`` that bits tell; none, m = 0, where they tell nothing."""
+        ...
 
 
 class CodedClouds(NamedTuple):
@@ -35,7 +46,7 @@ class CloudBits:
         crc: A name in ``coding.CRC_POLYNOMIALS``.
     """
 
-    source: OctreeCode
+    source: CloudCode
     lost: np.ndarray
     bits_per_symbol: int = 2
     rate: float = 1 / 2
@@ -67,20 +78,21 @@ class CloudBits:
         return CodedClouds((bits ^ scrambling(bits.shape[1]))[:, None])
 
     def decode(self, llr: np.ndarray, coded: CodedClouds) -> np.ndarray:
-        """Clouds ``[n, num_points, 3]`` float32 from LLRs ``[n, 1, ...]``; the octree's few points each several times.
-
-        ``coded`` is not read.
-        """
+        """Clouds ``[n, num_points, 3]`` float32 from LLRs ``[n, 1, ...]``; ``coded`` is not read."""
         llr = np.asarray(llr)[:, 0]
         found = coding.decode_payload(np.where(scrambling(llr.shape[1]) == 1, -llr, llr), self.blocks)
         clouds = np.repeat(np.asarray(self.lost, np.float32)[None], len(llr), axis=0)
         valid = np.flatnonzero(found.valid)
         payloads, of = np.unique(found.payload[valid], axis=0, return_inverse=True)
         for number, payload in enumerate(payloads):
-            points = self.source.decode(payload)
-            # As evenly as can be, so that each weighs alike in a mean over points.
-            clouds[valid[of == number]] = points[np.arange(len(self.lost)) * len(points) // len(self.lost)]
+            clouds[valid[of == number]] = self.shown(payload)
         return clouds
+
+    def shown(self, payload: np.ndarray) -> np.ndarray:
+        """The cloud of a payload that arrived, ``[num_points, 3]`` float32; few points stand there several times."""
+        points = self.source.decode(payload)
+        # As evenly as can be, so that each weighs alike in a mean over points.
+        return points[np.arange(len(self.lost)) * len(points) // len(self.lost)] if len(points) else self.lost
 
     def estimate(self, clouds: jax.Array) -> jax.Array:
         """The clouds."""

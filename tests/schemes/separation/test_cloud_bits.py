@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from lvm_mtc.data.draco import DracoCode
 from lvm_mtc.data.octree import OctreeCode
 from lvm_mtc.phy.modulation import qam_llr, qam_map
 from lvm_mtc.schemes.separation.clouds import CloudBits
@@ -44,6 +45,18 @@ def test_rates_are_reached_over_noise(bits, rate, snr_db):
     llr = qam_llr(symbols + jax.numpy.asarray(noise[0] + 1j * noise[1], symbols.dtype), no, bits)
     arrived = sender.decode(np.asarray(llr), coded)
     assert np.isfinite(arrived).all() and (arrived != sender.lost).any(axis=(1, 2)).all()
+
+
+def test_draco_fits_or_the_cloud_that_stands_for_all_arrives():
+    pytest.importorskip("DracoPy", reason="needs DracoPy (extra draco)")
+    for num_symbols, fits in ((800, True), (120, False)):
+        sender = dataclasses.replace(SENDER, source=DracoCode(), num_symbols=num_symbols)
+        coded = sender.encode(CLOUDS)
+        found = sender.decode(8.0 * (2.0 * coded.bits - 1), coded)
+        for cloud, shown in zip(CLOUDS, found, strict=True):
+            told = sender.source.decode(sender.source.encode(cloud, sender.blocks.payload_bits))
+            assert bool(len(told)) == fits
+            np.testing.assert_array_equal(np.unique(shown, axis=0), np.unique(told if fits else sender.lost, axis=0))
 
 
 @pytest.mark.parametrize(("fields", "message"), [(dict(rate=0.1), "rate must"), (dict(crc="CRC8"), "CRC8")])
