@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.script import fill_page, script
-from experiments.stereo.digital import AVIF
 from experiments.stereo.measure import DECOUPLED, FULL, FUSION, OTHER, REAL, STORE, SYNTHETIC
 from experiments.stereo.places import CLEAN, NEAREST, SNR_DB
 from experiments.stores import curve_of, read_points
@@ -24,7 +23,7 @@ from lvm_mtc.sweep.paired import PREFIX, differences_name, find_sweep
 
 TITLE = "Fifty scenes that were not trained on, over AWGN"
 SPEED = Path("benchmarks/results/stereo_cpu.json")
-_FILES = ("bounds", "learning", "digital", "places", "thirds", "thirds_geometry")
+_FILES = ("bounds", "learning", "places", "thirds", "thirds_geometry")
 _FUSION = "disparity fusion over none"
 _COLORS = {FULL: "C0", DECOUPLED: "C2", CLEAN: "C1", NEAREST: "C7"}
 
@@ -37,7 +36,6 @@ class Found(NamedTuple):
         real: As ``synthetic``, of Middlebury; ``real_gaps`` as ``gaps``.
         known: Rows of ``bounds.csv``.
         learning: Rows of ``learning.csv``.
-        digital: Rows of ``digital.csv``.
         places: Rows of ``places.csv``.
         thirds: Rows of ``thirds.csv``.
         geometry: Rows of ``thirds_geometry.csv``.
@@ -50,7 +48,6 @@ class Found(NamedTuple):
     real_gaps: Sequence[Point]
     known: Sequence[Mapping]
     learning: Sequence[Mapping]
-    digital: Sequence[Mapping]
     places: Sequence[Mapping]
     thirds: Sequence[Mapping]
     geometry: Sequence[Mapping]
@@ -83,7 +80,7 @@ def read(store: Path, out: Path) -> Found:
 def tables(found: Found, speed: Path) -> dict[str, str]:
     """The page's tables by the name of their place."""
     synthetic, gaps, real, real_gaps, known, learning, *files, fusion, fusion_gaps = found
-    digital, places, thirds, geometry = files
+    places, thirds, geometry = files
     made = {
         "middle": side_by_side(synthetic, "psnr_middle_db"),
         "differences": side_by_side(gaps, f"{PREFIX}psnr_middle_db"),
@@ -92,8 +89,7 @@ def tables(found: Found, speed: Path) -> dict[str, str]:
         "real": side_by_side(real, "psnr_db"),
         "real_differences": side_by_side(real_gaps, f"{PREFIX}psnr_db"),
         "real_epe": side_by_side(real, "epe"),
-        "bounds": of_bounds([*known, clean_bound(digital)]),
-        "digital": of_digital(digital),
+        "bounds": of_bounds([*known, clean_bound(places)]),
         "places": of_places(places),
         "thirds": of_thirds(thirds),
         "geometry": of_geometry(geometry),
@@ -190,24 +186,10 @@ def of_bounds(known: Sequence[Mapping]) -> str:
 
 
 def clean_bound(rows: Sequence[Mapping]) -> dict[str, Any]:
-    """The predictor of clean pictures as a row of ``of_bounds``."""
-    (row,) = (row for row in rows if row["scheme"] == CLEAN)
-    psnr = {"psnr_middle_db": row["psnr_db_middle"], "half_width": row["half_width_middle"]}
+    """The predictor of clean pictures, half way between, as a row of ``of_bounds``."""
+    (row,) = (row for row in rows if (row["scheme"], row["place"]) == (CLEAN, 0.5))
+    psnr = {"psnr_middle_db": row["psnr_db"], "half_width": row["half_width"]}
     return {"view": "clean pictures, matched and lifted as decoupled does", **psnr, "overflow": row["overflow"]}
-
-
-def of_digital(rows: Sequence[Mapping]) -> str:
-    """AVIF with LDPC codes before the predictor beside the codec, a line an SNR."""
-    at = {(row["scheme"], row["snr_db"]): row for row in rows}
-    lines = []
-    for snr_db in sorted({row["snr_db"] for row in rows if row["snr_db"] is not None}):
-        own, other, gap = (at[name, snr_db] for name in (FULL, AVIF, f"{FULL} minus {AVIF}"))
-        middles = [with_interval((row["psnr_db_middle"], row["half_width_middle"])) for row in (own, other, gap)]
-        pictures = with_interval((other["psnr_db_pictures"], other["half_width_pictures"]))
-        how = f"{other['bits_per_symbol']:g} bits, {other['code_rate']:.2f}"
-        lines.append((f"{snr_db:g}", *middles, pictures, how, f"{100 * other['lost']:.0f}"))
-    head = ("SNR, dB", FULL, AVIF, "difference", "AVIF's pictures, dB", "a symbol, code rate", "lost, %")
-    return table(head, lines)
 
 
 def of_places(rows: Sequence[Mapping]) -> str:
