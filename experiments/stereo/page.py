@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.script import fill_page, script
+from experiments.stereo.digital import AVIF
 from experiments.stereo.measure import DECOUPLED, FULL, FUSION, OTHER, REAL, STORE, SYNTHETIC
 from experiments.stereo.places import CLEAN, NEAREST, SNR_DB
 from experiments.stores import curve_of, read_points
@@ -23,7 +24,7 @@ from lvm_mtc.sweep.paired import PREFIX, differences_name, find_sweep
 
 TITLE = "Fifty scenes that were not trained on, over AWGN"
 SPEED = Path("benchmarks/results/stereo_cpu.json")
-_FILES = ("bounds", "learning", "places", "thirds", "thirds_geometry")
+_FILES = ("bounds", "learning", "digital", "places", "thirds", "thirds_geometry")
 _FUSION = "disparity fusion over none"
 _COLORS = {FULL: "C0", DECOUPLED: "C2", CLEAN: "C1", NEAREST: "C7"}
 
@@ -36,6 +37,7 @@ class Found(NamedTuple):
         real: As ``synthetic``, of Middlebury; ``real_gaps`` as ``gaps``.
         known: Rows of ``bounds.csv``.
         learning: Rows of ``learning.csv``.
+        digital: Rows of ``digital.csv``.
         places: Rows of ``places.csv``.
         thirds: Rows of ``thirds.csv``.
         geometry: Rows of ``thirds_geometry.csv``.
@@ -48,6 +50,7 @@ class Found(NamedTuple):
     real_gaps: Sequence[Point]
     known: Sequence[Mapping]
     learning: Sequence[Mapping]
+    digital: Sequence[Mapping]
     places: Sequence[Mapping]
     thirds: Sequence[Mapping]
     geometry: Sequence[Mapping]
@@ -80,7 +83,7 @@ def read(store: Path, out: Path) -> Found:
 def tables(found: Found, speed: Path) -> dict[str, str]:
     """The page's tables by the name of their place."""
     synthetic, gaps, real, real_gaps, known, learning, *files, fusion, fusion_gaps = found
-    places, thirds, geometry = files
+    digital, places, thirds, geometry = files
     made = {
         "middle": side_by_side(synthetic, "psnr_middle_db"),
         "differences": side_by_side(gaps, f"{PREFIX}psnr_middle_db"),
@@ -90,6 +93,7 @@ def tables(found: Found, speed: Path) -> dict[str, str]:
         "real_differences": side_by_side(real_gaps, f"{PREFIX}psnr_db"),
         "real_epe": side_by_side(real, "epe"),
         "bounds": of_bounds([*known, clean_bound(places)]),
+        "digital": of_digital(synthetic, digital),
         "places": of_places(places),
         "thirds": of_thirds(thirds),
         "geometry": of_geometry(geometry),
@@ -190,6 +194,18 @@ def clean_bound(rows: Sequence[Mapping]) -> dict[str, Any]:
     (row,) = (row for row in rows if (row["scheme"], row["place"]) == (CLEAN, 0.5))
     psnr = {"psnr_middle_db": row["psnr_db"], "half_width": row["half_width"]}
     return {"view": "clean pictures, matched and lifted as decoupled does", **psnr, "overflow": row["overflow"]}
+
+
+def of_digital(points: Sequence[Point], rows: Sequence[Mapping]) -> str:
+    """AVIF with LDPC codes before the predictor beside the codec, a line an SNR."""
+    lines = []
+    for row in rows:
+        own = with_interval(value(points, FULL, row["snr_db"], "psnr_middle_db")[:2])
+        other = [with_interval((row[f"psnr_db_{name}"], row[f"half_width_{name}"])) for name in ("middle", "pictures")]
+        bits = f"{row['bits_per_symbol']:g}", f"{row['payload_bits']:g}", f"{100 * row['without']:.0f}"
+        lines.append((f"{row['snr_db']:g}", own, *other, *bits))
+    head = ("SNR, dB", FULL, AVIF, "AVIF's pictures, dB", "bits a symbol", "payload, bits", "does not fit, %")
+    return table(head, lines)
 
 
 def of_places(rows: Sequence[Mapping]) -> str:

@@ -99,6 +99,22 @@ def test_the_page_says_in_words_what_third_views_are_worth(found):
     assert all(row["overflow"] == 0 for row in found.thirds) and len(found.thirds) == 6 * (2 * len(SNR_DB) + 3)
 
 
+def test_the_page_says_in_words_what_bits_are_worth(found):
+    text = " ".join((DOCS / "stereo.md").read_text().split())
+    at = {row["snr_db"]: row for row in found.digital}
+    codec, other = (
+        {snr_db: page.value(found.synthetic, name, snr_db, "psnr_middle_db").mean for snr_db in SNR_DB}
+        for name in (FULL, DECOUPLED)
+    )
+    less = {snr_db: codec[snr_db] - row["psnr_db_middle"] for snr_db, row in at.items()}
+    assert at[0.0]["without"] == 1 and at[5.0]["without"] > 0.5 and at[10.0]["without"] == at[20.0]["without"] == 0
+    assert f"at 10 dB bits are {less[10.0]:.2f} dB below the codec and at 20 dB {less[20.0]:.2f} dB" in text
+    assert all(row["psnr_db_middle"] < other[snr_db] for snr_db, row in at.items())
+    pictures = at[20.0]["psnr_db_pictures"]
+    assert f"{pictures:.2f} dB at 20 dB: {pictures - at[20.0]['psnr_db_middle']:.2f} dB of that are lost" in text
+    assert all(row["overflow"] == 0 for row in at.values())
+
+
 def test_speed_is_of_one_core():
     speed = json.loads((DOCS.parent / page.SPEED).read_text())
     rows = page.of_speed(speed).splitlines()[2:]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.stereo import places, thirds
+from experiments.stereo import digital, places, thirds
 from experiments.stereo.pack import MAX_DISPARITY, SIZE
 from lvm_mtc.data.llff import read_llff
 from lvm_mtc.data.synthetic_stereo import synthetic_stereo
@@ -30,6 +30,12 @@ def test_a_row_a_place_and_none_where_the_view_is_the_truth():
     assert [row["place"] for row in rows] == [place for place in places.PLACES if place != 0]
     # An error of 0.1 everywhere is 20 dB.
     assert all(row["psnr_db"] == pytest.approx(20, abs=1e-4) and row["overflow"] == 4 for row in rows)
+
+
+def test_pairs_side_by_side_and_back():
+    pictures = RNG.integers(0, 256, (2, 2, 4, 6, 3), np.uint8)
+    assert digital.beside(pictures).shape == (2, 4, 12, 3)
+    np.testing.assert_array_equal(digital.halves(digital.beside(pictures)), pictures)
 
 
 def capture(folder, order=(0, 1, 2)):
