@@ -32,6 +32,7 @@ from lvm_mtc.data.clouds import load_cloud, load_packed_clouds
 from lvm_mtc.data.coco import read_coco
 from lvm_mtc.data.detection_packing import DetectionSet, load_detection_set, save_detection_sets
 from lvm_mtc.data.frames import read_positions
+from lvm_mtc.data.llff import read_llff
 from lvm_mtc.data.packed_questions import PackedQuestions, load_questions
 from lvm_mtc.data.packing import PackedPictures
 from lvm_mtc.data.rle import Rle, RleError, decode_rle
@@ -98,6 +99,12 @@ def npz(**arrays):
     return stream.getvalue()
 
 
+def npy(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
 def pytorch():
     """PyTorch's zip format with one tensor, its pickle in the protocol of plain text."""
     stream = io.BytesIO()
@@ -137,6 +144,7 @@ QUESTIONS = PackedQuestions(
     np.zeros((1, 2), np.int32), np.zeros(1, np.int32), np.zeros((1, 1), np.int32), np.ones((1, 1, 60), np.float32),
     np.zeros(1, np.int32), np.array(["a"]),
 )  # fmt: skip
+CAMERA = np.float64([[0, 1, 0, 5, 30, 1, 0, 0, 6, 40, 0, 0, -1, 7, 35, 2, 50]])
 ADAPTER = {"peft_type": "LORA", "lora_alpha": 2, "alpha_pattern": {"m": 3.0}}
 
 
@@ -182,6 +190,7 @@ READERS = {
         saved(save_stereo, StereoPairs(pictures=np.ones((1, 2, 16, 16, 3), np.uint8))),
         "a.npz",
     ),
+    "cameras": (lambda path: read_llff(path).centre, npy(CAMERA), "poses_bounds.npy"),
     "disparity": (read_scales, b'{"a": {"scale": 3}, "b": {"scale": 4.5}}', "disparity.json"),
     "packed clips": (load_clips, npz(clips=np.ones((1, 2, 16, 16, 3), np.uint8)), "a.npz"),
     "packed questions": (load_questions, npz(**QUESTIONS._asdict()), "a.npz"),

@@ -5,13 +5,12 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from lvm_mtc.link import OperatingPoint, Received
+from lvm_mtc.link import Received
 from lvm_mtc.rendering import Gaussians
 from lvm_mtc.schemes.gs_scnet.disparity import canonical, spread
 from lvm_mtc.schemes.gs_scnet.lifting import LEAST_DISPARITY, lift_pair
 from lvm_mtc.schemes.gs_scnet.network import COARSE, NUMBERS
 from lvm_mtc.schemes.gs_scnet.scheme import GsScnet, GsScnetConfig, Side
-from lvm_mtc.schemes.scheme import Estimate
 
 
 def lifted(pictures: jax.Array, disparity: jax.Array, camera: jax.Array, density: int) -> Gaussians:
@@ -35,12 +34,18 @@ class Decoupled(GsScnet):
 
     config: GsScnetConfig
 
-    def decode(self, params: dict, received: Received, side: Side, point: OperatingPoint) -> Estimate:
-        """As ``GsScnet.decode``."""
-        pixels = GsScnet(dataclasses.replace(self.config, decoder="pixels"))
-        data = pixels.decode(params, received, side, point).data
-        pictures = canonical(jnp.clip(data.reshape(-1, *data.shape[2:]), 0, 1))
-        found = self._apply(params, "matching", pictures)
-        disparity = spread(found, COARSE // self.config.density)
-        scene = lifted(pictures, disparity, side.camera.reshape(-1, 5), self.config.density)
-        return self._seen(scene, canonical(disparity), side)
+    def gaussians(self, params: dict, received: Received, side: Side) -> tuple[Gaussians, jax.Array]:
+        """As ``GsScnet.gaussians``."""
+        pictures = canonical(self._hear(params, received, side).pictures)
+        return self.predict(params, pictures, side.camera.reshape(-1, 5))
+
+    def predict(self, params: dict, pictures: jax.Array, camera: jax.Array) -> tuple[Gaussians, jax.Array]:
+        """Gaussians of any two pictures, and their disparity, pixels, ``[n, 2, H / density, W / density]``.
+
+        Args:
+            pictures: Left and right view, ``[n, 2, H, W, 3]``.
+            camera: ``[n, 5]``.
+        """
+        views = canonical(jnp.clip(pictures, 0, 1))
+        disparity = spread(self._apply(params, "matching", views), COARSE // self.config.density)
+        return lifted(views, disparity, camera, self.config.density), canonical(disparity)

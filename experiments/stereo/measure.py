@@ -93,10 +93,9 @@ def stereo_sweep(
     """All contenders; intervals speak of other scenes, too."""
     missing = ("psnr_middle_db", "ssim_middle") if "middle" not in source.hints else ()
     size = source.data.shape[3:5]
-    fitted = [dataclasses.replace(one, scheme=_with(one.scheme, size=tuple(size))) for one in schemes]
     return NamedSweep(
         name=name,
-        schemes=tuple(fitted),
+        schemes=tuple(fitted(one, size) for one in schemes),
         links=(LinkConfig(fading="awgn", convention="rx_per_antenna"),),
         sources={1: source},
         snr_db=snr_db,
@@ -105,6 +104,11 @@ def stereo_sweep(
         metrics=tuple(metric for metric in METRICS if metric not in missing),
         pictures_per_step=10 if missing == () else 8,
     )
+
+
+def fitted(contender: Contender, size: tuple[int, int]) -> Contender:
+    """The same for views of another height and width."""
+    return dataclasses.replace(contender, scheme=_with(contender.scheme, size=tuple(size)))
 
 
 def _with(scheme: GsScnet, **fields: Any) -> GsScnet:

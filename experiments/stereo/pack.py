@@ -35,11 +35,16 @@ def main(data: Path = DATA, out: Path = PACKED, num: int = 1500, seed: int = 0) 
 
 def scenes(data: Path, split: str, num: int, seed: int) -> StereoPairs:
     """Scenes whose textures are of photographs of a split of VOC, ``"train"`` or ``"val"``."""
+    textures = textures_of(data, split, seed)
+    return synthetic_stereo(num, SIZE, seed=seed, textures=textures, max_disparity=MAX_DISPARITY)
+
+
+def textures_of(data: Path, split: str, seed: int) -> list[np.ndarray]:
+    """Four hundred photographs of the split, ``[H, W, 3]`` uint8 each."""
     folder = data / "voc2012_320"
     names = read_voc_list(folder / "ImageSets" / "Main" / f"{split}.txt")
     chosen = np.random.default_rng(seed).choice(names, min(_TEXTURES, len(names)), replace=False)
-    textures = [load_image(folder / "JPEGImages" / f"{name}.jpg") for name in chosen]
-    return synthetic_stereo(num, SIZE, seed=seed, textures=textures, max_disparity=MAX_DISPARITY)
+    return [load_image(folder / "JPEGImages" / f"{name}.jpg") for name in chosen]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-r"""Figure and tables of docs/stereo.md, from the store of ``experiments.stereo.measure`` and the file beside it alone.
+r"""Figures and tables of docs/stereo.md, from the store of ``experiments.stereo.measure`` and the files beside it.
 
 python -m experiments.stereo.page --store docs/stereo/results.sqlite --out docs/stereo
 """
@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.script import fill_page, script
+from experiments.stereo.digital import AVIF
 from experiments.stereo.measure import DECOUPLED, FULL, FUSION, OTHER, REAL, STORE, SYNTHETIC
+from experiments.stereo.places import CLEAN, NEAREST, SNR_DB
 from experiments.stores import curve_of, read_points
 from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
 from lvm_mtc.report.pages import number, table, with_interval
@@ -22,8 +24,9 @@ from lvm_mtc.sweep.paired import PREFIX, differences_name, find_sweep
 
 TITLE = "Fifty scenes that were not trained on, over AWGN"
 SPEED = Path("benchmarks/results/stereo_cpu.json")
+_FILES = ("bounds", "learning", "digital", "places", "thirds", "thirds_geometry")
 _FUSION = "disparity fusion over none"
-_COLORS = {FULL: "C0", DECOUPLED: "C2"}
+_COLORS = {FULL: "C0", DECOUPLED: "C2", CLEAN: "C1", NEAREST: "C7"}
 
 
 class Found(NamedTuple):
@@ -34,6 +37,10 @@ class Found(NamedTuple):
         real: As ``synthetic``, of Middlebury; ``real_gaps`` as ``gaps``.
         known: Rows of ``bounds.csv``.
         learning: Rows of ``learning.csv``.
+        digital: Rows of ``digital.csv``.
+        places: Rows of ``places.csv``.
+        thirds: Rows of ``thirds.csv``.
+        geometry: Rows of ``thirds_geometry.csv``.
         fusion: The codec with fusion and without, and ``fusion_gaps``; empty where it was not measured.
     """
 
@@ -43,6 +50,10 @@ class Found(NamedTuple):
     real_gaps: Sequence[Point]
     known: Sequence[Mapping]
     learning: Sequence[Mapping]
+    digital: Sequence[Mapping]
+    places: Sequence[Mapping]
+    thirds: Sequence[Mapping]
+    geometry: Sequence[Mapping]
     fusion: Sequence[Point] = ()
     fusion_gaps: Sequence[Point] = ()
 
@@ -52,8 +63,9 @@ class Found(NamedTuple):
     speed="of benchmarks/stereo.py (default: %(default)s)",
 )  # fmt: skip
 def main(store: Path = STORE, out: Path = Path("docs/stereo"), speed: Path = SPEED) -> None:
-    """Draw the figure and fill the page of the stereo codec."""
+    """Draw the figures and fill the page of the stereo codec."""
     found = read(store, out)
+    save_png(curves_figure([[places_panel(found.places)]], title=TITLE), out / "places.png")
     save_png(curves_figure([panels(found.synthetic, found.known)], title=TITLE), out / "curves.png")
     fill_page(out, tables(found, speed))
 
@@ -64,13 +76,14 @@ def read(store: Path, out: Path) -> Found:
         of = lambda name: [read_points(results, n, "stereo") for n in (name, differences_name(name))]  # noqa: E731
         points = [*of(SYNTHETIC), *of(REAL)]
         fusion = of(FUSION) if find_sweep(results, FUSION) else []
-    files = (list(read_csv(out / name)) for name in ("bounds.csv", "learning.csv"))
+    files = (list(read_csv(out / f"{name}.csv")) for name in _FILES)
     return Found(*points, *files, *fusion)
 
 
 def tables(found: Found, speed: Path) -> dict[str, str]:
     """The page's tables by the name of their place."""
-    synthetic, gaps, real, real_gaps, known, learning, fusion, fusion_gaps = found
+    synthetic, gaps, real, real_gaps, known, learning, *files, fusion, fusion_gaps = found
+    digital, places, thirds, geometry = files
     made = {
         "middle": side_by_side(synthetic, "psnr_middle_db"),
         "differences": side_by_side(gaps, f"{PREFIX}psnr_middle_db"),
@@ -79,7 +92,11 @@ def tables(found: Found, speed: Path) -> dict[str, str]:
         "real": side_by_side(real, "psnr_db"),
         "real_differences": side_by_side(real_gaps, f"{PREFIX}psnr_db"),
         "real_epe": side_by_side(real, "epe"),
-        "bounds": of_bounds(known),
+        "bounds": of_bounds([*known, clean_bound(places)]),
+        "digital": of_digital(synthetic, digital),
+        "places": of_places(places),
+        "thirds": of_thirds(thirds),
+        "geometry": of_geometry(geometry),
         "targets": targets(synthetic, [*gaps, *fusion_gaps], known),
         "costs": costs([*synthetic, *real]),
         "learning": of_learning(learning),
@@ -170,6 +187,75 @@ def of_bounds(known: Sequence[Mapping]) -> str:
         for row in known
     ]
     return table(("middle view", "PSNR, dB", "overflow"), lines)
+
+
+def clean_bound(rows: Sequence[Mapping]) -> dict[str, Any]:
+    """The predictor of clean pictures, half way between, as a row of ``of_bounds``."""
+    (row,) = (row for row in rows if (row["scheme"], row["place"]) == (CLEAN, 0.5))
+    psnr = {"psnr_middle_db": row["psnr_db"], "half_width": row["half_width"]}
+    return {"view": "clean pictures, matched and lifted as decoupled does", **psnr, "overflow": row["overflow"]}
+
+
+def of_digital(points: Sequence[Point], rows: Sequence[Mapping]) -> str:
+    """AVIF with LDPC codes before the predictor beside the codec, a line an SNR."""
+    lines = []
+    for row in rows:
+        own = with_interval(value(points, FULL, row["snr_db"], "psnr_middle_db")[:2])
+        other = [with_interval((row[f"psnr_db_{name}"], row[f"half_width_{name}"])) for name in ("middle", "pictures")]
+        bits = f"{row['bits_per_symbol']:g}", f"{row['payload_bits']:g}", f"{100 * row['without']:.0f}"
+        lines.append((f"{row['snr_db']:g}", own, *other, *bits))
+    head = ("SNR, dB", FULL, AVIF, "AVIF's pictures, dB", "bits a symbol", "payload, bits", "does not fit, %")
+    return table(head, lines)
+
+
+def of_places(rows: Sequence[Mapping]) -> str:
+    """PSNR of views from places on the line of the cameras, a line a place."""
+    at = {(row["scheme"], row["place"]): with_interval((row["psnr_db"], row["half_width"])) for row in rows}
+    names = list(dict.fromkeys(row["scheme"] for row in rows))
+    lines = [
+        (f"{s:g}", *(at.get((name, s), "") for name in names)) for s in dict.fromkeys(row["place"] for row in rows)
+    ]
+    return table(("place", *names), lines)
+
+
+def places_panel(rows: Sequence[Mapping]) -> Panel:
+    """PSNR over the place of the view."""
+    curves = []
+    for name in dict.fromkeys(row["scheme"] for row in rows):
+        own = [row for row in rows if row["scheme"] == name]
+        numbers = ([row[key] for row in own] for key in ("place", "psnr_db", "half_width"))
+        axes = dict(zip(("snr_db", "mean", "half_width"), numbers, strict=True))
+        style = dict(color=_COLORS[name], linestyle="none" if name == NEAREST else "-")
+        curves.append(Curve(label=name, convention="rx_per_antenna", **axes, **style))
+    return Panel(
+        title=f"{SNR_DB:g} dB", y_label="PSNR (dB)", curves=curves, x_label="place, 0 the left camera, 1 the right one"
+    )
+
+
+def of_thirds(rows: Sequence[Mapping]) -> str:
+    """PSNR of third views of a real scene, a column a triple, and the mean of both sent views as rendered."""
+    triples = list(dict.fromkeys(row["triple"] for row in rows))
+    lines = []
+    for name, snr_db in dict.fromkeys((row["scheme"], row["snr_db"]) for row in rows):
+        own = {row["triple"]: row for row in rows if (row["scheme"], row["snr_db"]) == (name, snr_db)}
+        middle, outer = ([own[triple][key] for triple in triples] for key in ("psnr_middle_db", "psnr_db"))
+        label = name if snr_db is None else f"{name}, {snr_db:g} dB"
+        shown = "" if None in outer else number(sum(outer) / len(outer))
+        lines.append((label, *map(number, middle), number(sum(middle) / len(middle)), shown))
+    return table(("middle view, dB", *triples, "mean", "left and right, mean"), lines)
+
+
+def of_geometry(rows: Sequence[Mapping]) -> str:
+    """What rectification leaves, a line a triple."""
+    lines = [
+        (row["triple"], number(row["place"]), number(row["turned_deg"], 1), number(row["largest_disparity"], 1),
+         f"{row['rows_before']:g} / {row['rows_after']:g}", number(row["rows_off"]), number(row["edge_off"]),
+         f"{100 * row['valid_outer']:.0f} / {100 * row['valid']:.0f}")
+        for row in rows
+    ]  # fmt: skip
+    head = ("photographs", "place", "turned by, degrees", "largest disparity", "rows differ by, before / after",
+            "middle off in rows", "at the edge", "valid, outer / middle, %")  # fmt: skip
+    return table(head, lines)
 
 
 def targets(points: Sequence[Point], gaps: Sequence[Point], known: Sequence[Mapping]) -> str:

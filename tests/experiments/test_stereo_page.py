@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments.stereo import page
-from experiments.stereo.measure import DECOUPLED, FULL, OTHER
+from experiments.stereo.measure import DECOUPLED, FULL, OTHER, SNR_DB
+from experiments.stereo.places import CLEAN, NEAREST, PLACES
+from experiments.stereo.thirds import LEFT
 from lvm_mtc.report.pages import fill_page
 from lvm_mtc.results.points import Measured, Point
 
@@ -51,6 +54,65 @@ def test_the_page_says_in_words_what_was_measured(found):
     assert f"the longer both learn: {gains[-1]:.2f} dB at step {last['step']:g}" in text
     assert 0 < gains[0] < gains[len(gains) // 2] < gains[-1]
     assert all(row["epe_fused"] < row["epe_alone"] for row in found.learning[3:])
+
+
+def test_the_page_says_in_words_what_other_places_are_worth(found):
+    text = " ".join((DOCS / "stereo.md").read_text().split())
+    at = {(row["scheme"], row["place"]): row["psnr_db"] for row in found.places}
+    codec, other, clean, near = (
+        {place: at.get((name, place)) for place in PLACES} for name in (FULL, DECOUPLED, CLEAN, NEAREST)
+    )
+    between = [codec[place] for place in PLACES if 0 <= place <= 1]
+    assert f"the place hardly matters: {min(between):.2f} to {max(between):.2f} dB" in text
+    for beyond, camera in ((-0.25, 0.0), (1.25, 1.0)):
+        assert f"codec is {codec[camera] - codec[beyond]:.1f} dB below its view from that camera" in text
+        assert f"and {codec[beyond] - near[beyond]:.1f} dB above the nearest view" in text
+        assert abs(other[beyond] - near[beyond]) < 0.05
+    assert (
+        f"{clean[0.5]:.2f} dB half way between, {codec[0.5] - clean[0.5]:.2f} dB less than the codec at 10 dB" in text
+    )
+    assert f"which loses {clean[0.5] - other[0.5]:.2f} dB to symbols and noise" in text
+    assert all(row["overflow"] == 0 for row in found.places)
+    # Another realisation of the noise and the same scenes: within what other scenes would change.
+    for name, values in ((FULL, codec), (DECOUPLED, other)):
+        stored = page.value(found.synthetic, name, 10.0, "psnr_middle_db")
+        assert abs(values[0.5] - stored.mean) < stored.half_width
+
+
+def test_the_page_says_in_words_what_third_views_are_worth(found):
+    text = " ".join((DOCS / "stereo.md").read_text().split())
+    triples = [row["triple"] for row in found.geometry]
+    at = {(row["scheme"], row["snr_db"], row["triple"]): row for row in found.thirds}
+    of = lambda name, snr_db, key="psnr_middle_db": np.array([at[name, snr_db, t][key] for t in triples])  # noqa: E731
+    codec = of(FULL, 10.0)
+    assert f"{codec.mean():.2f} dB in the mean at 10 dB, from {codec.min():.2f} to {codec.max():.2f}" in text
+    assert f"{(codec - of(LEFT, None)).mean():.1f} dB above the left view as it is" in text
+    assert f"and {(codec - of(DECOUPLED, 10.0)).mean():.1f} dB above decoupled" in text
+    assert all((of(FULL, snr_db) > of(DECOUPLED, snr_db)).all() for snr_db in SNR_DB)
+    assert f"the middle one loses {(of(FULL, 10.0, 'psnr_db') - codec).mean():.1f} dB" in text
+    largest = np.array([row["largest_disparity"] for row in found.geometry])
+    worst = largest[np.argsort(codec)[:3]]
+    assert f"largest disparities, {worst.min():.1f} to {worst.max():.1f} pixels at the nearest point" in text
+    assert sorted(worst) == sorted(largest)[3:]
+    assert all(row["rows_off"] + row["edge_off"] < 1 and row["rows_after"] <= 1 for row in found.geometry)
+    assert max(max(row["rows_off"], row["edge_off"]) for row in found.geometry) < 0.5
+    assert all(row["overflow"] == 0 for row in found.thirds) and len(found.thirds) == 6 * (2 * len(SNR_DB) + 3)
+
+
+def test_the_page_says_in_words_what_bits_are_worth(found):
+    text = " ".join((DOCS / "stereo.md").read_text().split())
+    at = {row["snr_db"]: row for row in found.digital}
+    codec, other = (
+        {snr_db: page.value(found.synthetic, name, snr_db, "psnr_middle_db").mean for snr_db in SNR_DB}
+        for name in (FULL, DECOUPLED)
+    )
+    less = {snr_db: codec[snr_db] - row["psnr_db_middle"] for snr_db, row in at.items()}
+    assert at[0.0]["without"] == 1 and at[5.0]["without"] > 0.5 and at[10.0]["without"] == at[20.0]["without"] == 0
+    assert f"at 10 dB bits are {less[10.0]:.2f} dB below the codec and at 20 dB {less[20.0]:.2f} dB" in text
+    assert all(row["psnr_db_middle"] < other[snr_db] for snr_db, row in at.items())
+    pictures = at[20.0]["psnr_db_pictures"]
+    assert f"{pictures:.2f} dB at 20 dB: {pictures - at[20.0]['psnr_db_middle']:.2f} dB of that are lost" in text
+    assert all(row["overflow"] == 0 for row in at.values())
 
 
 def test_speed_is_of_one_core():
