@@ -84,9 +84,7 @@ def panels(
             Panel(
                 title=channel_name(channel),
                 y_label=label,
-                curves=[
-                    _curve(of_scheme(among, name), channel, metric, f"C{number}") for number, name in enumerate(names)
-                ],
+                curves=[_curve(of_scheme(among, name), channel, metric, color_of(name)) for name in names],
             )
             for channel in of
         ]
@@ -104,6 +102,11 @@ def panels(
         row("D1 PSNR, difference (dB)", f"{PREFIX}{METRIC}", differences, pairs),
         [dataclasses.replace(accuracy, curves=[*accuracy.curves, flat]), None],
     ]
+
+
+def color_of(name: str) -> str:
+    """A scheme's color, also of what the learned one gains over it."""
+    return f"C{SHOWN.index(name.removeprefix(f'{LEARNED} minus '))}"
 
 
 def _curve(points: Sequence[Point], channel: str, metric: str, color: str) -> Curve:

@@ -1,11 +1,11 @@
-r"""Third views of a real scene: triples of photographs with known cameras, rectified; into thirds.csv and thirds.png.
+r"""Third views of a real scene: triples of photographs with known cameras, rectified; into thirds.csv.
 
     python -m experiments.stereo.thirds --data ../shared/data --out docs/stereo
 
 Of each triple of LLFF's ``fern`` the outer two are sent as a rectified pair over AWGN, and what the receiver sees from
 the middle one's place on their line is held against that photograph, turned to the same orientation. It stands off
 the line and is not moved, so part of the error is the geometry's. Pixels beyond the photograph do not count. One scene:
-a check. Two minutes.
+a check. ``--sheet FILE`` draws one triple; the photographs are for research use, and none is kept here. Two minutes.
 """
 
 import sys
@@ -54,9 +54,11 @@ class Triple(NamedTuple):
 
 @script(
     data="folder with multiview/fern (default: %(default)s)", weights="of the codec (default: the shipped)",
-    out="folder for thirds.csv, thirds_geometry.csv and thirds.png",
+    out="folder for thirds.csv and thirds_geometry.csv", sheet="PNG of one triple to write",
 )  # fmt: skip
-def main(data: Path = DATA, weights: Path = STEREO_WEIGHTS, out: Path = Path("docs/stereo")) -> None:
+def main(
+    data: Path = DATA, weights: Path = STEREO_WEIGHTS, out: Path = Path("docs/stereo"), sheet: Path | None = None
+) -> None:
     """Measure third views of a real scene."""
     triples = read_triples(data / "multiview" / "fern")
     views, valid = (np.stack([getattr(one, name) for one in triples]) for name in ("views", "valid"))
@@ -81,7 +83,8 @@ def main(data: Path = DATA, weights: Path = STEREO_WEIGHTS, out: Path = Path("do
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "thirds.csv", rows)
     write_csv(out / "thirds_geometry.csv", [one.geometry for one in triples])
-    save_thirds(out / "thirds.png", triples, shown)
+    if sheet is not None:
+        save_thirds(sheet, triples, shown)
 
 
 def read_triples(folder: Path) -> list[Triple]:
