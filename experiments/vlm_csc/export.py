@@ -1,6 +1,6 @@
 r"""Ships captioner and painter: 8 bits a number, and the guidance that is best on pictures held out.
 
-A painter of 8 bits a number is judged, and ResNet-56 judges it.
+A painter of 8 bits a number is judged, and ResNet-56 judges it. ``--only painter`` leaves the captioner as it is.
 
     python -m experiments.vlm_csc.export --painter runs/painter/weights.npz --captioner runs/captioner/weights.npz
 """
@@ -47,13 +47,20 @@ def ship(source: Path, target: Path, **more: Any) -> None:
 
 
 @script(data="folder with weights/", packed="packed pictures", painter="trained weights",
-        captioner="trained weights", count="captions of held-out pictures")  # fmt: skip
+        captioner="trained weights", count="captions of held-out pictures",
+        only="captioner or painter; both without it")  # fmt: skip
 def main(
     data: Path = DATA, packed: Path = PACKED, painter: Path = Path("runs/painter/weights.npz"),
-    captioner: Path = Path("runs/captioner/weights.npz"), count: int = 64,
+    captioner: Path = Path("runs/captioner/weights.npz"), count: int = 64, only: str | None = None,
 ) -> None:  # fmt: skip
     """Ship captioner and painter."""
-    ship(captioner, CAPTIONER_WEIGHTS)
+    if only not in (None, "captioner", "painter"):
+        raise ValueError(f"--only must be captioner or painter, got {only!r}")
+    if only != "painter":
+        ship(captioner, CAPTIONER_WEIGHTS)
+        print(f"{CAPTIONER_WEIGHTS.name}: {CAPTIONER_WEIGHTS.stat().st_size:,} bytes")
+    if only == "captioner":
+        return
     ship(painter, GENERATOR_WEIGHTS)
     held, judge = load_described(packed, "holdout"), load_judge(data)
     take = np.linspace(0, len(held.pictures) - 1, count).round().astype(int)
@@ -65,8 +72,7 @@ def main(
         print(f"guidance {guidance:g}: accuracy {found[guidance]:.3f} on {count} held-out captions", flush=True)
     best = max(found, key=found.get)
     ship(painter, GENERATOR_WEIGHTS, guidance=best, held_out={f"{g:g}": accuracy for g, accuracy in found.items()})
-    for path in (CAPTIONER_WEIGHTS, GENERATOR_WEIGHTS):
-        print(f"{path.name}: {path.stat().st_size:,} bytes")
+    print(f"{GENERATOR_WEIGHTS.name}: {GENERATOR_WEIGHTS.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

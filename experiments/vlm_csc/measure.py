@@ -157,7 +157,11 @@ def main(
     clean = np.asarray(classify(judge, study.images)).argmax(-1) == study.labels
     interval = student_interval(np.float64(clean))
     sweeps = [study.captions(one) for one in (GrammarCaptioner(study.labels), load_captioner())]
-    codecs = [study.pictures(SAME, deepjscc), study.pictures(LARGE, LARGE_WEIGHTS)]
+    codecs = [study.pictures(LARGE, LARGE_WEIGHTS)]
+    if deepjscc.exists():
+        codecs.append(study.pictures(SAME, deepjscc))
+    else:
+        print(f"{deepjscc} is not there: what the store has of {SAME} stays as it is", flush=True)
     train = load_described(packed, "train")
     said, _ = study.vocabulary.encode([split_words(text) for text in describe(train.facts)], 16)
     size, sentences = study.vocabulary.size, load_sentences(captions).sentences

@@ -1,8 +1,8 @@
 r"""How often ResNet-56 names right what the shipped generator paints of captions that no link has touched.
 
 Guidance, and then steps and solver, are chosen on captions of held-out pictures. 1,000 captions of test pictures are
-painted as the weights ship, and as chosen, each of noise of its own. Steps and solver were put in after the test
-pictures had been judged once; neither was chosen, so that these were judged once in all. Into the store of
+painted as the weights ship, and as chosen, each of noise of its own. An earlier painter, of half the training, was
+judged by the same captions, before steps and solver were put in. Into the store of
 ``experiments.vlm_csc.measure``; what it has is not measured again. Five minutes.
 
     python -m experiments.vlm_csc.pack --data ../shared/data --out build/cifar10_described.npz

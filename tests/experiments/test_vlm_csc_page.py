@@ -117,15 +117,16 @@ def test_equal_captions_are_painted_of_unequal_noise():
     ]  # fmt: skip
 
 
-def test_the_judge_names_about_three_fifths_of_1000_painted_captions_right():
+def test_the_judge_names_more_than_three_fifths_of_1000_painted_captions_right():
     with ResultStore(DOCS / "vlm_csc" / "results.sqlite", create=False) as store:
         points = {name: read_points(store, name, "vlm_csc") for name in (HELD_OUT, TEST)}
     held_out, test = ({p.coordinates["scheme"]: p.metrics["accuracy"] for p in of} for of in points.values())
     assert len(held_out) == len(GUIDANCES) + len(FINER) and max(GUIDANCES) <= 5
-    chosen = max(held_out, key=lambda name: held_out[name].mean)
-    assert chosen == "guidance 5" and test[chosen].count == 1000
-    # The page says that 60 % lies within the interval.
-    assert abs(test[chosen].mean - 0.60) <= test[chosen].half_width < 0.04
+    shipped, chosen = test["guidance 5"], max(held_out, key=lambda name: held_out[name].mean)
+    assert chosen == "guidance 5, 16 steps" and shipped.count == test[chosen].count == 1000
+    assert shipped.mean - shipped.half_width > 0.60 and round(shipped.mean, 2) == 0.69
+    # The page says that twice the steps only seem to help.
+    assert abs(test[chosen].mean - shipped.mean) < 0.005 < held_out[chosen].mean - held_out["guidance 5"].mean
     assert page.painted(points) in (DOCS / "vlm_csc.md").read_text()
     assert len(page.SHEET_COLOURS) == len(set(page.SHEET_COLOURS)) == 12
 
