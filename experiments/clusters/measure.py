@@ -74,8 +74,13 @@ def one_way(way: str) -> Round:
         command = [sys.executable, "-m", "lvm_mtc", "sweep", "--store", store, "--units", str(LOCAL_UNITS)]
         _adopt()
         began, before = time.perf_counter(), _cpu_of_children()
-        subprocess.run([*command, *GRID, *flags], env=variables, check=True, stdout=subprocess.DEVNULL)
-        _wait_for_children()  # workers' parent outlives the command by a moment
+        with subprocess.Popen(
+            [*command, *GRID, *flags], env=variables, stdout=subprocess.DEVNULL, process_group=0
+        ) as process:
+            pass
+        _wait_for_group(process.pid)  # what workers are copies of outlives the command by a moment
+        if process.returncode:
+            raise ValueError(f"{way}: the sweep ended with code {process.returncode}")
         wall, cpu = time.perf_counter() - began, _cpu_of_children() - before
         with ResultStore(store) as opened:
             rows = opened.read()
@@ -91,10 +96,10 @@ def _adopt() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _wait_for_children() -> None:
+def _wait_for_group(group: int) -> None:
     with contextlib.suppress(ChildProcessError):
         while True:
-            os.wait()
+            os.waitpid(-group, 0)
 
 
 def _cpu_of_children() -> float:
