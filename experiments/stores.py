@@ -1,11 +1,15 @@
 """What the studies whose numbers stand in a result store have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
 
 from lvm_mtc.report.figures import Curve
-from lvm_mtc.results.points import Point
+from lvm_mtc.results.points import Measured, Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.sweep.paired import NamedSweep, Pair, find_sweep
+from lvm_mtc.sweep.rows import versions
 
 
 def read_points(store: ResultStore, name: str, study: str) -> list[Point]:
@@ -15,6 +19,29 @@ def read_points(store: ResultStore, name: str, study: str) -> list[Point]:
         raise ValueError(f"{store.path}: holds no sweep {name!r}; experiments/{study}/measure.py makes it")
     points = store.read(sweep.config_hash)
     return sorted(points, key=lambda point: (point.coordinates.get("channel", ""), point.snr_db))
+
+
+def store_values(
+    store: ResultStore,
+    about: Mapping[str, Any],
+    at: Mapping[str, Any],
+    values: Mapping[str, Measured],
+    *,
+    snr_db: float,
+    convention: str,
+) -> None:
+    """Puts what no sweep sends into a store, unless it is there.
+
+    Args:
+        about: The ``"name"`` that it is read by, and what it depends on: where that changes, it is measured anew.
+        at: The point's coordinates.
+        values: What was measured there.
+        snr_db: Of the point, under ``convention``; some number where there is none.
+    """
+    key = store.register(dict(about))
+    if store.missing(key, [at]):
+        store.add([Point(config_hash=key, coordinates=dict(at), metrics=dict(values), seed=0, snr_convention=convention,
+                         snr_db=snr_db, device=jax.devices()[0].device_kind, versions=versions())])  # fmt: skip
 
 
 def curve_of(points: Sequence[Point], metric: str, color: str, label: str = "") -> Curve:

@@ -26,23 +26,23 @@ from experiments.point_clouds.names import (
     Coded,
     is_below_capacity,
 )
-from experiments.stores import read_points
+from experiments.stores import read_points, store_values
 from lvm_mtc.metrics.points import d1_psnr
+from lvm_mtc.results.hashing import params_hash
 from lvm_mtc.results.intervals import student_interval
 from lvm_mtc.results.points import Measured, Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.schemes.separation.clouds import CloudBits
 from lvm_mtc.sweep.paired import NamedSweep
-from lvm_mtc.sweep.rows import versions
 
 _d1 = jax.jit(d1_psnr)
 
 
 def measure_clean(test: Labelled, params: Any, store: ResultStore) -> None:
     """Puts into a store what the judge names right of clouds that were not sent, and the largest class's share."""
-    shares = np.bincount(test.labels) / len(test.labels)
-    values = {"accuracy": share(accuracy(params, test)), "majority": Measured(float(shares.max()), None, len(shares))}
-    store_values(store, CLEAN, {"scheme": CLEAN}, SNR_DB[-1], values)
+    majority = np.bincount(test.labels).max() / len(test.labels)
+    values = {"accuracy": share(accuracy(params, test)), "majority": Measured(float(majority), None, len(test.labels))}
+    _store(store, {"name": CLEAN, "judge": params_hash(params)}, {"scheme": CLEAN}, SNR_DB[-1], values)
 
 
 def octree_modes(spec: NamedSweep, octree: Coded, store: ResultStore) -> dict[float, tuple[int, float]]:
@@ -88,7 +88,8 @@ def measure_equal(spec: NamedSweep, coded: Sequence[Coded], modes: Mapping[float
         values = {"d1_psnr_db": learned[snr_db], "bits_per_symbol": mode[0], "rate": mode[1]}
         values["symbols"] = symbols_needed(d1_of, learned[snr_db])
         values = {name: Measured(float(value), None, len(spec.sources[1].data)) for name, value in values.items()}
-        store_values(store, EQUAL, {"scheme": code.name, "channel": "awgn", "snr_db": snr_db}, snr_db, values)
+        at = {"scheme": code.name, "channel": "awgn", "snr_db": snr_db}
+        _store(store, {"name": EQUAL, "learned": spec.key()}, at, snr_db, values)
 
 
 def share(right: np.ndarray) -> Measured:
@@ -102,19 +103,14 @@ def symbols_needed(d1_of: Callable[[int], float], wanted: float) -> int:
     return bisect.bisect_left(range(MOST_SYMBOLS), wanted, lo=SYMBOLS, key=d1_of)
 
 
-def store_values(store: ResultStore, name: str, at: Mapping[str, Any], snr_db: float, values: Mapping) -> None:
-    """Puts what is not sent into a store, unless it is there."""
-    key = store.register({"name": name})
-    if store.missing(key, [at]):
-        store.add([Point(config_hash=key, coordinates=dict(at), metrics=dict(values), seed=0, snr_db=snr_db,
-                         snr_convention="rx_per_antenna", device=jax.devices()[0].device_kind,
-                         versions=versions())])  # fmt: skip
-
-
 def judge_codes(spec: NamedSweep, coded: Sequence[Coded], modes: Mapping[float, Any], store: ResultStore) -> None:
     """Puts the judge's accuracy on codes, in the octree's modes without losses, into a store."""
     params, labels = spec.judges[0].params, spec.sources[1].hints["labels"][:, 0]
     for (snr_db, mode), code in itertools.product(modes.items(), coded):
         right = accuracy(params, Labelled(shown_clouds(spec, code, mode)[1], labels))
         at = {"scheme": code.name, "channel": "awgn", "csi_error_var": 0, "snr_db": snr_db}
-        store_values(store, JUDGED_BITS, at, snr_db, {"accuracy": share(right)})
+        _store(store, {"name": JUDGED_BITS, "judge": params_hash(params)}, at, snr_db, {"accuracy": share(right)})
+
+
+def _store(store: ResultStore, about: Mapping[str, Any], at: Mapping[str, Any], snr_db: float, values: Mapping) -> None:
+    store_values(store, about, at, values, snr_db=snr_db, convention="rx_per_antenna")

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from experiments.results.sweeps import CONVENTION, LINKS, make_sweep
-from experiments.stores import minus_the_others
+from experiments.stores import minus_the_others, store_values
 from lvm_mtc import zoo
 from lvm_mtc.data.cifar10 import LabelledPictures, load_cifar10_sheets, load_class_folders
 from lvm_mtc.data.twins import HELD_OUT
@@ -133,14 +133,11 @@ def _sweep(name: str, schemes: Sequence[Contender], of: LabelledPictures, called
 
 def store_ceiling(data: Path, store: ResultStore) -> None:
     """Accuracy on the pictures that were not sent, with an interval over pictures."""
-    pictures, judges = as_source(load_test(data)), accuracy_judges(data)
-    key = store.register({"name": CLEAN_NAME, "data": "CIFAR-10, JPEG copies, test"})
-    at = {"scheme": CLEAN}
-    if store.missing(key, [at]):
-        accuracy = clean_accuracy(judges, pictures)
+    about, at = {"name": CLEAN_NAME, "data": "CIFAR-10, JPEG copies, test"}, {"scheme": CLEAN}
+    if store.missing(store.register(about), [at]):
+        accuracy = clean_accuracy(accuracy_judges(data), as_source(load_test(data)))
         metrics = {name: _measured(student_interval(np.float64(right[:, 0]))) for name, right in accuracy.items()}
-        store.add([Point(config_hash=key, coordinates=at, metrics=metrics, seed=0, snr_convention=CONVENTION,
-                         snr_db=SNR_DB[-1], device=jax.devices()[0].device_kind, versions=versions())])  # fmt: skip
+        store_values(store, about, at, metrics, snr_db=SNR_DB[-1], convention=CONVENTION)
 
 
 def separation_name(scheme: str) -> str:

@@ -18,10 +18,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from experiments.script import DATA, script
+from experiments.stores import store_values
 from experiments.vlm_csc.class_index import ClassIndex
 from experiments.vlm_csc.export import classify, load_judge
 from experiments.vlm_csc.pack import PACKED, load_described
@@ -34,8 +34,9 @@ from lvm_mtc.knowledge.generators import RetrievalGenerator, load_generator
 from lvm_mtc.link import LinkConfig
 from lvm_mtc.metrics.judges import Judge, accuracy_judge
 from lvm_mtc.metrics.painted import named_accuracy, painted_accuracy
+from lvm_mtc.results.hashing import params_hash
 from lvm_mtc.results.intervals import student_interval
-from lvm_mtc.results.points import Measured, Point
+from lvm_mtc.results.points import Measured
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.schemes.loading import TEXT_WEIGHTS, load_scheme
 from lvm_mtc.schemes.scheme import Source
@@ -45,7 +46,7 @@ from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.group import Resources
 from lvm_mtc.sweep.paired import NamedSweep
 from lvm_mtc.sweep.plan import picture_source
-from lvm_mtc.sweep.rows import make_point, versions
+from lvm_mtc.sweep.rows import make_point
 from lvm_mtc.sweep.run import run_sweep
 from lvm_mtc.sweep.stopping import StoppingRule
 from lvm_mtc.zoo import TABLE
@@ -58,8 +59,8 @@ BITS, BITS_GRAMMAR, CLASS = "caption as bits", "caption as bits, grammar known",
 SAME, LARGE = "DeepJSCC, CBR 1/48", "DeepJSCC, CBR 1/3"
 LARGE_WEIGHTS = TABLE.with_name("deepjscc_cifar10_cbr_1_3.npz")
 _RESOURCES = Resources(num_devices=1, items_per_device=8)
-_CONVENTION = "rx_per_antenna"
-_LINK = LinkConfig(fading="awgn", num_rx_ant=1, num_tx_ant=1, convention=_CONVENTION)
+CONVENTION = "rx_per_antenna"
+_LINK = LinkConfig(fading="awgn", num_rx_ant=1, num_tx_ant=1, convention=CONVENTION)
 _judged = classify.__wrapped__  # inside of a sweep's program
 
 
@@ -137,14 +138,6 @@ def store_bits(spec: NamedSweep, name: str, sender: BitSender, about: Mapping[st
         store.add([dataclasses.replace(row, coordinates=at) for row, at in zip(rows, wanted, strict=True)])
 
 
-def store_values(store: ResultStore, name: str, scheme: str, values: Mapping[str, Measured]) -> None:
-    """Puts what does not depend on an SNR into a store."""
-    key, at = store.register({"name": name}), {"scheme": scheme}
-    if store.missing(key, [at]):
-        store.add([Point(config_hash=key, coordinates=at, metrics=dict(values), seed=0, snr_convention=_CONVENTION,
-                         snr_db=SNR_DB[-1], device=jax.devices()[0].device_kind, versions=versions())])  # fmt: skip
-
-
 @script(data="folder with weights/", packed="packed pictures", captions="packed captions of Multi30k",
         deepjscc="weights of the codec with 64 symbols a picture", store="result store to add to",
         count="test pictures, evenly spread over all", units="channel realisations, 4 or more")  # fmt: skip
@@ -169,7 +162,8 @@ def main(
     store.parent.mkdir(parents=True, exist_ok=True)
     with ResultStore(store) as results:
         ceiling = Measured(float(interval.mean), float(interval.half_width), interval.num_units)
-        store_values(results, CLEAN, CLEAN, {"accuracy": ceiling})
+        about = {"name": CLEAN, "judge": params_hash(judge), "pictures": count}
+        store_values(results, about, {"scheme": CLEAN}, {"accuracy": ceiling}, snr_db=SNR_DB[-1], convention=CONVENTION)
         for spec in (*codecs, *sweeps):
             run_sweep(spec, results, resources=_RESOURCES)
             print(spec.name, flush=True)

@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from experiments.script import DATA, script
-from experiments.stores import read_points
+from experiments.stores import read_points, store_values
 from experiments.vlm_csc.export import classify, load_judge
-from experiments.vlm_csc.measure import STORE, store_values
+from experiments.vlm_csc.measure import CONVENTION, SNR_DB, STORE
 from experiments.vlm_csc.pack import PACKED, load_described
 from lvm_mtc.data.grammar import Facts, describe
 from lvm_mtc.knowledge.generators import FlowGenerator, Generator, load_generator
+from lvm_mtc.results.hashing import params_hash
 from lvm_mtc.results.intervals import student_interval
 from lvm_mtc.results.points import Measured
 from lvm_mtc.results.store import ResultStore
@@ -86,15 +87,17 @@ def paint_each(generator: Generator, texts: Sequence[str]) -> np.ndarray:
 
 
 def _judged(store: ResultStore, name: str, painter: FlowGenerator, facts: Facts, judge: Any) -> None:
-    scheme = painter_name(painter)
-    if store.missing(store.register({"name": name}), [{"scheme": scheme}]):
+    about = {"name": name, "painter": params_hash(painter.params), "judge": params_hash(judge)}
+    about["captions"] = len(facts.label)
+    at = {"scheme": painter_name(painter)}
+    if store.missing(store.register(about), [at]):
         pictures = paint_each(painter, describe(facts))
         parts = (pictures[start : start + _AT_ONCE] for start in range(0, len(pictures), _AT_ONCE))
         named = np.concatenate([np.asarray(classify(judge, part)).argmax(-1) for part in parts])
         interval = student_interval(np.float64(named == facts.label))
         accuracy = Measured(float(interval.mean), float(interval.half_width), interval.num_units)
-        store_values(store, name, scheme, {"accuracy": accuracy})
-        print(f"{name}, {scheme}: {accuracy.mean:.3f} ± {accuracy.half_width:.3f}", flush=True)
+        store_values(store, about, at, {"accuracy": accuracy}, snr_db=SNR_DB[-1], convention=CONVENTION)
+        print(f"{name}, {at['scheme']}: {accuracy.mean:.3f} ± {accuracy.half_width:.3f}", flush=True)
 
 
 def _spread(described: Described, count: int) -> Facts:
