@@ -3,6 +3,7 @@
 Needs torch and transformers. Run from anywhere: ``python tests/golden/make_blip.py``.
 """
 
+import copy
 import json
 import tempfile
 from pathlib import Path
@@ -116,7 +117,7 @@ def saved_tensors(model) -> dict[str, np.ndarray]:
 
 
 def cases() -> dict[str, np.ndarray]:
-    """Inputs, weights and outputs by name."""
+    """Inputs, weights and outputs by name; logits in double precision, so that every processor finds the same ones."""
     import torch
     import transformers
 
@@ -129,7 +130,8 @@ def cases() -> dict[str, np.ndarray]:
     photographs = rng.integers(0, 256, (2, 37, 50, 3), np.uint8)
     found = {f"{library.__name__}_version": np.array(library.__version__) for library in (torch, transformers)}
     found |= {"sizes": np.array(json.dumps(SIZES | {"vocab_size": len(pieces) + 2})), "pieces": np.array(pieces)}
-    found |= {"images": images.astype(np.float16), "tokens": tokens, "logits": run(model, images, tokens)}
+    logits = np.float32(run(copy.deepcopy(model).double(), np.float64(images), tokens))
+    found |= {"images": images.astype(np.float16), "tokens": tokens, "logits": logits}
     found |= {"photographs": photographs, "pixels": published_pixels(photographs, SIZES["image_size"])}
     found["texts"] = np.array(json.dumps(TEXTS))
     found["encoded"] = np.array(json.dumps(theirs(list(TEXTS), add_special_tokens=False)["input_ids"]))

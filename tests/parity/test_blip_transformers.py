@@ -35,8 +35,7 @@ def test_goldens_are_what_transformers_gives_today(make_blip):
         if array.dtype.kind == "U":
             assert "version" in name or (fresh[name] == array).all(), name
         else:
-            # As close as the two frameworks are held to each other: processors add up in other orders.
-            np.testing.assert_allclose(fresh[name], array, rtol=0, atol=1e-4, err_msg=name)
+            np.testing.assert_allclose(fresh[name], array, rtol=0, atol=1e-5, err_msg=name)
 
 
 def test_another_configuration_as_it_is_saved(make_blip, tmp_path):
