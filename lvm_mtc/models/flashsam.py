@@ -12,6 +12,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lvm_mtc.models.detection import NUM_BINS, STRIDES, RawDetections, check_image_size
 from lvm_mtc.models.flashsam_blocks import BATCH_NORM_EPSILON, C2PSA, SPPF, C3k2, Conv, ConvBlock, Styled
@@ -187,7 +188,9 @@ def fold_batch_norm(params: Mapping[str, Any], batch_stats: Mapping[str, Any]) -
         if "norm" in node and "conv" in node:
             if "norm" not in stats:
                 raise ValueError(f"batch_stats has no statistics of {path}norm")
-            factor = node["norm"]["scale"] / jnp.sqrt(stats["norm"]["var"] + BATCH_NORM_EPSILON)
+            var = stats["norm"]["var"] + BATCH_NORM_EPSILON
+            # On the host where the file's arrays are still NumPy's: JAX would compile a program for every shape.
+            factor = node["norm"]["scale"] / (np.sqrt(var) if isinstance(var, np.ndarray) else jnp.sqrt(var))
             kernel = node["conv"]["kernel"] * factor.reshape(1, 1, 1, -1)
             return {"conv": {"kernel": kernel, "bias": node["norm"]["bias"] - stats["norm"]["mean"] * factor}}
         return {
