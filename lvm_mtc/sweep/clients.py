@@ -20,6 +20,10 @@ _LOCAL = {
     "distributed.scheduler.allowed-failures": 10,
     "distributed.admin.large-graph-warning-threshold": "1TiB",
     "distributed.logging": {"distributed": "critical"},
+    # What Dask shows of a cluster, from samples of every process many times a second, nobody looks at here.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1 s",
+    "distributed.admin.system-monitor.interval": "10 s",
 }
 # What one worker has compiled, the others read. Variables of the environment, in capitals, go before.
 _SHARED = {
