@@ -2,9 +2,10 @@ r"""What context gains a vector quantiser of fixed length: PSNR in pairs, codebo
 
     python -m experiments.context_vq.measure --weights build/context_vq --out docs/context_vq
 
-Measures the two fits of ``experiments.context_vq.fit`` on the hold-out, writes ``results.json`` into ``--out`` and the
-tables into the page beside it; ``--page-only`` writes tables again. ``--parts progressive`` times the shipped codec by
-stages alone and ``--parts files`` measures codecs of files alone, which needs the extra ``heic``; the others stay.
+Measures the codecs of ``experiments.context_vq.fit`` on the hold-out, writes ``results.json`` into ``--out`` and the
+tables into the page beside it; ``--page-only`` writes tables again. ``--parts`` measures some alone, and the others
+stay: ``rates`` the linear codecs, ``networks`` the trained ones, ``progressive`` the times of the shipped codec by
+stages, ``files`` codecs of files, which needs the extra ``heic``.
 """
 
 import dataclasses
@@ -18,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from experiments.context_vq.fit import NAMES
+from experiments.context_vq.fit import NAMES, TRAINED
 from experiments.context_vq.page import tables
 from experiments.file_codecs import file_psnr
 from experiments.script import PAGE_ONLY, script, study
@@ -70,18 +72,15 @@ def run(scheme: ContextVq, params: dict, images: np.ndarray) -> dict[str, Any]:
     return dict(psnr_db=psnr_db(shown, images), books=books, indices=indices)
 
 
-def progressive_psnr(images: np.ndarray, stages: Mapping[int, int]) -> dict[int, float]:
-    """Mean PSNR of the shipped codec by stages; ``stages`` is bits to their number."""
+def progressive_psnr(images: np.ndarray, stages: Sequence[int]) -> list[np.ndarray]:
+    """PSNR of each picture, ``[num]``, of the shipped codec by stages, for some numbers of them."""
     scheme, params = load_scheme(PROGRESSIVE_WEIGHTS)
 
+    @jax.jit
     def through(batch, count):
-        return (scheme.expand(params, scheme.compress(params, batch), np.full(len(batch), count)),)
+        return (scheme.expand(params, scheme.compress(params, batch), jnp.full(len(batch), count)),)
 
-    found = {}
-    for bits, count in stages.items():
-        (shown,) = in_batches(jax.jit(functools.partial(through, count=count)), images)
-        found[bits] = float(psnr_db(shown, images).mean())
-    return found
+    return [psnr_db(in_batches(functools.partial(through, count=count), images)[0], images) for count in stages]
 
 
 def code(indices: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, list[int]]:
@@ -119,15 +118,18 @@ def seconds(function: Callable, *args: Any, repeats: int) -> float:
 
 
 def times(scheme: ContextVq, params: dict, image: np.ndarray, repeats: int) -> dict[str, float]:
-    """Milliseconds that a picture takes: transform and quantiser each way, and its indices through the coder, both."""
+    """Milliseconds that transform and quantiser of a picture take each way."""
     compress, expand = (jax.jit(getattr(scheme, name)) for name in ("compress", "expand"))
-    indices = compress(params, image[None])
-    coder = seconds(
-        lambda: code(np.ravel(indices), limits_of(scheme.books(params), *indices.shape[2:])), repeats=repeats
-    )
     encode = seconds(compress, params, image[None], repeats=repeats)
-    decode = seconds(expand, params, indices, repeats=repeats)
-    return dict(encode_ms=1e3 * encode, decode_ms=1e3 * decode, coder_ms=1e3 * coder)
+    decode = seconds(expand, params, compress(params, image[None]), repeats=repeats)
+    return dict(encode_ms=1e3 * encode, decode_ms=1e3 * decode)
+
+
+def coder_ms(scheme: ContextVq, params: dict, image: np.ndarray, repeats: int) -> float:
+    """Milliseconds that the indices of a picture take through the coder, both ways."""
+    indices = np.asarray(jax.jit(scheme.compress)(params, image[None]))
+    limits = limits_of(scheme.books(params), *indices.shape[2:])
+    return 1e3 * seconds(code, np.ravel(indices), limits, repeats=repeats)
 
 
 def progressive_times(image: np.ndarray, repeats: int) -> list[dict[str, float]]:
@@ -148,13 +150,15 @@ def progressive_times(image: np.ndarray, repeats: int) -> list[dict[str, float]]
     return rows
 
 
-PARTS = ("rates", "progressive", "files")
+PARTS = ("rates", "networks", "progressive", "files")
 
 
 def measure(data: Path, weights: Path, most: int, repeats: int, parts: Sequence[str]) -> dict[str, Any]:
     """Parts of the study as plain values for JSON."""
     held = load_packed(data).holdout_pictures[:most]
     found = measure_rates(held, weights, repeats) if "rates" in parts else {}
+    if "networks" in parts:
+        found["networks"] = measure_networks(held, weights, repeats)
     if "progressive" in parts:
         size = load_scheme(PROGRESSIVE_WEIGHTS)[0].config.image_size
         begin = (held.shape[1] - size) // 2
@@ -199,13 +203,42 @@ def measure_rates(held: np.ndarray, weights: Path, repeats: int) -> dict[str, An
             codebook_size=size, bits=bits, gain=[float(gain.mean), float(gain.half_width)],
             plain_coded_bits=float(np.mean(coded)),
             **{name: dict(psnr_db=float(one["psnr_db"].mean()), books=one["books"]) for name, one in found.items()},
-            times={name: times(schemes[name], loaded[name][1], images[0], repeats) for name in NAMES},
+            times={
+                name: times(schemes[name], loaded[name][1], images[0], repeats)
+                | {"coder_ms": coder_ms(schemes[name], loaded[name][1], images[0], repeats)} for name in NAMES
+            },
         ))  # fmt: skip
-    stages = {rate["bits"]: rate["bits"] // 1152 for rate in rates}
-    for rate, value in zip(rates, progressive_psnr(images, stages).values(), strict=True):
-        rate["progressive_psnr_db"] = value
+    by_stages = progressive_psnr(images, [rate["bits"] // 1152 for rate in rates])
+    for rate, values in zip(rates, by_stages, strict=True):
+        rate["progressive_psnr_db"] = float(values.mean())
     size = (weights / "context_vq.npz").stat().st_size
     return dict(rates=rates, num_pictures=len(images), pixels=config.image_size**2, weights_bytes=size)
+
+
+def measure_networks(held: np.ndarray, weights: Path, repeats: int) -> list[dict[str, Any]]:
+    """With networks, each rate: what context gains, how far both are from the codec by stages, codebooks and times."""
+    loaded = {name: load_scheme(weights / f"{file}.npz") for file, name in TRAINED.items()}
+    config = loaded["plain"][0].config
+    begin = (held.shape[1] - config.image_size) // 2
+    inside = slice(begin, begin + config.image_size)
+    images, rates = np.float32(held[:, inside, inside]) / 255, []
+    configs = [dataclasses.replace(config, codebook_size=size) for size in config.codebook_sizes]
+    by_stages = progressive_psnr(images, [one.num_bits // 1152 for one in configs])
+    for size, bits, others in zip(config.codebook_sizes, (one.num_bits for one in configs), by_stages, strict=True):
+        schemes = {
+            name: dataclasses.replace(scheme, config=dataclasses.replace(scheme.config, codebook_size=size))
+            for name, (scheme, _) in loaded.items()
+        }
+        found = {name: run(scheme, loaded[name][1], images) for name, scheme in schemes.items()}
+        with_context, without = (found[name]["psnr_db"] for name in ("context_vq", "plain"))
+        gain, ahead = (paired_difference(with_context, other) for other in (without, others))
+        rates.append(dict(
+            codebook_size=size, bits=bits, gain=[float(gain.mean), float(gain.half_width)],
+            ahead=[float(ahead.mean), float(ahead.half_width)], progressive_psnr_db=float(others.mean()),
+            **{name: dict(psnr_db=float(one["psnr_db"].mean()), books=one["books"]) for name, one in found.items()},
+            times={name: times(schemes[name], loaded[name][1], images[0], repeats) for name in schemes},
+        ))  # fmt: skip
+    return rates
 
 
 @script(

@@ -12,6 +12,7 @@ from lvm_mtc.report.pages import number, table, with_interval
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Markdown tables by the name of their place."""
     return {"rates": _rates(results), "books": _books(results["rates"]), "times": _times(results["rates"]),
+            "networks": _networks(results["networks"]), "network_books": _books(results["networks"]),
             "progressive": _progressive(results["progressive"])}  # fmt: skip
 
 
@@ -26,6 +27,20 @@ def _rates(results: Mapping[str, Any]) -> str:
          number(rate["progressive_psnr_db"]), number(rate["plain_coded_bits"], 0),
          *(cell(*found[i]) for found in results.get("files", {}).values()))
         for i, rate in enumerate(results["rates"])
+    )  # fmt: skip
+    return table(head, rows)
+
+
+def _networks(rates: Any) -> str:
+    head = (
+        "K", "bits", "with context, dB", "without, dB", "difference, dB", "progressive, dB", "ahead of it, dB",
+        "encode with context, ms", "decode", "encode without, ms", "decode",
+    )  # fmt: skip
+    rows = (
+        (rate["codebook_size"], rate["bits"], number(rate["context_vq"]["psnr_db"]), number(rate["plain"]["psnr_db"]),
+         with_interval(rate["gain"]), number(rate["progressive_psnr_db"]), with_interval(rate["ahead"]),
+         *(number(rate["times"][name][way]) for name in ("context_vq", "plain") for way in ("encode_ms", "decode_ms")))
+        for rate in rates
     )  # fmt: skip
     return table(head, rows)
 

@@ -1,5 +1,6 @@
 """Tables and figures of the page about the digital side, from ``results.json``."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.file_codecs import NAMES, cell
+from lvm_mtc import phy
 from lvm_mtc.report.figures import Curve, Panel, save_curves
 from lvm_mtc.report.pages import channel_name, number, table, with_interval
 
@@ -95,8 +97,31 @@ def _staircase(pictures: Mapping[str, Any]) -> str:
             stages = " to ".join(map(str, sorted({min(map(len, row["packets"])), max(map(len, row["packets"]))})))
             rows.append((channel_name(kind), name, stages, number(gaps.max()), number(gaps.mean()),
                          plan if len(row["packets"]) == 1 else ""))  # fmt: skip
+        if kind == "awgn":
+            ideal = ideal_gaps(found)
+            rows.insert(
+                1, (channel_name(kind), "one plan, ideal codes", "", number(ideal.max()), number(ideal.mean()), "")
+            )
     head = ("channel", "plan", "stages sent", "largest gap, dB", "mean gap, dB", "packets")
     return table(head, rows)
+
+
+def ideal_gaps(found: Mapping[str, Any]) -> np.ndarray:
+    """Gaps to the envelope, dB at each SNR, of the plan whose largest gap is smallest, with codes at AWGN's capacity.
+
+    A stage that is to arrive from an SNR on takes its bits over the capacity there; no order of packets in time does
+    better over AWGN.
+    """
+    levels, envelope = np.array(found["levels"]), np.array(found["envelope"])
+    capacity = np.array([float(phy.awgn_capacity(10 ** (-snr_db / 10))) for snr_db in found["snr_db"]])
+    stage_bits, every = found["curves"]["1 stages, one packet"]["ledgers"][0]["payload_bits"], range(len(capacity))
+    gaps = [
+        envelope - levels[np.searchsorted(plan, every, side="right")]
+        for count in range(1, len(levels))
+        for plan in itertools.combinations_with_replacement(every, count)
+        if (stage_bits / capacity[list(plan)]).sum() <= found["uses"]
+    ]
+    return min(gaps, key=max)
 
 
 def draw(results: Mapping[str, Any], out: Path) -> None:

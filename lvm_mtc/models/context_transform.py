@@ -6,22 +6,42 @@ then the odd squares of a checkerboard. Of a group j both ends know what is deco
     r_j = (y_j - mu_j) exp(-s_j),    y_hat_j = mu_j + exp(s_j) Q_j(r_j),
 
 where mu_j is a linear function of the decoded features in a window around the place, and s_j one of the logarithms of
-their energies. Q_j is a free codebook and costs ``log2 K`` bits a vector, exactly. The transmitter decodes as the
-receiver does. Sources: EF-LIC (arXiv 2605.23323) for the idea, of which we know the abstract; checkerboard: He et al.
-(2021); slices of channels: Minnen and Singh (2020), of growing size: He et al. (ELIC, 2022).
+their energies; a small network of the same window may add to both. Q_j is a free codebook and costs ``log2 K`` bits a
+vector, exactly. The transmitter decodes as the receiver does. Sources: EF-LIC (arXiv 2605.23323) for the idea, of which
+we know the abstract; checkerboard: He et al. (2021); slices of channels: Minnen and Singh (2020), of growing size: He
+et al. (ELIC, 2022).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lvm_mtc.models.vector_quantizer import nearest_code
+
 LARGEST_SCALE = 3.0
 """``s`` lies between minus this and this."""
 _TINY = 1e-4
+
+
+class Branch(NamedTuple):
+    """What a network of one hidden layer adds to a rule; where nothing is decoded yet its inputs are zero.
+
+    Attributes:
+        gain: One over the deviation of each feature, ``[C]``.
+        inner: ``[window, window, C, hidden]``.
+        shift: ``[hidden]``.
+        outer: To the mean, in units of the deviation that is expected, and to ``s``: ``[hidden, d + 1]``.
+    """
+
+    gain: jax.Array
+    inner: jax.Array
+    shift: jax.Array
+    outer: jax.Array
 
 
 class Rule(NamedTuple):
@@ -32,12 +52,14 @@ class Rule(NamedTuple):
         bias: ``[d]``.
         energy: Of the logarithms of the slices' energies in the window, ``[S]``; zero for slices not begun.
         scale: ``[]``.
+        branch: What a network adds; None: nothing.
     """
 
     weights: jax.Array
     bias: jax.Array
     energy: jax.Array
     scale: jax.Array
+    branch: Branch | None = None
 
 
 def channels(slices: Sequence[int], group: int) -> slice:
@@ -64,6 +86,17 @@ def no_rules(slices: Sequence[int], window: int) -> list[Rule]:
     ]
 
 
+def no_branches(key: jax.Array, slices: Sequence[int], window: int, hidden: int) -> list[Branch]:
+    """Networks that add nothing yet, one a group, their first layers drawn."""
+    branches, total = [], sum(slices)
+    for group, dim in enumerate(np.repeat(slices, 2)):
+        mask = known(slices, group, window)
+        drawn = jax.random.normal(jax.random.fold_in(key, group), (*mask.shape, hidden))
+        inner = drawn * mask[..., None] / float(max(1, mask.sum())) ** 0.5
+        branches.append(Branch(jnp.ones(total), inner, jnp.zeros(hidden), jnp.zeros((hidden, dim + 1))))
+    return branches
+
+
 def predict(rule: Rule, slices: Sequence[int], group: int, y_hat: jax.Array) -> tuple[jax.Array, jax.Array]:
     """What is expected of a group everywhere.
 
@@ -77,24 +110,41 @@ def predict(rule: Rule, slices: Sequence[int], group: int, y_hat: jax.Array) -> 
         mu: ``[batch, rows, columns, d]``.
         s: ``[batch, rows, columns, 1]``.
     """
-    mu = _windows(y_hat, rule.weights) + rule.bias.reshape(1, 1, 1, -1)
+    around, size = neighbours(y_hat, len(rule.weights)), len(rule.weights) ** 2 * y_hat.shape[-1]
+    mu = around @ rule.weights.reshape(size, -1) + rule.bias.reshape(1, 1, 1, -1)
     s = energies(y_hat, slices, group, len(rule.weights)) @ rule.energy[:, None] + rule.scale
-    return mu, jnp.clip(s, -LARGEST_SCALE, LARGEST_SCALE)
+    if rule.branch is None:
+        return mu, jnp.clip(s, -LARGEST_SCALE, LARGEST_SCALE)
+    gain, inner, shift, outer = rule.branch
+    inner = inner * gain.reshape(1, 1, -1, 1)
+    told = nn.gelu(around @ inner.reshape(size, -1) + shift.reshape(1, 1, 1, -1)) @ outer
+    s = jnp.clip(s + told[..., -1:], -LARGEST_SCALE, LARGEST_SCALE)
+    return mu + jnp.exp(s) * told[..., :-1], s
 
 
 def energies(y_hat: jax.Array, slices: Sequence[int], group: int, window: int) -> jax.Array:
-    """Half the logarithm of each slice's mean square over what a group may look at, ``[batch, rows, columns, S]``."""
+    """Half the logarithm of each slice's mean square over what a group may look at, ``[batch, rows, columns, S]``.
+
+    Zero for slices of which it may look at nothing.
+    """
     seen = known(slices, group, window)
     of_slice = np.repeat(np.arange(len(slices)), slices)[:, None] == np.arange(len(slices))
     kernel = seen[..., None] & of_slice
     share = np.float32(kernel / np.maximum(kernel.sum((0, 1, 2)), 1))
-    return 0.5 * jnp.log(_windows(y_hat**2, share) + _TINY)
+    begun = kernel.any((0, 1, 2)).reshape(1, 1, 1, -1)
+    square = neighbours(y_hat**2, window) @ share.reshape(-1, len(slices))
+    return 0.5 * jnp.log(square + _TINY) * begun
 
 
-def _windows(features: jax.Array, kernel: jax.Array) -> jax.Array:
-    return jax.lax.conv_general_dilated(
-        features, jnp.asarray(kernel, features.dtype), (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+def neighbours(features: jax.Array, window: int) -> jax.Array:
+    """Windows of ``[batch, rows, columns, C]`` as rows of a product, ``[batch, rows, columns, window window C]``.
+
+    Zeros are around. A CPU differentiates a product by its weights in far less time than a convolution.
+    """
+    half, (rows, columns) = window // 2, features.shape[1:3]
+    padded = jnp.pad(features, [(0, 0), (half, half), (half, half), (0, 0)])
+    shifted = [padded[:, i : i + rows, j : j + columns] for i in range(window) for j in range(window)]
+    return jnp.concatenate(shifted, axis=-1)
 
 
 def colours(rows: int, columns: int) -> np.ndarray:
@@ -102,32 +152,65 @@ def colours(rows: int, columns: int) -> np.ndarray:
     return ((np.arange(rows)[:, None] + np.arange(columns)) % 2)[None, :, :, None]
 
 
-def compress(
-    rules: Sequence[Rule], books: Sequence[jax.Array], slices: Sequence[int], features: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Indices of features, and the features that a receiver has of them.
+Choice = Callable[[int, jax.Array], tuple[jax.Array, jax.Array]]
+"""A group's number and vectors ``[..., d]`` to indices ``[...]`` and codes ``[..., d]``."""
+
+
+class Coded(NamedTuple):
+    """Features behind the quantiser; derivatives of ``y_hat`` are those of the codebooks alone.
+
+    Attributes:
+        indices: ``[batch, S, rows, columns]`` int32.
+        y_hat: What a receiver has, ``[batch, rows, columns, C]``.
+        mu: What was expected of each feature, as ``y_hat``, of what was decoded before it, which counts as given.
+        s: The logarithm of the deviation that was expected, likewise.
+    """
+
+    indices: jax.Array
+    y_hat: jax.Array
+    mu: jax.Array
+    s: jax.Array
+
+
+def code(rules: Sequence[Rule], choose: Choice, slices: Sequence[int], features: jax.Array) -> Coded:
+    """Codes features group by group.
 
     Args:
         rules: One a group.
-        books: Codebooks, ``[K, d]`` each.
+        choose: Of a group's number and what its transform leaves, ``[batch, rows, columns, d]``, to indices and codes.
         slices: Channels of each.
         features: ``[batch, rows, columns, C]``.
-
-    Returns:
-        indices: ``[batch, S, rows, columns]`` int32.
-        y_hat: As ``features``.
     """
-    colour, y_hat, found = colours(*features.shape[1:3]), jnp.zeros_like(features), []
-    for group, (rule, book) in enumerate(zip(rules, books, strict=True)):
-        part = channels(slices, group)
-        mu, s = predict(rule, slices, group, y_hat)
-        rest = (features[..., part] - mu) * jnp.exp(-s)
-        lengths = jnp.sum(book**2, -1).reshape(1, 1, 1, -1)
-        index = jnp.argmin(lengths - 2 * rest @ book.T, axis=-1).astype(jnp.int32)
-        here = colour == group % 2
-        y_hat = y_hat.at[..., part].set(jnp.where(here, mu + jnp.exp(s) * book[index], y_hat[..., part]))
+    fixed, colour, found = jax.lax.stop_gradient, colours(*features.shape[1:3]), []
+    y_hat = expected = deviation = jnp.zeros_like(features)
+    for group, rule in enumerate(rules):
+        part, here = channels(slices, group), colour == group % 2
+        mu, s = predict(rule, slices, group, fixed(y_hat))
+        index, chosen = choose(group, fixed((features[..., part] - mu) * jnp.exp(-s)))
+        told = fixed(mu) + fixed(jnp.exp(s)) * chosen
+        y_hat, expected, deviation = (
+            whole.at[..., part].set(jnp.where(here, new, whole[..., part]))
+            for whole, new in ((y_hat, told), (expected, mu), (deviation, s))
+        )
         found.append(index if group % 2 == 0 else jnp.where(here[..., 0], index, found.pop()))
-    return jnp.stack(found, axis=1), y_hat
+    return Coded(jnp.stack(found, axis=1), y_hat, expected, deviation)
+
+
+def nearest_of(books: Sequence[jax.Array]) -> Choice:
+    """The nearest code of each group's codebook ``[K, d]``."""
+
+    def choose(group, rest):
+        index = nearest_code(rest, jax.lax.stop_gradient(books[group]))
+        return index, books[group][index]
+
+    return choose
+
+
+def compress(
+    rules: Sequence[Rule], books: Sequence[jax.Array], slices: Sequence[int], features: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Indices of features, and the features that a receiver has of them: of :func:`code` the first two."""
+    return code(rules, nearest_of(books), slices, features)[:2]
 
 
 def expand(rules: Sequence[Rule], slices: Sequence[int], vectors: Sequence[jax.Array]) -> jax.Array:

@@ -43,14 +43,20 @@ def quantize(vectors: jax.Array, codebooks: jax.Array) -> Quantized:
     """
 
     def stage(rest, book):
-        # |rest|^2 is the same for all.
-        lengths = jnp.sum(book**2, -1).reshape((1,) * (rest.ndim - 1) + (-1,))
-        index = jnp.argmin(lengths - 2 * rest @ book.T, axis=-1).astype(jnp.int32)
+        index = nearest_code(rest, book)
         part = book[index]
         return rest - part, (index, part)
 
     _, (indices, parts) = jax.lax.scan(stage, vectors, codebooks)
     return Quantized(jnp.moveaxis(indices, 0, -1), jnp.moveaxis(parts, 0, -2))
+
+
+def nearest_code(vectors: jax.Array, book: jax.Array) -> jax.Array:
+    """Index of the code of ``book [K, d]`` next to each of ``vectors [..., d]``, the first of several, int32."""
+    # |vector|^2 is the same for all. Two minima are several times as fast as argmin on a CPU.
+    squares = jnp.sum(book**2, -1).reshape((1,) * (vectors.ndim - 1) + (-1,)) - 2 * vectors @ book.T
+    places = jnp.arange(len(book), dtype=jnp.int32).reshape((1,) * (squares.ndim - 1) + (-1,))
+    return jnp.where(squares == squares.min(-1, keepdims=True), places, len(book) - 1).min(-1)
 
 
 def look_up(indices: jax.Array, codebooks: jax.Array) -> jax.Array:

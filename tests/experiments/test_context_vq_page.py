@@ -7,9 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.context_vq.fit import TRAINED
 from experiments.context_vq.measure import code, limits_of
 from experiments.context_vq.page import tables
+from experiments.script import CONFIGS
+from lvm_mtc import from_dict
+from lvm_mtc.cli.train import read_config
 from lvm_mtc.report.pages import fill_page
+from lvm_mtc.training.recipe import Recipe
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "context_vq.md").read_text()
@@ -33,6 +38,36 @@ def test_context_gains_half_a_decibel_and_bits_are_exact():
             assert all(book["entropy"] <= np.log2(rate["codebook_size"]) for book in rate[name]["books"])
     assert np.all(np.diff([rate["context_vq"]["psnr_db"] for rate in RESULTS["rates"]]) > 0.5)
     assert RESULTS["weights_bytes"] < 5e5
+
+
+def test_with_networks_both_were_trained_alike():
+    recipes = {
+        file: from_dict(Recipe, read_config(CONFIGS / f"context_vq.py:{name}", [])) for file, name in TRAINED.items()
+    }
+    ours, plain = recipes.values()
+    assert ours.stages == plain.stages and ours.start == plain.start and ours.scenarios == plain.scenarios
+    assert ours.config | {"context": False, "hidden": 0} == plain.config | {"context": False, "hidden": 0}
+    assert ours.make_scheme().config.context and not plain.make_scheme().config.context
+    assert "1,000 steps of 8 pictures" in PAGE and ours.stages["codec"].total_steps == 1000
+    assert ours.stages["codec"].batch_size == 8
+
+
+def test_what_the_page_says_of_networks():
+    linear, rates = RESULTS["rates"], RESULTS["networks"]
+    for rate, before in zip(rates, linear, strict=True):
+        assert rate["bits"] == before["bits"] and rate["progressive_psnr_db"] == pytest.approx(
+            before["progressive_psnr_db"], abs=1e-3
+        )
+        assert abs(rate["gain"][0] - (rate["context_vq"]["psnr_db"] - rate["plain"]["psnr_db"])) < 1e-9
+        for name in ("context_vq", "plain"):
+            assert all(book["entropy"] <= np.log2(rate["codebook_size"]) for book in rate[name]["books"])
+    for name, least, most in (("context_vq", 0.4, 0.8), ("plain", 1.0, 1.6)):
+        more = [rate[name]["psnr_db"] - before[name]["psnr_db"] for rate, before in zip(rates, linear, strict=True)]
+        assert (round(min(more), 1), round(max(more), 1)) == (least, most)
+    (first, half), *rest = (rate["gain"] for rate in rates)
+    assert first - half > 0 and round(first, 2) == 0.13 and all(abs(gain) < width for gain, width in rest)
+    behind = [-rate["ahead"][0] for rate in rates]
+    assert (round(min(behind), 1), round(max(behind), 1)) == (0.4, 0.7)
 
 
 def test_files_are_better():

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.digital.page import KINDS, tables
+from experiments.digital.page import KINDS, ideal_gaps, tables
 from experiments.digital.pictures import FILLED_BY, USES, fill, staircases
 from lvm_mtc.report.pages import fill_page
 from lvm_mtc.schemes.progressive import packets
@@ -92,6 +92,20 @@ def test_what_the_page_says_of_the_curves():
     assert round(gaps.mean(), 1) == 1.1 and round(gaps[0], 1) == 2.9 == round(gaps.max(), 1)
     told = np.array(rayleigh["envelope"]) - rayleigh["curves"]["staircase, told the SNR"]["psnr_db"]
     assert round(told.mean(), 1) == 0.1
+
+
+def test_no_plan_of_packets_one_after_the_other_follows_the_envelope():
+    awgn = RESULTS["pictures_awgn"]
+    ideal, envelope = ideal_gaps(awgn), np.array(awgn["envelope"])
+    assert ideal.max() == pytest.approx(2.65, abs=0.005)
+    strong, plan = (envelope - awgn["curves"][name]["psnr_db"] for name in ("1 stages, one packet", "staircase"))
+    assert (round(strong.max(), 1), round(plan.max(), 1)) == (6.1, 10.4) and strong.mean() > plan.mean()
+    assert ideal.max() < strong.max() and ideal.mean() < strong.mean()
+    # Of two stages and symbols for the second only where the first is cheap: capacities 1 and 4 bits.
+    small = dict(snr_db=[0.0, 10 * np.log10(15)], levels=[10.0, 20, 24], envelope=[20.0, 24], uses=125,
+                 curves={"1 stages, one packet": {"ledgers": [{"payload_bits": 100}]}})  # fmt: skip
+    np.testing.assert_array_equal(ideal_gaps(small), [0, 0])
+    np.testing.assert_array_equal(ideal_gaps(small | {"uses": 124}), [0, 4])
 
 
 def test_what_the_page_says_of_repeats():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lvm_mtc.models import context_transform
-from lvm_mtc.models.context_transform import LARGEST_SCALE, Rule, channels, fit_line, known
+from lvm_mtc.models.context_transform import LARGEST_SCALE, Branch, Rule, channels, fit_line, known
 from lvm_mtc.models.vector_quantizer import fit_codebooks
 from lvm_mtc.schemes.progressive.context_fit import fit_rule
 
@@ -14,14 +14,18 @@ SLICES, WINDOW, ROWS, COLUMNS, SIZE = (1, 3), 3, 5, 6, 8
 GROUPS = range(2 * len(SLICES))
 
 
-def drawn(seed=0):
+def drawn(seed=0, *, branches=True):
     """Rules, codebooks and features."""
     rng, rules, books = np.random.default_rng(seed), [], []
     for group, dim in zip(GROUPS, np.repeat(SLICES, 2), strict=True):
         mask = known(SLICES, group, WINDOW)
         weights = rng.normal(scale=0.2, size=(*mask.shape, dim)) * mask[..., None]
         energy = rng.normal(scale=0.3, size=2) * [group >= 1, group >= 3]
-        rules.append(Rule(*map(np.float32, (weights, rng.normal(size=dim), energy, rng.normal(scale=0.3)))))
+        # What is not decoded is zero, and so the network needs no mask to keep the order.
+        inner, outer = rng.normal(scale=0.3, size=(WINDOW, WINDOW, 4, 5)), rng.normal(scale=0.3, size=(5, dim + 1))
+        branch = map(np.float32, (rng.uniform(0.5, 2, 4), inner, rng.normal(size=5), outer))
+        line = map(np.float32, (weights, rng.normal(size=dim), energy, rng.normal(scale=0.3)))
+        rules.append(Rule(*line, Branch(*branch) if branches else None))
         books.append(np.float32(rng.normal(size=(SIZE, dim))))
     return rules, books, np.float32(rng.normal(size=(2, ROWS, COLUMNS, 4)))
 
@@ -42,14 +46,17 @@ def by_hand(rules, books, features):
     y_hat, found = np.zeros(features.shape), np.zeros((len(features), len(SLICES), ROWS, COLUMNS), int)
     slice_of = np.repeat(np.arange(len(SLICES)), SLICES)
     for group in GROUPS:
-        rule, book = (Rule(*(np.float64(part) for part in rules[group])), np.float64(books[group]))
+        rule, book = (jax.tree.map(np.float64, rules[group]), np.float64(books[group]))
         before, part = y_hat.copy(), channels(SLICES, group)
         for b, i, j in np.ndindex(len(features), ROWS, COLUMNS):
             if (i + j) % 2 != group % 2:
                 continue
             mu, squares, counts = rule.bias.copy(), np.zeros(len(SLICES)), np.zeros(len(SLICES))
+            hidden = None if rule.branch is None else rule.branch.shift.copy()
             for di, dj, channel in np.ndindex(WINDOW, WINDOW, sum(SLICES)):
                 y, x, own = i + di - 1, j + dj - 1, slice_of[channel]
+                if hidden is not None and 0 <= y < ROWS and 0 <= x < COLUMNS:
+                    hidden += rule.branch.inner[di, dj, channel] * before[b, y, x, channel] * rule.branch.gain[channel]
                 if not (own < group // 2 or (own == group // 2 and group % 2 and (di + dj) % 2)):
                     continue
                 counts[own] += 1
@@ -57,21 +64,71 @@ def by_hand(rules, books, features):
                     mu += rule.weights[di, dj, channel] * before[b, y, x, channel]
                     squares[own] += before[b, y, x, channel] ** 2
             loud = 0.5 * np.log(squares / np.maximum(counts, 1) + 1e-4)
-            s = np.clip(rule.energy @ loud + rule.scale, -LARGEST_SCALE, LARGEST_SCALE)
+            told = np.zeros(len(mu) + 1)
+            if hidden is not None:
+                told = (
+                    hidden * (1 + np.tanh(np.sqrt(2 / np.pi) * (hidden + 0.044715 * hidden**3))) / 2 @ rule.branch.outer
+                )
+            s = np.clip(rule.energy @ loud + rule.scale + told[-1], -LARGEST_SCALE, LARGEST_SCALE)
+            mu += np.exp(s) * told[:-1]
             index = np.argmin(((book - (features[b, i, j, part] - mu) * np.exp(-s)) ** 2).sum(-1))
             found[b, group // 2, i, j] = index
             y_hat[b, i, j, part] = mu + np.exp(s) * book[index]
     return found, y_hat
 
 
-def test_both_ends_are_the_loop():
-    rules, books, features = drawn()
+@pytest.mark.parametrize("branches", [True, False])
+def test_both_ends_are_the_loop(branches):
+    rules, books, features = drawn(branches=branches)
     indices, y_hat = compress(rules, books, features)
     wanted, told = by_hand(rules, books, features)
     np.testing.assert_array_equal(indices, wanted)
     np.testing.assert_allclose(y_hat, told, atol=1e-5)
     vectors = [jnp.asarray(books[group])[indices[:, group // 2]] for group in GROUPS]
     np.testing.assert_allclose(expand(rules, vectors), y_hat, atol=1e-6)
+
+
+def test_both_ends_agree_bit_for_bit_in_one_program():
+    rules, books, features = drawn()
+
+    @jax.jit
+    def there_and_back(rules, books, features):
+        indices, y_hat = context_transform.compress(rules, books, SLICES, features)
+        vectors = [book[indices[:, group // 2]] for group, book in enumerate(books)]
+        return y_hat, context_transform.expand(rules, SLICES, vectors)
+
+    np.testing.assert_array_equal(*there_and_back(rules, [jnp.asarray(book) for book in books], features))
+
+
+def test_derivatives_are_those_of_codes_and_of_what_is_expected():
+    """By the codes those of the squared error, by the rules those of the Gaussian density, by what is decoded none."""
+    rules, books, features = drawn()
+    books = [jnp.asarray(book) for book in books]
+
+    def error(rules, books, features):
+        coded = context_transform.code(rules, context_transform.nearest_of(books), SLICES, features)
+        return jnp.sum((features - coded.y_hat) ** 2)
+
+    by_rules, by_books, by_features = jax.jit(jax.grad(error, (0, 1, 2)))(rules, books, jnp.asarray(features))
+    assert all(not np.any(leaf) for leaf in jax.tree.leaves(by_rules))
+    coded = jax.jit(lambda *parts: context_transform.code(parts[0], context_transform.nearest_of(parts[1]), SLICES,
+                                                          parts[2]))(rules, books, features)  # fmt: skip
+    np.testing.assert_allclose(by_features, 2 * (features - coded.y_hat), atol=1e-5)
+    odd, part = context_transform.colours(ROWS, COLUMNS)[0, ..., 0] == 1, channels(SLICES, 3)
+    index, slope = coded.indices[:, 1][:, odd], -2 * (features - coded.y_hat) * np.exp(coded.s)
+    wanted = np.zeros((SIZE, 3))
+    np.add.at(wanted, np.ravel(index), np.asarray(slope)[:, odd, part].reshape(-1, 3))
+    np.testing.assert_allclose(by_books[3], wanted, atol=1e-4)
+
+    def expected(rules):
+        coded = context_transform.code(rules, context_transform.nearest_of(books), SLICES, features)
+        return jnp.sum((features - coded.mu) ** 2 * jnp.exp(-2 * coded.s) / 2 + coded.s)
+
+    for group, slopes in enumerate(jax.jit(jax.grad(expected))(rules)):
+        mask = known(SLICES, group, WINDOW)
+        assert not np.any(np.asarray(slopes.weights)[~mask]) and not np.any(np.asarray(slopes.branch.inner)[~mask])
+        assert not np.any(mask) or (np.any(slopes.weights) and np.any(slopes.branch.outer))
+        assert np.any(slopes.scale)
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -14,6 +14,7 @@ from lvm_mtc.models.vector_quantizer import (
     indices_to_bits,
     look_up,
     nearest,
+    nearest_code,
     posterior_mean,
     quantize,
 )
@@ -21,6 +22,11 @@ from lvm_mtc.models.vector_quantizer import (
 RNG = np.random.default_rng(0)
 VECTORS = np.float32(RNG.normal(size=(3000, 4)) * [3, 1, 0.5, 0.5])
 CODES, LOG_USE = fit_codebooks(VECTORS, 3, 16, seed=1, num_iter=8)
+
+
+def test_of_equal_codes_the_first_is_nearest():
+    book = jnp.array([[3.0], [0], [0], [2]])
+    np.testing.assert_array_equal(nearest_code(jnp.array([[0.1], [9], [2]]), book), [1, 0, 3])
 
 
 def test_each_stage_is_the_nearest_code_of_what_is_left():

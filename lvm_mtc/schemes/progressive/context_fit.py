@@ -15,6 +15,38 @@ _predict = functools.partial(jax.jit, static_argnums=(1, 2))(predict)
 _energies = functools.partial(jax.jit, static_argnums=(1, 2, 3))(energies)
 
 
+def fit_groups(
+    features: np.ndarray,
+    sizes: Sequence[int],
+    slices: tuple[int, ...],
+    window: int,
+    seed: int,
+    rules: Sequence[Rule] | None = None,
+) -> tuple[list[Rule], dict[int, list[dict[str, jax.Array]]]]:
+    """All groups in their order, each on what the codebooks of all sizes have decoded before it.
+
+    Args:
+        features: ``[N, rows, columns, C]``.
+        sizes: K of each codebook of a group.
+        slices: Channels of each.
+        window: Side of what is looked at, odd.
+        seed: Of first codes.
+        rules: That hold already, one a group; None: they are fitted.
+
+    Returns:
+        rules: One a group.
+        books: Of each size one a group, ``codes [K, d]`` and ``log_use [K]``.
+    """
+    y_hat, books, fitted = {size: np.zeros_like(features) for size in sizes}, {size: [] for size in sizes}, []
+    for group in range(2 * len(slices)):
+        rule = fit_rule(features, list(y_hat.values()), slices, group, window) if rules is None else rules[group]
+        fitted.append(rule)
+        for size in sizes:
+            book, y_hat[size] = code_group(rule, features, y_hat[size], slices, group, size, seed)
+            books[size].append({name: jnp.asarray(value) for name, value in book.items()})
+    return fitted, books
+
+
 def fit_rule(
     features: np.ndarray, decoded: Sequence[np.ndarray], slices: tuple[int, ...], group: int, window: int
 ) -> Rule:
