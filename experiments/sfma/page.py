@@ -9,6 +9,7 @@ from lvm_mtc.report.pages import number, table
 from lvm_mtc.results.intervals import student_interval
 
 BINS = {"above 0.8": (0.8, 1.01), "0.1 to 0.8": (0.1, 0.8), "below 0.1": (-0.01, 0.1)}
+WAYS = {"exchange": "exchange", "plain": "plain", "closed": "plain, fewer steps", "turns": "taking turns"}
 
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
@@ -32,26 +33,29 @@ def _points(rows):
     return list(dict.fromkeys((row["link"], row["snr_db"]) for row in rows))
 
 
+def _interval(found: np.ndarray) -> str:
+    mean, half, _ = student_interval(found)
+    return f"{mean:+.3f} ± {half:.3f}"
+
+
 def _bins(rows):
     body = []
     for label, edges in BINS.items():
         for link, snr_db in _points(rows):
-            found = gains(rows, link, snr_db, *edges, "exchange", "plain")
-            if len(found) > 1:
-                mean, half, count = student_interval(found)
-                turns = gains(rows, link, snr_db, *edges, "exchange", "orthogonal").mean()
-                body.append((label, link, f"{snr_db:g}", f"{count}", f"{mean:+.3f} ± {half:.3f}", f"{turns:+.2f}"))
-    return table(
-        ("similarity", "link", "SNR, dB", "pictures", "exchange over plain, dB", "over taking turns, dB"), body
-    )
+            found = {name: gains(rows, link, snr_db, *edges, "exchange", name) for name in ("plain", "closed", "turns")}
+            if len(found["plain"]) > 1:
+                cells = map(_interval, found.values())
+                body.append((label, link, f"{snr_db:g}", f"{len(found['plain'])}", *cells))
+    over = ("exchange over plain, dB", "over plain, fewer steps", "over taking turns")
+    return table(("similarity", "link", "SNR, dB", "pictures", *over), body)
 
 
 def _pairs(rows):
     body = []
     for row in rows:
-        values = [number(np.mean(row["psnr_db"][name])) for name in ("exchange", "plain", "orthogonal")]
+        values = [number(np.mean(row["psnr_db"][name])) for name in WAYS]
         body.append((row["pair"], f"{np.mean(row['similarity']):.2f}", row["link"], f"{row['snr_db']:g}", *values))
-    return table(("pair", "mean similarity", "link", "SNR, dB", "exchange", "plain", "taking turns"), body)
+    return table(("pair", "mean similarity", "link", "SNR, dB", *WAYS.values()), body)
 
 
 def _leak(leak):
