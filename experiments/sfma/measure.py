@@ -1,6 +1,6 @@
 r"""Superposed users with the exchange, plain ones and users that take turns, over pairs of more and less alike.
 
-    python -m experiments.sfma.measure --data ../shared/data
+    python -m experiments.sfma.measure --data ../shared/data --packed build/pictures_160.npz
 
 Weights are those of ``experiments/configs/sfma.py``. Writes ``docs/sfma/results.json`` and the tables of
 ``docs/sfma.md``; ``--page-only`` does so from the old file, and ``--parts`` measures some parts anew. All pairs are cut
@@ -20,9 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.script import DATA, PAGE_ONLY, script, study
+from experiments.sfma import digital
 from experiments.sfma.page import tables
 from lvm_mtc.allocation.leak import fit_leak, leaked_share
 from lvm_mtc.data.images import list_images, load_image
+from lvm_mtc.data.packing import load_packed
 from lvm_mtc.data.resizing import center_crop
 from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.schemes.loading import load_scheme
@@ -134,14 +136,14 @@ def leak(scheme: Sfma, params: Params, pairs: Mapping[str, np.ndarray]) -> dict[
     return {"samples": np.round(samples, 5).tolist(), "coefficients": fitted, "explained": explained}
 
 
-PARTS = ("rows", "leak")
+PARTS = ("rows", "leak", "digital")
 
 
-@script(data="pictures of Kodak", runs="folder of the training runs", out="folder; the page is beside it",
-        page_only=PAGE_ONLY, parts=f"some of {', '.join(PARTS)}")  # fmt: skip
+@script(data="pictures of Kodak", runs="folder of the training runs", packed="packed pictures of the training",
+        out="folder; the page is beside it", page_only=PAGE_ONLY, parts=f"some of {', '.join(PARTS)}")  # fmt: skip
 def main(
-    data: Path = DATA, runs: Path = Path("runs"), out: Path = Path("docs/sfma"), page_only: bool = False,
-    parts: tuple[str, ...] = PARTS,
+    data: Path = DATA, runs: Path = Path("runs"), packed: Path = Path("build/pictures_160.npz"),
+    out: Path = Path("docs/sfma"), page_only: bool = False, parts: tuple[str, ...] = PARTS,
 ) -> None:  # fmt: skip
     """Superpose two users with and without exchange, beside other ways to share the symbols."""
 
@@ -150,7 +152,14 @@ def main(
         files = {name: runs / stage / "weights.npz" for name, stage in stages.items()}
         scheme, params = load_scheme(runs / "sfma_plain" / "further" / "weights.npz")
         pairs, file = pairs_of(scheme, params, views(data, scheme.config.image_size)), out / "results.json"
-        every = {"rows": lambda: levels(files, pairs), "leak": lambda: leak(scheme, params, pairs)}
+        uses = int(np.prod(scheme.frames()))
+        every = {
+            "rows": lambda: levels(files, pairs),
+            "leak": lambda: leak(scheme, params, pairs),
+            "digital": lambda: digital.measure(
+                {kind: pairs[kind] for kind in ("0 px", "two pictures")}, load_packed(packed), uses, SNRS_DB
+            ),
+        }
         return (json.loads(file.read_text()) if file.exists() else {}) | {name: every[name]() for name in parts}
 
     study(out, page_only, results, tables)

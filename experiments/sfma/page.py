@@ -14,7 +14,8 @@ WAYS = {"exchange": "exchange", "plain": "plain", "closed": "plain, fewer steps"
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Markdown tables by the name of their place."""
-    return {"bins": _bins(results["rows"]), "pairs": _pairs(results["rows"]), "leak": _leak(results["leak"])}
+    return {"bins": _bins(results["rows"]), "pairs": _pairs(results["rows"]), "leak": _leak(results["leak"]),
+            "digital": _digital(results)}  # fmt: skip
 
 
 def gains(rows, link: str, snr_db: float, low: float, high: float, better: str, worse: str) -> np.ndarray:
@@ -50,12 +51,33 @@ def _bins(rows):
     return table(("similarity", "link", "SNR, dB", "pictures", *over), body)
 
 
+def _mean(row, name: str) -> float:
+    return float(np.mean(row["psnr_db"][name]))
+
+
 def _pairs(rows):
     body = []
     for row in rows:
-        values = [number(np.mean(row["psnr_db"][name])) for name in WAYS]
+        values = [number(_mean(row, name)) for name in WAYS]
         body.append((row["pair"], f"{np.mean(row['similarity']):.2f}", row["link"], f"{row['snr_db']:g}", *values))
     return table(("pair", "mean similarity", "link", "SNR, dB", *WAYS.values()), body)
+
+
+def _digital(results):
+    body = []
+    for row in results["digital"]:
+        (networks,) = [
+            of for of in results["rows"]
+            if (of["pair"], of["link"], of["snr_db"]) == (row["pair"], "awgn", row["snr_db"])
+        ]  # fmt: skip
+        values = [number(_mean(networks, name)) for name in ("exchange", "plain", "turns")]
+        bits, rate = row["turns"]
+        users = ", ".join(f"{2**of_bits}-QAM {of_rate:.2f}" for of_bits, of_rate in row["sic"])
+        body.append((row["pair"], f"{row['snr_db']:g}", *values, number(_mean(row, "turns")), number(_mean(row, "sic")),
+                     " / ".join(map(number, row["users_db"])), f"{2**bits}-QAM {rate:.2f}",
+                     f"{row['share']:g}: {users}"))  # fmt: skip
+    return table(("pair", "SNR, dB", "exchange", "plain", "taking turns", "AVIF, taking turns", "AVIF, SIC",
+                  "its users", "code, taking turns", "share and codes, SIC"), body)  # fmt: skip
 
 
 def _leak(leak):

@@ -110,3 +110,11 @@ def test_similar_pairs_gain_over_a_plain_network_trained_as_long_and_others_hard
             assert abs(mean) < 0.1 if (link, snr_db) == ("awgn", 20.0) else mean - half > 0
             for worse in ("plain", "closed"):
                 assert abs(sfma_page.gains(*at, -0.01, 0.1, "exchange", worse).mean()) < 0.1
+
+
+def test_bits_have_the_symbols_of_the_features():
+    of = results("sfma")["digital"]
+    assert {uses for row in of for uses in row["uses"].values()} == {4608.0}
+    assert {(row["pair"], row["snr_db"]) for row in of} == {
+        (kind, snr_db) for kind in ("0 px", "two pictures") for snr_db in (0.0, 5.0, 10.0, 20.0)
+    }
