@@ -1,15 +1,15 @@
-r"""Two superposed users with and without exchange, beside users that take turns, over pairs of more and less alike.
+r"""Superposed users with the exchange, plain ones and users that take turns, over pairs of more and less alike.
 
-    python -m experiments.demo.pack_pictures --data ../shared/data --out build/pictures_160.npz
-    lvm-mtc train --config experiments/configs/sfma.py --stage all --data build/pictures_160.npz --run-dir runs/sfma
-    python -m experiments.sfma.measure --weights runs/sfma/exchange/weights.npz
+    python -m experiments.sfma.measure --data ../shared/data --packed build/pictures_160.npz
 
-Writes ``docs/sfma/results.json`` and the tables of ``docs/sfma.md``; ``--page-only`` does so from the old file. All
-pairs are cut from Kodak: two views of one picture 0 to 8 pixels apart, and pictures that have little in common.
+Weights are those of ``experiments/configs/sfma.py``. Writes ``docs/sfma/results.json`` and the tables of
+``docs/sfma.md``; ``--page-only`` does so from the old file, and ``--parts`` measures some parts anew. All pairs are cut
+from Kodak: two views of one picture 0 to 8 pixels apart, and pictures that have little in common.
 """
 
 import dataclasses
 import functools
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,12 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.script import DATA, PAGE_ONLY, script, study
+from experiments.sfma import digital
 from experiments.sfma.page import tables
 from lvm_mtc.allocation.leak import fit_leak, leaked_share
 from lvm_mtc.data.images import list_images, load_image
+from lvm_mtc.data.packing import load_packed
 from lvm_mtc.data.resizing import center_crop
 from lvm_mtc.link import LinkConfig, OperatingPoint
-from lvm_mtc.schemes.linear.scheme import Linear, LinearConfig
 from lvm_mtc.schemes.loading import load_scheme
 from lvm_mtc.schemes.scheme import Params, Source
 from lvm_mtc.schemes.sfma.scheme import Sfma, placed, separate, similarity
@@ -50,8 +51,9 @@ def pairs_of(scheme: Sfma, params: Params, pictures: np.ndarray) -> dict[str, np
     size = scheme.config.image_size
     first = pictures[:, :size, :size]
     pairs = {f"{d} px": np.stack([first, pictures[:, d : d + size, d : d + size]], 1) for d in SHIFTS}
-    features = scheme.encode(params, _source(np.stack([first, first], 1)), None, {}).features[:, 0]
-    alike = np.array([[float(similarity(jnp.stack([a, b])[None])[0]) for b in features] for a in features])
+    features = _encoded(scheme, params, _source(np.stack([first, first], 1))).features[:, 0]
+    each = jax.jit(similarity)
+    alike = np.array([each(jnp.stack([jnp.broadcast_to(a, features.shape), features], 1)) for a in features])
     left, found = set(range(len(first))), []
     while len(left) > 1:  # pairs of pictures, each in one pair
         i = min(left)
@@ -65,6 +67,11 @@ def _source(pictures: np.ndarray) -> Source:
     return Source(jnp.float32(pictures) / 255)
 
 
+@functools.partial(jax.jit, static_argnames="scheme")
+def _encoded(scheme, params, source):
+    return scheme.encode(params, source, None, {})
+
+
 @functools.partial(jax.jit, static_argnames=("scheme", "link"))
 def _psnr(scheme, params, source, link, snr_db, knobs):
     out = forward(scheme, params, source, jax.random.key(7), LINKS[link], OperatingPoint(snr_db=snr_db, knobs=knobs))
@@ -72,26 +79,29 @@ def _psnr(scheme, params, source, link, snr_db, knobs):
     return -10 * jnp.log10(mse).mean(1), out.ledger.channel_uses()
 
 
-def levels(scheme: Sfma, params: Params, pairs: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """PSNR of each pair, mean of its users, by kind, link, SNR and way of sharing; channel and noise are the same."""
-    half = Linear(LinearConfig(num_symbols=scheme.config.num_symbols // 2))
-    linear = params["linear"]
-    width = 2 * half.config.num_symbols
-    apart = {"mean": linear["mean"], "encoder": linear["encoder"][:, :width], "decoder": linear["decoder"][:width],
-             "power": linear["power"][:width]}  # fmt: skip
-    rows = []
+def levels(files: Mapping[str, Path], pairs: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """PSNR of each pair, mean of its users, by kind, link, SNR and way of sharing; channel and noise are the same.
+
+    ``exchange`` is compared with its own network without similarity, ``closed``, which is where ``plain`` went on for
+    as many steps; and with users that take turns with half of the symbols.
+    """
+    made = {name: load_scheme(weights) for name, weights in files.items()}
+    ways = {"exchange": ("exchange", 1.0), "closed": ("exchange", 0.0), "plain": ("plain", 1.0),
+            "turns": ("turns", 1.0)}  # fmt: skip
+    rows, most = [], max(map(len, pairs.values()))
     for kind, pictures in pairs.items():
-        source = _source(pictures)
-        alike = scheme.encode(params, source, None, {}).similarity
+        source = _source(np.resize(pictures, (most, *pictures.shape[1:])))  # kinds of fewer pairs begin again
+        scheme, params = made["exchange"]
+        alike = _encoded(scheme, params, source).similarity
         for link in LINKS:
             for snr_db in SNRS_DB:
                 of = source, link, jnp.float32(snr_db)
-                found = {"exchange": _psnr(scheme, params, *of, {"gate": jnp.float32(1)}),
-                         "plain": _psnr(scheme, params, *of, {"gate": jnp.float32(0)}),
-                         "orthogonal": _psnr(half, apart, *of, {})}  # fmt: skip
+                found = {name: _psnr(*made[network], *of, {"gate": jnp.float32(gate)})
+                         for name, (network, gate) in ways.items()}  # fmt: skip
                 uses = {name: float(count.mean()) for name, (_, count) in found.items()}
-                psnr_db = {name: np.round(np.float64(value), 4).tolist() for name, (value, _) in found.items()}
-                alike_of = np.round(np.float64(alike), 4).tolist()
+                cut = {name: value[: len(pictures)] for name, (value, _) in found.items()}
+                psnr_db = {name: np.round(np.float64(value), 4).tolist() for name, value in cut.items()}
+                alike_of = np.round(np.float64(alike[: len(pictures)]), 4).tolist()
                 at = {"pair": kind, "link": link, "snr_db": snr_db}
                 rows.append(at | {"similarity": alike_of, "uses": uses, "psnr_db": psnr_db})
         print(kind, flush=True)
@@ -99,8 +109,9 @@ def levels(scheme: Sfma, params: Params, pairs: Mapping[str, np.ndarray]) -> lis
 
 
 def leak(scheme: Sfma, params: Params, pairs: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The share of the partner's power in features that a noiseless plain receiver estimates, and its logistic fit.
+    """The share of the partner's power in features that a noiseless L-MMSE receiver estimates, and its logistic fit.
 
+    The networks behind it are left out: they are of one ratio.
     The ratio is that of the symbols to the largest; powers are shares of 1. A sample is the mean over a kind's pairs.
     """
     samples = []
@@ -109,7 +120,7 @@ def leak(scheme: Sfma, params: Params, pairs: Mapping[str, np.ndarray]) -> dict[
             width = round(2 * scheme.config.num_symbols * ratio)
             small = Sfma(dataclasses.replace(scheme.config, num_symbols=width // 2))
             linear = params["linear"] | {"encoder": params["linear"]["encoder"][:, :width]}
-            features = small.encode({"linear": linear}, _source(pictures), None, {}).features
+            features = _encoded(small, {"linear": linear}, _source(pictures)).features
             alike = float(similarity(features).mean())
             norm = jnp.sqrt((features**2).mean((-2, -1), keepdims=True))
             for share in SHARES:
@@ -125,18 +136,31 @@ def leak(scheme: Sfma, params: Params, pairs: Mapping[str, np.ndarray]) -> dict[
     return {"samples": np.round(samples, 5).tolist(), "coefficients": fitted, "explained": explained}
 
 
-@script(data="pictures of Kodak", weights="file of the trained exchange", out="folder; the page is beside it",
-        page_only=PAGE_ONLY)  # fmt: skip
+PARTS = ("rows", "leak", "digital")
+
+
+@script(data="pictures of Kodak", runs="folder of the training runs", packed="packed pictures of the training",
+        out="folder; the page is beside it", page_only=PAGE_ONLY, parts=f"some of {', '.join(PARTS)}")  # fmt: skip
 def main(
-    data: Path = DATA, weights: Path = Path("runs/sfma/exchange/weights.npz"), out: Path = Path("docs/sfma"),
-    page_only: bool = False,
+    data: Path = DATA, runs: Path = Path("runs"), packed: Path = Path("build/pictures_160.npz"),
+    out: Path = Path("docs/sfma"), page_only: bool = False, parts: tuple[str, ...] = PARTS,
 ) -> None:  # fmt: skip
-    """Superpose two users with and without exchange."""
+    """Superpose two users with and without exchange, beside other ways to share the symbols."""
 
     def results() -> dict[str, Any]:
-        scheme, params = load_scheme(weights)
-        pairs = pairs_of(scheme, params, views(data, scheme.config.image_size))
-        return {"rows": levels(scheme, params, pairs), "leak": leak(scheme, params, pairs)}
+        stages = {"exchange": "sfma/exchange", "plain": "sfma_longer/further", "turns": "sfma_turns/further"}
+        files = {name: runs / stage / "weights.npz" for name, stage in stages.items()}
+        scheme, params = load_scheme(runs / "sfma_plain" / "further" / "weights.npz")
+        pairs, file = pairs_of(scheme, params, views(data, scheme.config.image_size)), out / "results.json"
+        uses = int(np.prod(scheme.frames()))
+        every = {
+            "rows": lambda: levels(files, pairs),
+            "leak": lambda: leak(scheme, params, pairs),
+            "digital": lambda: digital.measure(
+                {kind: pairs[kind] for kind in ("0 px", "two pictures")}, load_packed(packed), uses, SNRS_DB
+            ),
+        }
+        return (json.loads(file.read_text()) if file.exists() else {}) | {name: every[name]() for name in parts}
 
     study(out, page_only, results, tables)
 

@@ -9,11 +9,13 @@ from lvm_mtc.report.pages import number, table
 from lvm_mtc.results.intervals import student_interval
 
 BINS = {"above 0.8": (0.8, 1.01), "0.1 to 0.8": (0.1, 0.8), "below 0.1": (-0.01, 0.1)}
+WAYS = {"exchange": "exchange", "plain": "plain", "closed": "plain, fewer steps", "turns": "taking turns"}
 
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Markdown tables by the name of their place."""
-    return {"bins": _bins(results["rows"]), "pairs": _pairs(results["rows"]), "leak": _leak(results["leak"])}
+    return {"bins": _bins(results["rows"]), "pairs": _pairs(results["rows"]), "leak": _leak(results["leak"]),
+            "digital": _digital(results)}  # fmt: skip
 
 
 def gains(rows, link: str, snr_db: float, low: float, high: float, better: str, worse: str) -> np.ndarray:
@@ -32,26 +34,50 @@ def _points(rows):
     return list(dict.fromkeys((row["link"], row["snr_db"]) for row in rows))
 
 
+def _interval(found: np.ndarray) -> str:
+    mean, half, _ = student_interval(found)
+    return f"{mean:+.3f} ± {half:.3f}"
+
+
 def _bins(rows):
     body = []
     for label, edges in BINS.items():
         for link, snr_db in _points(rows):
-            found = gains(rows, link, snr_db, *edges, "exchange", "plain")
-            if len(found) > 1:
-                mean, half, count = student_interval(found)
-                turns = gains(rows, link, snr_db, *edges, "exchange", "orthogonal").mean()
-                body.append((label, link, f"{snr_db:g}", f"{count}", f"{mean:+.3f} ± {half:.3f}", f"{turns:+.2f}"))
-    return table(
-        ("similarity", "link", "SNR, dB", "pictures", "exchange over plain, dB", "over taking turns, dB"), body
-    )
+            found = {name: gains(rows, link, snr_db, *edges, "exchange", name) for name in ("plain", "closed", "turns")}
+            if len(found["plain"]) > 1:
+                cells = map(_interval, found.values())
+                body.append((label, link, f"{snr_db:g}", f"{len(found['plain'])}", *cells))
+    over = ("exchange over plain, dB", "over plain, fewer steps", "over taking turns")
+    return table(("similarity", "link", "SNR, dB", "pictures", *over), body)
+
+
+def _mean(row, name: str) -> float:
+    return float(np.mean(row["psnr_db"][name]))
 
 
 def _pairs(rows):
     body = []
     for row in rows:
-        values = [number(np.mean(row["psnr_db"][name])) for name in ("exchange", "plain", "orthogonal")]
+        values = [number(_mean(row, name)) for name in WAYS]
         body.append((row["pair"], f"{np.mean(row['similarity']):.2f}", row["link"], f"{row['snr_db']:g}", *values))
-    return table(("pair", "mean similarity", "link", "SNR, dB", "exchange", "plain", "taking turns"), body)
+    return table(("pair", "mean similarity", "link", "SNR, dB", *WAYS.values()), body)
+
+
+def _digital(results):
+    body = []
+    for row in results["digital"]:
+        (networks,) = [
+            of for of in results["rows"]
+            if (of["pair"], of["link"], of["snr_db"]) == (row["pair"], "awgn", row["snr_db"])
+        ]  # fmt: skip
+        values = [number(_mean(networks, name)) for name in ("exchange", "plain", "turns")]
+        bits, rate = row["turns"]
+        users = ", ".join(f"{2**of_bits}-QAM {of_rate:.2f}" for of_bits, of_rate in row["sic"])
+        body.append((row["pair"], f"{row['snr_db']:g}", *values, number(_mean(row, "turns")), number(_mean(row, "sic")),
+                     " / ".join(map(number, row["users_db"])), f"{2**bits}-QAM {rate:.2f}",
+                     f"{row['share']:g}: {users}"))  # fmt: skip
+    return table(("pair", "SNR, dB", "exchange", "plain", "taking turns", "AVIF, taking turns", "AVIF, SIC",
+                  "its users", "code, taking turns", "share and codes, SIC"), body)  # fmt: skip
 
 
 def _leak(leak):

@@ -71,6 +71,7 @@ class Ranges:
             its smallest value, is off in half of the groups.
         box_area: Area of a picture's box over that of the picture.
         view_jitter: Largest shift of a UAV's view against its group's, pixels.
+        mixed: In half of the groups each UAV has a picture of its own, and in half of the others no view is shifted.
     """
 
     snr_db: tuple[float, float] = (0.0, 20.0)
@@ -78,6 +79,7 @@ class Ranges:
     knobs: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     box_area: tuple[float, float] = (0.1, 0.4)
     view_jitter: int = 16
+    mixed: bool = False
 
     def __post_init__(self):
         pairs = {field: getattr(self, field) for field in ("snr_db", "csi_error_var", "box_area")}
@@ -109,7 +111,7 @@ def draw_views(data: Any, keys: Sequence[jax.Array], lead: tuple[int, int], conf
         keys: Five.
         lead: Groups, and UAVs in a group.
         config: The scheme's.
-        ranges: Of which ``box_area`` and ``view_jitter`` are used.
+        ranges: Of which ``box_area``, ``view_jitter`` and ``mixed`` are used.
     """
     pictures, size = data["pictures"], config.image_size
     room = (pictures.shape[1] - size, pictures.shape[2] - size)
@@ -119,21 +121,26 @@ def draw_views(data: Any, keys: Sequence[jax.Array], lead: tuple[int, int], conf
             f"{type(config).__name__}.image_size {size}"
         )
     k_index, k_corner, k_jitter, k_mirror, k_box = keys
-    index = jax.random.randint(k_index, lead[:1], 0, pictures.shape[0])
+    index = jnp.broadcast_to(jax.random.randint(k_index, lead[:1], 0, pictures.shape[0])[:, None], lead)
     limit = jnp.array(room).reshape(1, 1, 2)
     corner = jax.random.randint(k_corner, (lead[0], 1, 2), 0, limit + 1)
     jitter = jax.random.randint(k_jitter, (*lead, 2), -ranges.view_jitter, ranges.view_jitter + 1)
+    if ranges.mixed:
+        k_apart, k_own, k_still = jax.random.split(jax.random.fold_in(k_index, 1), 3)
+        apart = jax.random.bernoulli(k_apart, shape=(lead[0], 1))
+        index = jnp.where(apart, jax.random.randint(k_own, lead, 0, pictures.shape[0]), index)
+        jitter = jnp.where(jax.random.bernoulli(k_still, shape=(lead[0], 1, 1)), 0, jitter)
     corner = jnp.clip(corner + jitter, 0, limit)
 
     def cut(i, corner):
         return jax.lax.dynamic_slice(pictures, (i, corner[0], corner[1], 0), (1, size, size, 3))[0]
 
-    images = jax.vmap(jax.vmap(cut, (None, 0)))(index, corner)
+    images = jax.vmap(jax.vmap(cut))(index, corner)
     mirror = jax.random.bernoulli(k_mirror, shape=(lead[0], 1, 1, 1, 1))
     images = jnp.where(mirror, images[:, :, :, ::-1], images).astype(jnp.float32) / 255.0
     hints = {"loc": _draw_boxes(k_box, lead, size, ranges.box_area)}
     if "labels" in data:
-        hints["labels"] = jnp.broadcast_to(data["labels"][index][:, None], lead)
+        hints["labels"] = data["labels"][index]
     return Source(images, hints)
 
 

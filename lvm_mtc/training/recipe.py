@@ -207,7 +207,7 @@ def run_stage(
             **data.identity,
             **identity(scheme),
             **chosen_fields(scheme),
-            "ranges": to_dict(recipe.ranges),
+            "ranges": _drawn_from(recipe.ranges),
             "loss": loss_weights(its_stage, recipe.loss),
             "scenarios": [str(to_dict(scenario)) for scenario in recipe.scenarios],
             "start": dict(recipe.start) if before is None else digest(initial),
@@ -234,6 +234,11 @@ def chosen_fields(scheme: Any) -> dict[str, Any]:
         if field.name != "config" and value != field.default and field.metadata.get("changes_numbers", True):
             chosen[field.name] = chosen_fields(value) if dataclasses.is_dataclass(value) else value
     return chosen
+
+
+def _drawn_from(ranges: Ranges) -> dict[str, Any]:
+    """Ranges as fingerprints have them: what came later only where it is not at its default."""
+    return {name: value for name, value in to_dict(ranges).items() if name != "mixed" or value}
 
 
 def _layout(scheme: Scheme, method: str) -> Callable[[Params], Params]:

@@ -98,7 +98,7 @@ CASES = {
              word_width=4, num_words=5, patch_size=6, answer_width=8),
         lambda: pictures(8, labels=RNG.integers(0, 10, (BATCH, 2))),
     ),
-    "sfma": (dict(image_size=16, patch_size=4, num_symbols=8), lambda: pictures(16)),
+    "sfma": (dict(image_size=16, patch_size=4, num_symbols=8, width=16), lambda: pictures(16)),
     "context_vq": (dict(image_size=32, slices=(2, 6), codebook_sizes=(4, 16), codebook_size=16), lambda: pictures(32)),
     "progressive": (
         dict(variant="tiny", image_size=32, num_features=8, num_stages=3, codebook_size=16), lambda: pictures(32)

@@ -1,25 +1,47 @@
-"""Cross-attention between two users' tokens, conditioned on the SNR and on how similar the two are."""
+"""What stands before and behind the sum: a network of each user's own tokens, and cross-attention to the partner's."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lvm_mtc.models.conditioned import INIT, snr_features
+from lvm_mtc.models.conditioned import INIT, Sizes, apply_blocks, normalize, snr_features
 from lvm_mtc.models.products import Dense
 from lvm_mtc.models.windows import relative_index
 
 _OWN_PLACE = 4.0  # first bias of the partner's token at the query's own place
 
 
-def _identity(key, shape, dtype=jnp.float32):
-    return jnp.eye(*shape, dtype=dtype)
+class Alone(nn.Module):
+    """Tokens of one user refined by those around them, a convolution and an attention block; starts as the identity.
+
+    Attributes:
+        width: Features of a token inside.
+        num_heads: Heads of the attention, a divisor of the width.
+    """
+
+    width: int = 64
+    num_heads: int = 4
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array, snr_db: jax.Array) -> jax.Array:
+        """Maps ``[batch, side^2, features]``, a square grid in raster order, features of power 1, to its own shape.
+
+        ``snr_db`` is what is known of the SNR, numbers in dB, ``[batch, numbers]``.
+        """
+        batch, count, features = tokens.shape
+        side = round(count**0.5)
+        told = nn.silu(Dense(32, kernel_init=INIT, name="condition")(_told(snr_db)))
+        x = Dense(self.width, kernel_init=INIT, name="embed")(tokens).reshape(batch, side, side, -1)
+        sizes = Sizes(self.width, ("convolution", "attention"), self.num_heads, window=side)
+        x = normalize(apply_blocks(sizes, x, told)).reshape(batch, count, -1)
+        return tokens + Dense(features, kernel_init=nn.initializers.zeros, name="change")(x)
 
 
 class Exchange(nn.Module):
-    """``f + similarity (tanh(g1) f + tanh(g2) A(partner))``: own tokens and what attention finds in the partner's.
+    """``similarity tanh(gates) MLP(own, A(partner))``: what attention to the partner's tokens adds to one's own.
 
-    The similarity is a factor outside, so users with nothing in common get their own features back exactly. The gates
-    g1 and g2, of each feature, start at 0, and the attention at the partner's token of the same place.
+    The similarity is a factor outside, so nothing is added for users with nothing in common. The gates, of each
+    feature, depend on similarity and SNR and start at 0, the attention at the partner's token of the same place.
 
     Attributes:
         num_heads: Heads, a divisor of the number of features.
@@ -28,40 +50,41 @@ class Exchange(nn.Module):
     num_heads: int = 4
 
     @nn.compact
-    def __call__(
-        self, own: jax.Array, partner: jax.Array, power: jax.Array, similarity: jax.Array, snr_db: jax.Array
-    ) -> jax.Array:
-        """Features of one user, told the other's.
+    def __call__(self, own: jax.Array, partner: jax.Array, similarity: jax.Array, snr_db: jax.Array) -> jax.Array:
+        """What is to be added to one user's features.
 
         Args:
-            own: ``[batch, side^2, features]``, a square grid of tokens in raster order.
+            own: ``[batch, side^2, 2 features]``, a square grid of tokens in raster order, features of power 1 as they
+                were and as :class:`Alone` refined them.
             partner: Same shape.
-            power: Of the features, which makes them comparable to each other, ``[features]``.
             similarity: ``[batch]`` in [0, 1].
-            snr_db: What is known of the SNR, numbers in dB, ``[batch, numbers]``.
+            snr_db: As :class:`Alone`.
 
         Returns:
-            Shape of ``own``.
+            ``[batch, side^2, features]``.
         """
-        batch, tokens, width = own.shape
-        side, head = round(tokens**0.5), width // self.num_heads
-        told = [snr_features(snr_db[:, i]) for i in range(snr_db.shape[1])]
-        told = jnp.concatenate([*told, similarity[:, None], similarity[:, None] ** 2], axis=-1)
+        batch, count, width = own.shape[0], own.shape[1], own.shape[2] // 2
+        side, head = round(count**0.5), width // self.num_heads
+        told = jnp.concatenate([_told(snr_db), similarity[:, None], similarity[:, None] ** 2], axis=-1)
         condition = nn.silu(Dense(32, kernel_init=INIT, name="condition")(told))
-        scale = (power**-0.5).reshape(1, 1, -1)
 
-        def heads(x):
-            return x.reshape(batch, tokens, self.num_heads, head)
+        def heads(name, x):
+            return Dense(width, kernel_init=INIT, name=name)(x).reshape(batch, count, self.num_heads, head)
 
-        query = heads(Dense(width, kernel_init=INIT, name="query")(own * scale))
-        key = heads(Dense(width, kernel_init=INIT, name="key")(partner * scale))
-        value = heads(Dense(width, kernel_init=_identity, name="value")(partner * scale))
         index = relative_index(side)
         first = jnp.zeros((2 * side - 1) ** 2).at[index[0, 0]].set(_OWN_PLACE)
         table = self.param("place", lambda key: jnp.broadcast_to(first[:, None], (len(first), self.num_heads)))
-        logits = jnp.einsum("bqhd,bkhd->bhqk", query, key) / width + jnp.moveaxis(table[index], -1, 0)[None]
-        found = jnp.einsum("bhqk,bkhd->bqhd", nn.softmax(logits), value).reshape(own.shape)
-        found = Dense(width, kernel_init=_identity, name="out")(found) / scale
-        gates = jnp.tanh(Dense(2 * width, kernel_init=nn.initializers.zeros, name="gates")(condition))
-        of_own, of_partner = jnp.split(gates[:, None], 2, axis=-1)
-        return own + similarity[:, None, None] * (of_own * own + of_partner * found)
+        logits = jnp.einsum("bqhd,bkhd->bhqk", heads("query", own), heads("key", partner)) * head**-0.5
+        weights = nn.softmax(logits + jnp.moveaxis(table[index], -1, 0)[None])
+        found = jnp.einsum("bhqk,bkhd->bqhd", weights, heads("value", partner)).reshape(batch, count, width)
+        seen = jnp.concatenate([own, found], -1)
+        hidden = nn.gelu(Dense(2 * width, kernel_init=INIT, name="up")(seen))
+        change = Dense(width, kernel_init=INIT, name="down")(hidden)
+        change += Dense(width, kernel_init=INIT, name="across")(seen)
+        gates = jnp.tanh(Dense(width, kernel_init=nn.initializers.zeros, name="gates")(condition))
+        return similarity[:, None, None] * gates[:, None] * change
+
+
+def _told(snr_db: jax.Array) -> jax.Array:
+    """``[batch, numbers]`` in dB as features of a condition, ``[batch, 4 numbers]``."""
+    return jnp.concatenate([snr_features(snr_db[:, i]) for i in range(snr_db.shape[1])], axis=-1)

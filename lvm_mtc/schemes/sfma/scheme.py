@@ -3,9 +3,10 @@
 The codec is linear (principal components of patches, amplitudes variance^-1/4). The second user's features go mirrored
 and half of them negated, so that strong components meet weak ones, and equal pictures can be told apart. The sum goes
 to both UAVs as public frames of power 1, each hears it through its own channel, and estimates both users' features
-(scalar L-MMSE with the powers of both). Before and behind that stands one network (``network.Exchange``) in which each
-user's tokens attend to the other's, times the similarity of the two pictures' features: without it this is plain
-non-orthogonal access, with the same symbols and powers.
+(scalar L-MMSE with the powers of both). Before and behind that stand networks of each user's own tokens
+(``network.Alone``, and a ``network.Exchange`` with themselves), and on top of them one in which they attend to the
+other user's (``network.Exchange``), times the similarity of the two pictures' features: without it this is plain
+non-orthogonal access, with the same symbols, powers and networks.
 
 Both UAVs are told the similarity and the users' two amplitudes in the sum.
 
@@ -28,7 +29,7 @@ from lvm_mtc.models.pca import PatchPca, amplitudes, fit_patches
 from lvm_mtc.models.receivers import GAIN_BITS, as_sent, unit_power
 from lvm_mtc.schemes.losses import IMAGE_LOSSES, picture_loss
 from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage
-from lvm_mtc.schemes.sfma.network import Exchange
+from lvm_mtc.schemes.sfma.network import Alone, Exchange
 
 SIMILARITY_BITS = 8
 _LOWEST_POWER = 1e-6
@@ -42,19 +43,22 @@ class SfmaConfig:
         image_size: Side of the square pictures, pixels.
         patch_size: Side of a patch, pixels.
         num_symbols: Complex symbols of a patch of both users together.
-        num_heads: Heads of the attention between the users.
+        num_heads: Heads of each attention.
+        width: Features of a token inside the users' own networks.
     """
 
     image_size: int = 96
     patch_size: int = 8
     num_symbols: int = 32
     num_heads: int = 4
+    width: int = 64
 
     def __post_init__(self):
-        for field in ("image_size", "patch_size", "num_symbols", "num_heads"):
+        for field in ("image_size", "patch_size", "num_symbols", "num_heads", "width"):
             require_count("SfmaConfig", field, getattr(self, field))
         for field, multiple, of in (
-            ("image_size", self.image_size, self.patch_size), ("num_symbols", 2 * self.num_symbols, self.num_heads)
+            ("image_size", self.image_size, self.patch_size), ("num_symbols", 2 * self.num_symbols, self.num_heads),
+            ("width", self.width, self.num_heads),
         ):  # fmt: skip
             if multiple % of:
                 raise ValueError(f"SfmaConfig.{field} {getattr(self, field)} does not go with {of}: {multiple} % {of}")
@@ -86,25 +90,28 @@ class Sfma:
     num_uavs: ClassVar[int] = 2
 
     def init(self, key: jax.Array, num_uavs: int | None = None) -> dict:
-        """Parameters that know of no picture, with gates at 0."""
-        size, width = 3 * self.config.patch_size**2, 2 * self.config.num_symbols
+        """Parameters that know of no picture, with networks that change nothing."""
+        size, width = 3 * self.config.patch_size**2, self._num_features
         params = self.from_pca(PatchPca(np.full(size, 0.5), np.eye(size), np.ones(size)))
-        rows, columns = grid_shape((self.config.image_size,) * 2, self.config.patch_size)
-        tokens, power = jnp.zeros((1, rows * columns, width)), jnp.ones(width)
-        keys = jax.random.split(phy.stream_key(key, phy.Stream.INIT))
-        for name, its_key, numbers in zip(("before", "behind"), keys, (1, 2), strict=True):
+        tokens = jnp.zeros((1, self.frames()[0], width))
+        seen = jnp.concatenate([tokens, tokens], -1)
+        keys = jax.random.split(phy.stream_key(key, phy.Stream.INIT), 4).reshape(2, 2)
+        for name, (first, second), numbers in zip(("before", "behind"), keys, (1, 2), strict=True):
             snr_db = jnp.zeros((1, numbers))
-            params[name] = self._exchange.init(its_key, tokens, tokens, power, jnp.zeros(1), snr_db)["params"]
+            alone, exchange = self._networks
+            params[name] = {"alone": alone.init(first, tokens, snr_db)["params"]}
+            for network, its_key in (("further", second), ("exchange", jax.random.fold_in(second, 1))):
+                params[name][network] = exchange.init(its_key, seen, seen, jnp.zeros(1), snr_db)["params"]
         return params
 
     def from_pca(self, pca: PatchPca) -> dict:
         """The linear codec's parameters: ``mean``, ``encoder``, ``decoder`` and ``power`` under ``linear``."""
-        encode, decode, power = amplitudes(pca.variances, 2 * self.config.num_symbols)
+        encode, decode, power = amplitudes(pca.variances, self._num_features)
         linear = dict(mean=pca.mean, encoder=pca.basis @ encode, decoder=decode @ pca.basis.T, power=power)
         return {"linear": {name: jnp.asarray(value, jnp.float32) for name, value in linear.items()}}
 
     def start(self, params: dict, pictures: np.ndarray, seed: int) -> dict:
-        """As ``Trained.start``: the linear codec of the pictures' patches, gates at 0."""
+        """As ``Trained.start``: the linear codec of the pictures' patches."""
         return params | self.from_pca(fit_patches(pictures, self.config.image_size, self.config.patch_size, seed))
 
     def frames(self) -> tuple[int, int]:
@@ -130,8 +137,8 @@ class Sfma:
         """The sum of both users as public frames; beside it what :class:`Side` has."""
         features, alike = encoded
         batch = features.shape[0]
-        gated = self._gated(alike, point)
-        features = self._exchanged("before", params, features, features[:, ::-1], gated, _nominal(point, batch))
+        seen = self._refined("before", params, features, _nominal(point, batch))
+        features = self._exchanged("before", params, seen, seen[:, ::-1], alike, _nominal(point, batch), point)
         share = per_link(point.knobs["share"], (batch,))
         symbols, gain = unit_power(phy.features_to_symbols(placed(features)))
         amplitude = gain * jnp.sqrt(jnp.stack([share, 1 - share], -1))
@@ -145,42 +152,64 @@ class Sfma:
 
     def decode(self, params: dict, received: Received, side: Side, point: OperatingPoint) -> Estimate:
         """Each UAV's picture from the sum as it heard it."""
-        batch = received.symbols.shape[0]
         no = jnp.repeat(received.no_eff, 2, axis=-1) / 2
         both = separate(phy.symbols_to_features(received.symbols), no, side.amplitude, params["linear"]["power"])
-        own, partner = both[:, (0, 1), (0, 1)], both[:, (0, 1), (1, 0)]
-        heard = -10 * jnp.log10(received.no_eff.mean((-2, -1)) + _LOWEST_POWER)
-        told = jnp.concatenate([_nominal(point, batch), heard[..., None]], -1)
-        features = self._exchanged("behind", params, own, partner, self._gated(side.similarity, point), told)
+        told = self._heard(received, point)
+        own, partner = (self._refined("behind", params, both[:, (0, 1), users], told) for users in ((0, 1), (1, 0)))
+        features = self._exchanged("behind", params, own, partner, side.similarity, told, point)
+        return self._shown(params, features)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """As ``Scheme.stages``: users' own networks in two steps, the exchange on top; the linear codec stays."""
+        networks = {"plain": "alone", "further": "further", "exchange": "exchange"}
+        losses = {"image_loss": IMAGE_LOSSES}
+        return tuple(Stage(name, picture_loss, _inside(network), losses) for name, network in networks.items())
+
+    @property
+    def _num_features(self) -> int:
+        return 2 * self.config.num_symbols
+
+    @property
+    def _networks(self) -> tuple[Alone, Exchange]:
+        return Alone(self.config.width, self.config.num_heads), Exchange(self.config.num_heads)
+
+    @staticmethod
+    def _heard(received: Received, point: OperatingPoint) -> jax.Array:
+        """The SNR that is known to all and the one that each UAV finds, dB, ``[batch, 2, 2]``."""
+        found = -10 * jnp.log10(received.no_eff.mean((-2, -1)) + _LOWEST_POWER)
+        return jnp.concatenate([_nominal(point, len(found)), found[..., None]], -1)
+
+    def _shown(self, params: dict, features: jax.Array) -> Estimate:
+        """Pictures of features ``[batch, 2, patches, features]``."""
         linear = params["linear"]
         patches = features @ linear["decoder"] + linear["mean"].reshape(1, 1, 1, -1)
         return Estimate(unpatchify(patches, self.config.patch_size, (self.config.image_size,) * 2))
 
-    def stages(self) -> tuple[Stage, ...]:
-        """As ``Scheme.stages``: the exchange, end to end; the linear codec stays."""
-        return (Stage("exchange", picture_loss, _of_exchange, {"image_loss": IMAGE_LOSSES}),)
+    def _refined(self, name, params, features, snr_db):
+        """``[batch, n, patches, features]``, as they are and refined on the last axis, in units of their deviation."""
+        alone, further = self._networks
+        tokens = (features / deviation(params)).reshape(-1, *features.shape[2:])
+        snr_db = snr_db.reshape(-1, snr_db.shape[-1])
+        refined = jnp.asarray(alone.apply({"params": params[name]["alone"]}, tokens, snr_db))
+        seen, ones = jnp.concatenate([tokens, refined], -1), jnp.ones(len(tokens))
+        refined += jnp.asarray(further.apply({"params": params[name]["further"]}, seen, seen, ones, snr_db))
+        return jnp.concatenate([tokens, refined], -1).reshape(*features.shape[:3], -1)
 
-    @property
-    def _exchange(self) -> Exchange:
-        return Exchange(self.config.num_heads)
-
-    def _gated(self, alike: jax.Array, point: OperatingPoint) -> jax.Array:
-        return alike * per_link(point.knobs["gate"], alike.shape)
-
-    def _exchanged(self, name, params, own, partner, alike, snr_db):
-        """Both users at once, ``[batch, 2, patches, features]``."""
+    def _exchanged(self, name, params, own, partner, alike, snr_db, point):
+        """Both users' features, ``[batch, 2, patches, features]``, from ``_refined``'s."""
+        _, exchange = self._networks
+        alike = jnp.repeat(alike * per_link(point.knobs["gate"], alike.shape), 2)
         flat = [a.reshape(-1, *a.shape[2:]) for a in (own, partner, snr_db)]
-        alike = jnp.repeat(alike, 2)
-        power = jnp.maximum(params["linear"]["power"], _LOWEST_POWER)
-        out = self._exchange.apply({"params": params[name]}, flat[0], flat[1], power, alike, flat[2])
-        return jnp.asarray(out).reshape(own.shape)
+        change = exchange.apply({"params": params[name]["exchange"]}, flat[0], flat[1], alike, flat[2])
+        refined = own[..., self._num_features :]
+        return (refined + jnp.asarray(change).reshape(refined.shape)) * deviation(params)
 
 
 def similarity(features: jax.Array) -> jax.Array:
     """Cosine between two users' features ``[batch, 2, tokens, features]``, place by place, 0 where it is negative."""
     first, second = features[:, 0], features[:, 1]
     norms = jnp.sqrt((first**2).sum((-2, -1)) * (second**2).sum((-2, -1)))
-    return jnp.maximum((first * second).sum((-2, -1)) / jnp.maximum(norms, _LOWEST_POWER), 0.0)
+    return jnp.clip((first * second).sum((-2, -1)) / jnp.maximum(norms, _LOWEST_POWER), 0.0, 1.0)
 
 
 def placed(features: jax.Array) -> jax.Array:
@@ -224,5 +253,10 @@ def _nominal(point: OperatingPoint, batch: int) -> jax.Array:
     return per_link(point.snr_db, (batch, 2))[..., None]
 
 
-def _of_exchange(name: str) -> bool:
-    return name.startswith(("before/", "behind/"))
+def deviation(params: dict) -> jax.Array:
+    """Of the features, ``[1, 1, 1, features]``."""
+    return jnp.sqrt(jnp.maximum(params["linear"]["power"], _LOWEST_POWER)).reshape(1, 1, 1, -1)
+
+
+def _inside(network: str):
+    return lambda name: name.split("/")[1] == network

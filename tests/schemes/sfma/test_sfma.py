@@ -7,16 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lvm_mtc import phy
 from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.models.patches import unpatchify
 from lvm_mtc.models.pca import PatchPca
 from lvm_mtc.schemes.scheme import Source
-from lvm_mtc.schemes.sfma.scheme import Sfma, SfmaConfig, mirrored, separate, similarity
+from lvm_mtc.schemes.sfma.scheme import Sfma, SfmaConfig, mirrored, placed, separate, similarity
 from lvm_mtc.schemes.simulate import forward
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
 
-SCHEME = Sfma(SfmaConfig(image_size=16, patch_size=4, num_symbols=8))
+SMALL = dict(image_size=16, patch_size=4, num_symbols=8, width=16)
+SCHEME = Sfma(SfmaConfig(**SMALL))
 LINK = LinkConfig(fading="awgn", num_rx_ant=1, num_tx_ant=1)
 PAIRS = 6
 run = jax.jit(forward, static_argnums=(0, 4))
@@ -53,19 +55,37 @@ def test_the_sum_has_power_one_for_alike_pictures_too_and_is_booked_once():
 
 
 @pytest.mark.slow
-def test_without_similarity_nothing_is_exchanged_bit_for_bit():
-    plain, opened, source = made()
+def test_without_similarity_it_is_the_plain_network_bit_for_bit():
+    fresh, opened, source = made()
+    plain = opened | {end: opened[end] | {"exchange": fresh[end]["exchange"]} for end in ("before", "behind")}
     closed, other = sent(opened, source, gate=0.0), sent(opened, source)
-    np.testing.assert_array_equal(closed.estimate.data, sent(plain, source, gate=0.0).estimate.data)
+    np.testing.assert_array_equal(closed.estimate.data, sent(plain, source).estimate.data)
+    assert jnp.abs(closed.estimate.data - sent(fresh, source).estimate.data).max() > 1e-3  # the users' own networks
     assert jnp.abs(other.estimate.data - closed.estimate.data)[3:].max() > 1e-3
-    apart = Source(jnp.stack([source.data[:, 0], 1 - source.data[:, 0]], 1))  # cosine -1, so similarity 0
+    patch = jnp.tile(source.data[:, 0, :4, :4], (1, 4, 4, 1))
+    apart = Source(jnp.stack([patch, 1 - patch], 1))  # cosine -1 wherever one lies over the other
     np.testing.assert_array_equal(sent(opened, apart).sent.side.similarity, 0.0)
     np.testing.assert_array_equal(sent(opened, apart).estimate.data, sent(plain, apart).estimate.data)
 
 
+@pytest.mark.slow
+def test_networks_of_a_users_own_know_nothing_of_the_partner():
+    _, opened, source = made()
+    other = Source(source.data.at[:, 1].set(source.data[::-1, 1]))
+    sums, shown = zip(*((out.sent.signal.public.symbols, out.estimate.data[:, 0]) for out in (
+        sent(opened, pair, share=1.0, gate=0.0, snr_db=60.0) for pair in (source, other))), strict=True)  # fmt: skip
+    np.testing.assert_allclose(*sums, atol=1e-5)
+    np.testing.assert_allclose(*shown, atol=1e-4)
+
+
 def test_a_fresh_network_is_plain_superposition():
     plain, _, source = made()
-    np.testing.assert_array_equal(sent(plain, source).estimate.data, sent(plain, source, gate=0.0).estimate.data)
+    found = sent(plain, source)
+    np.testing.assert_array_equal(found.estimate.data, sent(plain, source, gate=0.0).estimate.data)
+    features = SCHEME.encode(plain, source, None, {}).features
+    shape = phy.symbols_to_features(found.sent.signal.public.symbols)
+    total = (placed(features) * found.sent.side.amplitude[..., None, None]).sum(1)
+    np.testing.assert_allclose(shape, total, atol=2e-3)  # amplitudes are told in 16 bits
 
 
 def test_similarity_is_the_cosine_in_eight_bits():
@@ -78,6 +98,20 @@ def test_similarity_is_the_cosine_in_eight_bits():
     np.testing.assert_allclose(found * 255, np.round(found * 255), atol=1e-4)
     assert (found[3:] == 1).all() and found[:3].max() < 0.5
     np.testing.assert_allclose(similarity(jnp.float32(features)), np.maximum(cosine, 0), atol=1e-6)
+
+
+def test_similarity_is_symmetric_of_the_angle_alone_and_between_0_and_1():
+    first, other = jax.random.normal(jax.random.key(0), (2, 8, 16, 16))
+
+    def alike(a, b):
+        return similarity(jnp.stack([a, b], 1))
+
+    np.testing.assert_allclose(alike(first, 3 * first), 1.0, rtol=1e-5)
+    np.testing.assert_array_equal(alike(first, -first), 0.0)
+    np.testing.assert_array_equal(alike(0 * first, first), 0.0)
+    mixed = alike(first + other, first)
+    np.testing.assert_array_equal(mixed, alike(first, first + other))
+    assert ((mixed > 0.5) & (mixed < 0.9)).all() and alike(first, other).max() < 0.2
 
 
 @pytest.mark.parametrize("user", [0, 1])
@@ -128,12 +162,26 @@ def test_gradients_reach_the_gates_and_are_finite():
     gradient = jax.jit(jax.grad(loss))(plain)
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     for name in ("before", "behind"):
-        assert jnp.abs(gradient[name]["gates"]["kernel"]).max() > 0
+        assert jnp.abs(gradient[name]["exchange"]["gates"]["kernel"]).max() > 0
+        assert jnp.abs(gradient[name]["alone"]["change"]["kernel"]).max() > 0
+
+
+def test_a_stage_trains_its_networks_alone():
+    plain, _, _ = made()
+    names = [jax.tree_util.keystr(path, simple=True, separator="/")
+             for path, _ in jax.tree_util.tree_leaves_with_path(plain)]  # fmt: skip
+    trained = [{name for name in names if stage.trainable(name)} for stage in SCHEME.stages()]
+    assert [{name.split("/")[1] for name in of} for of in trained] == [{"alone"}, {"further"}, {"exchange"}]
+    assert set(names) - set().union(*trained) == {f"linear/{name}" for name in plain["linear"]}
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
-    [({"num_heads": 3}, "num_symbols 32 does not go with 3"), ({"image_size": 90}, "image_size 90 does not go with 8")],
+    [
+        ({"num_heads": 3}, "num_symbols 32 does not go with 3"),
+        ({"image_size": 90}, "image_size 90 does not go with 8"),
+        ({"width": 66}, "width 66 does not go with 4"),
+    ],
 )
 def test_wrong_shapes(config, message):
     with pytest.raises(ValueError, match=message):
