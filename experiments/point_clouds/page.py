@@ -5,20 +5,19 @@ python -m experiments.point_clouds.page --store docs/point_clouds/results.sqlite
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from experiments.point_clouds.measure import STORE, VARIANTS, pairs_name
+from experiments.point_clouds.measure import OF_VARIANTS, STORE, VARIANTS, pairs_name
 from experiments.point_clouds.names import (
     CLEAN,
     CODED,
     CSI_ERROR,
     EQUAL,
-    JUDGED,
-    JUDGED_BITS,
     LEARNED,
     MOMENTS,
     NAME,
+    OFDM,
     OTHERS,
     SYMBOLS,
     TURNED,
@@ -47,16 +46,20 @@ def main(store: Path = STORE, out: Path = Path("docs/point_clouds")) -> None:
     with ResultStore(store, create=False) as results:
         points, differences = measured(results, NAME)
         error, error_differences = measured(results, CSI_ERROR)
-        judged = [p for name in (JUDGED, JUDGED_BITS) for p in read_points(results, name, "point_clouds")]
+        ofdm, ofdm_differences = measured(results, OFDM)
         clean, equal, turned = (read_points(results, name, "point_clouds") for name in (CLEAN, EQUAL, TURNED))
+        of_variants = read_points(results, pairs_name(NAME, OF_VARIANTS), "point_clouds")
     out.mkdir(parents=True, exist_ok=True)
-    save_png(curves_figure(panels(points, differences, judged, clean[0]), title=TITLE), out / "clouds.png")
-    every = (*points, *differences, *error, *error_differences, *judged)
+    save_png(curves_figure(panels(points, differences, clean[0]), title=TITLE), out / "clouds.png")
+    every = (*points, *differences, *error, *error_differences, *ofdm, *ofdm_differences)
     write_csv(out / "clouds.csv", [row for point in every for row in rows(point)])
     tables = {"quality": quality(points), "differences": gaps(differences)}
     tables |= {"csi_error": quality(error), "csi_error_differences": gaps(error_differences)}
-    tables |= {"accuracy": accuracies(judged, clean[0]), "equal": equals(equal)}
-    tables |= {"variants": variants(points), "costs": costs(points)}
+    tables |= {"ofdm": quality(ofdm), "ofdm_differences": gaps(ofdm_differences)}
+    tables |= {"accuracy": accuracies(points, clean[0]), "equal": equals(equal)}
+    tables["accuracy_differences"] = gaps(differences, "accuracy")
+    tables |= {"variants": variants(points), "variants_differences": gaps(of_variants, of=VARIANTS)}
+    tables["costs"] = costs(points)
     tables["turned"] = _side_by_side(turned, (LEARNED, MOMENTS), METRIC, 2)
     fill_page(out, tables)
 
@@ -73,25 +76,23 @@ def of_scheme(points: Sequence[Point], name: str) -> list[Point]:
     return [point for point in points if point.coordinates["scheme"] == name]
 
 
-def panels(
-    points: Sequence[Point], differences: Sequence[Point], judged: Sequence[Point], clean: Point
-) -> list[list[Panel | None]]:
-    """D1 PSNR, Chamfer distance and the differences of D1 PSNR in pairs, a column a channel; accuracy over AWGN."""
+def panels(points: Sequence[Point], differences: Sequence[Point], clean: Point) -> list[list[Panel]]:
+    """D1 PSNR, Chamfer distance, the differences of D1 PSNR in pairs, and accuracy; a column a channel."""
     channels = list(dict.fromkeys(point.coordinates["channel"] for point in points))
 
-    def row(label: str, metric: str, among: Sequence[Point], names: Sequence[str], of=channels) -> list[Panel]:
+    def row(label: str, metric: str, among: Sequence[Point], names: Sequence[str]) -> list[Panel]:
         return [
             Panel(
                 title=channel_name(channel),
                 y_label=label,
                 curves=[_curve(of_scheme(among, name), channel, metric, color_of(name)) for name in names],
             )
-            for channel in of
+            for channel in channels
         ]
 
     pairs = [f"{LEARNED} minus {name}" for name in OTHERS]
-    (accuracy,) = row(LABELS["accuracy"], "accuracy", judged, SHOWN, channels[:1])
-    snr_db, value = accuracy.curves[0].snr_db, clean.metrics["accuracy"]
+    accuracy = row(LABELS["accuracy"], "accuracy", points, SHOWN)
+    snr_db, value = accuracy[0].curves[0].snr_db, clean.metrics["accuracy"]
     flat = Curve(
         label="not sent", convention=clean.snr_convention, snr_db=snr_db, mean=[value.mean] * len(snr_db),
         color="0.4", linestyle="--", marker="",
@@ -100,7 +101,7 @@ def panels(
         row(LABELS[METRIC], METRIC, points, SHOWN),
         row(LABELS["chamfer"], "chamfer", points, SHOWN),
         row("D1 PSNR, difference (dB)", f"{PREFIX}{METRIC}", differences, pairs),
-        [dataclasses.replace(accuracy, curves=[*accuracy.curves, flat]), None],
+        [dataclasses.replace(panel, curves=[*panel.curves, flat]) for panel in accuracy],
     ]
 
 
@@ -136,28 +137,30 @@ def quality(points: Sequence[Point]) -> str:
     return _side_by_side(points, SHOWN, METRIC, 2)
 
 
-def gaps(differences: Sequence[Point]) -> str:
-    """Differences of D1 PSNR, cloud by cloud over the same channels."""
-    return _side_by_side(differences, [f"{LEARNED} minus {name}" for name in OTHERS], f"{PREFIX}{METRIC}", 2)
+def gaps(differences: Sequence[Point], metric: str = METRIC, of: Iterable[str] = OTHERS) -> str:
+    """Differences of a metric to other schemes, cloud by cloud over the same channels."""
+    return _side_by_side(differences, [f"{LEARNED} minus {name}" for name in of], f"{PREFIX}{metric}", 2)
 
 
-def accuracies(judged: Sequence[Point], clean: Point) -> str:
+def accuracies(points: Sequence[Point], clean: Point) -> str:
     """Accuracy of the judge on what arrives, and on what was not sent."""
-    lines = _side_by_side(judged, SHOWN, "accuracy", 2)
+    lines = _side_by_side(points, SHOWN, "accuracy", 2)
     every = with_interval(clean.metrics["accuracy"][:2], 2)
     return "\n".join([lines, f"| not sent | | {' | '.join([every] * len(SHOWN))} |"])
 
 
 def equals(equal: Sequence[Point]) -> str:
-    """Symbols at the learned scheme's D1 PSNR, and how many times its 320 they are."""
+    """Symbols at the learned scheme's D1 PSNR, how many times its 320 they are, and in which mode."""
     lines = []
-    for octree, draco in zip(*(of_scheme(equal, name) for name in CODED), strict=True):
-        at = {name: value.mean for name, value in octree.metrics.items()}
-        mode = f"{at['bits_per_symbol']:g} bits, rate {number(at['rate'], 2)}"
-        symbols = (point.metrics["symbols"].mean for point in (octree, draco))
-        cells = [f"{count:g} ({number(count / SYMBOLS, 1)} times)" for count in symbols]
-        lines.append((f"{octree.snr_db:g}", number(at[METRIC], 2), mode, SYMBOLS, *cells))
-    return table(("SNR, dB", "D1 PSNR, dB", "mode", LEARNED, *CODED), lines)
+    for pair in zip(*(of_scheme(equal, name) for name in CODED), strict=True):
+        cells = [f"{pair[0].snr_db:g}", number(pair[0].metrics[METRIC].mean, 2), SYMBOLS]
+        for at in ({name: value.mean for name, value in point.metrics.items()} for point in pair):
+            cells.append(f"{at['symbols']:g} ({number(at['symbols'] / SYMBOLS, 1)} times)")
+            cells.append(f"{at['bits_per_symbol']:g} bits, rate {number(at['rate'], 2)}")
+            cells.append(number(100 * at["lost"], 1))
+        lines.append(cells)
+    of_codes = (head for code in CODED for head in (code, "mode", "lost, %"))
+    return table(("SNR, dB", "D1 PSNR, dB", LEARNED, *of_codes), lines)
 
 
 def variants(points: Sequence[Point]) -> str:
