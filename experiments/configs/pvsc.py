@@ -6,7 +6,7 @@ python -m experiments.video.export --weights runs/pvsc/system/weights.npz
 
 ``FILE.py:unaligned`` has a network that looks at the same place of the frame before, ``FILE.py:linear`` has none and
 nothing to train. ``FILE.py:perceptual`` goes on from the shipped weights by how frames look, ``FILE.py:longer`` in the
-same steps by squared error as before; two pieces of four frames of 48 x 48 pixels a step:
+same steps by squared error as before; a piece of four frames of 48 x 48 pixels a step:
 
 lvm-mtc train --config experiments/configs/pvsc.py:perceptual --stage perceptual --data build/clips.npz \
   --start lvm_mtc/weights/pvsc.npz --run-dir runs/pvsc
@@ -19,16 +19,16 @@ from ml_collections import ConfigDict
 MATRICES = ["mix", "out", "query", "key", "context", "embed", "reliability"]
 JUDGE = "../shared/data/weights/stlpips_alex_fp16.npz"
 """Weights of ST-LPIPS."""
-FURTHER = {"perceptual": "perceptual", "longer": "system"}
+FURTHER = {"perceptual": "perceptual", "mild": "perceptual", "longer": "system"}
 """What goes on from the shipped weights: its stage."""
 
 
 def get_config(name: str = "small") -> ConfigDict:
     """Returns the recipe, as ``from_dict`` takes it.
 
-    ``name`` is in ``schemes.pvsc.network.NETWORKS``, or "linear", "perceptual" or "longer".
+    ``name`` is in ``schemes.pvsc.network.NETWORKS``, or "linear", or a key of ``FURTHER``.
     """
-    network = {"linear": None, "perceptual": "small", "longer": "small"}.get(name, name)
+    network = ({"linear": None} | dict.fromkeys(FURTHER, "small")).get(name, name)
     config = ConfigDict(dict(
         scheme="pvsc",
         config=dict(num_frames=16, network=network),
@@ -45,12 +45,15 @@ def get_config(name: str = "small") -> ConfigDict:
         config.stages, config.loss = {}, {}
     elif name in FURTHER:
         pieces = dict(size=[48, 48], num_uses=216, num_frames=4, gop=4, intra_factor=2.0)
-        config.scenarios[0] |= dict(num_groups=2, config=pieces)
+        config.scenarios[0]["config"] = pieces
         config.stages = {FURTHER[name]: dict(
-            batch_size=2, total_steps=1000, checkpoint_every=100, log_every=25, ema_decay=0.99,
+            batch_size=1, total_steps=1000, checkpoint_every=100, log_every=25, ema_decay=0.99,
             optimizer=dict(learning_rate=3e-4, warmup_steps=30, end_fraction=0.02, b2=0.98),
         )}  # fmt: skip
-        if name == "perceptual":
+        if FURTHER[name] == "perceptual":
             config.fields = dict(perceptual=JUDGE)
+            config.loss = dict(distance=0.02 if name == "mild" else 0.2, similarity=0.1)
+        else:
+            config.loss = dict(image_loss="log_mse")
     config.lock()
     return config

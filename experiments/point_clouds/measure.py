@@ -12,7 +12,7 @@ chosen with the result at hand, which favours them.
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,11 @@ from experiments.point_clouds.names import (
     CSI_ERROR_VAR,
     DRACO,
     DRACO_MODES,
+    JUDGED,
     LEARNED,
     LINEAR,
     LOW_SNR_DB,
+    MODULATORS,
     MOMENTS,
     NAME,
     OFDM,
@@ -41,6 +43,7 @@ from experiments.point_clouds.names import (
     is_below_capacity,
 )
 from experiments.script import script
+from experiments.stores import minus_the_others
 from lvm_mtc.cli.clouds import load_cloud_contender
 from lvm_mtc.data.draco import DracoCode
 from lvm_mtc.data.octree import OctreeCode
@@ -58,7 +61,7 @@ from lvm_mtc.sweep.as_bits import measure_bits
 from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.group import Resources
 from lvm_mtc.sweep.named import plain_contender
-from lvm_mtc.sweep.paired import PREFIX, NamedSweep, differences_name
+from lvm_mtc.sweep.paired import PREFIX, NamedSweep, differences_name, run_paired_sweep
 from lvm_mtc.sweep.programs import Arrived
 from lvm_mtc.sweep.rows import make_point
 from lvm_mtc.sweep.run import run_sweep, sample_points
@@ -67,11 +70,10 @@ from lvm_mtc.sweep.stopping import StoppingRule
 VARIANTS = {
     "analogue": dict(modulator="analog"),
     "values alone": dict(modulator="soft"),
-    "logits alone": dict(modulator="gumbel"),
     "importance": dict(allocation="importance"),
 }
-OF_VARIANTS = "variants"
 STORE = Path("docs/point_clouds/results.sqlite")
+LOGITS = "logits alone"
 _RESOURCES = Resources(num_devices=1, items_per_device=12)
 _SAMPLE = 64
 
@@ -80,59 +82,79 @@ _SAMPLE = 64
     clouds="packed clouds (default: %(default)s)", weights="of the codec (default: the shipped ones)",
     judge="weights of experiments.point_clouds.judge (default: %(default)s)",
     store="result store to add to; what it holds of this study is not measured again",
-    count="test clouds, evenly spread over all", units="channel realisations, 4 or more",
+    count="test clouds, evenly spread over all", judged="as many for the judge",
+    units="channel realisations, 4 or more",
 )  # fmt: skip
 def main(
-    clouds: Path = CLOUDS, weights: Path = CLOUD_WEIGHTS, judge: Path = JUDGE, store: Path = STORE, count: int = 100,
-    units: int = 4,
+    clouds: Path = CLOUDS, weights: Path = CLOUD_WEIGHTS, judge: Path = JUDGE, store: Path = STORE, count: int = 24,
+    judged: int = 48, units: int = 4,
 ) -> None:  # fmt: skip
     """Measure point clouds into a store."""
     train, test, params = load_labelled(clouds, "train").clouds, load_labelled(clouds, "test"), load_judge(judge)
-    spec = cloud_sweep(test, train, weights, params, count, units)
+    spec = cloud_sweep(test.clouds, train, weights, count, units)
     octree, lost = OctreeCode(train), typical_cloud(train)
     coded = Coded(BITS, octree, lost, "octree, arithmetic code"), Coded(DRACO, DracoCode(), lost, "Draco", DRACO_MODES)
     store.parent.mkdir(parents=True, exist_ok=True)
     with ResultStore(store) as results:
-        for one in (spec, csi_error_sweep(spec), ofdm_sweep(spec)):
+        for one in (spec, csi_error_sweep(spec), ofdm_sweep(spec), judged_sweep(spec, test, judged, params)):
             for code in coded:
                 measure(one, code, results)
-        measure_variants(spec, results)
+        measure_schemes(spec, VARIANTS, results)
+        of_each = modulators_sweep(spec)
+        run_paired_sweep(of_each, minus_the_others(of_each, LEARNED), results, resources=_RESOURCES)
         measure_turned(spec, results)
         measure_equal(spec, coded, results)
         measure_clean(test, params, results)
         print(f"{store}: {len(results.read())} points")
 
 
-def cloud_sweep(test: Labelled, train: np.ndarray, weights: Path, judge: Any, count: int, units: int) -> NamedSweep:
+def cloud_sweep(test: np.ndarray, train: np.ndarray, weights: Path, count: int, units: int) -> NamedSweep:
     """The sweep of all schemes with one frame a cloud; intervals speak of other clouds, too."""
     learned = dataclasses.replace(load_cloud_contender(weights), name=LEARNED)
-    take = np.linspace(0, len(test.clouds) - 1, count).round().astype(int)
+    take = np.linspace(0, len(test) - 1, count).round().astype(int)
     return NamedSweep(
         name=NAME,
         about={"weights": Path(weights).name, "clouds": "ModelNet10, test"},
         schemes=(learned, *linear_contenders(train), *variants(learned)),
         links=tuple(LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh")),
-        sources={1: Source(np.float32(test.clouds[take])[:, None], {"labels": test.labels[take][:, None]})},
+        sources={1: Source(np.float32(test[take])[:, None])},
         snr_db=SNR_DB,
         stopping=StoppingRule(target_half_width=None, max_units=units),
         random_pictures=True,
         metrics=CLOUD_METRICS,
-        judges=(cloud_accuracy_judge(classify, judge),),
         pictures_per_step=24,
     )
 
 
 def csi_error_sweep(spec: NamedSweep) -> NamedSweep:
     """Over fading channels of which the receiver has an estimate with an error."""
-    errors = dict(csi_error_var=(CSI_ERROR_VAR,), snr_db=LOW_SNR_DB, metrics=CLOUD_METRICS[:1], judges=())
+    errors = dict(csi_error_var=(CSI_ERROR_VAR,), snr_db=LOW_SNR_DB, metrics=CLOUD_METRICS[:1])
     return dataclasses.replace(spec, name=CSI_ERROR, schemes=spec.schemes[:3], links=spec.links[1:], **errors)
 
 
 def ofdm_sweep(spec: NamedSweep) -> NamedSweep:
     """Over a frequency-selective channel on a grid of OFDM, which the receiver estimates from its pilots."""
     link = LinkConfig(fading="tdl_c", csi="pilots_lmmse", convention="rx_per_antenna")
-    plain = dict(snr_db=LOW_SNR_DB, metrics=CLOUD_METRICS[:1], judges=())
+    plain = dict(snr_db=LOW_SNR_DB, metrics=CLOUD_METRICS[:1])
     return dataclasses.replace(spec, name=OFDM, schemes=spec.schemes[:3], links=(link,), **plain)
+
+
+def judged_sweep(spec: NamedSweep, test: Labelled, count: int, params: Any) -> NamedSweep:
+    """More clouds over AWGN, of which a judge says what they are."""
+    take = np.linspace(0, len(test.clouds) - 1, count).round().astype(int)
+    source = Source(test.clouds[take][:, None], {"labels": test.labels[take][:, None]})
+    of_judge = dict(metrics=CLOUD_METRICS[:1], judges=(cloud_accuracy_judge(classify, params),), snr_db=LOW_SNR_DB)
+    return dataclasses.replace(
+        spec, name=JUDGED, schemes=spec.schemes[:3], links=spec.links[:1], sources={1: source}, **of_judge
+    )
+
+
+def modulators_sweep(spec: NamedSweep) -> NamedSweep:
+    """The codec with both encoders and with either alone, with the same weights."""
+    learned, soft = (next(one for one in spec.schemes if one.name == name) for name in (LEARNED, "values alone"))
+    config = dataclasses.replace(soft.scheme.config, modulator="gumbel")
+    alone = dataclasses.replace(soft, name=LOGITS, scheme=dataclasses.replace(soft.scheme, config=config))
+    return dataclasses.replace(spec, name=MODULATORS, schemes=(learned, soft, alone), metrics=CLOUD_METRICS[:1])
 
 
 def linear_contenders(train: np.ndarray) -> list[Contender]:
@@ -204,22 +226,15 @@ def pairs_name(name: str, code: str) -> str:
     return differences_name(name if code == BITS else f"{name}, {code}")
 
 
-def measure_variants(spec: NamedSweep, store: ResultStore) -> None:
-    """Puts the variants' points and the learned scheme's differences to them into a store, unless all are there."""
-    about = {"name": pairs_name(spec.name, OF_VARIANTS), "differences_of": spec.key(), "random_pictures": True}
-    of_points, of_pairs = store.register(spec.config()), store.register(about)
-    of_each = {name: [at for at in spec.coordinates() if at["scheme"] == name] for name in (LEARNED, *VARIANTS)}
-    learned = None
-    for name in VARIANTS:
-        pairs = [at | {"scheme": f"{LEARNED} minus {name}"} for at in of_each[name]]
-        if not store.missing(of_points, of_each[name]) and not store.missing(of_pairs, pairs):
-            continue
-        learned = learned or sample_points(spec, of_each[LEARNED], resources=_RESOURCES)
-        own = sample_points(spec, of_each[name], resources=_RESOURCES)
-        for key, points, samples in ((of_points, of_each[name], own), (of_pairs, pairs, map(difference, learned, own))):
-            rows = (make_point(spec, key, at, one) for at, one in zip(of_each[name], samples, strict=True))
-            store.add(_kept(row, at, key == of_pairs) for row, at in zip(rows, points, strict=True))
-    print(spec.name, OF_VARIANTS, flush=True)
+def measure_schemes(spec: NamedSweep, names: Iterable[str], store: ResultStore) -> None:
+    """Puts the points of some schemes into a store, unless they are there."""
+    key = store.register(spec.config())
+    for name in names:
+        points = [at for at in spec.coordinates() if at["scheme"] == name]
+        if store.missing(key, points):
+            samples = sample_points(spec, points, resources=_RESOURCES)
+            rows = (make_point(spec, key, at, one) for at, one in zip(points, samples, strict=True))
+            store.add(_kept(row, at, False) for row, at in zip(rows, points, strict=True))
 
 
 def coded_points(spec: NamedSweep, coded: Coded, points: Sequence[dict]) -> list[Arrived]:
@@ -248,7 +263,6 @@ def measure_turned(spec: NamedSweep, store: ResultStore) -> None:
         links=spec.links[:1],
         sources={1: Source(np.float32(np.einsum("bkpd,bde->bkpe", source, turns)))},
         snr_db=(5.0, 10.0),
-        judges=(),
     )
     run_sweep(turned, store, resources=_RESOURCES, keep=False)
 

@@ -8,13 +8,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from experiments.point_clouds.measure import OF_VARIANTS, STORE, VARIANTS, pairs_name
+from experiments.point_clouds.measure import LOGITS, STORE, VARIANTS, pairs_name
 from experiments.point_clouds.names import (
     CLEAN,
     CODED,
     CSI_ERROR,
     EQUAL,
+    JUDGED,
     LEARNED,
+    MODULATORS,
     MOMENTS,
     NAME,
     OFDM,
@@ -30,7 +32,7 @@ from lvm_mtc.report.parts import LABELS
 from lvm_mtc.results.points import Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import write_csv
-from lvm_mtc.sweep.paired import PREFIX
+from lvm_mtc.sweep.paired import PREFIX, differences_name
 
 METRIC = "d1_psnr_db"
 TITLE = "Clouds of ModelNet10 in 320 complex symbols; 95 % bootstrap over channels and clouds"
@@ -48,17 +50,18 @@ def main(store: Path = STORE, out: Path = Path("docs/point_clouds")) -> None:
         error, error_differences = measured(results, CSI_ERROR)
         ofdm, ofdm_differences = measured(results, OFDM)
         clean, equal, turned = (read_points(results, name, "point_clouds") for name in (CLEAN, EQUAL, TURNED))
-        of_variants = read_points(results, pairs_name(NAME, OF_VARIANTS), "point_clouds")
+        judged, judged_differences = measured(results, JUDGED)
+        modulators = read_points(results, differences_name(MODULATORS), "point_clouds")
     out.mkdir(parents=True, exist_ok=True)
-    save_png(curves_figure(panels(points, differences, clean[0]), title=TITLE), out / "clouds.png")
-    every = (*points, *differences, *error, *error_differences, *ofdm, *ofdm_differences)
+    save_png(curves_figure(panels(points, differences, judged, clean[0]), title=TITLE), out / "clouds.png")
+    every = (*points, *differences, *error, *error_differences, *ofdm, *ofdm_differences, *judged, *judged_differences)
     write_csv(out / "clouds.csv", [row for point in every for row in rows(point)])
     tables = {"quality": quality(points), "differences": gaps(differences)}
     tables |= {"csi_error": quality(error), "csi_error_differences": gaps(error_differences)}
     tables |= {"ofdm": quality(ofdm), "ofdm_differences": gaps(ofdm_differences)}
-    tables |= {"accuracy": accuracies(points, clean[0]), "equal": equals(equal)}
-    tables["accuracy_differences"] = gaps(differences, "accuracy")
-    tables |= {"variants": variants(points), "variants_differences": gaps(of_variants, of=VARIANTS)}
+    tables |= {"accuracy": accuracies(judged, clean[0]), "equal": equals(equal)}
+    tables |= {"accuracy_differences": gaps(judged_differences, "accuracy"), "judged": gaps(judged_differences)}
+    tables |= {"variants": variants(points), "modulators": gaps(modulators, of=("values alone", LOGITS))}
     tables["costs"] = costs(points)
     tables["turned"] = _side_by_side(turned, (LEARNED, MOMENTS), METRIC, 2)
     fill_page(out, tables)
@@ -76,23 +79,25 @@ def of_scheme(points: Sequence[Point], name: str) -> list[Point]:
     return [point for point in points if point.coordinates["scheme"] == name]
 
 
-def panels(points: Sequence[Point], differences: Sequence[Point], clean: Point) -> list[list[Panel]]:
-    """D1 PSNR, Chamfer distance, the differences of D1 PSNR in pairs, and accuracy; a column a channel."""
+def panels(
+    points: Sequence[Point], differences: Sequence[Point], judged: Sequence[Point], clean: Point
+) -> list[list[Panel | None]]:
+    """D1 PSNR, Chamfer distance and the differences of D1 PSNR in pairs, a column a channel; accuracy over AWGN."""
     channels = list(dict.fromkeys(point.coordinates["channel"] for point in points))
 
-    def row(label: str, metric: str, among: Sequence[Point], names: Sequence[str]) -> list[Panel]:
+    def row(label: str, metric: str, among: Sequence[Point], names: Sequence[str], of=channels) -> list[Panel]:
         return [
             Panel(
                 title=channel_name(channel),
                 y_label=label,
                 curves=[_curve(of_scheme(among, name), channel, metric, color_of(name)) for name in names],
             )
-            for channel in channels
+            for channel in of
         ]
 
     pairs = [f"{LEARNED} minus {name}" for name in OTHERS]
-    accuracy = row(LABELS["accuracy"], "accuracy", points, SHOWN)
-    snr_db, value = accuracy[0].curves[0].snr_db, clean.metrics["accuracy"]
+    (accuracy,) = row(LABELS["accuracy"], "accuracy", judged, SHOWN, channels[:1])
+    snr_db, value = accuracy.curves[0].snr_db, clean.metrics["accuracy"]
     flat = Curve(
         label="not sent", convention=clean.snr_convention, snr_db=snr_db, mean=[value.mean] * len(snr_db),
         color="0.4", linestyle="--", marker="",
@@ -101,7 +106,7 @@ def panels(points: Sequence[Point], differences: Sequence[Point], clean: Point) 
         row(LABELS[METRIC], METRIC, points, SHOWN),
         row(LABELS["chamfer"], "chamfer", points, SHOWN),
         row("D1 PSNR, difference (dB)", f"{PREFIX}{METRIC}", differences, pairs),
-        [dataclasses.replace(panel, curves=[*panel.curves, flat]) for panel in accuracy],
+        [dataclasses.replace(accuracy, curves=[*accuracy.curves, flat]), None],
     ]
 
 
@@ -142,9 +147,9 @@ def gaps(differences: Sequence[Point], metric: str = METRIC, of: Iterable[str] =
     return _side_by_side(differences, [f"{LEARNED} minus {name}" for name in of], f"{PREFIX}{metric}", 2)
 
 
-def accuracies(points: Sequence[Point], clean: Point) -> str:
+def accuracies(judged: Sequence[Point], clean: Point) -> str:
     """Accuracy of the judge on what arrives, and on what was not sent."""
-    lines = _side_by_side(points, SHOWN, "accuracy", 2)
+    lines = _side_by_side(judged, SHOWN, "accuracy", 2)
     every = with_interval(clean.metrics["accuracy"][:2], 2)
     return "\n".join([lines, f"| not sent | | {' | '.join([every] * len(SHOWN))} |"])
 
