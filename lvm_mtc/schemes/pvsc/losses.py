@@ -30,7 +30,8 @@ def perceptual_loss(
     received = forward(scheme, params, source, key, link, point).estimate.data
     mse, psnr = image_loss(received, source.data, "mse")
     frames, seen = (a.reshape(-1, *a.shape[-3:]) for a in (source.data, received))
-    distance = sum(jnp.mean(differences) for differences in distance_maps(_judge(scheme.perceptual), frames, seen))
+    maps = distance_maps(_judge(scheme.perceptual), frames, seen)
+    distance = jnp.sum(jnp.stack([jnp.mean(differences) for differences in maps]))
     similarity = jnp.mean(jnp.prod(jnp.stack(similarity_terms(frames, seen)), axis=0))
     loss = mse + weights["distance"] * distance + weights["similarity"] * (1 - similarity)
     return loss, {"psnr": psnr, "distance": distance, "ssim": similarity}
