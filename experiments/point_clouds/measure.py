@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from experiments.point_clouds.counted import judge_codes, measure_clean, measure_equal, octree_modes
+from experiments.point_clouds.equal import measure_clean, measure_equal
 from experiments.point_clouds.judge import CLOUDS, JUDGE, Labelled, classify, load_judge, load_labelled
 from experiments.point_clouds.names import (
     BITS,
@@ -32,8 +32,10 @@ from experiments.point_clouds.names import (
     LEARNED,
     LINEAR,
     LOW_SNR_DB,
+    MODULATORS,
     MOMENTS,
     NAME,
+    OFDM,
     POINTS,
     SNR_DB,
     TURNED,
@@ -41,6 +43,7 @@ from experiments.point_clouds.names import (
     is_below_capacity,
 )
 from experiments.script import script
+from experiments.stores import minus_the_others
 from lvm_mtc.cli.clouds import load_cloud_contender
 from lvm_mtc.data.draco import DracoCode
 from lvm_mtc.data.octree import OctreeCode
@@ -58,7 +61,7 @@ from lvm_mtc.sweep.as_bits import measure_bits
 from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.group import Resources
 from lvm_mtc.sweep.named import plain_contender
-from lvm_mtc.sweep.paired import PREFIX, NamedSweep, differences_name
+from lvm_mtc.sweep.paired import PREFIX, NamedSweep, differences_name, run_paired_sweep
 from lvm_mtc.sweep.programs import Arrived
 from lvm_mtc.sweep.rows import make_point
 from lvm_mtc.sweep.run import run_sweep, sample_points
@@ -70,6 +73,7 @@ VARIANTS = {
     "importance": dict(allocation="importance"),
 }
 STORE = Path("docs/point_clouds/results.sqlite")
+LOGITS = "logits alone"
 _RESOURCES = Resources(num_devices=1, items_per_device=12)
 _SAMPLE = 64
 
@@ -92,16 +96,14 @@ def main(
     coded = Coded(BITS, octree, lost, "octree, arithmetic code"), Coded(DRACO, DracoCode(), lost, "Draco", DRACO_MODES)
     store.parent.mkdir(parents=True, exist_ok=True)
     with ResultStore(store) as results:
-        for one in (spec, csi_error_sweep(spec)):
+        for one in (spec, csi_error_sweep(spec), ofdm_sweep(spec), judged_sweep(spec, test, judged, params)):
             for code in coded:
                 measure(one, code, results)
         measure_schemes(spec, VARIANTS, results)
+        of_each = modulators_sweep(spec)
+        run_paired_sweep(of_each, minus_the_others(of_each, LEARNED), results, resources=_RESOURCES)
         measure_turned(spec, results)
-        modes = octree_modes(spec, coded[0], results)
-        measure_equal(spec, coded, modes, results)
-        of_judge = judged_sweep(spec, test, judged, params)
-        measure_schemes(of_judge, (LEARNED, *LINEAR), results)
-        judge_codes(of_judge, coded, modes, results)
+        measure_equal(spec, coded, results)
         measure_clean(test, params, results)
         print(f"{store}: {len(results.read())} points")
 
@@ -130,15 +132,29 @@ def csi_error_sweep(spec: NamedSweep) -> NamedSweep:
     return dataclasses.replace(spec, name=CSI_ERROR, schemes=spec.schemes[:3], links=spec.links[1:], **errors)
 
 
+def ofdm_sweep(spec: NamedSweep) -> NamedSweep:
+    """Over a frequency-selective channel on a grid of OFDM, which the receiver estimates from its pilots."""
+    link = LinkConfig(fading="tdl_c", csi="pilots_lmmse", convention="rx_per_antenna")
+    plain = dict(snr_db=LOW_SNR_DB, metrics=CLOUD_METRICS[:1])
+    return dataclasses.replace(spec, name=OFDM, schemes=spec.schemes[:3], links=(link,), **plain)
+
+
 def judged_sweep(spec: NamedSweep, test: Labelled, count: int, params: Any) -> NamedSweep:
-    """More clouds over AWGN, of which a judge alone says what they are."""
+    """More clouds over AWGN, of which a judge says what they are."""
     take = np.linspace(0, len(test.clouds) - 1, count).round().astype(int)
     source = Source(test.clouds[take][:, None], {"labels": test.labels[take][:, None]})
-    judges = (cloud_accuracy_judge(classify, params),)
-    of_judge = dict(metrics=(), stop_metric=None, judges=judges, snr_db=LOW_SNR_DB)
+    of_judge = dict(metrics=CLOUD_METRICS[:1], judges=(cloud_accuracy_judge(classify, params),), snr_db=LOW_SNR_DB)
     return dataclasses.replace(
         spec, name=JUDGED, schemes=spec.schemes[:3], links=spec.links[:1], sources={1: source}, **of_judge
     )
+
+
+def modulators_sweep(spec: NamedSweep) -> NamedSweep:
+    """The codec with both encoders and with either alone, with the same weights."""
+    learned, soft = (next(one for one in spec.schemes if one.name == name) for name in (LEARNED, "values alone"))
+    config = dataclasses.replace(soft.scheme.config, modulator="gumbel")
+    alone = dataclasses.replace(soft, name=LOGITS, scheme=dataclasses.replace(soft.scheme, config=config))
+    return dataclasses.replace(spec, name=MODULATORS, schemes=(learned, soft, alone), metrics=CLOUD_METRICS[:1])
 
 
 def linear_contenders(train: np.ndarray) -> list[Contender]:

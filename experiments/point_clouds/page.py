@@ -5,20 +5,21 @@ python -m experiments.point_clouds.page --store docs/point_clouds/results.sqlite
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from experiments.point_clouds.measure import STORE, VARIANTS, pairs_name
+from experiments.point_clouds.measure import LOGITS, STORE, VARIANTS, pairs_name
 from experiments.point_clouds.names import (
     CLEAN,
     CODED,
     CSI_ERROR,
     EQUAL,
     JUDGED,
-    JUDGED_BITS,
     LEARNED,
+    MODULATORS,
     MOMENTS,
     NAME,
+    OFDM,
     OTHERS,
     SYMBOLS,
     TURNED,
@@ -31,7 +32,7 @@ from lvm_mtc.report.parts import LABELS
 from lvm_mtc.results.points import Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.results.table import write_csv
-from lvm_mtc.sweep.paired import PREFIX
+from lvm_mtc.sweep.paired import PREFIX, differences_name
 
 METRIC = "d1_psnr_db"
 TITLE = "Clouds of ModelNet10 in 320 complex symbols; 95 % bootstrap over channels and clouds"
@@ -47,16 +48,21 @@ def main(store: Path = STORE, out: Path = Path("docs/point_clouds")) -> None:
     with ResultStore(store, create=False) as results:
         points, differences = measured(results, NAME)
         error, error_differences = measured(results, CSI_ERROR)
-        judged = [p for name in (JUDGED, JUDGED_BITS) for p in read_points(results, name, "point_clouds")]
+        ofdm, ofdm_differences = measured(results, OFDM)
         clean, equal, turned = (read_points(results, name, "point_clouds") for name in (CLEAN, EQUAL, TURNED))
+        judged, judged_differences = measured(results, JUDGED)
+        modulators = read_points(results, differences_name(MODULATORS), "point_clouds")
     out.mkdir(parents=True, exist_ok=True)
     save_png(curves_figure(panels(points, differences, judged, clean[0]), title=TITLE), out / "clouds.png")
-    every = (*points, *differences, *error, *error_differences, *judged)
+    every = (*points, *differences, *error, *error_differences, *ofdm, *ofdm_differences, *judged, *judged_differences)
     write_csv(out / "clouds.csv", [row for point in every for row in rows(point)])
     tables = {"quality": quality(points), "differences": gaps(differences)}
     tables |= {"csi_error": quality(error), "csi_error_differences": gaps(error_differences)}
+    tables |= {"ofdm": quality(ofdm), "ofdm_differences": gaps(ofdm_differences)}
     tables |= {"accuracy": accuracies(judged, clean[0]), "equal": equals(equal)}
-    tables |= {"variants": variants(points), "costs": costs(points)}
+    tables |= {"accuracy_differences": gaps(judged_differences, "accuracy"), "judged": gaps(judged_differences)}
+    tables |= {"variants": variants(points), "modulators": gaps(modulators, of=("values alone", LOGITS))}
+    tables["costs"] = costs(points)
     tables["turned"] = _side_by_side(turned, (LEARNED, MOMENTS), METRIC, 2)
     fill_page(out, tables)
 
@@ -136,9 +142,9 @@ def quality(points: Sequence[Point]) -> str:
     return _side_by_side(points, SHOWN, METRIC, 2)
 
 
-def gaps(differences: Sequence[Point]) -> str:
-    """Differences of D1 PSNR, cloud by cloud over the same channels."""
-    return _side_by_side(differences, [f"{LEARNED} minus {name}" for name in OTHERS], f"{PREFIX}{METRIC}", 2)
+def gaps(differences: Sequence[Point], metric: str = METRIC, of: Iterable[str] = OTHERS) -> str:
+    """Differences of a metric to other schemes, cloud by cloud over the same channels."""
+    return _side_by_side(differences, [f"{LEARNED} minus {name}" for name in of], f"{PREFIX}{metric}", 2)
 
 
 def accuracies(judged: Sequence[Point], clean: Point) -> str:
@@ -149,15 +155,17 @@ def accuracies(judged: Sequence[Point], clean: Point) -> str:
 
 
 def equals(equal: Sequence[Point]) -> str:
-    """Symbols at the learned scheme's D1 PSNR, and how many times its 320 they are."""
+    """Symbols at the learned scheme's D1 PSNR, how many times its 320 they are, and in which mode."""
     lines = []
-    for octree, draco in zip(*(of_scheme(equal, name) for name in CODED), strict=True):
-        at = {name: value.mean for name, value in octree.metrics.items()}
-        mode = f"{at['bits_per_symbol']:g} bits, rate {number(at['rate'], 2)}"
-        symbols = (point.metrics["symbols"].mean for point in (octree, draco))
-        cells = [f"{count:g} ({number(count / SYMBOLS, 1)} times)" for count in symbols]
-        lines.append((f"{octree.snr_db:g}", number(at[METRIC], 2), mode, SYMBOLS, *cells))
-    return table(("SNR, dB", "D1 PSNR, dB", "mode", LEARNED, *CODED), lines)
+    for pair in zip(*(of_scheme(equal, name) for name in CODED), strict=True):
+        cells = [f"{pair[0].snr_db:g}", number(pair[0].metrics[METRIC].mean, 2), SYMBOLS]
+        for at in ({name: value.mean for name, value in point.metrics.items()} for point in pair):
+            cells.append(f"{at['symbols']:g} ({number(at['symbols'] / SYMBOLS, 1)} times)")
+            cells.append(f"{at['bits_per_symbol']:g} bits, rate {number(at['rate'], 2)}")
+            cells.append(number(100 * at["lost"], 1))
+        lines.append(cells)
+    of_codes = (head for code in CODED for head in (code, "mode", "lost, %"))
+    return table(("SNR, dB", "D1 PSNR, dB", LEARNED, *of_codes), lines)
 
 
 def variants(points: Sequence[Point]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments.script import fill_page, script
 from experiments.stores import read_points
+from experiments.video import perceptual_page
 from experiments.video.measure import CLIPS, FRAMES, FULL, INTRA, LINEAR, LOST_FRAME, OTHERS, SOFT1, STORE
 from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
 from lvm_mtc.report.pages import channel_name, number, table, with_interval
@@ -32,12 +33,13 @@ Points = Mapping[tuple[str, str, str, float], Point]
 
 
 class Found(NamedTuple):
-    """Points and paired differences of the store; rows of ``losses.csv`` and of ``digital.csv``."""
+    """Points and paired differences of the store; rows of ``losses.csv`` and of ``digital.csv``; how frames look."""
 
     points: Points
     differences: Points
     losses: Sequence[Mapping]
     digital: Sequence[Mapping]
+    looks: perceptual_page.Looks | None
 
 
 @script(
@@ -58,13 +60,14 @@ def read(store: Path, out: Path) -> Found:
         for clip in CLIPS:
             points |= _points(results, f"video, {clip}", clip)
             differences |= _points(results, differences_name(f"video, {clip}"), clip)
+        looks = perceptual_page.read_looks(results)
     digital = list(read_csv(out / "digital.csv")) if (out / "digital.csv").exists() else []
-    return Found(points, differences, list(read_csv(out / "losses.csv")), digital)
+    return Found(points, differences, list(read_csv(out / "losses.csv")), digital, looks)
 
 
 def tables(found: Found, speed: Path) -> dict[str, str]:
     """The page's tables by the name of their place."""
-    points, differences, losses, digital = found
+    points, differences, losses, digital, looks = found
     made = {
         "clips": of_clips(points, differences),
         "wins": wins(differences),
@@ -73,7 +76,8 @@ def tables(found: Found, speed: Path) -> dict[str, str]:
         "losses": of_losses(losses),
         "speed": of_speed(json.loads(speed.read_text())),
     }
-    return made | ({"digital": of_digital(points, digital)} if digital else {})
+    made |= {"digital": of_digital(points, digital)} if digital else {}
+    return made | (perceptual_page.tables(looks) if looks else {})
 
 
 def of_speed(measured: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ from lvm_mtc.config import to_dict, unknown_name_message
 from lvm_mtc.data.packed_questions import load_questions
 from lvm_mtc.interop.perceptual_weights import load_perceptual
 from lvm_mtc.knowledge.loading import load_knowledge_base
-from lvm_mtc.metrics.judges import perceptual_judges
+from lvm_mtc.metrics.judges import clip_distance_judge, perceptual_judges
 from lvm_mtc.report import study
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.sweep.named import MASKINGS
@@ -71,7 +71,7 @@ class SweepConfig:
         loc: ``"knowledge-base"`` looks for the object, ``"centre"`` takes the middle.
         classifier: Weights of EfficientNet-Lite0, for the filter classifier-words.
         words: Word vectors, likewise.
-        perceptual: Weights of ST-LPIPS, for the metrics perceptual and perceptual_inside.
+        perceptual: Weights of ST-LPIPS, for the metrics perceptual and perceptual_inside, of clips perceptual.
         stopping: When a point has had enough channel realisations.
         stop_metric: Whose interval that looks at; None: as in ``SweepSpec``.
         random_pictures: Intervals speak of other pictures, too.
@@ -152,6 +152,7 @@ class SweepConfig:
                 "name it as SweepConfig.images"
             )
         given = [name for name in (*_OF_PICTURES, *others[1:]) if getattr(self, name)]
+        given = [name for name in given if (name, others[:1]) != ("perceptual", ["video"])]
         if others and given:
             what = f"for {sends.get(given[0], 'pictures')}, and SweepConfig.{others[0]} sends {sends[others[0]]}"
             raise ValueError(f"SweepConfig.{given[0]} is {what}")
@@ -210,7 +211,9 @@ def _clips(config: SweepConfig) -> dict[str, Any]:
     contenders = [contender for contender, _ in read.values()]
     if len({contender.scheme for contender in contenders}) > 1:
         raise ValueError(f"SweepConfig.num_uavs {config.num_uavs}: pieces of {config.video} would differ in length")
-    return dict(schemes=(contenders[0],), sources={count: source for count, (_, source) in read.items()})
+    sources = {count: source for count, (_, source) in read.items()}
+    judges = (clip_distance_judge(load_perceptual(config.perceptual)),) if config.perceptual else ()
+    return dict(schemes=(contenders[0],), judges=judges, sources=sources)
 
 
 def _pairs(config: SweepConfig) -> dict[str, Any]:

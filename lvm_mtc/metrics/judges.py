@@ -46,6 +46,11 @@ def perceptual_judges(params: Any) -> tuple[Judge, Judge]:
     )
 
 
+def clip_distance_judge(params: Any) -> Judge:
+    """ST-LPIPS distance of clips, the mean over their frames, ``perceptual``; ``params`` as of the others."""
+    return Judge(name="perceptual", measure=_distance_of_frames, params=params)
+
+
 def accuracy_judge(classify: Callable[[Any, jax.Array], jax.Array], params: Any) -> Judge:
     """Share of received pictures in which a classifier sees their class, ``accuracy``.
 
@@ -90,6 +95,10 @@ class _Accuracy:
 
 def _distance(params: Any, source: Source, outcome: Outcome) -> jax.Array:
     return perceptual_distance(params, source.data, shown(outcome))
+
+
+def _distance_of_frames(params: Any, source: Source, outcome: Outcome) -> jax.Array:
+    return _distance(params, source, outcome).mean(-1)
 
 
 def _distance_inside(params: Any, source: Source, outcome: Outcome) -> jax.Array:

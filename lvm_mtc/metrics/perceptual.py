@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc.metrics.pictures import mean_over_pixels, unit_pictures
-from lvm_mtc.models.perceptual import MIN_SIZE, PerceptualNet
+from lvm_mtc.models.perceptual import MIN_SIZE, distance_maps
 
 
 def perceptual_distance(
@@ -31,11 +31,8 @@ def perceptual_distance(
         wanted = f"3 channels and {MIN_SIZE} x {MIN_SIZE} pixels or more"
         got = f"height x width x channels = {height} x {width} x {channels}"
         raise ValueError(f"perceptual_distance needs pictures of {wanted}, got {got}")
-    net = PerceptualNet()
-    ours, theirs = (net.apply({"params": params}, x.reshape(-1, height, width, 3)) for x in (images, images_hat))
     total = jnp.zeros(())
-    for a, b in zip(ours, theirs, strict=True):
-        difference = jnp.sum((a - b) ** 2, axis=-1)
+    for difference in distance_maps(params, *(x.reshape(-1, height, width, 3) for x in (images, images_hat))):
         difference = difference.reshape(*lead, *difference.shape[1:])
         if mask is not None:
             difference = jax.image.resize(difference, (*lead, height, width), "bilinear")

@@ -9,7 +9,7 @@ Zhang et al., The unreasonable effectiveness of deep features as a perceptual me
 Zhang, Making convolutional networks shift-invariant again (2019).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -55,6 +55,16 @@ class PerceptualNet(nn.Module):
             root = self.param(f"root_weight{i}", nn.initializers.ones, (layer.channels,))
             features.append(_unit(x) * root.reshape(1, 1, 1, -1))
         return tuple(features)
+
+
+def distance_maps(params: Any, images: jax.Array, images_hat: jax.Array) -> tuple[jax.Array, ...]:
+    """Squared differences of the features of pictures ``[batch, height, width, 3]``, five ``[batch, rows, columns]``.
+
+    The distance of a picture is the sum of their means. ``params`` are ``PerceptualNet``'s.
+    """
+    net = PerceptualNet()
+    ours, theirs = (net.apply({"params": params}, x) for x in (images, images_hat))
+    return tuple(jnp.sum((a - b) ** 2, axis=-1) for a, b in zip(ours, theirs, strict=True))
 
 
 def blur_pool(x: jax.Array) -> jax.Array:

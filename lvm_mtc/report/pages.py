@@ -49,6 +49,6 @@ def with_interval(value: Sequence[float | None], digits: int = 2) -> str:
 
 
 def channel_name(kind: str) -> str:
-    """A kind of fading in words: "awgn" is AWGN, "rayleigh" Rayleigh, and what follows a "_" capital letters."""
+    """A kind of fading in words: "awgn" is AWGN, "tdl_c" TDL C, "rayleigh" Rayleigh; capitals behind a "_"."""
     first, *rest = kind.split("_")
-    return " ".join(("AWGN" if first == "awgn" else first.capitalize(), *map(str.upper, rest)))
+    return " ".join((first.upper() if first in ("awgn", "tdl", "cdl") else first.capitalize(), *map(str.upper, rest)))

@@ -68,6 +68,12 @@ def test_a_sweep_is_made_of_it(clip):
     assert [at["loss"] for at in spec.coordinates()] == [0, 0, 0.5, 0.5]
 
 
+def test_a_sweep_measures_the_learned_distance_of_clips(clip, shared_data):
+    path = shared_data / "weights" / "stlpips_alex_fp16.npz"
+    options = build_parser().parse_args(shlex.split(f"{SWEEP} --store s.sqlite --set perceptual={path}"))
+    assert make_spec(sweep_config(options)).measured == (*CLIP_METRICS, "perceptual")
+
+
 # Command line -> words that its one line must hold.
 WRONG = {
     f"{SEND} --out o --task dog": ["--task is for pictures", "--video sends clips"],

@@ -1,18 +1,22 @@
 """Tables and figure of the study of point clouds, of numbers made up here."""
 
 import dataclasses
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments.point_clouds import counted, judge, measure, names, page
+from experiments.point_clouds import equal, judge, measure, names, page
 from experiments.stores import read_points
 from lvm_mtc.data.draco import draco_payload
+from lvm_mtc.data.octree import OctreeCode
+from lvm_mtc.link import LinkConfig
 from lvm_mtc.phy.coding import code_blocks
 from lvm_mtc.report.clouds import project
 from lvm_mtc.results.points import Measured, Point
 from lvm_mtc.results.store import ResultStore
+from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.sweep.programs import Arrived
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -49,14 +53,46 @@ def test_tables_stand_side_by_side():
 
 
 def test_symbols_at_equal_quality_are_told_as_multiples():
-    values = {"symbols": 480.0, "d1_psnr_db": 35.0, "bits_per_symbol": 2.0, "rate": 2 / 3}
-    equal = [
+    values = {"symbols": 480.0, "d1_psnr_db": 35.0, "bits_per_symbol": 2.0, "rate": 2 / 3, "lost": 0.0}
+    codes = (values, values | {"symbols": 1920.0, "bits_per_symbol": 4.0, "lost": 0.0104})
+    rows = [
         dataclasses.replace(points(name, 0)[1], metrics={key: Measured(value, None, 9) for key, value in of.items()})
-        for name, of in zip(page.CODED, (values, values | {"symbols": 1920.0}), strict=True)
+        for name, of in zip(page.CODED, codes, strict=True)
     ]  # fmt: skip
-    want = "| 5 | 35.00 | 2 bits, rate 0.67 | 320 | 480 (1.5 times) | 1920 (6.0 times) |"
-    assert page.equals(equal).splitlines()[2:] == [want]
-    assert counted.symbols_needed(lambda n: n / 100, 5.55) == 555 and counted.symbols_needed(lambda n: n, 3.0) == 320
+    cells = "480 (1.5 times) | 2 bits, rate 0.67 | 0.0 | 1920 (6.0 times) | 4 bits, rate 0.67 | 1.0"
+    assert page.equals(rows).splitlines()[2:] == [f"| 5 | 35.00 | 320 | {cells} |"]
+    assert equal.symbols_needed(lambda n: n / 100, 5.55) == 556 and equal.symbols_needed(lambda n: n, 3.0) == 320
+
+
+@pytest.fixture(scope="module")
+def few():
+    """Clouds over AWGN, and an octree that knows them."""
+    rng = np.random.default_rng(0)
+    clouds = np.float32(rng.uniform(-0.5, 0.5, (3, 1024, 3)) * [1, 1, 0.1])
+    link = LinkConfig(fading="awgn", convention="rx_per_antenna")
+    spec = types.SimpleNamespace(sources={1: Source(clouds[:, None])}, links=(link,))
+    return spec, names.Coded(
+        "octree", OctreeCode(clouds), np.zeros((1024, 3), np.float32), "", ((2, 1 / 3), (4, 1 / 2))
+    )
+
+
+@pytest.mark.slow
+def test_codes_are_sent_and_what_is_lost_is_shown_so(few, monkeypatch):
+    spec, coded = few
+    monkeypatch.setattr(equal, "WORDS", 6)
+    of_all = equal.shown_d1(spec, coded, (2, 1 / 3), 400)
+    assert equal.sent_d1(spec, coded, (2, 1 / 3), 400, 10.0) == (pytest.approx(of_all, abs=1e-4), 0.0)
+    nothing = float(equal._d1(spec.sources[1].data[:, 0], np.tile(coded.lost, (3, 1, 1))).mean())
+    assert equal.sent_d1(spec, coded, (2, 1 / 3), 400, -12.0) == (pytest.approx(nothing, abs=1e-4), 1.0)
+    # The mode of more bits a symbol needs fewer symbols where it arrives, and is left where it does not.
+    wanted = equal.shown_d1(spec, coded, (2, 1 / 3), 1400)
+    for snr_db, mode in ((12.0, (4, 1 / 2)), (5.0, (2, 1 / 3))):
+        found = equal.fewest(spec, coded, snr_db, wanted)
+        assert found.mode == mode and found.symbols % 4 == 0 and found.lost == 0
+        assert equal.sent_d1(spec, coded, mode, found.symbols, snr_db)[0] >= wanted - 1e-4
+        assert equal.shown_d1(spec, coded, mode, found.symbols - 4) < wanted
+    with pytest.raises(ValueError, match=r"octree reaches 90.00 dB at 5 dB with no mode"):
+        equal.fewest(spec, coded, 5.0, 90.0)
 
 
 def test_the_figure_draws_them():
@@ -107,8 +143,8 @@ def test_a_judge_that_is_not_there_is_missed(tmp_path):
 def stored():
     """Sweeps of the page's store by name, each with its differences."""
     with ResultStore(DOCS / "point_clouds" / "results.sqlite", create=False) as store:
-        values = {name: page.measured(store, name) for name in (page.NAME, page.CSI_ERROR)}
-        others = (page.JUDGED, page.JUDGED_BITS, page.CLEAN, page.EQUAL)
+        values = {name: page.measured(store, name) for name in (page.NAME, page.CSI_ERROR, page.OFDM, page.JUDGED)}
+        others = (page.CLEAN, page.EQUAL)
         return values | {name: read_points(store, name, "point_clouds") for name in others}
 
 
@@ -141,10 +177,11 @@ def test_the_codec_is_ahead_with_csi_error_too(stored):
 
 
 def test_the_judge_and_equal_quality_stand_on_the_page(stored):
-    judged, (clean,) = [*stored[page.JUDGED], *stored[page.JUDGED_BITS]], stored[page.CLEAN]
+    (judged, gaps), (clean,) = stored[page.JUDGED], stored[page.CLEAN]
     text = (DOCS / "point_clouds.md").read_text()
     assert page.accuracies(judged, clean) in text and page.equals(stored[page.EQUAL]) in text
-    assert "Accuracy of 48 test clouds" in text and {point.metrics["accuracy"].count for point in judged} <= {4, 48}
+    assert page.gaps(gaps, "accuracy") in text and page.gaps(gaps) in text
+    assert "48 test clouds" in text and {point.metrics["accuracy"].count for point in judged} == {4}
     right = clean.metrics["accuracy"]
     assert right.count == 500 and 0.85 < right.mean < 0.95 and f"{100 * right.mean:.0f} %" in text
     assert f"{100 * clean.metrics['majority'].mean:.0f} %" in text

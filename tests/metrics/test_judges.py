@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lvm_mtc.metrics.judges import accuracy_judge, cloud_accuracy_judge, perceptual_judges
+from lvm_mtc.metrics.judges import accuracy_judge, clip_distance_judge, cloud_accuracy_judge, perceptual_judges
 from lvm_mtc.metrics.perceptual import perceptual_distance
 from lvm_mtc.metrics.pictures import box_mask
 from lvm_mtc.models.perceptual import PerceptualNet
@@ -33,6 +33,11 @@ def test_learned_distances_are_those_of_the_metric():
     np.testing.assert_array_equal(boxes.measure(params, *seen), perceptual_distance(params, images, received, inside))
     assert np.all(whole.measure(params, *seen) != boxes.measure(params, *seen))
     assert (whole.name, boxes.name, whole.needs_labels) == ("perceptual", "perceptual_inside", False)
+    # Of clips, here of one UAV and three frames, the mean over frames.
+    frames, judge = (images[:, None], received[:, None]), clip_distance_judge(params)
+    found = judge.measure(params, Source(frames[0]), arrived(frames[1]))
+    np.testing.assert_array_equal(found, perceptual_distance(params, *frames).mean(-1))
+    assert judge.name == "perceptual" and found.shape == (2, 1)
 
 
 def first_pixel(params, images):

@@ -33,4 +33,5 @@ def test_numbers_are_rounded_and_have_no_negative_zero():
 
 
 def test_channels_in_words():
-    assert [channel_name(kind) for kind in ("awgn", "rayleigh", "awgn_bpsk")] == ["AWGN", "Rayleigh", "AWGN BPSK"]
+    kinds = ("awgn", "rayleigh", "awgn_bpsk", "tdl_c")
+    assert [channel_name(kind) for kind in kinds] == ["AWGN", "Rayleigh", "AWGN BPSK", "TDL C"]

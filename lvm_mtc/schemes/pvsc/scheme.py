@@ -27,6 +27,7 @@ from lvm_mtc.models.receivers import GAIN_BITS, as_sent, unit_power
 from lvm_mtc.phy.numerics import require_given
 from lvm_mtc.schemes.losses import IMAGE_LOSSES, picture_loss
 from lvm_mtc.schemes.pvsc import bitmap, chunks, fitting
+from lvm_mtc.schemes.pvsc.losses import WEIGHTS, perceptual_loss
 from lvm_mtc.schemes.pvsc.network import NETWORKS, TemporalRefiner
 from lvm_mtc.schemes.pvsc.receiver import Heard, follow
 from lvm_mtc.schemes.scheme import Estimate, Knob, Sent, Source, Stage
@@ -143,9 +144,15 @@ class Side(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Pvsc:
-    """The codec over a link; all UAVs share the parameters."""
+    """The codec over a link; all UAVs share the parameters.
+
+    Attributes:
+        config: Its configuration.
+        perceptual: Weights file of ST-LPIPS, by which the stage ``perceptual`` learns; None: there is no such stage.
+    """
 
     config: PvscConfig
+    perceptual: str | None = None
     modality: ClassVar[str] = "clips"
     knobs: ClassVar[Mapping[str, Knob]] = {
         "rate": Knob(1.0, 0.0, 1.0, early=True),
@@ -230,11 +237,16 @@ class Pvsc:
         return Estimate(clips, {"buffer": features})
 
     def stages(self) -> tuple[Stage, ...]:
-        """As ``Scheme.stages``: the network's, end to end, if there is one."""
+        """As ``Scheme.stages``: the network's, end to end, if there is one.
+
+        ``system``: squared error; ``perceptual``: how frames look, where there is a file to tell by.
+        """
         if self.config.network is None:
             return ()
         of_network = lambda name: name.startswith("network/")  # noqa: E731
-        return (Stage("system", picture_loss, of_network, {"image_loss": IMAGE_LOSSES}),)
+        system = Stage("system", picture_loss, of_network, {"image_loss": IMAGE_LOSSES})
+        looks = Stage("perceptual", perceptual_loss, of_network, WEIGHTS)
+        return (system,) if self.perceptual is None else (system, looks)
 
     @property
     def _network(self) -> TemporalRefiner:
