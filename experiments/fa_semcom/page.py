@@ -1,4 +1,4 @@
-r"""Figure, data and tables of docs/fa_semcom.md, from what ``measure``, ``errors`` and ``slices`` beside it wrote.
+r"""Figure and tables of docs/fa_semcom.md, from what ``measure``, ``errors`` and ``slices`` beside it wrote.
 
 python -m experiments.fa_semcom.page --store docs/fa_semcom/results.sqlite --out docs/fa_semcom
 """
@@ -21,7 +21,7 @@ from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
 from lvm_mtc.report.pages import table, with_interval
 from lvm_mtc.results.points import Measured, Point
 from lvm_mtc.results.store import ResultStore
-from lvm_mtc.results.table import read_csv, write_csv
+from lvm_mtc.results.table import read_csv
 from lvm_mtc.sweep.paired import PREFIX, differences_name, find_sweep
 
 TITLE = "Questions about CARLA's test pictures, uncoded QPSK; 95 % bootstrap over channels and questions"
@@ -32,7 +32,7 @@ TRAINED = ("noisy", "clean")
 _DETAILED_DB = 12.0
 
 
-@script(store="of experiments.fa_semcom.measure (default: %(default)s)", out="folder for figure and data; page: out.md")
+@script(store="of experiments.fa_semcom.measure (default: %(default)s)", out="folder for the figure; page: out.md")
 def main(store: Path = STORE, out: Path = Path("docs/fa_semcom")) -> None:
     """Draw the figure and fill the page of FA-SemCom."""
     with ResultStore(store, create=False) as results:
@@ -50,8 +50,6 @@ def main(store: Path = STORE, out: Path = Path("docs/fa_semcom")) -> None:
         for link in (AWGN, FADING)
     ]
     save_png(curves_figure(panels, title=TITLE), out / "accuracy.png")
-    rows = [row for name in points for row in _rows(points[name], paired[name])]
-    write_csv(out / "accuracy.csv", rows + _rows(levels, []))
     sliced = read_csv(out / SLICED)
     tables = {
         "quiet": quiet_table(quiet),
@@ -192,16 +190,6 @@ def cost_table(rows: Sequence[Mapping[str, Any]]) -> str:
         lines.append((slices, tokens, cost.tokens, flops, f"{cost.flops / 1e12:.2f}", *here))
     heads = ("slices", "LLaVA's tokens, printed", "by formula", "FLOPs, 1e12, printed", "by formula")
     return table((*heads, "tokens here", "channel uses here", "side information here, bits"), lines)
-
-
-def _rows(points: Sequence[Point], differences: Sequence[Point]) -> list[dict]:
-    return [
-        {name: point.coordinates[name] for name in ("scheme", "channel", "snr_db")}
-        | {"snr_convention": point.snr_convention, "metric": name, **point.metrics[name]._asdict()}
-        for point in (*points, *differences)
-        for name in sorted(point.metrics)
-        if name.removeprefix(PREFIX) in ("accuracy", "bit_error_rate", "bit_error_rate_top")
-    ]
 
 
 if __name__ == "__main__":
