@@ -12,6 +12,7 @@ from small_runs import SMALL, small_params, smooth_pictures
 from lvm_mtc import phy
 from lvm_mtc.link import Frames, LinkConfig, OperatingPoint, Received, Signal
 from lvm_mtc.metrics import METRICS, pictures
+from lvm_mtc.models import similarity
 from lvm_mtc.models.tiles import boxes_in_tiles, cut_tiles, join_tiles
 from lvm_mtc.schemes.deepjscc.scheme import DeepJscc, DeepJsccConfig
 from lvm_mtc.schemes.lvm_mtc.scheme import LvmMtc
@@ -247,5 +248,5 @@ def test_ssim_of_large_pictures_is_that_of_the_matrix(monkeypatch):
     images = rng.uniform(size=(40, 300, 3)).astype(np.float32)
     images_hat = np.clip(images + rng.normal(0, 0.1, images.shape), 0, 1).astype(np.float32)
     shifted = pictures.ssim(images, images_hat)
-    monkeypatch.setattr(pictures, "_LARGEST_MATRIX", 300)
+    monkeypatch.setattr(similarity, "_LARGEST_MATRIX", 300)
     np.testing.assert_allclose(shifted, pictures.ssim(images, images_hat), rtol=1e-6)

@@ -43,6 +43,7 @@ def test_the_sum_has_power_one_for_equal_payloads_too():
     assert np.abs(np.mean(first * np.conj(second))) < 0.03
 
 
+@pytest.mark.slow
 def test_the_choice_is_better_than_equal_streams_and_within_capacity():
     gained = np.array([pair.blocks.payload_bits for pair in SCHEME.pairs(1)]) / 100
     found = choose(SCHEME, gained, lost=0.0, snr_db=10.0, seed=0)
@@ -51,6 +52,7 @@ def test_the_choice_is_better_than_equal_streams_and_within_capacity():
     np.testing.assert_array_equal(arrive(found.pairs, found.share, 10.5), 1.0)
 
 
+@pytest.mark.slow
 def test_all_ways_have_the_noise_of_the_snr():
     """Features over the study's link, QAM of users that take turns over theirs; superposed QAM adds ``1 / snr``."""
     scheme = Sfma(SfmaConfig(image_size=16, patch_size=4, num_symbols=8, width=16))
