@@ -64,7 +64,7 @@ def token_codec(data: Path, chosen: int = 16, measured: int = 48) -> Study:
     return Study(scheme, params, *parts, "psnr_db", DEVICES)
 
 
-def one_task(task: str, runs: Path, packed: Path, chosen: int = 300, measured: int = 2000) -> Study:
+def one_task(task: str, runs: Path, packed: Path, chosen: int = 1000, measured: int = 2000) -> Study:
     """The shared transceiver at one task: held-out examples to choose by, test examples to measure on."""
     scheme, params = load_scheme(runs / "shared" / "tasks" / "weights.npz")
     captions = load_sentences(packed / "text.npz")

@@ -17,8 +17,8 @@ UNITS = {
 }  # fmt: skip
 """Task to factor, unit and digits."""
 NETWORKS = {
-    "token codec": ("compression", 1, "PSNR, dB", 2), "class": ("compression class", 100, "accuracy, %", 1),
-    "text": ("compression text", 1, "BLEU-1", 3),
+    "token codec": ("compression", 1, "PSNR, dB", 2), "class": ("compression_class", 100, "accuracy, %", 1),
+    "text": ("compression_text", 1, "BLEU-1", 3),
 }  # fmt: skip
 """Compressed network to the place of its table, and factor, unit and digits of its measure."""
 COLOURS = {"shared": "C0", "separate": "C1", "heads only": "C2"}
@@ -132,7 +132,8 @@ def _retrieval(of: list[Mapping[str, Any]]) -> str:
 def _curves(curves: Mapping[str, list[Mapping[str, float]]]) -> str:
     rows = []
     for name, curve in curves.items():
-        for place, row in enumerate(curve):
+        told = [row for row in curve if not row.keys().isdisjoint(LEARNED)]
+        for place, row in enumerate(told):
             values = ("" if task not in row else number(UNITS[task][0] * row[task], UNITS[task][2]) for task in LEARNED)
             rows.append((name if place == 0 else "", f"{row['step']:,}", *values))
     return table(("run", "step", *(f"{task}, {UNITS[task][1]}" for task in LEARNED)), rows)
@@ -176,6 +177,8 @@ def draw(results: Mapping[str, Any], out: Path) -> None:
         axes.plot(*zip(*(ratios[device] for device in DEVICES), strict=True), "k*", ms=9, label="devices")
         axes.axhline(factor * rows[0]["metric"], color="grey", lw=0.8)
         axes.set(xlabel="compression ratio", ylabel=unit, title=network, xscale="log")
+        axes.set_xticks((1, 2, 4, 8), ("1", "2", "4", "8"))
+        axes.minorticks_off()
         axes.legend(fontsize=7)
     told = results["retrieval"]["captions"]["rows"]
     for store in dict.fromkeys(row["store"] for row in told):
