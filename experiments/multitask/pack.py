@@ -1,6 +1,7 @@
 r"""Packs what the multi-task transceiver learns from into one folder: pictures with classes, captions, questions.
 
-CIFAR-10 is the copy as JPEG files; captions and questions are those of the other studies, which pack them first:
+CIFAR-10 is the copy as JPEG files, of whose training pictures every 25th is held out to choose by; captions and
+questions are those of the other studies, which pack them first:
 
     python -m experiments.text.pack_captions --data ../shared/data --out build/tasks/text.npz
     python -m experiments.fa_semcom.pack --data ../shared/data --out build/vqa --sets carla carla_test
@@ -20,8 +21,9 @@ from experiments.script import DATA, script
 from lvm_mtc.data.cifar10 import load_class_folders
 
 PACKED = Path("build/tasks")
-TEST = "test"
-"""Folder beside the training files: ``test/classes.npz`` and ``test/answers.npz``."""
+TEST, HOLDOUT = "test", "holdout"
+"""Folders beside the training files: ``test/classes.npz`` and ``test/answers.npz``, ``holdout/classes.npz``."""
+_HELD_OUT = 25
 
 
 @script(
@@ -30,15 +32,24 @@ TEST = "test"
 )  # fmt: skip
 def main(data: Path = DATA, questions: Path = Path("build/vqa"), out: Path = PACKED, limit: int | None = None) -> None:
     """Pack pictures with classes, and put packed questions beside them."""
-    for split, folder, asked in (("train", out, "carla_base"), ("test", out / TEST, "carla_test_base")):
-        folder.mkdir(parents=True, exist_ok=True)
+    for split, folder in (("train", out), ("test", out / TEST)):
         found = load_class_folders(data / "cifar10" / f"cifar10_jpeg_{split}.tar.xz", split, limit_per_class=limit)
-        np.savez(folder / "classes.npz", pictures=found.pictures, labels=found.labels)
+        held_out = np.arange(len(found.labels)) % _HELD_OUT == 0
+        if split == "train":
+            _save(out / HOLDOUT, found.pictures[held_out], found.labels[held_out])
+        kept = ~held_out if split == "train" else slice(None)
+        _save(folder, found.pictures[kept], found.labels[kept])
         # The same pictures serve the task of sending the picture itself.
         (folder / "pictures.npz").unlink(missing_ok=True)
         os.link(folder / "classes.npz", folder / "pictures.npz")
+    for folder, asked in ((out, "carla_base"), (out / TEST, "carla_test_base")):
         shutil.copyfile(questions / f"{asked}.npz", folder / "answers.npz")
-        print(f"{folder}: {len(found.labels)} pictures of {len(found.classes)} classes", flush=True)
+
+
+def _save(folder: Path, pictures: np.ndarray, labels: np.ndarray) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "classes.npz", pictures=pictures, labels=labels)
+    print(f"{folder}: {len(labels)} pictures", flush=True)
 
 
 if __name__ == "__main__":

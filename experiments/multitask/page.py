@@ -16,15 +16,26 @@ UNITS = {
     "class": (100, "%", 1), "picture": (1, "dB", 2), "text": (1, "BLEU-1", 3), "answers": (100, "%", 1),
 }  # fmt: skip
 """Task to factor, unit and digits."""
+NETWORKS = {
+    "token codec": ("compression", 1, "PSNR, dB", 2), "class": ("compression_class", 100, "accuracy, %", 1),
+    "text": ("compression_text", 1, "BLEU-1", 3),
+}  # fmt: skip
+"""Compressed network to the place of its table, and factor, unit and digits of its measure."""
 COLOURS = {"shared": "C0", "separate": "C1", "heads only": "C2"}
 DEVICES = ("vehicle", "handset", "sensor")
+LEARNED = ("class", "picture", "text")
+"""Tasks of which examples are held out."""
 
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Markdown tables by the name of their place."""
     found = {"tasks": _tasks(results)} if "tasks" in results else {}
+    if "curves" in results:
+        found["curves"] = _curves(results["curves"])
+    for network, of in results["compression"].items():
+        place, *shown = NETWORKS[network]
+        found[place] = _compression(of, *shown)
     return found | {
-        "compression": _compression(results["compression"]["token codec"]),
         "federated": _rounds(results["federated"]),
         "traffic": _traffic(results["federated"]),
         "retrieval": _retrieval(results["retrieval"]["captions"]["rows"]),
@@ -62,23 +73,24 @@ def best_single(of: Mapping[str, Any], device: str) -> Mapping[str, Any] | None:
     return min(fits, key=lambda row: row["loss"], default=None)
 
 
-def _compression(of: Mapping[str, Any]) -> str:
+def _compression(of: Mapping[str, Any], factor: float, unit: str, digits: int) -> str:
     whole = of["rows"][0]
     rows = []
     for row in of["rows"]:
         name = row["name"]
         if name in DEVICES:
             single = best_single(of, name)
-            beside = "none fits" if single is None else f"{single['name']}: {number(single['metric'], 2)}"
+            beside = "none fits" if single is None else f"{single['name']}: {number(factor * single['metric'], digits)}"
             name = f"**{name}**: {row['method']}"
         else:
             beside = ""
+        change, half = (factor * value for value in row["change"])
         rows.append((
             name, number(row["size"] / 1e6, 3), number(whole["size"] / row["size"], 2), number(row["flops"] / 1e6, 1),
-            number(row["ms"], 1) if "ms" in row else "", number(row["metric"], 2),
-            number(row["metric"] - whole["metric"], 2), beside,
+            number(row["ms"], 1) if "ms" in row else "", number(factor * row["metric"], digits),
+            f"{change:+.{digits}f} ± {half:.{digits}f}", beside,
         ))  # fmt: skip
-    head = ("method", "MB", "ratio", "MFLOP", "ms", "PSNR, dB", "change, dB", "best single method that fits")
+    head = ("method", "MB", "ratio", "MFLOP", "ms", unit, "change", "best single method that fits")
     return table(head, rows)
 
 
@@ -117,6 +129,16 @@ def _retrieval(of: list[Mapping[str, Any]]) -> str:
     return table(head, rows)
 
 
+def _curves(curves: Mapping[str, list[Mapping[str, float]]]) -> str:
+    rows = []
+    for name, curve in curves.items():
+        told = [row for row in curve if not row.keys().isdisjoint(LEARNED)]
+        for place, row in enumerate(told):
+            values = ("" if task not in row else number(UNITS[task][0] * row[task], UNITS[task][2]) for task in LEARNED)
+            rows.append((name if place == 0 else "", f"{row['step']:,}", *values))
+    return table(("run", "step", *(f"{task}, {UNITS[task][1]}" for task in LEARNED)), rows)
+
+
 def draw_tasks(results: Mapping[str, Any], out: Path) -> None:
     """Draws ``tasks.png``: each task over SNR, AWGN, with bits and floor."""
     figure = Figure(figsize=(11, 3), layout="constrained")
@@ -143,25 +165,28 @@ def draw(results: Mapping[str, Any], out: Path) -> None:
     """Draws ``figure.png``: PSNR over the compression ratio, and what retrieval gains over SNR; and ``tasks.png``."""
     if "tasks" in results:
         draw_tasks(results, out)
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    axes, gains = figure.subplots(1, 2)
-    rows = results["compression"]["token codec"]["rows"]
-    ratios = {row["name"]: (rows[0]["size"] / row["size"], row["metric"]) for row in rows}
-    for method in ("share", "bits", "rank"):
-        axes.plot(
-            *zip(*(at for name, at in ratios.items() if name.startswith(method)), strict=True), "o-", label=method
-        )
-    axes.plot(*zip(*(ratios[device] for device in DEVICES), strict=True), "k*", ms=9, label="devices")
-    axes.axhline(rows[0]["metric"], color="grey", lw=0.8)
-    axes.set(xlabel="compression ratio", ylabel="PSNR, dB", title="token codec", xscale="log")
-    axes.legend(fontsize=8)
+    figure = Figure(figsize=(13, 3.4), layout="constrained")
+    *of_networks, gains = figure.subplots(1, len(results["compression"]) + 1)
+    for axes, (network, of) in zip(of_networks, results["compression"].items(), strict=True):
+        _, factor, unit, _ = NETWORKS[network]
+        rows = of["rows"]
+        ratios = {row["name"]: (rows[0]["size"] / row["size"], factor * row["metric"]) for row in rows}
+        for method in ("share", "bits", "rank"):
+            of_method = [at for name, at in ratios.items() if name.startswith(method)]
+            axes.plot(*zip(*of_method, strict=True), "o-", ms=4, label=method)
+        axes.plot(*zip(*(ratios[device] for device in DEVICES), strict=True), "k*", ms=9, label="devices")
+        axes.axhline(factor * rows[0]["metric"], color="grey", lw=0.8)
+        axes.set(xlabel="compression ratio", ylabel=unit, title=network, xscale="log")
+        axes.set_xticks((1, 2, 4, 8), ("1", "2", "4", "8"))
+        axes.minorticks_off()
+        axes.legend(fontsize=7)
     told = results["retrieval"]["captions"]["rows"]
     for store in dict.fromkeys(row["store"] for row in told):
         own = [row for row in told if row["store"] == store]
         (line,) = gains.plot([r["snr_db"] for r in own], [r["gain"][0] for r in own], "o-", ms=3, label=store)
         gains.plot([r["snr_db"] for r in own], [r["index_gain"][0] for r in own], "--", color=line.get_color())
     gains.set(xlabel="SNR, dB", ylabel="gain in BLEU-1", title="retrieval; dashed: index sent")
-    gains.legend(fontsize=8)
+    gains.legend(fontsize=7)
     save_png(figure, out / "figure.png")
 
 

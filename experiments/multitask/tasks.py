@@ -3,7 +3,7 @@ r"""Four tasks over SNR: one shared transceiver, a network for each task, heads 
 Test pictures of CIFAR-10 (JPEG copies), test captions of Multi30k, questions about another town of CARLA. All networks
 hear the same channels and the same noise, and differences are paired example by example. Minutes.
 
-    lvm-mtc train --config experiments/configs/multitask.py:backbone ...   # as the recipe says, then the others
+    python -m experiments.multitask.learn --packed build/tasks --runs runs/mt
     python -m experiments.multitask.tasks --runs runs/mt --packed build/tasks
 """
 
@@ -65,7 +65,7 @@ def main(
     """Measure tasks over two links; of the networks to compare with those that are there."""
     scheme, shared = load_scheme(runs / "shared" / "tasks" / "weights.npz")
     captions = load_sentences(packed / "text.npz")
-    sources = read_sources(packed, captions, examples)
+    sources = read_sources(packed / TEST, captions.test_sentences, examples)
     for task in tasks:
         others = {
             "separate": runs / task / "alone" / "weights.npz",
@@ -80,21 +80,25 @@ def main(
         add(out, "task bits", "text", list(caption_bits(scheme, shared, captions, sentences)))
 
 
-def read_sources(packed: Path, captions: PackedSentences, examples: int) -> dict[str, Source]:
-    """Test examples by task, a multiple of ``STEP`` of each."""
-    with np.load(packed / TEST / "classes.npz") as archive:
-        pictures, labels = archive["pictures"], archive["labels"]
-    questions = load_questions(packed / TEST / "answers.npz")
+def read_sources(folder: Path, sentences: np.ndarray, examples: int) -> dict[str, Source]:
+    """Examples by task of a folder's pictures, of captions, and of the folder's questions, if it has any.
+
+    They are spread evenly, a multiple of ``STEP`` of each.
+    """
 
     def take(count: int) -> np.ndarray:
         number = min(examples, count) // STEP * STEP
         return np.linspace(0, count - 1, number).round().astype(int)[:, None]
 
+    with np.load(folder / "classes.npz") as archive:
+        pictures, labels = archive["pictures"], archive["labels"]
     of_class = take(len(labels))
     shown = Source(np.float32(pictures[of_class]) / 255, {"labels": labels[of_class]})
-    sentences = captions.test_sentences.astype(np.int32)[take(len(captions.test_sentences))]
-    asked = question_source(questions, take(len(questions.answer)))
-    return {"class": shown, "picture": shown, "text": Source(sentences), "answers": asked}
+    found = {"class": shown, "picture": shown, "text": Source(sentences.astype(np.int32)[take(len(sentences))])}
+    if (folder / "answers.npz").exists():
+        questions = load_questions(folder / "answers.npz")
+        found["answers"] = question_source(questions, take(len(questions.answer)))
+    return found
 
 
 @functools.partial(jax.jit, static_argnums=0)

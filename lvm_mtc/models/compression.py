@@ -2,8 +2,9 @@
 
 A network is cut into parts: the groups of ``models.pruning``, and each further matrix of its own. What each action on
 each part alone does to a loss is measured once; then actions are taken greedily, the least rise of the loss for what
-they save first, until a budget holds. Rises do not add, so every candidate is measured as a whole at the end, and the
-uniform ones of a single method stand among the candidates.
+they save first, until a budget holds, and what room is left is spent on milder ones. Where a uniform plan of a single
+method fits, its room is spent likewise. Rises do not add, so every candidate is measured as a whole at the end, the
+uniform plans among them: none that fits is better on the examples that are measured on.
 """
 
 import dataclasses
@@ -191,7 +192,7 @@ def measure_rises(network: Network, loss: Callable[[Any], float]) -> Rises:
     return rises
 
 
-def greedy(network: Network, rises: Rises, budget: Budget) -> dict[str, Choice]:
+def tighten(network: Network, rises: Rises, budget: Budget) -> dict[str, Choice]:
     """Takes the action of the least rise for what it saves, one after the other, until the budget holds.
 
     Saved is counted in the budget that is exceeded most, and no more than is needed. Rises are taken to add, and a fall
@@ -223,6 +224,31 @@ def greedy(network: Network, rises: Rises, budget: Budget) -> dict[str, Choice]:
     return plan
 
 
+def relax(network: Network, rises: Rises, budget: Budget, plan: Plan) -> dict[str, Choice]:
+    """Makes a plan that fits milder, a level at a time, where it lowers the loss most for the room that it takes.
+
+    Room is what the plan leaves of each budget, of which the one counts that more is taken of. Rises are taken to add.
+    """
+    plan = dict(plan)
+    while True:
+        now, best = network.cost(plan), None
+        for part, old in plan.items():
+            for field in LEVELS:
+                level = getattr(old, field)
+                milder = min((n for p, f, n in rises if (p, f) == (part, field) and n > level),
+                             default=Choice._field_defaults[field])  # fmt: skip
+                fall = rises.get((part, field, level), 0.0) - rises.get((part, field, milder), 0.0)
+                if milder == level or fall <= 0:
+                    continue
+                new = old._replace(**{field: milder})
+                taken = max(-_saved(network, part, old, new, i) / max(budget[i] - now[i], 1e-9) for i in range(2))
+                if taken <= 1 and (best is None or fall / max(taken, 1e-12) > best[0]):
+                    best = fall / max(taken, 1e-12), part, new
+        if best is None:
+            return plan
+        plan[best[1]] = best[2]
+
+
 def _saved(network: Network, part: str, old: Choice, new: Choice, which: int) -> float:
     before, after = (network._change(part, choice)[which] for choice in (old, new))
     return (before - after) / (8 if which == 0 else 1)
@@ -248,15 +274,19 @@ def singles(network: Network, loss: Callable[[Any], float]) -> list[Candidate]:
 def adapt(
     network: Network, rises: Rises, budget: Budget, loss: Callable[[Any], float], known: list[Candidate]
 ) -> Candidate:
-    """The plan of the smallest measured loss within a budget: the greedy one, or one of the ``known`` that fit.
+    """The plan of the smallest measured loss within a budget.
+
+    Measured are :func:`tighten`'s plan, that plan and each of the ``known`` ones that fit as :func:`relax` has them,
+    and those known ones.
 
     Raises:
-        ValueError: as :func:`greedy`.
+        ValueError: as :func:`tighten`.
     """
-    plan = greedy(network, rises, budget)
-    found = Candidate("adaptive", plan, network.cost(plan), _measured(network, plan, loss))
-    fits = [found, *(candidate for candidate in known if candidate.cost.within(budget))]
-    return min(fits, key=lambda candidate: candidate.loss)
+    fits = [candidate for candidate in known if candidate.cost.within(budget)]
+    tight = tighten(network, rises, budget)
+    plans = [tight, *(relax(network, rises, budget, plan) for plan in (tight, *(of.plan for of in fits)))]
+    found = [Candidate("adaptive", plan, network.cost(plan), _measured(network, plan, loss)) for plan in plans]
+    return min((*found, *fits), key=lambda candidate: candidate.loss)
 
 
 def _measured(network: Network, plan: Plan, loss: Callable[[Any], float]) -> float:

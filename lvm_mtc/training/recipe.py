@@ -29,7 +29,7 @@ from lvm_mtc.training.examples import (
     make_loss_fn,
 )
 from lvm_mtc.training.log import read_log
-from lvm_mtc.training.loop import train
+from lvm_mtc.training.loop import ValidateFn, train
 from lvm_mtc.training.mesh import whole_on_host
 from lvm_mtc.training.pictures import TrainingData
 from lvm_mtc.training.processes import is_first, meet
@@ -170,6 +170,7 @@ def run_stage(
     run_dir: str | Path,
     *,
     start: str | Path | None = None,
+    validate: ValidateFn | None = None,
     progress: bool | None = None,
 ) -> Path:
     """Runs one stage of a training, or goes on with it.
@@ -180,6 +181,7 @@ def run_stage(
         data_path: Packed pictures (``experiments/demo/pack_pictures.py``), or a folder of pictures, which is streamed.
         run_dir: Folder with a subfolder per stage; each starts from the weights of the one before.
         start: Weights file that the first stage begins with; None: parameters are drawn.
+        validate: As in ``train``, for a stage with ``validate_every``.
         progress: As in ``train``.
 
     Returns:
@@ -187,7 +189,8 @@ def run_stage(
     """
     if stage == "all":
         names = [stage.name for stage in recipe.trained()]
-        return [run_stage(recipe, name, data_path, run_dir, start=start, progress=progress) for name in names][-1]
+        also = dict(start=start, validate=validate, progress=progress)
+        return [run_stage(recipe, name, data_path, run_dir, **also) for name in names][-1]
     its_stage, config, run_dir, scheme = recipe.stage(stage), recipe.stages[stage], Path(run_dir), recipe.make_scheme()
     data = read_data(recipe, data_path, config.seed)
     initial = init_params(recipe, data.sample)
@@ -214,6 +217,7 @@ def run_stage(
         },
         trainable=its_stage.trainable,
         per_uav=(lambda name: not set(own).isdisjoint(name.split("/"))) if own else None,
+        validate=validate,
         progress=progress,
     )
     path = run_dir / stage / "weights.npz"

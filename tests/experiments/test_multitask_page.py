@@ -21,11 +21,13 @@ def test_the_page_is_filled_from_the_numbers(results):
     assert fill_page(page, tables(results)) == page
 
 
-def test_int8_costs_less_than_half_a_point_at_a_ratio_of_3_9(results):
-    for of in results["compression"].values():
+def test_int8_costs_less_than_half_a_point(results):
+    """Half a decibel, or half a hundredth of accuracy and of BLEU-1; at a ratio of 3.9 where matrices are large."""
+    for network, of in results["compression"].items():
         rows = {row["name"]: row for row in of["rows"]}
-        assert rows["none"]["metric"] - rows["bits 8"]["metric"] < 0.5
-        assert rows["none"]["size"] / rows["bits 8"]["size"] > 3.85
+        large = network == "token codec"
+        assert rows["none"]["metric"] - rows["bits 8"]["metric"] < (0.5 if large else 0.005)
+        assert rows["none"]["size"] / rows["bits 8"]["size"] > (3.85 if large else 3.3)
 
 
 def test_plans_fit_their_devices_and_lose_no_more_than_single_methods(results):
@@ -40,6 +42,16 @@ def test_plans_fit_their_devices_and_lose_no_more_than_single_methods(results):
             assert single is None or rows[device]["loss"] <= single["loss"]
 
 
+def test_plans_are_no_worse_than_single_methods_on_other_examples(results):
+    """Not by more than the interval of what either changes."""
+    for of in results["compression"].values():
+        assert sum(row["name"] != "none" for row in of["rows"]) >= 12
+        rows = {row["name"]: row for row in of["rows"]}
+        for device in DEVICES:
+            if single := best_single(of, device):
+                assert rows[device]["metric"] >= single["metric"] - min(rows[device]["change"][1], single["change"][1])
+
+
 def test_activations_dominate_the_traffic(results):
     for of in results["federated"].values():
         for way in ("freeze_a", "factors", "product"):
@@ -49,14 +61,14 @@ def test_activations_dominate_the_traffic(results):
             assert 32 * traffic["gradient_numbers"] > 10 * traffic["adapter_bits"]
 
 
-def test_one_backbone_is_near_separate_networks_and_classes_fall_short(results):
-    """At 10 dB: within 0.02 of BLEU-1 and 3 points of accuracy; captions get 0.9, pictures not the 65 % asked for."""
+def test_one_backbone_is_near_separate_networks_and_does_what_was_asked(results):
+    """At 10 dB: within 0.02 of BLEU-1 and 3 points of accuracy; captions get 0.9, classes 65 %."""
     at = {
         task: next(row for row in of["rows"] if row["link"] == "awgn" and row["snr_db"] == 10)
         for task, of in results["tasks"].items()
     }
     assert at["text"]["means"]["shared"] > 0.9 and abs(at["text"]["differences"]["separate"][0]) < 0.02
-    assert 0.55 < at["class"]["means"]["shared"] < 0.65 and abs(at["class"]["differences"]["separate"][0]) < 0.03
+    assert at["class"]["means"]["shared"] > 0.65 and abs(at["class"]["differences"]["separate"][0]) < 0.03
     for task, row in at.items():
         assert row["means"]["shared"] > results["tasks"][task]["floor"] + 0.1
 

@@ -1,4 +1,4 @@
-"""Plans within a budget: costs counted on bytes, greedy against exhaustive search, what cannot be met."""
+"""Plans within a budget: costs counted on bytes, the search against exhaustive search, what cannot be met."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lvm_mtc.models import compression
-from lvm_mtc.models.compression import Budget, Choice, Network, adapt, greedy, measure_rises, singles, uniform
+from lvm_mtc.models.compression import Budget, Choice, Network, adapt, measure_rises, relax, singles, tighten, uniform
 from lvm_mtc.models.packed import pack
 from lvm_mtc.models.pruning import Group
 from lvm_mtc.models.weights import flatten_params
@@ -95,7 +95,7 @@ def test_the_least_important_units_go(toy):
 
 
 def test_as_good_as_exhaustive_search(toy, few_levels):
-    """Of all 1,000 plans the best within each budget, or within 5 % of its loss over that of the whole range."""
+    """Of all 432 plans the best within each budget, or a loss within 3 % of it."""
     network, loss = toy
     options = [Choice(s, b, r) for s in (1.0, 0.5) for b in (32, 8, 4) for r in (1.0, 0.25)]
     free = [choice for choice in options if choice.share == 1]
@@ -113,16 +113,34 @@ def test_as_good_as_exhaustive_search(toy, few_levels):
         best = min(value for value, cost in zip(losses, costs, strict=True) if cost.within(budget))
         candidate = adapt(network, rises, budget, loss, known)
         assert candidate.cost.within(budget)
-        assert candidate.loss <= best + 0.05 * losses.max()
+        assert best <= candidate.loss <= 1.03 * best
         assert all(candidate.loss <= single.loss for single in known if single.cost.within(budget))
         found.append(candidate.loss)
     assert all(larger <= smaller + 1e-3 * losses.max() for larger, smaller in itertools.pairwise(found[:4]))
 
 
+def test_room_that_is_left_is_spent_where_it_helps(toy, few_levels):
+    """Actions alone, least rise for what they save first, lose to eight bits for everything; the search does not."""
+    network, loss = toy
+    rises, known = measure_rises(network, loss), singles(network, loss)
+    budget = Budget(size=0.6 * network.cost({}).size)
+    tight = tighten(network, rises, budget)
+    (eight,) = (candidate for candidate in known if candidate.name == "bits 8")
+    assert eight.cost.within(budget) and loss(network.same_shapes(tight)) > eight.loss
+    for plan in (tight, eight.plan):
+        milder = relax(network, rises, budget, plan)
+        before, after = network.cost(plan), network.cost(milder)
+        assert before.size < after.size <= budget.size
+        assert loss(network.same_shapes(milder)) < loss(network.same_shapes(plan))
+        assert relax(network, rises, budget, milder) == milder
+    assert adapt(network, rises, budget, loss, known).loss < eight.loss
+    assert relax(network, rises, Budget(), eight.plan) == {part: Choice() for part in network.parts}
+
+
 def test_a_budget_that_holds_already_changes_nothing(toy):
     network, loss = toy
     full = network.cost({})
-    assert greedy(network, measure_rises(network, loss), Budget(*full)) == {}
+    assert tighten(network, measure_rises(network, loss), Budget(*full)) == {}
     assert all(network.compressed({})[key] is not None for key in network.params)
     for name, leaf in flatten_params(network.compressed({})).items():
         np.testing.assert_array_equal(leaf, flatten_params(network.params)[name])
@@ -134,6 +152,6 @@ def test_what_cannot_be_met_is_said(toy):
     rises = measure_rises(network, loss)
     least = network.cost(uniform(network, "share", 0.25)).flops
     with pytest.raises(ValueError, match=rf"Budget.flops 500 cannot be met: all actions reach {least:,}"):
-        greedy(network, rises, Budget(flops=500))
+        tighten(network, rises, Budget(flops=500))
     with pytest.raises(ValueError, match="Budget.size 100 cannot be met: all actions reach"):
-        greedy(network, rises, Budget(size=100))
+        tighten(network, rises, Budget(size=100))

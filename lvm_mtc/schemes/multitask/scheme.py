@@ -60,6 +60,7 @@ class MultitaskConfig:
         num_words: Words of the longest caption.
         patch_size: Numbers of a scene's patch.
         answer_width: Features inside the head that answers; a multiple of 8.
+        single: Parameters are what the task alone needs, its adapters merged (``Multitask.alone``).
     """
 
     task: str = "class"
@@ -76,6 +77,7 @@ class MultitaskConfig:
     num_words: int = 16
     patch_size: int = 384
     answer_width: int = 64
+    single: bool = False
 
     def __post_init__(self):
         name = "MultitaskConfig"
@@ -133,6 +135,18 @@ class Multitask:
         """The same transceiver at another task."""
         return Multitask(dataclasses.replace(self.config, task=task))
 
+    def alone(self, params: dict) -> tuple["Multitask", dict]:
+        """A transceiver for this task only, that does the same: adapters merged, what serves other tasks left out."""
+        adapters = params["adapters"][self.config.task]
+        merged = {end: self._lora().merge(params[end], _pairs(adapters[end])) for end in _ENDS}
+        return Multitask(dataclasses.replace(self.config, single=True)), self._needed(params | merged)
+
+    def _needed(self, params: dict) -> dict:
+        """Of all parameters those that the task uses without adapters."""
+        task = self.config.task
+        tokens = {"text": ("words",), "answers": ()}.get(task, ("pictures",))
+        return {name: params[name] for name in (*tokens, *_ENDS, "codec")} | {"heads": {task: params["heads"][task]}}
+
     def _networks(self) -> dict[str, nn.Module]:
         c = self.config
         dense = lambda features: nn.Dense(features, kernel_init=_XAVIER)  # noqa: E731
@@ -152,7 +166,10 @@ class Multitask:
         }
 
     def init(self, key: jax.Array, num_uavs: int | None = None) -> dict:
-        """Draws parameters: the groups in ``BACKBONE``, the channel ``codec``, ``heads`` and ``adapters`` by task."""
+        """Draws parameters: the groups in ``BACKBONE``, the channel ``codec``, ``heads`` and ``adapters`` by task.
+
+        Of a ``single`` task the groups, and the head, that it uses.
+        """
         c, networks = self.config, self._networks()
         tokens = jnp.zeros((1, c.num_patches, c.width)), jnp.ones((1, c.num_patches), bool)
         inputs: dict[str, tuple] = {name: tokens[:1] for name in networks} | dict.fromkeys(_ENDS, tokens)
@@ -177,7 +194,7 @@ class Multitask:
         params["adapters"] = {
             task: self._draw_adapters(jax.random.fold_in(adapter, number), ends) for number, task in enumerate(TASKS)
         }
-        return params
+        return self._needed(params) if c.single else params
 
     def _lora(self) -> Lora:
         return Lora(rank=self.config.rank, alpha=float(self.config.rank))
@@ -262,6 +279,8 @@ class Multitask:
 
     def _through(self, params: dict, end: str, x: jax.Array, valid: jax.Array) -> jax.Array:
         """One end's half of the backbone, with the task's adapters merged into it."""
+        if self.config.single:
+            return self._apply(end, params[end], x, valid)
         adapters = _pairs(params["adapters"][self.config.task][end])
         return self._apply(end, self._lora().merge(params[end], adapters), x, valid)
 

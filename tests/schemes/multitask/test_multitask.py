@@ -168,6 +168,22 @@ def test_a_task_moves_its_own_head_and_adapter_and_what_is_shared(gradients):
         assert all(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(of["codec"]))
 
 
+@pytest.mark.slow
+def test_a_task_alone_does_the_same_with_what_it_needs(outcomes, tmp_path):
+    params = drawn()
+    for task in TASKS:
+        scheme, own = SCHEME.of_task(task).alone(params)
+        wanted = jax.eval_shape(scheme.init, jax.random.key(0))
+        assert jax.tree.map(lambda leaf: leaf.shape, own) == jax.tree.map(lambda leaf: leaf.shape, wanted)
+        assert set(own["heads"]) == {task} and "adapters" not in own
+        assert ("words" in own) == (task == "text") and ("pictures" in own) == (task in ("class", "picture"))
+        save_weights(tmp_path / "own.npz", jax.device_get(own), identity(scheme), dtype="float32")
+        loaded, own = load_scheme(tmp_path / "own.npz")
+        assert loaded == scheme
+        out = jax.jit(lambda p, s=scheme, x=SOURCES[task]: forward(s, p, x, jax.random.key(1), LINK, POINT))(own)
+        np.testing.assert_allclose(out.estimate.data, outcomes[task].estimate.data, rtol=1e-4, atol=2e-4)
+
+
 def test_losses_are_those_of_guessing_at_one():
     scores = jnp.zeros((8, 2, 10))
     loss, told = judged("class", scores, SOURCES["class"])
