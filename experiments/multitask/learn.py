@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.configs.multitask import EXAMPLES, get_config
 from experiments.multitask.pack import HOLDOUT, PACKED
 from experiments.multitask.results import FOLDER, add
 from experiments.multitask.tasks import MEASURES, STEP, read_sources, score
-from experiments.script import script
+from experiments.script import CONFIGS, script
+from lvm_mtc.cli.train import read_config
 from lvm_mtc.config import from_dict
 from lvm_mtc.data.captions import load_sentences
 from lvm_mtc.schemes.multitask.scheme import Multitask
@@ -29,7 +29,7 @@ from lvm_mtc.training.log import read_log
 from lvm_mtc.training.recipe import Recipe, run_stage
 
 RUNS = {"backbone": ("backbone", "backbone"), "shared": ("tasks", "tasks"), "heads": ("heads", "heads")} | {
-    task: (task, "alone") for task in EXAMPLES
+    task: (task, "alone") for task in MEASURES
 }
 """Folder of a run to the name of its recipe and of its stage."""
 SNR_DB = 10.0
@@ -62,7 +62,7 @@ def main(
     held_out = read_sources(packed / HOLDOUT, load_sentences(packed / "text.npz").holdout_sentences, examples)
     for name in names:
         recipe_name, stage = RUNS[name]
-        recipe = from_dict(Recipe, get_config(recipe_name))
+        recipe = from_dict(Recipe, read_config(CONFIGS / f"multitask.py:{recipe_name}", []))
         scheme = recipe.make_scheme()
         learned = {scenario.scheme(scheme).config.task for scenario in recipe.scenarios}
         sources = {task: source for task, source in held_out.items() if task in learned}
