@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from experiments.psnr import psnr_db
 from lvm_mtc.data.picture_codecs import best_fit, largest_fits
 from lvm_mtc.report.pages import number
 
@@ -26,13 +27,11 @@ def file_psnr(
             fitting = [best_fit(picture, codec, bits) for bits in budgets_bits]
         else:
             fitting = largest_fits(picture, codec, budgets_bits)
-        found.append([np.nan if one is None else _psnr_db(one.picture, picture) for one in fitting])
+        found.append(
+            [np.nan if one is None else psnr_db(one.picture / 255, np.float32(picture) / 255) for one in fitting]
+        )
     return [(None if np.isnan(of_budget).any() else float(of_budget.mean()), float(np.isfinite(of_budget).mean()))
             for of_budget in np.array(found).T]  # fmt: skip
-
-
-def _psnr_db(shown: np.ndarray, picture: np.ndarray) -> float:
-    return float(-10 * np.log10(max(np.mean((shown / 255 - np.float32(picture) / 255) ** 2), 1e-12)))
 
 
 def cell(mean: float | None, share: float) -> str:

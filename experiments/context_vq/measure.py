@@ -14,9 +14,9 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,9 +25,11 @@ import numpy as np
 from experiments.context_vq.fit import NAMES, TRAINED
 from experiments.context_vq.page import tables
 from experiments.file_codecs import file_psnr
+from experiments.psnr import psnr_db
 from experiments.script import PAGE_ONLY, script, study
 from lvm_mtc.data.arithmetic import Interval, Reader
 from lvm_mtc.data.packing import load_packed
+from lvm_mtc.data.resizing import center_crop
 from lvm_mtc.models import context_transform
 from lvm_mtc.models.vector_quantizer import index_bits, index_entropy
 from lvm_mtc.results.intervals import paired_difference
@@ -37,11 +39,6 @@ from lvm_mtc.schemes.progressive.context import ContextVq
 _BATCH = 32
 _TOTAL = 2**20
 _CODED = 16
-
-
-def psnr_db(shown: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Of each picture, clipped to [0, 1], ``[num]``."""
-    return -10 * np.log10(np.mean((np.clip(np.float64(shown), 0, 1) - images) ** 2, axis=(1, 2, 3)))
 
 
 def in_batches(function: Callable, images: np.ndarray) -> list[np.ndarray]:
@@ -153,6 +150,11 @@ def progressive_times(image: np.ndarray, repeats: int) -> list[dict[str, float]]
 PARTS = ("rates", "networks", "progressive", "files")
 
 
+def middles(held: np.ndarray, size: int) -> np.ndarray:
+    """The middle of each picture ``[num, height, width, 3]`` uint8, float32 in [0, 1]."""
+    return np.float32([center_crop(picture, size) for picture in held]) / 255
+
+
 def measure(data: Path, weights: Path, most: int, repeats: int, parts: Sequence[str]) -> dict[str, Any]:
     """Parts of the study as plain values for JSON."""
     held = load_packed(data).holdout_pictures[:most]
@@ -161,9 +163,7 @@ def measure(data: Path, weights: Path, most: int, repeats: int, parts: Sequence[
         found["networks"] = measure_networks(held, weights, repeats)
     if "progressive" in parts:
         size = load_scheme(PROGRESSIVE_WEIGHTS)[0].config.image_size
-        begin = (held.shape[1] - size) // 2
-        inside = slice(begin, begin + size)
-        found["progressive"] = progressive_times(np.float32(held[0, inside, inside]) / 255, repeats)
+        found["progressive"] = progressive_times(middles(held[:1], size)[0], repeats)
     if "files" in parts:
         found["files"] = measure_files(held)
     return found
@@ -172,21 +172,22 @@ def measure(data: Path, weights: Path, most: int, repeats: int, parts: Sequence[
 def measure_files(held: np.ndarray) -> dict[str, Any]:
     """What codecs of files make of the same pictures at the bits of each rate, headers free."""
     config = load_scheme(CONTEXT_VQ_WEIGHTS)[0].config
-    begin = (held.shape[1] - config.image_size) // 2
-    inside = slice(begin, begin + config.image_size)
     budgets = [dataclasses.replace(config, codebook_size=size).num_bits for size in config.codebook_sizes]
-    pictures = held[:, inside, inside]
+    pictures = [center_crop(picture, config.image_size) for picture in held]
     return {name: file_psnr(pictures, name, budgets, all_settings=False) for name in ("webp", "avif", "heic")}
 
 
-def measure_rates(held: np.ndarray, weights: Path, repeats: int) -> dict[str, Any]:
-    """Gains, codebooks and times at every rate, on pictures ``[num, height, width, 3]`` uint8."""
-    loaded = {name: load_scheme(weights / f"{name}.npz") for name in NAMES}
-    config = loaded["plain"][0].config
-    begin = (held.shape[1] - config.image_size) // 2
-    inside = slice(begin, begin + config.image_size)
-    images, rates = np.float32(held[:, inside, inside]) / 255, []
-    for size in config.codebook_sizes:
+class Rate(NamedTuple):
+    """Both codecs at a size of codebooks, what :func:`run` finds of them, and the plain values that are kept of it."""
+
+    schemes: Mapping[str, ContextVq]
+    found: Mapping[str, Mapping[str, Any]]
+    values: dict[str, Any]
+
+
+def at_rates(loaded: Mapping[str, tuple[ContextVq, dict]], images: np.ndarray, repeats: int) -> Iterator[Rate]:
+    """With context and without at every rate: PSNR, what context gains, codebooks and times."""
+    for size in loaded["plain"][0].config.codebook_sizes:
         schemes = {
             name: dataclasses.replace(scheme, config=dataclasses.replace(scheme.config, codebook_size=size))
             for name, (scheme, _) in loaded.items()
@@ -194,50 +195,42 @@ def measure_rates(held: np.ndarray, weights: Path, repeats: int) -> dict[str, An
         found = {name: run(scheme, loaded[name][1], images) for name, scheme in schemes.items()}
         gain = paired_difference(found["context_vq"]["psnr_db"], found["plain"]["psnr_db"])
         bits = schemes["plain"].config.num_bits
-        sent = {name: one["indices"][0].size * index_bits(size) for name, one in found.items()}
-        assert set(sent.values()) == {bits}
-        plain, params = schemes["plain"], loaded["plain"][1]
-        limits = limits_of(plain.books(params), *found["plain"]["indices"].shape[2:])
-        coded = [len(code(np.ravel(picture), limits)[0]) for picture in found["plain"]["indices"][:_CODED]]
-        rates.append(dict(
+        assert {of["indices"][0].size * index_bits(size) for of in found.values()} == {bits}
+        yield Rate(schemes, found, dict(
             codebook_size=size, bits=bits, gain=[float(gain.mean), float(gain.half_width)],
-            plain_coded_bits=float(np.mean(coded)),
-            **{name: dict(psnr_db=float(one["psnr_db"].mean()), books=one["books"]) for name, one in found.items()},
-            times={
-                name: times(schemes[name], loaded[name][1], images[0], repeats)
-                | {"coder_ms": coder_ms(schemes[name], loaded[name][1], images[0], repeats)} for name in NAMES
-            },
+            **{name: dict(psnr_db=float(of["psnr_db"].mean()), books=of["books"]) for name, of in found.items()},
+            times={name: times(scheme, loaded[name][1], images[0], repeats) for name, scheme in schemes.items()},
         ))  # fmt: skip
-    by_stages = progressive_psnr(images, [rate["bits"] // 1152 for rate in rates])
-    for rate, values in zip(rates, by_stages, strict=True):
-        rate["progressive_psnr_db"] = float(values.mean())
-    size = (weights / "context_vq.npz").stat().st_size
-    return dict(rates=rates, num_pictures=len(images), pixels=config.image_size**2, weights_bytes=size)
+
+
+def measure_rates(held: np.ndarray, weights: Path, repeats: int) -> dict[str, Any]:
+    """The linear codecs on pictures ``[num, height, width, 3]`` uint8, with an arithmetic coder beside them."""
+    loaded = {name: load_scheme(weights / f"{name}.npz") for name in NAMES}
+    size, params = loaded["plain"][0].config.image_size, loaded["plain"][1]
+    images, rates = middles(held, size), []
+    for schemes, found, values in at_rates(loaded, images, repeats):
+        indices = found["plain"]["indices"]
+        limits = limits_of(schemes["plain"].books(params), *indices.shape[2:])
+        coded = [len(code(np.ravel(picture), limits)[0]) for picture in indices[:_CODED]]
+        for name, of in values["times"].items():
+            of["coder_ms"] = coder_ms(schemes[name], loaded[name][1], images[0], repeats)
+        rates.append(values | {"plain_coded_bits": float(np.mean(coded))})
+    by_stages = progressive_psnr(images, [values["bits"] // 1152 for values in rates])
+    for values, of_stages in zip(rates, by_stages, strict=True):
+        values["progressive_psnr_db"] = float(of_stages.mean())
+    weights_bytes = (weights / "context_vq.npz").stat().st_size
+    return dict(rates=rates, num_pictures=len(images), pixels=size**2, weights_bytes=weights_bytes)
 
 
 def measure_networks(held: np.ndarray, weights: Path, repeats: int) -> list[dict[str, Any]]:
-    """With networks, each rate: what context gains, how far both are from the codec by stages, codebooks and times."""
+    """The codecs with networks, and how far they are ahead of the codec by stages at the same bits."""
     loaded = {name: load_scheme(weights / f"{file}.npz") for file, name in TRAINED.items()}
-    config = loaded["plain"][0].config
-    begin = (held.shape[1] - config.image_size) // 2
-    inside = slice(begin, begin + config.image_size)
-    images, rates = np.float32(held[:, inside, inside]) / 255, []
-    configs = [dataclasses.replace(config, codebook_size=size) for size in config.codebook_sizes]
-    by_stages = progressive_psnr(images, [one.num_bits // 1152 for one in configs])
-    for size, bits, others in zip(config.codebook_sizes, (one.num_bits for one in configs), by_stages, strict=True):
-        schemes = {
-            name: dataclasses.replace(scheme, config=dataclasses.replace(scheme.config, codebook_size=size))
-            for name, (scheme, _) in loaded.items()
-        }
-        found = {name: run(scheme, loaded[name][1], images) for name, scheme in schemes.items()}
-        with_context, without = (found[name]["psnr_db"] for name in ("context_vq", "plain"))
-        gain, ahead = (paired_difference(with_context, other) for other in (without, others))
-        rates.append(dict(
-            codebook_size=size, bits=bits, gain=[float(gain.mean), float(gain.half_width)],
-            ahead=[float(ahead.mean), float(ahead.half_width)], progressive_psnr_db=float(others.mean()),
-            **{name: dict(psnr_db=float(one["psnr_db"].mean()), books=one["books"]) for name, one in found.items()},
-            times={name: times(schemes[name], loaded[name][1], images[0], repeats) for name in schemes},
-        ))  # fmt: skip
+    images, rates = middles(held, loaded["plain"][0].config.image_size), []
+    for _, found, values in at_rates(loaded, images, repeats):
+        (others,) = progressive_psnr(images, [values["bits"] // 1152])
+        ahead = paired_difference(found["context_vq"]["psnr_db"], others)
+        told = {"ahead": [float(ahead.mean), float(ahead.half_width)], "progressive_psnr_db": float(others.mean())}
+        rates.append(values | told)
     return rates
 
 

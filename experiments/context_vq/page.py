@@ -10,10 +10,13 @@ from lvm_mtc.report.pages import number, table, with_interval
 
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
-    """Markdown tables by the name of their place."""
-    return {"rates": _rates(results), "books": _books(results["rates"]), "times": _times(results["rates"]),
-            "networks": _networks(results["networks"]), "network_books": _books(results["networks"]),
-            "progressive": _progressive(results["progressive"])}  # fmt: skip
+    """Markdown tables by the name of their place, of the parts that were measured."""
+    found = {}
+    if "rates" in results:
+        found |= {"rates": _rates(results), "books": _books(results["rates"]), "times": _times(results["rates"])}
+    if "networks" in results:
+        found |= {"networks": _networks(results["networks"]), "network_books": _books(results["networks"])}
+    return found | ({"progressive": _progressive(results["progressive"])} if "progressive" in results else {})
 
 
 def _rates(results: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.file_codecs import file_psnr
+from experiments.psnr import psnr_db
 from lvm_mtc import link as links_room
 from lvm_mtc.data.packing import PackedPictures
 from lvm_mtc.link import Frames, LinkConfig, OperatingPoint, Signal
@@ -45,12 +46,6 @@ def spread(packed: PackedPictures, count: int, part: int = 0) -> np.ndarray:
     """Crops of ``count`` of every other picture of the hold-out, evenly over it; ``part`` 0 and 1 share none."""
     held = packed.holdout_pictures[part::2]
     return crops(held[:: max(1, len(held) // count)][:count])
-
-
-def psnr_db(shown: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Of each picture, clipped to [0, 1], ``[num]``."""
-    error = np.mean((np.clip(np.float64(shown), 0, 1) - images) ** 2, axis=(1, 2, 3))
-    return -10 * np.log10(np.maximum(error, 1e-12))
 
 
 class Codec:

@@ -21,6 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from experiments.native.kodak_page import OURS, chosen, draw, tables
+from experiments.psnr import psnr_db
 from experiments.script import DATA, PAGE_ONLY, script, study
 from lvm_mtc import phy
 from lvm_mtc.data import list_images
@@ -74,15 +75,10 @@ def budgets(pair: dict[str, Any]) -> dict[str, list[int]]:
     return {"named": named, "ideal": [int(uses(ratio) * capacity) for ratio in RATIOS]}
 
 
-def psnr_db(shown: np.ndarray, picture: np.ndarray) -> float:
-    """Of a picture in [0, 1]."""
-    return float(-10 * np.log10(np.mean((np.clip(np.float64(shown), 0, 1) - picture) ** 2)))
-
-
 def measure_file(codec: str, picture: np.ndarray, wanted: dict[str, list[int]]) -> dict[str, Any]:
     """PSNR of a picture ``[H, W, 3]`` uint8 within budgets, None where no file is as small."""
     found = largest_fits(picture, codec, sum(wanted.values(), []))
-    values = [None if one is None else psnr_db(one.picture / 255, picture / 255) for one in found]
+    values = [None if one is None else float(psnr_db(one.picture / 255, picture / 255)) for one in found]
     return {name: values[i * len(RATIOS) : (i + 1) * len(RATIOS)] for i, name in enumerate(wanted)}
 
 
@@ -103,7 +99,7 @@ def measure_ours(picture: np.ndarray, number: int) -> dict[str, Any]:
     source = picture_source(np.float32(picture[None, None]) / 255, np.zeros((1, 1, 4), np.float32))
     for ratio in RATIOS:
         outcome = ours(ratio, *picture.shape[:2])(source, jax.random.key(number))
-        rows["psnr_db"].append(psnr_db(outcome.estimate.data[0, 0], picture / 255))
+        rows["psnr_db"].append(float(psnr_db(outcome.estimate.data[0, 0], picture / 255)))
         for name, counted in (("cbr", False), ("cbr_with_side_information", True)):
             rows[name].append(float(outcome.ledger.cbr(picture.size, side_information=counted).item()))
     return rows

@@ -135,7 +135,7 @@ def sent_d1(
     bits = np.tile(of_clouds.bits, (repeats, 1, 1))
     draws = draw_pictures(link, len(bits), 1, num_symbols // link.num_tx_ant, jax.random.key(num_symbols))
     llr = send_bits(link, mode[0], bits, draws, np.float32(snr_db), np.float32(0)).llr
-    received = sender.decode(np.asarray(llr), type(of_clouds)(bits))
+    received = sender.decode(np.asarray(llr), of_clouds._replace(bits=bits))
     lost = (received == coded.lost).all((-2, -1)).mean()
     return float(_d1(np.tile(clouds, (repeats, 1, 1)), received).mean()), float(lost)
 

@@ -46,8 +46,10 @@ def become_idle() -> None:
     lowest priority too. In another's session that would slow down all that runs there.
     """
     os.nice(19)
-    with contextlib.suppress(AttributeError, OSError):  # Linux only
+    try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except (AttributeError, OSError):  # Linux only, where it is allowed
+        print("queue: this system has no idle class for it: the service runs at the lowest nice value", file=sys.stderr)
     if os.getsid(0) == os.getpid():
         with contextlib.suppress(OSError):
             Path("/proc/self/autogroup").write_text("19")

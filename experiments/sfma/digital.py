@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments.psnr import psnr_db
 from lvm_mtc import phy
 from lvm_mtc.data.packing import PackedPictures
 from lvm_mtc.data.picture_codecs import best_fit
@@ -118,11 +119,6 @@ def choose(scheme: SeparationScheme, gained: np.ndarray, lost: float, snr_db: fl
     return best[1]
 
 
-def _psnr_db(shown: np.ndarray, pictures: np.ndarray) -> np.ndarray:
-    error = np.mean((np.float64(shown) - pictures) ** 2, axis=(-3, -2, -1)) / 255**2
-    return -10 * np.log10(np.maximum(error, 1e-9))
-
-
 def measure(
     pairs: Mapping[str, np.ndarray], packed: PackedPictures, num_symbols: int, snrs_db: tuple[float, ...], seed: int = 0
 ) -> list[dict[str, Any]]:
@@ -138,10 +134,10 @@ def measure(
     size = next(iter(pairs.values())).shape[2]
     selection = np.stack([center_crop(picture, size) for picture in packed.holdout_pictures[:SELECTION_PICTURES]])
     mean = np.stack([center_crop(picture, size) for picture in packed.pictures]).mean(0) / 255
-    grey, alone, both = bytes_of(mean), scheme_of(num_symbols // 2), scheme_of(num_symbols)
-    lost = float(_psnr_db(np.broadcast_to(grey, selection.shape), selection).mean())
+    grey, alone, both = bytes_of(mean) / 255, scheme_of(num_symbols // 2), scheme_of(num_symbols)
+    lost = float(psnr_db(grey, selection / 255).mean())
     gained = np.array([
-        np.mean([_psnr_db(grey if one is None else one.picture, picture) for picture in selection
+        np.mean([psnr_db(grey if one is None else one.picture / 255, picture / 255) for picture in selection
                  for one in [best_fit(picture, "avif", pair.blocks.payload_bits - 1)]])
         for pair in both.pairs(1)
     ])  # fmt: skip
@@ -164,10 +160,10 @@ def measure(
                 for of, pair in zip(fits, streams.pairs, strict=True)
             ]
             arrived = np.stack([
-                _psnr_db(np.stack([grey if one is None else one.picture for one in of]), pictures[:, user])
+                psnr_db(np.stack([grey if one is None else one.picture / 255 for one in of]), pictures[:, user] / 255)
                 for user, of in enumerate(fits)
             ])  # fmt: skip
-            nothing = np.stack([_psnr_db(np.broadcast_to(grey, p.shape), p) for p in pictures.swapaxes(0, 1)])
+            nothing = psnr_db(grey, pictures.swapaxes(0, 1) / 255)
             sent = payloads[0], payloads[1]
             right = np.stack([superposed(sent, streams, snr_db, rng) for _ in range(REALISATIONS)])
             shown = np.where(right, arrived, nothing).mean(0)

@@ -140,7 +140,8 @@ PARTS = ("rows", "leak", "digital")
 
 
 @script(data="pictures of Kodak", runs="folder of the training runs", packed="packed pictures of the training",
-        out="folder; the page is beside it", page_only=PAGE_ONLY, parts=f"some of {', '.join(PARTS)}")  # fmt: skip
+        out="folder; the page is beside it", page_only=PAGE_ONLY,
+        parts={"choices": PARTS, "help": "what is measured; the rest stays"})  # fmt: skip
 def main(
     data: Path = DATA, runs: Path = Path("runs"), packed: Path = Path("build/pictures_160.npz"),
     out: Path = Path("docs/sfma"), page_only: bool = False, parts: tuple[str, ...] = PARTS,

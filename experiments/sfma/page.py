@@ -13,9 +13,10 @@ WAYS = {"exchange": "exchange", "plain": "plain", "closed": "plain, fewer steps"
 
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
-    """Markdown tables by the name of their place."""
-    return {"bins": _bins(results["rows"]), "pairs": _pairs(results["rows"]), "leak": _leak(results["leak"]),
-            "digital": _digital(results)}  # fmt: skip
+    """Markdown tables by the name of their place, of the parts that were measured."""
+    found = {"bins": _bins(results["rows"]), "pairs": _pairs(results["rows"])} if "rows" in results else {}
+    found |= {"leak": _leak(results["leak"])} if "leak" in results else {}
+    return found | ({"digital": _digital(results)} if {"rows", "digital"} <= results.keys() else {})
 
 
 def gains(rows, link: str, snr_db: float, low: float, high: float, better: str, worse: str) -> np.ndarray:

@@ -18,7 +18,8 @@ class TakingTurns(Sfma):
 
     def __post_init__(self):
         if self.config.num_symbols % 2:
-            raise ValueError(f"SfmaConfig.num_symbols must be even for users that take turns, got {self.config}")
+            got = self.config.num_symbols
+            raise ValueError(f"SfmaConfig.num_symbols must be even for users that take turns, got {got}")
 
     def frames(self) -> tuple[int, int]:
         """As ``Scheme.frames``: patches of a user, and the symbols of one."""

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.psnr import psnr_db
 from experiments.script import DATA, script
 from experiments.stores import store_values
 from experiments.video.digital import MODULATION_CODING, arrivals, blocks_of
@@ -122,9 +123,9 @@ def measure_networks(
             if not store.missing(key, [at]):
                 continue
             seen, uses = send(full.scheme, fading, params, encoded[rate], np.float32(snr_db))
-            values = {key: float(value) for key, value in measured(source, seen).items()}
+            values = {metric: float(value) for metric, value in measured(source, seen).items()}
             values |= {"perceptual": float(_distance(judge, source.data, seen).mean()), "uses": float(uses)}
-            told = {key: Measured(value, None, FRAMES) for key, value in values.items()}
+            told = {metric: Measured(value, None, FRAMES) for metric, value in values.items()}
             store_values(store, about, at, told, snr_db=snr_db, convention=CONVENTION)
     print(name, flush=True)
 
@@ -169,8 +170,8 @@ def measure_bits(clips: Mapping[str, np.ndarray], share: float, uses: int, judge
                 bits, rate = MODULATION_CODING[place]
                 told = values | {"uses": uses, "bits_per_symbol": bits, "code_rate": rate}
                 at = {"scheme": codec, "channel": "awgn", "clip": name, "snr_db": snr_db}
-                measured = {key: Measured(float(value), None, FRAMES) for key, value in told.items()}
-                store_values(store, about, at, measured, snr_db=snr_db, convention=CONVENTION)
+                with_count = {metric: Measured(float(value), None, FRAMES) for metric, value in told.items()}
+                store_values(store, about, at, with_count, snr_db=snr_db, convention=CONVENTION)
 
 
 def seen(clip: np.ndarray, codec: str, place: int, uses: int, judge: Any) -> dict[str, float] | None:
@@ -181,8 +182,7 @@ def seen(clip: np.ndarray, codec: str, place: int, uses: int, judge: Any) -> dic
         return None
     frames = np.concatenate([group.frames for group in groups if group is not None])
     shown, truth = (np.float32(a) / 255 for a in (frames, clip))
-    mse = np.mean((shown - truth) ** 2, axis=(1, 2, 3))
-    return {"perceptual": float(_distance(judge, truth, shown).mean()), "psnr_db": float(np.mean(-10 * np.log10(mse)))}
+    return {"perceptual": float(_distance(judge, truth, shown).mean()), "psnr_db": float(psnr_db(shown, truth).mean())}
 
 
 if __name__ == "__main__":

@@ -262,6 +262,16 @@ def test_service_runs_at_the_lowest_priority_and_leaves_other_sessions_alone(own
     assert after == ("['19']" if before != "[]" and own_session else before)
 
 
+def test_a_system_without_an_idle_class_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(os, "nice", lambda step: step)
+    monkeypatch.delattr(os, "SCHED_IDLE", raising=False)
+    monkeypatch.setattr(os, "getsid", lambda pid: -1)
+    serve.become_idle()
+    assert capsys.readouterr().err == (
+        "queue: this system has no idle class for it: the service runs at the lowest nice value\n"
+    )
+
+
 def test_a_system_that_binds_no_process_to_a_core_says_so(monkeypatch, capsys):
     monkeypatch.delattr(os, "sched_setaffinity", raising=False)
     serve.start_on_one_core()
