@@ -16,15 +16,15 @@ lvm-mtc train --config experiments/configs/sfma.py:turns --stage all --data buil
 from ml_collections import ConfigDict
 
 GROUPS = 8  # pairs of views per step, all scenarios together
-STEPS = {"plain": 1500, "further": 1000, "exchange": 400}
+STEPS = {"plain": 1500, "further": 1000, "exchange": 1000, "both": 2000}
 SUPERPOSED, TURNS = "sfma", "experiments.sfma.turns:TakingTurns"
 KINDS = {
     "plain": (SUPERPOSED, {"plain": "plain", "further": "further"}),
     "exchange": (SUPERPOSED, {"exchange": "exchange"}),
     "longer": (SUPERPOSED, {"further": "exchange"}),
-    "turns": (TURNS, {"plain": "plain", "further": "further"}),
+    "turns": (TURNS, {"plain": "plain", "further": "both"}),
 }
-"""Scheme, and stages with the name of their number of steps."""
+"""Scheme, and stages with the name of their number of steps: 3,500 for each of the three that are compared."""
 
 
 def get_config(kind: str = "plain") -> ConfigDict:
