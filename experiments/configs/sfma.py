@@ -1,7 +1,7 @@
 r"""Two superposed users, on 96-pixel views of aerial, VOC and ImageNet photographs; and what they are compared with.
 
-``plain`` are the users' own networks, in two steps; ``exchange`` goes on from them with the exchange, and ``longer``
-for as many steps without it. ``turns`` is ``plain`` for users that take turns.
+``plain`` are the users' own networks, in two steps; ``exchange`` goes on with the second of them and the exchange
+together, and ``longer`` for as many steps without the exchange. ``turns`` is ``plain`` for users that take turns.
 
 python -m experiments.demo.pack_pictures --data ../shared/data --out build/pictures_160.npz
 lvm-mtc train --config experiments/configs/sfma.py --stage all --data build/pictures_160.npz --run-dir runs/sfma_plain

@@ -82,8 +82,8 @@ def _psnr(scheme, params, source, link, snr_db, knobs):
 def levels(files: Mapping[str, Path], pairs: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """PSNR of each pair, mean of its users, by kind, link, SNR and way of sharing; channel and noise are the same.
 
-    ``exchange`` is compared with its own network without similarity, ``closed``, which is where ``plain`` went on for
-    as many steps; and with users that take turns with half of the symbols.
+    ``exchange`` is compared with ``plain``, which went on as long from the same start without it; with itself where it
+    is told that pictures have nothing in common, ``closed``; and with users that take turns with half of the symbols.
     """
     made = {name: load_scheme(weights) for name, weights in files.items()}
     ways = {"exchange": ("exchange", 1.0), "closed": ("exchange", 0.0), "plain": ("plain", 1.0),

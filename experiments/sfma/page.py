@@ -9,7 +9,7 @@ from lvm_mtc.report.pages import number, table
 from lvm_mtc.results.intervals import student_interval
 
 BINS = {"above 0.8": (0.8, 1.01), "0.1 to 0.8": (0.1, 0.8), "below 0.1": (-0.01, 0.1)}
-WAYS = {"exchange": "exchange", "plain": "plain", "closed": "plain, fewer steps", "turns": "taking turns"}
+WAYS = {"exchange": "exchange", "plain": "plain", "closed": "exchange, told s = 0", "turns": "taking turns"}
 
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
@@ -48,7 +48,7 @@ def _bins(rows):
             if len(found["plain"]) > 1:
                 cells = map(_interval, found.values())
                 body.append((label, link, f"{snr_db:g}", f"{len(found['plain'])}", *cells))
-    over = ("exchange over plain, dB", "over plain, fewer steps", "over taking turns")
+    over = ("exchange over plain, dB", "over itself, told s = 0", "over taking turns")
     return table(("similarity", "link", "SNR, dB", "pictures", *over), body)
 
 

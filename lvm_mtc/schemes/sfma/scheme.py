@@ -160,10 +160,10 @@ class Sfma:
         return self._shown(params, features)
 
     def stages(self) -> tuple[Stage, ...]:
-        """As ``Scheme.stages``: users' own networks in two steps, the exchange on top; the linear codec stays."""
-        networks = {"plain": "alone", "further": "further", "exchange": "exchange"}
+        """As ``Scheme.stages``: users' own networks in two steps, the second alone or with the exchange."""
+        networks = {"plain": ("alone",), "further": ("further",), "exchange": ("further", "exchange")}
         losses = {"image_loss": IMAGE_LOSSES}
-        return tuple(Stage(name, picture_loss, _inside(network), losses) for name, network in networks.items())
+        return tuple(Stage(name, picture_loss, _inside(these), losses) for name, these in networks.items())
 
     @property
     def _num_features(self) -> int:
@@ -258,5 +258,5 @@ def deviation(params: dict) -> jax.Array:
     return jnp.sqrt(jnp.maximum(params["linear"]["power"], _LOWEST_POWER)).reshape(1, 1, 1, -1)
 
 
-def _inside(network: str):
-    return lambda name: name.split("/")[1] == network
+def _inside(networks: tuple[str, ...]):
+    return lambda name: name.split("/")[1] in networks
