@@ -24,7 +24,7 @@ SWEEP = (
     '--units {} --set metrics=\'["psnr_db","mse"]\''
 )
 UNITS = 300
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.kills]
 
 
 def start(store, cache, *flags, units=UNITS):

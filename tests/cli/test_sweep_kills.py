@@ -21,7 +21,7 @@ SWEEP = (
     "--seeds 0,1,2,3,4,5,6,7"
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.kills]
 
 
 def start(store, cache):

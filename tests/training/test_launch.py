@@ -71,6 +71,7 @@ def alone(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.kills
 @pytest.mark.parametrize("flags", [(), ("--shard-params",)])
 def test_two_processes_have_the_losses_of_one(alone, tmp_path, flags):
     assert launch(command(tmp_path, *flags), num_processes=2, environment=ENVIRONMENT) == 0
@@ -84,6 +85,7 @@ def test_two_processes_have_the_losses_of_one(alone, tmp_path, flags):
 
 
 @pytest.mark.slow
+@pytest.mark.kills
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_ends_the_others_is_named_and_the_run_goes_on(alone, tmp_path, victim):
     process = launcher(tmp_path, pause=0.3)
@@ -104,6 +106,7 @@ def test_a_killed_process_ends_the_others_is_named_and_the_run_goes_on(alone, tm
 
 
 @pytest.mark.slow
+@pytest.mark.kills
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_lost_host_ends_the_others_within_a_minute(tmp_path, lost):
     """Each host has a launcher; one of them goes down with all that runs there."""
@@ -120,6 +123,7 @@ def test_a_lost_host_ends_the_others_within_a_minute(tmp_path, lost):
 
 
 @pytest.mark.slow
+@pytest.mark.kills
 def test_sigterm_saves_stops_all_and_the_run_goes_on_with_one_process(alone, tmp_path):
     process = launcher(tmp_path, pause=0.3)
     wait_for(lambda: newest_checkpoint(tmp_path) >= 6)
