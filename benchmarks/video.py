@@ -88,8 +88,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=10)
     options = parser.parse_args()
     of_weights = load_scheme(CLIP_WEIGHTS)
-    report = {f"{width} x {HEIGHT}": measured(*of_weights, width, options.repeats) for width in WIDTHS}
-    report |= {"frames": FRAMES, "repeats": options.repeats}
+    sizes = {f"{width} x {HEIGHT}": measured(*of_weights, width, options.repeats) for width in WIDTHS}
+    report = {"pixels": sizes, "frames": FRAMES, "repeats": options.repeats}
     report |= {"device": jax.devices()[0].device_kind, "cores": os.cpu_count(), "machine": platform.machine()}
     report |= {"versions": {"jax": jax.__version__, "python": platform.python_version()}}
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ from lvm_mtc.sweep.run import sample_points
 from lvm_mtc.sweep.stopping import StoppingRule
 
 ANALOGUE, ROUNDED, FOR_QAM = "analogue", "rounded", "learned for 16-QAM"
-SCALES = (0.7, 0.85, 1.0, 1.2, 1.45)
+SCALES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)
 """Root mean square of a cloud's symbols over that of 16-QAM, before they are rounded."""
 ROUNDING = Path("docs/point_clouds/rounding.json")
 _METRIC = CLOUD_METRICS[0]

@@ -83,9 +83,9 @@ def tables(found: Found, speed: Path) -> dict[str, str]:
 def of_speed(measured: Mapping[str, Any]) -> str:
     """Frames a second of ``benchmarks/video.py``, median and quartiles."""
     rows = []
-    for size in (name for name in measured if " x " in name):
+    for size, of_parts in measured["pixels"].items():
         for part in ("encode", "decode, linear", "decode"):
-            rates = measured[size][part]
+            rates = of_parts[part]
             values = (rates["frames_per_second"], *rates["quartiles"])
             rows.append((size, part, *(number(value, 0) for value in values)))
     return table(("pixels", "", "frames a second", "lower quartile", "upper quartile"), rows)

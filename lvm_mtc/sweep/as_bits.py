@@ -140,7 +140,7 @@ def _understood(
     told = type(coded)(*(np.concatenate([array[:real]] * len(units)) for array in coded))
     found = sender.decode(np.concatenate([unit[0].reshape(coded.bits.shape)[:real] for unit in units]), told)
     found = found.reshape(len(units), real, *found.shape[1:])
-    keys = [[hashlib.sha256(one).digest() for one in of_unit] for of_unit in found]
+    keys = [[hashlib.sha256(one.tobytes()).digest() for one in of_unit] for of_unit in found]
     known: list[dict[bytes, dict[str, np.ndarray]]] = [{} for _ in range(real)]
     for taken in _layers(keys):
         some = np.zeros((lead[0] * lead[1], *found.shape[2:]), found.dtype)

@@ -148,7 +148,8 @@ def test_rounded_symbols_are_points_of_the_qam_at_their_scale():
 
     def sent(scheme):
         encoded = simulate.encode(scheme, params, Source(clouds), jax.random.key(0), {})
-        return np.asarray(scheme.modulate(params, encoded, OperatingPoint(snr_db=10.0)).signal.private.symbols)[:, 0, 0]
+        point = OperatingPoint(snr_db=10.0, knobs={"temperature": 0.0})
+        return np.asarray(scheme.modulate(params, encoded, point).signal.private.symbols)[:, 0, 0]
 
     analogue, levels = sent(plain), axis_levels(4)
     for scale in (0.7, 1.2):
