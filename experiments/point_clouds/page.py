@@ -177,12 +177,11 @@ def variants(points: Sequence[Point]) -> str:
 def rounding(results: Mapping[str, Any]) -> str:
     """What ``experiments.point_clouds.rounding`` wrote, a line an SNR."""
     names = (ANALOGUE, ROUNDED, FOR_QAM)
-    pairs = [f"{first} minus {second}" for first, second in ((names[0], names[1]), (names[0], names[2]), names[:0:-1])]
-    lines = [
-        (f"{row['snr_db']:g}", *(with_interval(row[name], 2) for name in names), f"{row['scale']:g}",
-         *(with_interval(row[name], 2) for name in pairs))
-        for row in results["rows"]
-    ]  # fmt: skip
+    pairs = [name for name in results["rows"][0] if " minus " in name]
+    lines = []
+    for row in results["rows"]:
+        cells, gaps_of = ([with_interval(row[name], 2) for name in of] for of in (names, pairs))
+        lines.append((f"{row['snr_db']:g}", *cells, f"{row['scale']:g}", *gaps_of))
     return table(("SNR, dB", *names, "scale", *pairs), lines)
 
 

@@ -1,6 +1,6 @@
 r"""What 16-QAM costs a codec that learned for it, and one that learned without modulation and is rounded to it.
 
-Both begin as the moments' codec and learn in as many steps. The rounded one has for each SNR the best of ``SCALES``,
+Both begin with the moments as values and learn in as many steps. The rounded one has for each SNR the best of ``SCALES``,
 chosen with the result at hand, which favours it.
 
     lvm-mtc train --config experiments/configs/point_clouds.py:qam16 --stage system \
