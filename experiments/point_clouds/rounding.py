@@ -1,7 +1,7 @@
 r"""What 16-QAM costs a codec that learned for it, and one that learned without modulation and is rounded to it.
 
-Both begin with the moments as values and learn in as many steps. The rounded one has for each SNR the best of ``SCALES``,
-chosen with the result at hand, which favours it.
+Both begin with the moments as values and learn in as many steps. The rounded one has at each SNR the best scale of
+``SCALES``, chosen with the result at hand, which favours it.
 
     lvm-mtc train --config experiments/configs/point_clouds.py:qam16 --stage system \
         --data ../shared/data/clouds/modelnet10_1024.npz --run-dir runs/point_clouds_qam16
