@@ -20,9 +20,9 @@ from experiments.point_clouds.names import (
     LOW_SNR_DB,
     MODES,
     MOST_SYMBOLS,
-    NAME,
     SNR_DB,
     SYMBOLS,
+    VARIED,
     Coded,
     is_below_capacity,
 )
@@ -67,7 +67,7 @@ def at_awgn(points: Sequence[Point], scheme: str) -> dict[float, float]:
 
 def measure_equal(spec: NamedSweep, coded: Sequence[Coded], store: ResultStore) -> None:
     """Puts into a store the fewest symbols with which codes reach the learned scheme's mean D1 PSNR over AWGN."""
-    learned = at_awgn(read_points(store, NAME, "point_clouds"), LEARNED)
+    learned = at_awgn(read_points(store, VARIED, "point_clouds"), LEARNED)
     about = {"name": EQUAL, "learned": spec.key()}
     key = store.register(about)
     for snr_db, code in itertools.product(LOW_SNR_DB, coded):

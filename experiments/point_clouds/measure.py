@@ -11,8 +11,10 @@ chosen with the result at hand, which favours them.
 """
 
 import dataclasses
+import functools
+import itertools
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,6 @@ from experiments.point_clouds.names import (
     CSI_ERROR_VAR,
     DRACO,
     DRACO_MODES,
-    JUDGED,
     LEARNED,
     LINEAR,
     LOW_SNR_DB,
@@ -39,6 +40,7 @@ from experiments.point_clouds.names import (
     POINTS,
     SNR_DB,
     TURNED,
+    VARIED,
     Coded,
     is_below_capacity,
 )
@@ -51,7 +53,8 @@ from lvm_mtc.link import LinkConfig
 from lvm_mtc.metrics.judges import cloud_accuracy_judge
 from lvm_mtc.metrics.points import chamfer_distance
 from lvm_mtc.report.study import CLOUD_METRICS
-from lvm_mtc.results.points import Point
+from lvm_mtc.results.intervals import student_interval
+from lvm_mtc.results.points import Measured, Point
 from lvm_mtc.results.store import ResultStore
 from lvm_mtc.schemes.loading import CLOUD_WEIGHTS
 from lvm_mtc.schemes.point_clouds.linear import LinearClouds, LinearCloudsConfig
@@ -75,86 +78,95 @@ VARIANTS = {
 STORE = Path("docs/point_clouds/results.sqlite")
 LOGITS = "logits alone"
 _RESOURCES = Resources(num_devices=1, items_per_device=12)
-_SAMPLE = 64
+_SAMPLE, _LEAST_UNITS = 64, 4
 
 
 @script(
     clouds="packed clouds (default: %(default)s)", weights="of the codec (default: the shipped ones)",
     judge="weights of experiments.point_clouds.judge (default: %(default)s)",
     store="result store to add to; what it holds of this study is not measured again",
-    count="test clouds, evenly spread over all", judged="as many for the judge",
-    units="channel realisations, 4 or more",
+    count="test clouds, evenly spread over all", units="channel realisations of each",
+    few="test clouds of the codec's variants and of OFDM, likewise", few_units="of those, 4 or more",
 )  # fmt: skip
 def main(
-    clouds: Path = CLOUDS, weights: Path = CLOUD_WEIGHTS, judge: Path = JUDGE, store: Path = STORE, count: int = 24,
-    judged: int = 48, units: int = 4,
+    clouds: Path = CLOUDS, weights: Path = CLOUD_WEIGHTS, judge: Path = JUDGE, store: Path = STORE, count: int = 500,
+    units: int = 2, few: int = 24, few_units: int = 4,
 ) -> None:  # fmt: skip
     """Measure point clouds into a store."""
     train, test, params = load_labelled(clouds, "train").clouds, load_labelled(clouds, "test"), load_judge(judge)
-    spec = cloud_sweep(test.clouds, train, weights, count, units)
+    spec = cloud_sweep(spread(test, count), params, train, weights, units)
+    varied = varied_sweep(spec, spread(test, few).clouds, few_units)
     octree, lost = OctreeCode(train), typical_cloud(train)
     coded = Coded(BITS, octree, lost, "octree, arithmetic code"), Coded(DRACO, DracoCode(), lost, "Draco", DRACO_MODES)
     store.parent.mkdir(parents=True, exist_ok=True)
     with ResultStore(store) as results:
-        for one in (spec, csi_error_sweep(spec), ofdm_sweep(spec), judged_sweep(spec, test, judged, params)):
-            for code in coded:
-                measure(one, code, results)
-        measure_schemes(spec, VARIANTS, results)
-        of_each = modulators_sweep(spec)
+        for code, one in itertools.product(coded, (spec, csi_error_sweep(spec), ofdm_sweep(spec, varied))):
+            measure(one, code, results)
+        measure_schemes(varied, results)
+        of_each = modulators_sweep(varied)
         run_paired_sweep(of_each, minus_the_others(of_each, LEARNED), results, resources=_RESOURCES)
-        measure_turned(spec, results)
-        measure_equal(spec, coded, results)
+        measure_turned(spec, varied, results)
+        measure_equal(varied, coded, results)
         measure_clean(test, params, results)
         print(f"{store}: {len(results.read())} points")
 
 
-def cloud_sweep(test: np.ndarray, train: np.ndarray, weights: Path, count: int, units: int) -> NamedSweep:
-    """The sweep of all schemes with one frame a cloud; intervals speak of other clouds, too."""
+def spread(test: Labelled, count: int) -> Labelled:
+    """Some clouds, evenly spread over all."""
+    take = np.linspace(0, len(test.clouds) - 1, count).round().astype(int)
+    return Labelled(test.clouds[take], test.labels[take])
+
+
+def cloud_sweep(test: Labelled, judge: Any, train: np.ndarray, weights: Path, units: int) -> NamedSweep:
+    """The sweep of all schemes with one frame a cloud, each over channels of its own; a judge says what arrives."""
     learned = dataclasses.replace(load_cloud_contender(weights), name=LEARNED)
-    take = np.linspace(0, len(test) - 1, count).round().astype(int)
     return NamedSweep(
         name=NAME,
         about={"weights": Path(weights).name, "clouds": "ModelNet10, test"},
-        schemes=(learned, *linear_contenders(train), *variants(learned)),
+        schemes=(learned, *linear_contenders(train)),
         links=tuple(LinkConfig(fading=fading, convention="rx_per_antenna") for fading in ("awgn", "rayleigh")),
-        sources={1: Source(np.float32(test[take])[:, None])},
+        sources={1: Source(test.clouds[:, None], {"labels": test.labels[:, None]})},
         snr_db=SNR_DB,
         stopping=StoppingRule(target_half_width=None, max_units=units),
         random_pictures=True,
         metrics=CLOUD_METRICS,
+        judges=(cloud_accuracy_judge(classify, judge),),
         pictures_per_step=24,
+    )
+
+
+def varied_sweep(spec: NamedSweep, test: np.ndarray, units: int) -> NamedSweep:
+    """The codec and what it is with a part changed, over fewer clouds; intervals speak of channels and clouds."""
+    learned = spec.schemes[0]
+    return dataclasses.replace(
+        spec,
+        name=VARIED,
+        schemes=(learned, *variants(learned)),
+        sources={1: Source(test[:, None])},
+        stopping=StoppingRule(target_half_width=None, max_units=units),
+        judges=(),
     )
 
 
 def csi_error_sweep(spec: NamedSweep) -> NamedSweep:
     """Over fading channels of which the receiver has an estimate with an error."""
-    errors = dict(csi_error_var=(CSI_ERROR_VAR,), snr_db=LOW_SNR_DB, metrics=CLOUD_METRICS[:1])
-    return dataclasses.replace(spec, name=CSI_ERROR, schemes=spec.schemes[:3], links=spec.links[1:], **errors)
+    errors = dict(csi_error_var=(CSI_ERROR_VAR,), snr_db=LOW_SNR_DB, metrics=CLOUD_METRICS[:1], judges=())
+    return dataclasses.replace(spec, name=CSI_ERROR, links=spec.links[1:], **errors)
 
 
-def ofdm_sweep(spec: NamedSweep) -> NamedSweep:
-    """Over a frequency-selective channel on a grid of OFDM, which the receiver estimates from its pilots."""
+def ofdm_sweep(spec: NamedSweep, varied: NamedSweep) -> NamedSweep:
+    """Over a frequency-selective channel on a grid of OFDM that the receiver estimates from pilots, fewer clouds."""
     link = LinkConfig(fading="tdl_c", csi="pilots_lmmse", convention="rx_per_antenna")
     plain = dict(snr_db=LOW_SNR_DB, metrics=CLOUD_METRICS[:1])
-    return dataclasses.replace(spec, name=OFDM, schemes=spec.schemes[:3], links=(link,), **plain)
+    return dataclasses.replace(varied, name=OFDM, schemes=spec.schemes, links=(link,), **plain)
 
 
-def judged_sweep(spec: NamedSweep, test: Labelled, count: int, params: Any) -> NamedSweep:
-    """More clouds over AWGN, of which a judge says what they are."""
-    take = np.linspace(0, len(test.clouds) - 1, count).round().astype(int)
-    source = Source(test.clouds[take][:, None], {"labels": test.labels[take][:, None]})
-    of_judge = dict(metrics=CLOUD_METRICS[:1], judges=(cloud_accuracy_judge(classify, params),), snr_db=LOW_SNR_DB)
-    return dataclasses.replace(
-        spec, name=JUDGED, schemes=spec.schemes[:3], links=spec.links[:1], sources={1: source}, **of_judge
-    )
-
-
-def modulators_sweep(spec: NamedSweep) -> NamedSweep:
+def modulators_sweep(varied: NamedSweep) -> NamedSweep:
     """The codec with both encoders and with either alone, with the same weights."""
-    learned, soft = (next(one for one in spec.schemes if one.name == name) for name in (LEARNED, "values alone"))
+    learned, soft = (next(one for one in varied.schemes if one.name == name) for name in (LEARNED, "values alone"))
     config = dataclasses.replace(soft.scheme.config, modulator="gumbel")
     alone = dataclasses.replace(soft, name=LOGITS, scheme=dataclasses.replace(soft.scheme, config=config))
-    return dataclasses.replace(spec, name=MODULATORS, schemes=(learned, soft, alone), metrics=CLOUD_METRICS[:1])
+    return dataclasses.replace(varied, name=MODULATORS, schemes=(learned, soft, alone), metrics=CLOUD_METRICS[:1])
 
 
 def linear_contenders(train: np.ndarray) -> list[Contender]:
@@ -200,17 +212,38 @@ def measure(spec: NamedSweep, coded: Coded, store: ResultStore) -> None:
     of_each[coded.name] = [at | {"scheme": coded.name} for at in first]
     of_each |= {name: [at | {"scheme": f"{LEARNED} {name}"} for at in first] for name in pairs}
     keys_of = {LEARNED: keys[0], **dict.fromkeys(LINEAR, keys[0]), coded.name: keys[1], **dict.fromkeys(pairs, keys[2])}
-    lacking = [name for name in (LEARNED, *others, *pairs) if store.missing(keys_of[name], of_each[name])]
-    if not lacking:
-        return
-    arrived = {coded.name: coded_points(spec, coded, of_each[LEARNED])}
-    for name in (LEARNED, *others[:-1]):
-        arrived[name] = sample_points(spec, of_each[name], resources=_RESOURCES)
-    arrived |= {name: list(map(difference, arrived[LEARNED], arrived[other])) for name, other in pairs.items()}
-    for name in lacking:
-        rows = (make_point(spec, keys_of[name], at, one) for at, one in zip(first, arrived[name], strict=True))
-        store.add(_kept(row, at, name in pairs) for row, at in zip(rows, of_each[name], strict=True))
-    print(spec.name, coded.name, flush=True)
+
+    @functools.cache
+    def arrived(name: str) -> list[Arrived]:
+        if name in pairs:
+            return list(map(difference, arrived(LEARNED), arrived(pairs[name])))
+        return coded_points(spec, coded, of_each[POINTS]) if name == coded.name else samples_of(spec, name)
+
+    for name in (LEARNED, *others[:-1], *list(pairs)[:-1], coded.name, *list(pairs)[-1:]):
+        if store.missing(keys_of[name], of_each[name]):
+            rows = [_row(spec, keys_of[name], *one) for one in zip(first, arrived(name), strict=True)]
+            store.add(_kept(row, at, name in pairs) for row, at in zip(rows, of_each[name], strict=True))
+            print(spec.name, name, flush=True)
+
+
+@functools.lru_cache(maxsize=16)
+def samples_of(spec: NamedSweep, name: str) -> list[Arrived]:
+    """What arrives of a scheme at its points, unit by unit."""
+    return sample_points(spec, [at for at in spec.coordinates() if at["scheme"] == name], resources=_RESOURCES)
+
+
+def _row(spec: NamedSweep, key: str, at: Mapping[str, Any], arrived: Arrived) -> Point:
+    """A point's row; of fewer than four realisations no bootstrap tells, and its intervals are those over clouds."""
+    row = make_point(spec, key, at, arrived)
+    if len(arrived.realised_snr) >= _LEAST_UNITS:
+        return row
+    return dataclasses.replace(row, metrics=row.metrics | {k: over_clouds(v) for k, v in arrived.metrics.items()})
+
+
+def over_clouds(values: np.ndarray) -> Measured:
+    """Mean of ``[num_units, num_clouds, 1]`` with Student's interval over the clouds, each over channels of its own."""
+    interval = student_interval(values.mean(axis=(0, 2)))
+    return Measured(float(interval.mean), float(interval.half_width), interval.num_units)
 
 
 def _kept(row: Point, at: Mapping[str, Any], is_difference: bool) -> Point:
@@ -226,14 +259,13 @@ def pairs_name(name: str, code: str) -> str:
     return differences_name(name if code == BITS else f"{name}, {code}")
 
 
-def measure_schemes(spec: NamedSweep, names: Iterable[str], store: ResultStore) -> None:
-    """Puts the points of some schemes into a store, unless they are there."""
+def measure_schemes(spec: NamedSweep, store: ResultStore) -> None:
+    """Puts the points of a sweep's schemes into a store, unless they are there."""
     key = store.register(spec.config())
-    for name in names:
+    for name in (scheme.name for scheme in spec.schemes):
         points = [at for at in spec.coordinates() if at["scheme"] == name]
         if store.missing(key, points):
-            samples = sample_points(spec, points, resources=_RESOURCES)
-            rows = (make_point(spec, key, at, one) for at, one in zip(points, samples, strict=True))
+            rows = (_row(spec, key, *one) for one in zip(points, samples_of(spec, name), strict=True))
             store.add(_kept(row, at, False) for row, at in zip(rows, points, strict=True))
 
 
@@ -251,16 +283,16 @@ def coded_points(spec: NamedSweep, coded: Coded, points: Sequence[dict]) -> list
     return [best(of_point, spec.stop_metric) for of_point in tried]
 
 
-def measure_turned(spec: NamedSweep, store: ResultStore) -> None:
-    """Puts what arrives of the same clouds, each turned at random, into a store, of learned and moments over AWGN."""
-    source = spec.sources[1].data
+def measure_turned(spec: NamedSweep, varied: NamedSweep, store: ResultStore) -> None:
+    """Puts what arrives of the fewer clouds, each turned at random, into a store, of learned and moments over AWGN."""
+    source = varied.sources[1].data
     turns = np.linalg.qr(np.random.default_rng(0).normal(size=(len(source), 3, 3)))[0]
     turns *= np.sign(np.linalg.det(turns))[:, None, None]
     turned = dataclasses.replace(
-        spec,
+        varied,
         name=TURNED,
         schemes=spec.schemes[:2],
-        links=spec.links[:1],
+        links=varied.links[:1],
         sources={1: Source(np.float32(np.einsum("bkpd,bde->bkpe", source, turns)))},
         snr_db=(5.0, 10.0),
     )

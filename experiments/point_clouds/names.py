@@ -8,7 +8,7 @@ from lvm_mtc.schemes.separation.clouds import CloudCode
 
 NAME, BITS, TURNED = "point clouds", "octree as bits", "point clouds, turned"
 DRACO, CSI_ERROR = "Draco as bits", "point clouds, CSI error"
-OFDM, JUDGED, MODULATORS = "point clouds, OFDM", "point clouds, judged", "point clouds, modulators"
+OFDM, VARIED, MODULATORS = "point clouds, OFDM", "point clouds, varied", "point clouds, modulators"
 CLEAN, EQUAL = "point clouds, not sent", "point clouds, symbols at equal D1"
 LEARNED, MOMENTS, POINTS = "learned", "moments", "uncoded points"
 LINEAR, CODED = (MOMENTS, POINTS), (BITS, DRACO)

@@ -1,12 +1,14 @@
-r"""Figures, data and tables of docs/point_clouds.md, from the store of ``experiments.point_clouds.measure`` alone.
+r"""Figures, data and tables of docs/point_clouds.md, from the store and the JSON that the study's other scripts wrote.
 
 python -m experiments.point_clouds.page --store docs/point_clouds/results.sqlite --out docs/point_clouds
 """
 
 import dataclasses
+import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from experiments.point_clouds.measure import LOGITS, STORE, VARIANTS, pairs_name
 from experiments.point_clouds.names import (
@@ -14,7 +16,6 @@ from experiments.point_clouds.names import (
     CODED,
     CSI_ERROR,
     EQUAL,
-    JUDGED,
     LEARNED,
     MODULATORS,
     MOMENTS,
@@ -23,7 +24,9 @@ from experiments.point_clouds.names import (
     OTHERS,
     SYMBOLS,
     TURNED,
+    VARIED,
 )
+from experiments.point_clouds.rounding import ANALOGUE, FOR_QAM, ROUNDED, ROUNDING
 from experiments.script import fill_page, script
 from experiments.stores import curve_of, read_points
 from lvm_mtc.report.figures import Curve, Panel, curves_figure, save_png
@@ -35,7 +38,7 @@ from lvm_mtc.results.table import write_csv
 from lvm_mtc.sweep.paired import PREFIX, differences_name
 
 METRIC = "d1_psnr_db"
-TITLE = "Clouds of ModelNet10 in 320 complex symbols; 95 % bootstrap over channels and clouds"
+TITLE = "500 clouds of ModelNet10 in 320 complex symbols; 95 % Student over clouds"
 SHOWN = (LEARNED, *OTHERS)
 
 
@@ -50,19 +53,19 @@ def main(store: Path = STORE, out: Path = Path("docs/point_clouds")) -> None:
         error, error_differences = measured(results, CSI_ERROR)
         ofdm, ofdm_differences = measured(results, OFDM)
         clean, equal, turned = (read_points(results, name, "point_clouds") for name in (CLEAN, EQUAL, TURNED))
-        judged, judged_differences = measured(results, JUDGED)
+        varied = read_points(results, VARIED, "point_clouds")
         modulators = read_points(results, differences_name(MODULATORS), "point_clouds")
     out.mkdir(parents=True, exist_ok=True)
-    save_png(curves_figure(panels(points, differences, judged, clean[0]), title=TITLE), out / "clouds.png")
-    every = (*points, *differences, *error, *error_differences, *ofdm, *ofdm_differences, *judged, *judged_differences)
+    save_png(curves_figure(panels(points, differences, clean[0]), title=TITLE), out / "clouds.png")
+    every = (*points, *differences, *error, *error_differences, *ofdm, *ofdm_differences, *varied)
     write_csv(out / "clouds.csv", [row for point in every for row in rows(point)])
     tables = {"quality": quality(points), "differences": gaps(differences)}
     tables |= {"csi_error": quality(error), "csi_error_differences": gaps(error_differences)}
     tables |= {"ofdm": quality(ofdm), "ofdm_differences": gaps(ofdm_differences)}
-    tables |= {"accuracy": accuracies(judged, clean[0]), "equal": equals(equal)}
-    tables |= {"accuracy_differences": gaps(judged_differences, "accuracy"), "judged": gaps(judged_differences)}
-    tables |= {"variants": variants(points), "modulators": gaps(modulators, of=("values alone", LOGITS))}
-    tables["costs"] = costs(points)
+    tables |= {"accuracy": accuracies(points, clean[0]), "equal": equals(equal)}
+    tables |= {"accuracy_differences": gaps(differences, "accuracy"), "costs": costs((*points, *varied))}
+    tables |= {"variants": variants(varied), "modulators": gaps(modulators, of=("values alone", LOGITS))}
+    tables["rounding"] = rounding(json.loads((out / ROUNDING.name).read_text()))
     tables["turned"] = _side_by_side(turned, (LEARNED, MOMENTS), METRIC, 2)
     fill_page(out, tables)
 
@@ -79,25 +82,23 @@ def of_scheme(points: Sequence[Point], name: str) -> list[Point]:
     return [point for point in points if point.coordinates["scheme"] == name]
 
 
-def panels(
-    points: Sequence[Point], differences: Sequence[Point], judged: Sequence[Point], clean: Point
-) -> list[list[Panel | None]]:
-    """D1 PSNR, Chamfer distance and the differences of D1 PSNR in pairs, a column a channel; accuracy over AWGN."""
+def panels(points: Sequence[Point], differences: Sequence[Point], clean: Point) -> list[list[Panel]]:
+    """D1 PSNR, Chamfer distance, the differences of D1 PSNR in pairs, and accuracy, a column a channel."""
     channels = list(dict.fromkeys(point.coordinates["channel"] for point in points))
 
-    def row(label: str, metric: str, among: Sequence[Point], names: Sequence[str], of=channels) -> list[Panel]:
+    def row(label: str, metric: str, among: Sequence[Point], names: Sequence[str]) -> list[Panel]:
         return [
             Panel(
                 title=channel_name(channel),
                 y_label=label,
                 curves=[_curve(of_scheme(among, name), channel, metric, color_of(name)) for name in names],
             )
-            for channel in of
+            for channel in channels
         ]
 
     pairs = [f"{LEARNED} minus {name}" for name in OTHERS]
-    (accuracy,) = row(LABELS["accuracy"], "accuracy", judged, SHOWN, channels[:1])
-    snr_db, value = accuracy.curves[0].snr_db, clean.metrics["accuracy"]
+    accuracy = row(LABELS["accuracy"], "accuracy", points, SHOWN)
+    snr_db, value = accuracy[0].curves[0].snr_db, clean.metrics["accuracy"]
     flat = Curve(
         label="not sent", convention=clean.snr_convention, snr_db=snr_db, mean=[value.mean] * len(snr_db),
         color="0.4", linestyle="--", marker="",
@@ -106,7 +107,7 @@ def panels(
         row(LABELS[METRIC], METRIC, points, SHOWN),
         row(LABELS["chamfer"], "chamfer", points, SHOWN),
         row("D1 PSNR, difference (dB)", f"{PREFIX}{METRIC}", differences, pairs),
-        [dataclasses.replace(accuracy, curves=[*accuracy.curves, flat]), None],
+        [dataclasses.replace(panel, curves=[*panel.curves, flat]) for panel in accuracy],
     ]
 
 
@@ -171,6 +172,17 @@ def equals(equal: Sequence[Point]) -> str:
 def variants(points: Sequence[Point]) -> str:
     """D1 PSNR of the codec with parts of it changed after training."""
     return _side_by_side(points, (LEARNED, *VARIANTS), METRIC, 2)
+
+
+def rounding(results: Mapping[str, Any]) -> str:
+    """What ``experiments.point_clouds.rounding`` wrote, a line an SNR."""
+    names = (ANALOGUE, ROUNDED, FOR_QAM)
+    pairs = [name for name in results["rows"][0] if " minus " in name]
+    lines = []
+    for row in results["rows"]:
+        cells, gaps_of = ([with_interval(row[name], 2) for name in of] for of in (names, pairs))
+        lines.append((f"{row['snr_db']:g}", *cells, f"{row['scale']:g}", *gaps_of))
+    return table(("SNR, dB", *names, "scale", *pairs), lines)
 
 
 def costs(points: Sequence[Point]) -> str:

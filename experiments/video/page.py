@@ -82,12 +82,13 @@ def tables(found: Found, speed: Path) -> dict[str, str]:
 
 def of_speed(measured: Mapping[str, Any]) -> str:
     """Frames a second of ``benchmarks/video.py``, median and quartiles."""
-    parts = ("encode", "decode, linear", "decode")
-    rows = [
-        (part, number(measured[part]["frames_per_second"], 0), *(number(v, 0) for v in measured[part]["quartiles"]))
-        for part in parts
-    ]
-    return table(("144 x 144 pixels", "frames a second", "lower quartile", "upper quartile"), rows)
+    rows = []
+    for size, of_parts in measured["pixels"].items():
+        for part in ("encode", "decode, linear", "decode"):
+            rates = of_parts[part]
+            values = (rates["frames_per_second"], *rates["quartiles"])
+            rows.append((size, part, *(number(value, 0) for value in values)))
+    return table(("pixels", "", "frames a second", "lower quartile", "upper quartile"), rows)
 
 
 def _points(store: ResultStore, name: str, clip: str) -> Points:

@@ -1,8 +1,9 @@
 """Sources as bits beside a sweep of a learned scheme: the same sources, symbols, channels and noise."""
 
 import functools
+import hashlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -103,11 +104,9 @@ def measure_bits(
                 operating = np.float32(at["snr_db"]), np.float32(at["csi_error_var"])
                 sent = _send(spec.links[number], sender.bits_per_symbol, bits, on_air, of_unit, *operating)
                 of_point.append(jax.device_get(sent))
-        part = []
-        for of_point in heard:
-            part.append(_understood(spec, sender, step.source, coded, of_point, step.count))
+        parts.append(_understood(spec, sender, step.source, coded, heard, step.count))
+        for _ in points:
             progress()
-        parts.append(part)
     side_bits = sender.side_bits(scheme.frames()[0]) * lead[1]
     return [_joined([part[number] for part in parts], side_bits) for number in range(len(points))]
 
@@ -128,25 +127,56 @@ def _measured(sender: BitSender, metrics: tuple[str, ...], data: jax.Array, deco
     return {name: METRICS[sender.modality][name](Source(data), outcome) for name in metrics}
 
 
-def _understood(spec: SweepSpec, sender: BitSender, source: Source, coded: Any, heard: Sequence[tuple], count: int):
-    """Metrics of a step's first ``count`` groups, ``[U, count, num_uavs]``, measured SNRs ``[U]``, costs ``[count]``.
+def _understood(
+    spec: SweepSpec, sender: BitSender, source: Source, coded: Any, heard: Sequence[Sequence[tuple]], count: int
+) -> list[tuple]:
+    """Of each point a step's metrics, ``[U, count, num_uavs]``, measured SNRs ``[U]``, costs ``[count]``.
 
-    ``heard`` are LLRs, SNR and costs of each unit; all units are decoded together.
+    ``heard`` are LLRs, SNR and costs of each unit of each point. All are decoded together, and what is decoded of a
+    source more than once is measured once.
     """
-    data = np.asarray(source.data)
-    real = count * data.shape[1]
-    told = type(coded)(*(np.concatenate([array[:real]] * len(heard)) for array in coded))
-    llr = np.concatenate([unit.reshape(coded.bits.shape)[:real] for unit, _, _ in heard])
-    found = sender.decode(llr, told)
-    decoded = np.zeros((len(heard), len(coded.bits), *found.shape[1:]), found.dtype)
-    decoded[:, :real] = found.reshape(len(heard), real, *found.shape[1:])
-    shape = *data.shape[:2], *found.shape[1:]
-    values = [jax.device_get(_measured(sender, spec.metrics, data, unit.reshape(shape))) for unit in decoded]
-    metrics = jax.tree.map(lambda *of_units: np.stack(of_units)[:, :count], *values)
-    shown = decoded.reshape(-1, *shape)[:, :count]
-    arrived = Arrived(metrics, None, None, None, {}, pictures=shown)
-    metrics = judged_on_host(spec, jax.tree.map(lambda a: a[:count], source), arrived).metrics
-    return metrics, np.array([snr for _, snr, _ in heard]), jax.tree.map(lambda a: a[:count], heard[0][2])
+    lead, units = source.lead(), [unit for of_point in heard for unit in of_point]
+    real = count * lead[1]
+    told = type(coded)(*(np.concatenate([array[:real]] * len(units)) for array in coded))
+    found = sender.decode(np.concatenate([unit[0].reshape(coded.bits.shape)[:real] for unit in units]), told)
+    found = found.reshape(len(units), real, *found.shape[1:])
+    keys = [[hashlib.sha256(one.tobytes()).digest() for one in of_unit] for of_unit in found]
+    known: list[dict[bytes, dict[str, np.ndarray]]] = [{} for _ in range(real)]
+    for taken in _layers(keys):
+        some = np.zeros((lead[0] * lead[1], *found.shape[2:]), found.dtype)
+        some[:real] = found[taken, range(real)]
+        values = _judged(spec, sender, source, some.reshape(*lead, *some.shape[1:]), count)
+        for place, unit in enumerate(taken):
+            known[place][keys[unit][place]] = {name: of_each.flat[place] for name, of_each in values.items()}
+    metrics = {
+        name: np.array([[of[key][name] for of, key in zip(known, of_unit, strict=True)] for of_unit in keys])
+        for name in values
+    }
+    of_points = jax.tree.map(lambda a: a.reshape(len(heard), -1, count, lead[1]), metrics)
+    return [
+        (
+            {name: values[number] for name, values in of_points.items()},
+            np.array([snr for _, snr, _ in of_point]),
+            jax.tree.map(lambda a: a[:count], of_point[0][2]),
+        )
+        for number, of_point in enumerate(heard)
+    ]
+
+
+def _layers(keys: Sequence[Sequence[bytes]]) -> Iterator[list[int]]:
+    """A row for each place ``[n]``, so often that all different keys ``[rows, n]`` of each place were taken."""
+    different = [list({key: row for row, key in enumerate(of_place)}.values()) for of_place in zip(*keys, strict=True)]
+    for number in range(max(map(len, different))):
+        yield [rows[min(number, len(rows) - 1)] for rows in different]
+
+
+def _judged(
+    spec: SweepSpec, sender: BitSender, source: Source, decoded: np.ndarray, count: int
+) -> dict[str, np.ndarray]:
+    """Metrics of a step, ``[count, num_uavs]``, the judges' on the host among them."""
+    values = jax.device_get(_measured(sender, spec.metrics, source.data, decoded))
+    values, source, shown = jax.tree.map(lambda a: a[:count], (values, source, decoded))
+    return judged_on_host(spec, source, Arrived(values, None, None, None, {}, pictures=shown)).metrics
 
 
 def _joined(steps: Sequence[tuple], side_bits: int) -> Arrived:

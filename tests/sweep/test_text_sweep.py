@@ -11,6 +11,7 @@ from lvm_mtc.link import LinkConfig
 from lvm_mtc.schemes.scheme import Source
 from lvm_mtc.schemes.separation.captions import CaptionBits
 from lvm_mtc.schemes.vlm_csc.scheme import VlmCsc, VlmCscConfig
+from lvm_mtc.sweep import as_bits
 from lvm_mtc.sweep.as_bits import measure_bits
 from lvm_mtc.sweep.contender import Contender
 from lvm_mtc.sweep.group import Resources
@@ -88,3 +89,11 @@ def test_what_bits_cannot_do_is_refused(measured, change, message):
         measure_bits(dataclasses.replace(spec, **change), sender, points)
     with pytest.raises(ValueError, match="CaptionBits.num_symbols 4: the scheme has 8 in a frame"):
         measure_bits(spec, dataclasses.replace(sender, num_symbols=4), points)
+
+
+def test_of_each_source_everything_different_is_measured():
+    keys = [[b"a", b"x"], [b"b", b"x"], [b"a", b"y"], [b"c", b"x"]]
+    taken = list(as_bits._layers(keys))
+    assert len(taken) == 3
+    for place, wanted in enumerate(({b"a", b"b", b"c"}, {b"x", b"y"})):
+        assert {keys[rows[place]][place] for rows in taken} == wanted
