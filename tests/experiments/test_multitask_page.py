@@ -61,6 +61,16 @@ def test_activations_dominate_the_traffic(results):
             assert 32 * traffic["gradient_numbers"] > 10 * traffic["adapter_bits"]
 
 
+def test_the_learned_memory_gains_no_more_than_its_layers_alone(results):
+    captions = results["retrieval"]["captions"]
+    for row in captions["rows"]:
+        mean, half = row["memory_over_layers"]
+        assert abs(mean) <= half
+    curves = captions["memory"]["held_out"]
+    assert abs(curves["store"][-1] - curves["alone"][-1]) < 0.001
+    assert curves["store"][0] == curves["alone"][0] > max(curves["store"][-1], curves["alone"][-1])
+
+
 def test_one_backbone_is_near_separate_networks_and_does_what_was_asked(results):
     """At 10 dB: within 0.02 of BLEU-1 and 3 points of accuracy; captions get 0.9, classes 65 %."""
     at = {
