@@ -185,7 +185,7 @@ def draw_tasks(results: Mapping[str, Any], out: Path) -> None:
 
 def draw_rounds(runs: Mapping[str, Any], out: Path) -> None:
     """Draws ``rounds.png``: accuracy over federated rounds, of each deal of classes and uplink."""
-    figure = Figure(figsize=(11, 2.8), layout="constrained")
+    figure = Figure(figsize=(11, 3.1), layout="constrained")
     for axes, of in zip(figure.subplots(1, len(runs), sharey=True), runs.values(), strict=True):
         for way, told in of["ways"].items():
             accuracy = [100 * value for value in told["accuracy"]]
@@ -193,8 +193,8 @@ def draw_rounds(runs: Mapping[str, Any], out: Path) -> None:
         axes.axhline(10, color="grey", lw=0.8)
         axes.set(xlabel="round", title=f"{of['classes']}, {of['link']}")
         axes.set_xticks((1, 5, 10, 15, 20))
-    axes.legend(fontsize=6)
     figure.axes[0].set_ylabel("accuracy, %")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8)
     save_png(figure, out / "rounds.png")
 
 
@@ -227,7 +227,7 @@ def draw(results: Mapping[str, Any], out: Path) -> None:
             (line,) = gains.plot(snrs_db, [r[name][0] for r in own], style, ms=3, color=colour, label=label)
             colour = line.get_color()
     gains.plot(snrs_db, [r["layers_gain"][0] for r in own], "k-.", lw=0.8, label="layers alone")
-    gains.set(xlabel="SNR, dB", ylabel="gain in BLEU-1", title="words; dashed: index; dotted: memory")
+    gains.set(xlabel="SNR, dB", ylabel="gain in BLEU-1", title="words, index (--), memory (:)")
     gains.legend(fontsize=7)
     save_png(figure, out / "figure.png")
 

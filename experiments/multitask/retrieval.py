@@ -20,10 +20,11 @@ from experiments.multitask.results import FOLDER, add
 from experiments.script import DATA, script
 from lvm_mtc.cli.sentences import load_text_contender
 from lvm_mtc.data.captions import Vocabulary, read_sentences, split_words
-from lvm_mtc.knowledge.memory import Memory, fuse_memory, retrieved_words
+from lvm_mtc.knowledge.memory import fuse_memory, retrieved_words
 from lvm_mtc.knowledge.store import Entry, KnowledgeStore, fuse_index, fuse_words, store_words
 from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.metrics.text import sentence_bleu
+from lvm_mtc.models.memory import Memory
 from lvm_mtc.models.weights import load_weights
 from lvm_mtc.results.intervals import student_interval
 from lvm_mtc.schemes.scheme import Source

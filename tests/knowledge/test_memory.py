@@ -6,8 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from lvm_mtc.knowledge.memory import Memory, fuse_memory, retrieved_words
+from lvm_mtc.knowledge.memory import fuse_memory, retrieved_words
 from lvm_mtc.knowledge.store import Entry, Found, KnowledgeStore
+from lvm_mtc.models.memory import Memory
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
 
