@@ -1,7 +1,7 @@
-"""A classifier of CIFAR-10, split at a 5 dB uplink and learned by four clients: rounds, skew, aggregations, traffic.
+"""A classifier of CIFAR-10, split at an uplink and learned by four clients: rounds, skew, aggregations, links, traffic.
 
 Clients hold the encoder of the shipped DeepJSCC codec, frozen but for LoRA adapters; the server has a small classifier
-of what arrives. A few minutes a skew.
+of what arrives. Some minutes a skew and link.
 """
 
 import sys
@@ -26,7 +26,8 @@ CLIENTS, HIDDEN = 4, 128
 LINK = LinkConfig.of(fading="awgn", convention="rx_per_antenna")
 SKEWS = {"equal": 100.0, "skewed": 0.3}
 AGGREGATES = ("freeze_a", "factors", "product")
-SNR_DB = 5.0
+LINKS = {"noiseless": 200.0, "5 dB": 5.0}
+"""Uplink to its SNR, dB; noise of 200 dB is below the last bit of a float32."""
 COMMON = {"batch_size": 32, "learning_rate": 0.05}
 
 
@@ -47,7 +48,7 @@ def make(snr_db: float) -> tuple[Split, dict, dict]:
         x = jax.nn.relu(x @ params["in"] + params["in_bias"])
         log_p = jax.nn.log_softmax(x @ params["out"] + params["out_bias"])
         right = jnp.argmax(log_p, -1) == batch["labels"]
-        return -jnp.take_along_axis(log_p, batch["labels"][:, None].astype(int), 1).mean(), {"accuracy": right.mean()}
+        return -jnp.take_along_axis(log_p, batch["labels"][:, None].astype(int), 1).mean(), {"right": right}
 
     frames, symbols = scheme.frames()
     keys, inputs = jax.random.split(jax.random.key(0), 3), 2 * frames * symbols
@@ -58,8 +59,8 @@ def make(snr_db: float) -> tuple[Split, dict, dict]:
     return Split(front, back), lora.init(keys[2], base), server
 
 
-def measure(skew: str, data: Path, rounds: int, pictures: int, seed: int) -> dict[str, Any]:
-    """Accuracy on test pictures after each round, and what crossed the border, by the way of learning."""
+def measure(skew: str, link: str, data: Path, rounds: int, pictures: int, seed: int) -> dict[str, Any]:
+    """By the way of learning: accuracy on test pictures after each round, that of each class at the end, traffic."""
     archive = data / "cifar10" / "cifar10_jpeg_{}.tar.xz"
     train, test = (
         load_class_folders(Path(str(archive).format(split)), split, limit_per_class=n)
@@ -67,39 +68,47 @@ def measure(skew: str, data: Path, rounds: int, pictures: int, seed: int) -> dic
     )
     parts = dirichlet_split(train.labels, CLIENTS, SKEWS[skew], seed)
     clients = [{"pictures": train.pictures[part], "labels": train.labels[part]} for part in parts]
-    split, adapters, server = make(SNR_DB)
+    split, adapters, server = make(LINKS[link])
     held_out = {"pictures": jnp.asarray(test.pictures), "labels": jnp.asarray(test.labels)}
 
     @jax.jit
-    def accuracy(front, back):
+    def by_class(front, back):
         crossing, _ = split.front(front, held_out, jax.random.key(1))
-        return split.back(back, crossing, held_out)[1]["accuracy"]
+        right = split.back(back, crossing, held_out)[1]["right"]
+        return jnp.zeros(10).at[held_out["labels"]].add(right) / jnp.bincount(held_out["labels"], length=10)
 
     ways: dict[str, Any] = {name: (clients, {"aggregate": name}) for name in AGGREGATES}
+    ways["freeze_a, a server each"] = clients, {"aggregate": "freeze_a", "server": "per_client"}
     joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *clients)
     ways["central"] = [joined], {"aggregate": "factors", "local_steps": CLIENTS * 10}
     ways["one client alone"] = clients[:1], {"aggregate": "factors", "local_steps": CLIENTS * 10}
-    found: dict[str, Any] = {"examples": [len(part) for part in parts], "ways": {}}
+    found: dict[str, Any] = {"classes": skew, "link": link, "ways": {}}
+    found["examples"] = [np.bincount(train.labels[part], minlength=10).tolist() for part in parts]
     for name, (of, fields) in ways.items():
         config = FederatedConfig(**({"local_steps": 10, **COMMON} | fields), rounds=rounds, seed=seed)
-        over_rounds: list[float] = []
+        over_rounds: list[np.ndarray] = []
         run = train_federated(
             config, split, adapters, server, of,
-            watch=lambda number, *parts, to=over_rounds: to.append(float(accuracy(*parts))),
+            watch=lambda number, *parts, to=over_rounds: to.append(np.asarray(by_class(*parts))),
         )  # fmt: skip
-        found["ways"][name] = {"accuracy": over_rounds, "traffic": run.rounds[0].traffic._asdict()}
-        print(skew, name, over_rounds, flush=True)
+        found["ways"][name] = {
+            "accuracy": [float(of.mean()) for of in over_rounds], "by_class": over_rounds[-1].tolist(),
+            "traffic": run.rounds[0].traffic._asdict(),
+        }  # fmt: skip
+        print(skew, link, name, found["ways"][name]["accuracy"], flush=True)
     return found
 
 
-@script(skew={"choices": list(SKEWS), "help": "of the clients' classes"}, data="folder of data sets",
+@script(skew={"choices": list(SKEWS), "help": "of the clients' classes"},
+        link={"choices": list(LINKS), "help": "of the clients to the server"}, data="folder of data sets",
         rounds="of ten steps of 32 pictures of each client", pictures="of each class, dealt out", seed="of all draws",
         out="folder of the study")  # fmt: skip
 def main(
-    skew: str = "equal", data: Path = DATA, rounds: int = 10, pictures: int = 500, seed: int = 0, out: Path = FOLDER
-) -> None:
+    skew: str = "equal", link: str = "5 dB", data: Path = DATA, rounds: int = 20, pictures: int = 500, seed: int = 0,
+    out: Path = FOLDER,
+) -> None:  # fmt: skip
     """Measure federated split learning of a classifier."""
-    add(out, "federated", skew, measure(skew, data, rounds, pictures, seed))
+    add(out, "federated", f"{skew}, {link}", measure(skew, link, data, rounds, pictures, seed))
 
 
 if __name__ == "__main__":

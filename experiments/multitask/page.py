@@ -39,6 +39,7 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
         "federated": _rounds(results["federated"]),
         "traffic": _traffic(results["federated"]),
         "retrieval": _retrieval(results["retrieval"]["captions"]["rows"]),
+        "lessons": _lessons(results["retrieval"]["captions"]["memory"]),
     }
 
 
@@ -94,18 +95,27 @@ def _compression(of: Mapping[str, Any], factor: float, unit: str, digits: int) -
     return table(head, rows)
 
 
-def _rounds(skews: Mapping[str, Any]) -> str:
-    shown = (1, 2, 5, 10)
+def _rounds(runs: Mapping[str, Any]) -> str:
+    shown = (1, 2, 5, 10, 20)
     rows = []
-    for skew, of in skews.items():
+    for of in runs.values():
         for way, told in of["ways"].items():
-            values = [told["accuracy"][n - 1] if n <= len(told["accuracy"]) else None for n in shown]
-            rows.append((skew, way, *("" if v is None else number(100 * v, 1) for v in values)))
-    return table(("classes", "way", *(f"round {n}" for n in shown)), rows)
+            values = (number(100 * told["accuracy"][n - 1], 1) for n in shown)
+            lacking = lacked(of)
+            lost = number(100 * sum(told["by_class"][c] for c in lacking) / len(lacking), 1) if lacking else ""
+            rows.append((of["classes"], of["link"], way, *values, lost))
+    return table(("classes", "uplink", "way", *(f"round {n}" for n in shown), "of classes that it lacks"), rows)
 
 
-def _traffic(skews: Mapping[str, Any]) -> str:
-    ways = next(iter(skews.values()))["ways"]
+def lacked(of: Mapping[str, Any]) -> list[int]:
+    """Classes of which the client that learns alone, the first, has less than a fifth of an equal share."""
+    clients = of["examples"]
+    shares = [sum(client[c] for client in clients) / len(clients) for c in range(len(clients[0]))]
+    return [c for c, share in enumerate(shares) if clients[0][c] < share / 5]
+
+
+def _traffic(runs: Mapping[str, Any]) -> str:
+    ways = next(iter(runs.values()))["ways"]
     rows = [
         (way, f"{t['symbols']:,.0f}", f"{t['side_bits']:,.0f}", f"{32 * t['gradient_numbers'] / 1e6:.2f}",
          f"{t['adapter_bits'] / 1e6:.2f}")
@@ -115,18 +125,30 @@ def _traffic(skews: Mapping[str, Any]) -> str:
     return table(head, rows)
 
 
+GAINS = {"gain": "words", "index_gain": "index", "memory_gain": "memory", "layers_gain": "layers alone"}
+"""Gain of the retrieval study to its column."""
+
+
 def _retrieval(of: list[Mapping[str, Any]]) -> str:
     rows = []
     for row in of:
-        gain, index = (f"{value[0]:+.3f} ± {value[1]:.3f}" for value in (row["gain"], row["index_gain"]))
-        recall = "" if row["recall"] is None else number(row["recall"], 2)
+        gains = (f"{row[name][0]:+.3f} ± {row[name][1]:.3f}" for name in (*GAINS, "memory_over_layers"))
+        weights = (f"{row[name]:g}" for name in ("weight", "memory_weight", "layers_weight"))
         rows.append((
-            f"{row['snr_db']:g}", row["store"], f"{row['entries']:,}", number(100 * row["wrong"], 1),
-            number(row["plain"], 3), f"{row['weight']:g}", gain, recall, index, str(row["index_bits"]),
+            f"{row['snr_db']:g}", f"{row['store']} ({row['entries']:,})", number(100 * row["wrong"], 1),
+            number(row["plain"], 3), "" if row["recall"] is None else number(row["recall"], 2), *gains,
+            " / ".join(weights), str(row["index_bits"]),
         ))  # fmt: skip
-    head = ("SNR, dB", "store", "entries", "wrong words, %", "BLEU-1 alone", "weight", "gain", "recall@5",
-            "gain with the index sent", "its bits")  # fmt: skip
+    head = ("SNR, dB", "store (entries)", "wrong words, %", "BLEU-1 without", "recall@5", *GAINS.values(),
+            "memory - layers alone", "weights", "bits of the index")  # fmt: skip
     return table(head, rows)
+
+
+def _lessons(of: Mapping[str, Any]) -> str:
+    curves = of["held_out"]
+    rows = [(f"{of['every'] * i:,}", *(number(loss, 3) for loss in losses))
+            for i, losses in enumerate(zip(*curves.values(), strict=True))]  # fmt: skip
+    return table(("step", "with neighbours", "alone"), rows)
 
 
 def _curves(curves: Mapping[str, list[Mapping[str, float]]]) -> str:
@@ -161,8 +183,24 @@ def draw_tasks(results: Mapping[str, Any], out: Path) -> None:
     save_png(figure, out / "tasks.png")
 
 
+def draw_rounds(runs: Mapping[str, Any], out: Path) -> None:
+    """Draws ``rounds.png``: accuracy over federated rounds, of each deal of classes and uplink."""
+    figure = Figure(figsize=(11, 3.1), layout="constrained")
+    for axes, of in zip(figure.subplots(1, len(runs), sharey=True), runs.values(), strict=True):
+        for way, told in of["ways"].items():
+            accuracy = [100 * value for value in told["accuracy"]]
+            axes.plot(range(1, len(accuracy) + 1), accuracy, lw=1, label=way)
+        axes.axhline(10, color="grey", lw=0.8)
+        axes.set(xlabel="round", title=f"{of['classes']}, {of['link']}")
+        axes.set_xticks((1, 5, 10, 15, 20))
+    figure.axes[0].set_ylabel("accuracy, %")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8)
+    save_png(figure, out / "rounds.png")
+
+
 def draw(results: Mapping[str, Any], out: Path) -> None:
-    """Draws ``figure.png``: PSNR over the compression ratio, and what retrieval gains over SNR; and ``tasks.png``."""
+    """Draws ``figure.png``, compression and what retrieval gains over SNR; ``tasks.png``; and ``rounds.png``."""
+    draw_rounds(results["federated"], out)
     if "tasks" in results:
         draw_tasks(results, out)
     figure = Figure(figsize=(13, 3.4), layout="constrained")
@@ -183,9 +221,13 @@ def draw(results: Mapping[str, Any], out: Path) -> None:
     told = results["retrieval"]["captions"]["rows"]
     for store in dict.fromkeys(row["store"] for row in told):
         own = [row for row in told if row["store"] == store]
-        (line,) = gains.plot([r["snr_db"] for r in own], [r["gain"][0] for r in own], "o-", ms=3, label=store)
-        gains.plot([r["snr_db"] for r in own], [r["index_gain"][0] for r in own], "--", color=line.get_color())
-    gains.set(xlabel="SNR, dB", ylabel="gain in BLEU-1", title="retrieval; dashed: index sent")
+        snrs_db, colour = [r["snr_db"] for r in own], None
+        for name, style in {"gain": "o-", "index_gain": "--", "memory_gain": "^:"}.items():
+            label = store if colour is None else None
+            (line,) = gains.plot(snrs_db, [r[name][0] for r in own], style, ms=3, color=colour, label=label)
+            colour = line.get_color()
+    gains.plot(snrs_db, [r["layers_gain"][0] for r in own], "k-.", lw=0.8, label="layers alone")
+    gains.set(xlabel="SNR, dB", ylabel="gain in BLEU-1", title="words, index (--), memory (:)")
     gains.legend(fontsize=7)
     save_png(figure, out / "figure.png")
 

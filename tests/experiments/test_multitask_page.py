@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.multitask.page import DEVICES, as_bits, best_single, tables
+from experiments.multitask.page import DEVICES, as_bits, best_single, lacked, tables
 from lvm_mtc.report.pages import fill_page
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -59,6 +59,31 @@ def test_activations_dominate_the_traffic(results):
             # 4 clients, 10 steps of 32 pictures of 64 frames of 16 symbols.
             assert traffic["symbols"] == 4 * 10 * 32 * 64 * 16
             assert 32 * traffic["gradient_numbers"] > 10 * traffic["adapter_bits"]
+
+
+def test_federation_holds_with_equal_shares_and_fails_with_skewed_ones(results):
+    for of in results["federated"].values():
+        last = {way: told["accuracy"][-1] for way, told in of["ways"].items()}
+        assert all(len(told["accuracy"]) == 20 for told in of["ways"].values())
+        gaps = [last["central"] - last[way] for way in ("freeze_a", "factors", "product")]
+        if of["classes"] == "skewed":
+            alone, central = (of["ways"][way]["by_class"] for way in ("one client alone", "central"))
+            assert min(gaps) > 0.15 and last["freeze_a, a server each"] > last["freeze_a"] + 0.05
+            assert sum(alone[c] for c in lacked(of)) < 0.02 < 0.2 < sum(central[c] for c in lacked(of))
+        elif of["link"] == "noiseless":
+            assert max(map(abs, gaps)) < 0.02
+        else:
+            assert min(gaps) > 0.1
+
+
+def test_the_learned_memory_gains_no_more_than_its_layers_alone(results):
+    captions = results["retrieval"]["captions"]
+    for row in captions["rows"]:
+        mean, half = row["memory_over_layers"]
+        assert abs(mean) <= half
+    curves = captions["memory"]["held_out"]
+    assert abs(curves["store"][-1] - curves["alone"][-1]) < 0.001
+    assert curves["store"][0] == curves["alone"][0] > max(curves["store"][-1], curves["alone"][-1])
 
 
 def test_one_backbone_is_near_separate_networks_and_does_what_was_asked(results):

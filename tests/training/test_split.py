@@ -10,7 +10,7 @@ from lvm_mtc.models.lora import Lora
 from lvm_mtc.schemes.lvm_mtc.config import LvmMtcConfig
 from lvm_mtc.schemes.lvm_mtc.scheme import LvmMtc
 from lvm_mtc.schemes.scheme import Source
-from lvm_mtc.training.split import over_the_air, split_scheme
+from lvm_mtc.training.split import Split, Traffic, over_the_air, split_scheme
 
 pytestmark = pytest.mark.usefixtures("fast_compile")
 
@@ -55,6 +55,41 @@ def test_gradients_through_the_border_are_those_of_the_whole_scheme():
     assert float(traffic.symbols) == 3 * 2 * 4  # of each picture two of four patches, 4 symbols each; no pilots
     assert float(traffic.gradient_numbers) == sum(leaf.size * (1 + jnp.iscomplexobj(leaf)) for leaf in by_crossing)
     assert float(traffic.side_bits) > 0
+
+
+@pytest.mark.parametrize("cut", [0, 3, 6])
+def test_wherever_the_cut_is_gradients_are_those_of_the_whole(cut):
+    """Six layers, of which the client holds none, half or all; what crosses meets noise of the key."""
+    rng = np.random.default_rng(cut)
+    layers = [rng.normal(size=(5, 5)).astype(np.float32) / 2 for _ in range(6)]
+    x, key = rng.normal(size=(7, 5)).astype(np.float32), jax.random.key(1)
+
+    def through(layers, x):
+        for kernel in layers:
+            x = jnp.tanh(x @ kernel)
+        return x
+
+    def front(layers, x, key):
+        return through(layers, x) + 0.1 * jax.random.normal(key, x.shape), Traffic()
+
+    def back(layers, crossing, x):
+        return jnp.mean(through(layers, crossing) ** 2), {}
+
+    def whole(layers):
+        return back(layers[cut:], front(layers[:cut], x, jax.random.clone(key))[0], x)[0]
+
+    split = Split(front, back)
+
+    @jax.jit
+    def both(layers):
+        crossing, _ = split.up(layers[:cut], x, jax.random.clone(key))
+        (value, _), by_back, by_crossing = split.serve(layers[cut:], crossing, x)
+        by_front = split.down(layers[:cut], x, jax.random.clone(key), by_crossing)
+        return (value, by_front + by_back), jax.value_and_grad(whole)(layers)
+
+    got, wanted = both(layers)
+    close(got, wanted, atol=1e-6)
+    assert min(float(jnp.abs(leaf).max()) for leaf in got[1]) > 1e-4
 
 
 def test_analogue_derivatives_have_the_noise_that_the_snr_says():

@@ -139,11 +139,13 @@ class VlmCsc:
     def decode(self, params: dict, received: Received, side: jax.Array, point: OperatingPoint) -> Estimate:
         """Scores of the words from the symbols, their variances, and how many words there are, ``side``.
 
-        An autoregressive decoder takes the best word at each place (greedy search).
+        An autoregressive decoder takes the best word at each place (greedy search). The parallel one tells what it
+        makes of each word, ``"understood" [batch, num_uavs, num_words, width]``, from which :meth:`say` has the scores.
         """
-        if self.config.decoder == "parallel":
-            return Estimate(self.scores(params, received, side, point))
         heard, valid, snr_db = self._hear(params, received, side, point)
+        if self.config.decoder == "parallel":
+            understood = self._apply(params, "decoder", heard, valid, snr_db).reshape(*side.shape, *heard.shape[1:])
+            return Estimate(self.say(params, understood, side), {"understood": understood})
 
         def say(words: jax.Array, i: jax.Array) -> tuple[jax.Array, jax.Array]:
             scores = self._scores(params, heard, valid, snr_db, words)[:, i]
@@ -164,6 +166,15 @@ class VlmCsc:
         before = None if words is None else words.reshape(valid.shape)
         scores = self._scores(params, heard, valid, snr_db, before)
         return scores.reshape(*side.shape, *scores.shape[1:])
+
+    def say(self, params: dict, understood: jax.Array, side: jax.Array) -> jax.Array:
+        """Scores ``[..., num_words, vocabulary]`` of what a decoder makes of each word; ``side [...]`` is how many.
+
+        No word has a score above that of any where there are words, and it alone is sure where there are none.
+        """
+        scores = normalize(understood) @ params["embedding"].T
+        place, word = (jax.lax.broadcasted_iota(jnp.int32, scores.shape, scores.ndim + axis) for axis in (-2, -1))
+        return jnp.where((place < side[..., None, None]) == (word == 0), _NEVER, scores)
 
     def stages(self) -> tuple[Stage, ...]:
         """As ``Scheme.stages``: the paper's alternation, channel codec and semantic codec, or both end to end."""
@@ -190,12 +201,9 @@ class VlmCsc:
         return heard + self._positions(), valid, snr_db
 
     def _scores(self, params, heard, valid, snr_db, words) -> jax.Array:
-        """No word has a score above that of any where there are words, and it alone is sure where there are none."""
         if self.config.decoder == "parallel":
             x = self._apply(params, "decoder", heard, valid, snr_db)
         else:
             before = jnp.pad(words[:, :-1], [(0, 0), (1, 0)])
             x = self._apply(params, "decoder", self._embed(params, before), valid, snr_db, heard)
-        scores = normalize(x) @ params["embedding"].T
-        first = jnp.arange(self.config.vocabulary)[None, None] == 0
-        return jnp.where(valid[..., None] == first, _NEVER, scores)
+        return self.say(params, x, valid.sum(-1))

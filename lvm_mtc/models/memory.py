@@ -1,0 +1,58 @@
+"""Layers by which words that were received ask each other and the words of sentences that were retrieved.
+
+Source: cross-attention to retrieved text as in Borgeaud et al., Improving Language Models by Retrieving from Trillions
+of Tokens (2022), with one cross-attention to the sentence itself and all its neighbours together.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lvm_mtc.models.conditioned import normalize
+from lvm_mtc.models.transformer import sincos_positions
+
+_XAVIER = nn.initializers.xavier_uniform()
+
+
+class Memory(nn.Module):
+    """Layers of cross-attention and an MLP by which the received words ask each other and the retrieved ones.
+
+    Attributes:
+        depth: Layers.
+        num_heads: Attention heads; divides the width.
+        mlp_ratio: Hidden width over the width.
+    """
+
+    depth: int = 2
+    num_heads: int = 8
+    mlp_ratio: float = 2.0
+
+    @nn.compact
+    def __call__(self, x: jax.Array, valid: jax.Array, entries: jax.Array, held: jax.Array) -> jax.Array:
+        """Maps what a decoder made of the words to its own shape; starts as the identity.
+
+        Args:
+            x: ``[n, num_words, width]``; the width is a multiple of 4.
+            valid: Which words there are, ``[n, num_words]`` bool.
+            entries: Embeddings of the entries' words, ``[n, k, entry_words, width]``, the best entry first.
+            held: Which of them there are, ``[n, k, entry_words]`` bool.
+        """
+        n, _, width = x.shape
+        places = jnp.asarray(sincos_positions(entries.shape[1:3], width)[None, 1:])
+        flag = self.param("flag", nn.initializers.normal(0.02), (width,))
+        entries = normalize(entries).reshape(n, -1, width) + places + flag[None, None]
+        heard = jnp.concatenate([valid, held.reshape(n, -1)], axis=1)
+        for i in range(self.depth):
+            tokens = jnp.concatenate([normalize(x), entries], axis=1)
+            x = x + self._attend(normalize(x), tokens, heard, f"layer{i}")
+            y = nn.gelu(nn.Dense(int(width * self.mlp_ratio), kernel_init=_XAVIER, name=f"layer{i}_fc1")(normalize(x)))
+            x = x + nn.Dense(width, kernel_init=nn.initializers.zeros, name=f"layer{i}_fc2")(y)
+        return x
+
+    def _attend(self, x: jax.Array, tokens: jax.Array, heard: jax.Array, name: str) -> jax.Array:
+        width = x.shape[-1]
+        split = lambda y: y.reshape(*y.shape[:2], self.num_heads, -1)  # noqa: E731
+        query = nn.Dense(width, kernel_init=_XAVIER, name=f"{name}_query")(x)
+        key, value = (nn.Dense(width, kernel_init=_XAVIER, name=f"{name}_{of}")(tokens) for of in ("key", "value"))
+        found = jax.nn.dot_product_attention(split(query), split(key), split(value), mask=heard[:, None, None])
+        return nn.Dense(width, kernel_init=nn.initializers.zeros, name=f"{name}_proj")(found.reshape(x.shape))
