@@ -285,7 +285,24 @@ def maximise_sum_rate(network: Superposition, seed: int = 0) -> Progress:
         if start is not None:
             ends.append(improve(network, start, pairing=some))
     if not ends:
-        raise NoFeasiblePairing("no pairs were found that keep all limits, from any start")
+        raise NoFeasiblePairing(f"no pairs were found that keep all limits, from any start{_who_cannot(network)}")
     best = max(ends, key=lambda end: end.sum_rate)
     last = improve(network, best.plan)
     return last._replace(history=best.history + last.history[1:])
+
+
+def _who_cannot(network: Superposition) -> str:
+    """The first user who meets a limit, or all of them, with no partner and no ratio at equal shares, for a message."""
+    users = len(network.gain)
+    power, band = network.power / users, 2 * network.bandwidth / users
+    user, partner = np.arange(users)[:, None, None], np.arange(users)[None, :, None]
+    room = network.limits(network.rate(user, partner, power, power, band, RATIOS), power, band, RATIOS)
+    room[np.arange(users), np.arange(users)] = -np.inf
+    for name, met in (
+        *((f"max_{limit}", room[..., i]) for i, limit in enumerate(("latency", "energy", "distortion"))),
+        ("all limits", room.min(-1)),
+    ):
+        alone = np.flatnonzero((met < -SLACK).all((1, 2)))
+        if len(alone):
+            return f": at equal shares user {alone[0]} meets {name} with nobody"
+    return ""
