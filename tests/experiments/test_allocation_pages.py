@@ -46,7 +46,7 @@ def test_optimisers_are_as_good_as_the_page_says():
     assert len(pairs) == 20 and of["users"] == 6
     assert all(row["monotone"] and row["feasible"] for row in pairs)
     assert sum(row["over_best_pairing"] > -0.01 for row in pairs) >= 18
-    assert all(row["over_equal"] is None or row["over_equal"] > 0 for row in pairs)
+    assert all(row["over_equal"] > 0 for row in pairs)
 
 
 def test_the_store_repeats_itself():
