@@ -12,7 +12,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,13 @@ from scipy.optimize import minimize
 from experiments.allocation.page import draw, tables
 from experiments.script import PAGE_ONLY, script, study
 from lvm_mtc.allocation.pairing import pairings
-from lvm_mtc.allocation.superposition import Plan, Superposition, improve, made_feasible, maximise_sum_rate
+from lvm_mtc.allocation.superposition import Plan, Superposition, improve_both, made_feasible, maximise_sum_rate
 from lvm_mtc.allocation.token_length import TokenUplink, allocate_tokens, equal_allocation
 from lvm_mtc.allocation.uep import Groups, allocate_groups, brute_force, ordered_search
 
-POWERS = (1.0, 2.0, 4.0, 8.0)
-"""Of the superposed network over a power, over the first one."""
+POWERS = BANDWIDTHS = (1.0, 2.0, 4.0, 8.0)
+"""Of the superposed network over a budget, over the first one."""
+USERS = (2, 4, 6, 8)
 LENGTHS, MANY_LENGTHS = (4, 12, 36), (2, 4, 8, 16, 32, 64)
 SUPERPOSED = Path("docs/sfma/results.json")
 """Measured over superposed pairs of pictures: leak and similarities."""
@@ -128,32 +129,40 @@ def water_filling(gain: np.ndarray, power: float, bandwidth: float) -> float:
     return float(band * np.log2(np.maximum(level / floor, 1)).sum())
 
 
-def over_power(seed: int, users: int, measured: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Sum rates of one network at several powers: the optimiser, given pairs, equal shares and orthogonal bands."""
-    base = network_of(seed, users, measured)
+def beside_rules(network: Superposition, seed: int) -> dict[str, float | None]:
+    """Sum rates of one network: the optimiser, given pairs, equal shares and orthogonal bands."""
+    users = len(network.gain)
     shuffled = tuple(map(tuple, np.sort(np.random.default_rng(seed).permutation(users).reshape(-1, 2)).tolist()))
     left, greedy = set(range(users)), []
-    for i, j in sorted(itertools.combinations(range(users), 2), key=lambda pair: -base.similarity[pair]):
+    for i, j in sorted(itertools.combinations(range(users), 2), key=lambda pair: -network.similarity[pair]):
         if {i, j} <= left:
             left -= {i, j}
             greedy.append((i, j))
-    rows = []
-    for factor in POWERS:
-        network = dataclasses.replace(base, power=factor * base.power)
 
-        def given(pairs, network=network):
-            start = network.equal(pairs)
-            start = start if network.feasible(start) else made_feasible(network, start)
-            return None if start is None else improve(network, start, pairing=False).sum_rate
+    def given(pairs):
+        start = network.equal(pairs)
+        start = start if network.feasible(start) else made_feasible(network, start)
+        return None if start is None else improve_both(network, start, pairing=False).sum_rate
 
-        equal = [plan for pairs in pairings(range(users)) if network.feasible(plan := network.equal(pairs))]
-        rows.append({
-            "power": network.power, "optimised": maximise_sum_rate(network, seed).sum_rate,
-            "random pairs": given(shuffled), "most alike pairs": given(tuple(greedy)),
-            "equal shares": max(map(network.sum_rate, equal), default=None),
-            "orthogonal, water-filling": water_filling(network.gain, network.power, network.bandwidth),
-        })  # fmt: skip
-    return rows
+    equal = [plan for pairs in pairings(range(users)) if network.feasible(plan := network.equal(pairs))]
+    return {
+        "optimised": maximise_sum_rate(network, seed).sum_rate,
+        "random pairs": given(shuffled), "most alike pairs": given(tuple(greedy)),
+        "equal shares": max(map(network.sum_rate, equal), default=None),
+        "orthogonal, water-filling": water_filling(network.gain, network.power, network.bandwidth),
+    }  # fmt: skip
+
+
+def over_budget(name: str, factors: Iterable[float], seed: int, measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Four users at several powers, or bandwidths."""
+    base = network_of(seed, 4, measured)
+    networks = (dataclasses.replace(base, **{name: factor * getattr(base, name)}) for factor in factors)
+    return [{name: getattr(network, name), **beside_rules(network, seed)} for network in networks]
+
+
+def over_users(seed: int, measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """More and more users, with 1 W and 1 Hz for two of them."""
+    return [{"users": users, **beside_rules(network_of(seed, users, measured), seed)} for users in USERS]
 
 
 def _general(network: Superposition, plan: Plan) -> float:
@@ -176,7 +185,8 @@ def _general(network: Superposition, plan: Plan) -> float:
     return max(rates)
 
 
-PARTS = ("token_lengths", "many_token_lengths", "protection", "large_protection", "superposition", "over_power")
+PARTS = ("token_lengths", "many_token_lengths", "protection", "large_protection", "superposition", "over_power",
+         "over_bandwidth", "over_users")  # fmt: skip
 
 
 @script(out="folder; the page is beside it", users="of the superposed network", seeds="of it", page_only=PAGE_ONLY,
@@ -195,7 +205,9 @@ def main(
             "protection": lambda: [protection(seed) for seed in range(100)],
             "large_protection": lambda: [large_protection(seed) for seed in range(10)],
             "superposition": lambda: [superposition(seed, users, measured) for seed in range(seeds)],
-            "over_power": lambda: [over_power(seed, 4, measured) for seed in range(5)],
+            "over_power": lambda: [over_budget("power", POWERS, seed, measured) for seed in range(5)],
+            "over_bandwidth": lambda: [over_budget("bandwidth", BANDWIDTHS, seed, measured) for seed in range(5)],
+            "over_users": lambda: [over_users(seed, measured) for seed in range(5)],
         }
         new = {"users": users, "leak": measured["leak"]} | {name: every[name]() for name in parts}
         return (json.loads(file.read_text()) if file.exists() else {}) | new

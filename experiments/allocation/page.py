@@ -11,6 +11,8 @@ from lvm_mtc.report.figures import save_png
 from lvm_mtc.report.pages import table
 
 _SAME = 1e-7  # relative
+AXES = {"over_power": "power, W; 4 users in 2 Hz", "over_bandwidth": "bandwidth, Hz; 4 users with 2 W",
+        "over_users": "users, 1 W and 1 Hz for two"}  # fmt: skip
 
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
@@ -22,19 +24,21 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
 
 
 def draw(results: Mapping[str, Any], out: Path) -> None:
-    """``sum_rate.png``: sum rates of superposed pairs over the power, beside simpler rules."""
-    figure = Figure(figsize=(6, 3.8), dpi=110, layout="constrained")
-    axes, rows = figure.subplots(), results["over_power"]
-    power = np.array([row["power"] for row in rows[0]])
-    for i, name in enumerate(key for key in rows[0][0] if key != "power"):
-        values = np.array([[np.nan if row[name] is None else row[name] for row in of] for of in rows])
-        feasible = ~np.isnan(values).any(0)  # for all networks, or the mean is of others
-        axes.plot(power[feasible], values.mean(0)[feasible], marker="os^Dv"[i], markersize=4, label=name)
-    axes.set(xlabel="power, W", ylabel="sum rate, bit/s", title=f"4 users, mean of {len(rows)} networks", xscale="log")
-    axes.set_xticks(power, [f"{value:g}" for value in power], minor=False)
-    axes.minorticks_off()
-    axes.legend(fontsize=7)
-    axes.grid(alpha=0.3)
+    """``sum_rate.png``: sum rates of superposed pairs over power, bandwidth and users, beside simpler rules."""
+    figure = Figure(figsize=(11, 3.6), dpi=110, layout="constrained")
+    for axes, (part, label) in zip(figure.subplots(1, 3), AXES.items(), strict=True):
+        rows, axis = results[part], part.removeprefix("over_")
+        at = np.array([row[axis] for row in rows[0]])
+        for i, name in enumerate(key for key in rows[0][0] if key != axis):
+            values = np.array([[np.nan if row[name] is None else row[name] for row in of] for of in rows])
+            feasible = ~np.isnan(values).any(0)  # for all networks, or the mean is of others
+            axes.plot(at[feasible], values.mean(0)[feasible], marker="os^Dv"[i], markersize=4, label=name)
+        axes.set(xlabel=label, xscale="linear" if axis == "users" else "log")
+        axes.set_xticks(at, [f"{value:g}" for value in at], minor=False)
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel(f"sum rate, bit/s, mean of {len(results['over_power'])} networks")
+    figure.axes[0].legend(fontsize=7)
     save_png(figure, out / "sum_rate.png")
 
 

@@ -5,8 +5,9 @@
         --stage all --data build/presence/train.npz --run-dir runs/multimodal_$n; done
     python -m experiments.multimodal.measure --users 6 --seeds 50 --realise
 
-Minutes on one core. Writes ``results.json`` and ``figure.png`` into ``--out`` and the tables into the page beside it;
-without ``--realise`` what was sent through the code before stays.
+Minutes on one core. Writes ``results.json`` and the figures into ``--out`` and the tables into the page beside it;
+without ``--realise`` what was sent through the code before stays. ``--allocate-only`` allocates anew over the losses in
+the old ``results.json``, without networks.
 """
 
 import functools
@@ -21,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import isotonic_regression
 
+from experiments.multimodal.budgets import over_budgets
 from experiments.multimodal.page import CONTROLS, CONTROLS_AT, draw, tables
 from experiments.multimodal.realise import realised
 from experiments.script import PAGE_ONLY, script, study
@@ -41,7 +43,7 @@ LOG2_WINDOWS, SOME_WINDOWS = tuple(range(LARGEST_WINDOW.bit_length())), (0, 2, 4
 TASKS = {"pets": ("cat", "dog"), "farm animals": ("cow", "horse", "sheep"), "people and cars": ("person", "car"),
          "indoors": ("bottle", "chair", "plant", "couch")}  # fmt: skip
 BANDWIDTH, POWER, NOISE_DENSITY, LATENCY_SCALE = 1e6, 0.5, 4e-21, 0.1
-WEIGHTS, REALISED_WEIGHT = (0.02, 0.1, 0.5), 0.1
+WEIGHTS, REALISED_WEIGHT, BUDGET_SEEDS = (0.02, 0.1, 0.5), 0.1, 10
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -145,6 +147,18 @@ def allocation(uplink: TokenUplink) -> dict[str, Any]:
     return row
 
 
+def allocated(rows: list[dict[str, Any]], token_bits: int, users: int, seeds: int) -> dict[str, list[dict[str, Any]]]:
+    """What the allocation makes of the losses, over weights and budgets."""
+    made = functools.partial(uplink_of, rows, token_bits, users)
+    return {"allocations": [allocation(made(number, weight)) for weight in WEIGHTS for number in range(seeds)],
+            "budgets": over_budgets(made, REALISED_WEIGHT, min(seeds, BUDGET_SEEDS))}  # fmt: skip
+
+
+def rounded(found: dict[str, Any]) -> dict[str, Any]:
+    """Six digits of every number."""
+    return json.loads(json.dumps(found), parse_float=lambda text: float(f"{float(text):.6g}"))
+
+
 def sent(trained: tuple, packed: PackedPresence, uplink: TokenUplink, key: jax.Array) -> list[dict[str, Any]]:
     """The shares that the optimiser finds for an uplink, sent by LDPC codes, device by device."""
     found, rows = allocate_tokens(uplink), []
@@ -162,15 +176,21 @@ def sent(trained: tuple, packed: PackedPresence, uplink: TokenUplink, key: jax.A
 
 @script(data="folder of experiments.multimodal.pack", runs="folder with multimodal_two_stage and so on",
         out="folder; the page is beside it", seed="of channels", users="devices of an uplink", seeds="uplinks",
-        realise="send the first uplink's shares through the code", page_only=PAGE_ONLY)  # fmt: skip
+        realise="send the first uplink's shares through the code", page_only=PAGE_ONLY,
+        allocate_only="allocate anew over the losses of the old results.json")  # fmt: skip
 def main(
     data: Path = Path("build/presence"), runs: Path = Path("runs"), out: Path = Path("docs/multimodal"),
     seed: int = 0, users: int = 6, seeds: int = 50, realise: bool = False, page_only: bool = False,
+    allocate_only: bool = False,
 ) -> None:  # fmt: skip
     """Measure multimodal tokens over links, and what the allocation of their number gains."""
 
     def results() -> dict[str, Any]:
-        packed, old = load_presence(data / "val.npz"), out / "results.json"
+        old = out / "results.json"
+        if allocate_only:
+            before = json.loads(old.read_text())
+            return before | rounded(allocated(before["losses"], before["token_bits"], users, seeds))
+        packed = load_presence(data / "val.npz")
         source = presence_source(packed, np.arange(len(packed.question))[:, None])
         trained = {run: load_scheme(runs / f"multimodal_{run}" / "task" / "weights.npz") for run in RUNS}
         two = trained["two_stage"]
@@ -180,11 +200,11 @@ def main(
             "questions": len(packed.question), "pictures": len(packed.features), "users": users,
             "token_bits": two[0].token_bits, "links": over_links(trained, source, packed.question[:, 2], seed),
             "losses": rows, "least_squares": least_squares(load_presence(data / "train.npz"), packed),
-            "allocations": [allocation(made(number, weight)) for weight in WEIGHTS for number in range(seeds)],
+            **allocated(rows, two[0].token_bits, users, seeds),
             "realised": sent(two, packed, made(0, REALISED_WEIGHT), jax.random.key(seed)) if realise else
             json.loads(old.read_text())["realised"] if old.exists() else [],
         }  # fmt: skip
-        return json.loads(json.dumps(found), parse_float=lambda text: float(f"{float(text):.6g}"))
+        return rounded(found)
 
     study(out, page_only, results, tables, draw)
 

@@ -19,7 +19,7 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Markdown tables by the name of their place."""
     return {"facts": _facts(results), "controls": _controls(results), "links": _links(results["links"]),
             "losses": _losses(results["losses"]), "allocations": _allocations(results["allocations"]),
-            "realised": _realised(results["realised"])}  # fmt: skip
+            "budgets": _budgets(results["budgets"]), "realised": _realised(results["realised"])}  # fmt: skip
 
 
 def _find(rows: list[Mapping[str, Any]], run: str, *at: Any) -> Mapping[str, Any]:
@@ -78,6 +78,19 @@ def _allocations(rows: list[Mapping[str, Any]]) -> str:
     return table(head, lines)
 
 
+def _above(row: Mapping[str, Any]) -> dict[str, float]:
+    """How far each other rule's mean objective is above the optimiser's, percent."""
+    least, *_ = row["objective"].values()
+    return {name: 100 * (value / least - 1) for name, value in row["objective"].items() if name != "optimised"}
+
+
+def _budgets(rows: list[Mapping[str, Any]]) -> str:
+    names = {"bandwidth": "bandwidth, times 1 MHz", "power": "power, times 0.5 W", "weight": "eta"}
+    return table(("over", "value", "objective, optimised", *(f"{name}, % above" for name in _above(rows[0]))),
+                 [(names[row["axis"]], f"{row['value']:g}", number(row["objective"]["optimised"], 3),
+                   *(number(value, 1) for value in _above(row).values())) for row in rows])  # fmt: skip
+
+
 def _realised(rows: list[Mapping[str, Any]]) -> str:
     head = ("task", "tokens", "bandwidth, kHz", "power, mW", "SNR, dB", "QAM", "code rate", "questions", "delivered",
             "transmissions", "latency by Shannon, ms", "by LDPC, ms", "ratio", "accuracy",
@@ -92,8 +105,32 @@ def _realised(rows: list[Mapping[str, Any]]) -> str:
     ])  # fmt: skip
 
 
+def _draw_budgets(rows: list[Mapping[str, Any]], out: Path) -> None:
+    """``budgets.png``: objectives of simpler rules above the optimiser's, over budgets and the weight of latency."""
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    names = {"bandwidth": "bandwidth, MHz", "power": "power, times 0.5 W", "weight": "weight of latency, eta"}
+    for axes, (axis, label) in zip(figure.subplots(1, 3, sharey=True), names.items(), strict=True):
+        own = [row for row in rows if row["axis"] == axis]
+        for i, name in enumerate(_above(own[0])):
+            axes.plot([row["value"] for row in own], [_above(row)[name] for row in own], marker="osv^D<>"[i],
+                      markersize=3, linewidth=1, label=name)  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_xticks([row["value"] for row in own], [f"{row['value']:g}" for row in own])
+        axes.minorticks_off()
+        axes.set_yscale("symlog", linthresh=0.1)
+        axes.set_yticks([0, 0.1, 1, 10, 100], ["0", "0.1", "1", "10", "100"])
+        axes.set_xlabel(label, fontsize=8)
+        axes.grid(alpha=0.3)
+        axes.tick_params(labelsize=8)
+        axes.set_ylim(0, 100)
+    figure.axes[0].set_ylabel("objective above the optimiser's, %", fontsize=8)
+    figure.axes[0].legend(fontsize=6)
+    save_png(figure, out / "budgets.png")
+
+
 def draw(results: Mapping[str, Any], out: Path) -> None:
-    """Draws ``figure.png``: accuracy over SNR and over length, and the losses over length."""
+    """Draws ``figure.png``, accuracy over SNR and over length and the losses over length, and ``budgets.png``."""
+    _draw_budgets(results["budgets"], out)
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     over_snr, over_window, loss = figure.subplots(1, 3)
     for i, fading in enumerate(("awgn", "rayleigh")):

@@ -22,7 +22,10 @@ def gradient(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.
 
 
 def climb(
-    goals: Callable[[np.ndarray], np.ndarray], slack: Callable[[np.ndarray], np.ndarray], x: np.ndarray
+    goals: Callable[[np.ndarray], np.ndarray],
+    slack: Callable[[np.ndarray], np.ndarray],
+    x: np.ndarray,
+    gain: float = 1e-8,
 ) -> Iterator[np.ndarray]:
     """Points at which the least of the goals is larger and larger, while every slack is >= 0.
 
@@ -34,6 +37,7 @@ def climb(
         goals: ``[..., n]`` to ``[..., goals]``; one goal is simply maximised.
         slack: ``[..., n]`` to ``[..., constraints]``.
         x: A point at which the slacks hold, ``[n]``, > 0, and all later ones are > 0 too.
+        gain: A step that gains less than this, relative, is the last.
 
     Yields:
         Each point that was taken, ``[n]``.
@@ -47,7 +51,7 @@ def climb(
         trial = _trial(models, slack, x, radius)
         new = trial is not None and goals(trial).min() > models[0].min() + 1e-12 * abs(models[0].min())
         if new:
-            small = goals(trial).min() - models[0].min() < 1e-6 * abs(models[0].min())
+            small = goals(trial).min() - models[0].min() < gain * abs(models[0].min())
             x, radius = trial, min(1.5 * radius, _LARGEST_RADIUS)
             yield x
             if small:

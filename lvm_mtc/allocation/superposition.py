@@ -10,7 +10,8 @@ User i sends ``samples ratio_i use_bits`` bits; that takes ``t_i`` seconds and `
 distortion ``d(ratio_i, R_i / B_m)``; all three are limited, and so are the sums of powers and bandwidths.
 
 The ratios of given powers and bandwidths are found exactly on a grid (they do not touch each other), powers and
-bandwidths by successive linear programs, the pairs by exact matching at the present powers. Every step is taken only if
+bandwidths by successive linear programs, the pairs by exact matching at the present powers, and the split of a pair's
+power together with its ratios on grids, as the one after the other may be stuck. Every step is taken only if
 the sum rate rises and all limits hold, so the history never falls and converges; its end is stationary in
 (power, bandwidth), not a global optimum, hence several starts.
 
@@ -35,7 +36,8 @@ _EDGE_RATIOS, _EDGE_SHARES = RATIOS[::5], np.linspace(0.1, 0.9, 17)
 _ALL_STARTS_UP_TO = 6  # users
 _RANDOM_STARTS = 8
 _MOST_SWEEPS = 12
-_SMALLER = 1e-5  # relative; what a sweep over the blocks must gain to go on
+_COARSE, _FINE = 1e-6, 1e-8  # relative gain of a step of powers and bandwidths that is the last, of all starts and one
+_SWEEPS_GAIN = 10  # times that: what a sweep over the blocks must gain to go on
 
 
 class Plan(NamedTuple):
@@ -180,12 +182,12 @@ def best_ratios(network: Superposition, plan: Plan) -> Plan:
     return plan._replace(ratio=grid[users[:, 0], choice])
 
 
-def best_shares(network: Superposition, plan: Plan) -> list[Plan]:
-    """Plans with better powers and bandwidths, one after the other; the ratios stay."""
+def best_shares(network: Superposition, plan: Plan, gain: float = _FINE) -> list[Plan]:
+    """Plans with better powers and bandwidths, one after the other, until one gains less; the ratios stay."""
     return [_with(plan, x) for x in climb(
         lambda x: network.rates(_with(plan, x)).sum(-1)[..., None],
         lambda x: network.slack(_with(plan, x)),
-        np.concatenate([plan.power, plan.bandwidth]),
+        np.concatenate([plan.power, plan.bandwidth]), gain,
     )]  # fmt: skip
 
 
@@ -206,25 +208,29 @@ def _with(plan: Plan, x: np.ndarray) -> Plan:
     return plan._replace(power=power, bandwidth=band, ratio=ratio if ratio.shape[-1] else plan.ratio)
 
 
+def best_splits(network: Superposition, plan: Plan) -> Plan:
+    """Each pair's total power split anew between its users, with their ratios, both on grids; the pairs stay.
+
+    Powers and ratios together: one after the other they can be stuck where neither alone gains.
+    """
+    power, ratio = plan.power.copy(), plan.ratio.copy()
+    for pair, band in zip(plan.pairs, plan.bandwidth, strict=True):
+        total, *found = _split(network, pair, power[list(pair)].sum(), band)
+        if total > -np.inf:
+            power[list(pair)], ratio[list(pair)] = found
+    return plan._replace(power=power, ratio=ratio)
+
+
 def best_pairs(network: Superposition, plan: Plan) -> Plan:
-    """The pairs of the largest sum rate, each pair at its users' present total power, by ratios and shares on grids.
+    """The pairs of the largest sum rate, each pair at its users' present total power, split as in ``best_splits``.
 
     All pairs have one bandwidth. The plan itself where no perfect matching is feasible.
     """
     users, band = len(network.gain), network.bandwidth / len(plan.pairs)
     weight, chosen = np.full((users, users), -np.inf), {}
     for i, j in itertools.combinations(range(users), 2):
-        both = plan.power[i] + plan.power[j]
-        own = both * np.stack([_EDGE_SHARES, 1 - _EDGE_SHARES])[:, :, None]
-        index, other = np.array([i, j])[:, None, None], np.array([j, i])[:, None, None]
-        rates = network.rate(index, other, own, own[::-1], band, _EDGE_RATIOS)
-        allowed = network.limits(rates, own, band, _EDGE_RATIOS).min(-1) >= 0
-        rates = np.where(allowed, rates, -np.inf)  # the ratios of the two do not touch each other
-        total = rates.max(-1).sum(0)
-        share = int(total.argmax())
-        if total[share] > -np.inf:
-            weight[i, j] = weight[j, i] = total[share]
-            chosen[i, j] = own[:, share, 0], _EDGE_RATIOS[rates[:, share].argmax(-1)]
+        total, *chosen[i, j] = _split(network, (i, j), plan.power[i] + plan.power[j], band)
+        weight[i, j] = weight[j, i] = total
     try:
         pairs, _ = best_pairing(weight)
     except NoFeasiblePairing:
@@ -235,8 +241,25 @@ def best_pairs(network: Superposition, plan: Plan) -> Plan:
     return Plan(pairs, power, np.full(len(pairs), band), ratio)
 
 
-def improve(network: Superposition, start: Plan, *, pairing: bool = True) -> Progress:
-    """Goes through the blocks from a feasible plan until a whole sweep gains nothing; ``pairing``: the pairs too."""
+def _split(
+    network: Superposition, pair: tuple[int, int], power: float, band: float
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """The largest sum rate of a pair on the grids, -inf where its limits cannot be kept, and its powers and ratios."""
+    own = power * np.stack([_EDGE_SHARES, 1 - _EDGE_SHARES])[:, :, None]
+    index, other = np.array(pair)[:, None, None], np.array(pair[::-1])[:, None, None]
+    rates = network.rate(index, other, own, own[::-1], band, _EDGE_RATIOS)
+    allowed = network.limits(rates, own, band, _EDGE_RATIOS).min(-1) >= 0
+    rates = np.where(allowed, rates, -np.inf)  # the ratios of the two do not touch each other
+    total = rates.max(-1).sum(0)
+    share = int(total.argmax())
+    return float(total[share]), own[:, share, 0], _EDGE_RATIOS[rates[:, share].argmax(-1)]
+
+
+def improve(network: Superposition, start: Plan, *, pairing: bool = True, gain: float = _FINE) -> Progress:
+    """Goes through the blocks from a feasible plan until a whole sweep gains nothing; ``pairing``: the pairs too.
+
+    ``gain`` is as in ``best_shares``.
+    """
     history = [start]
 
     def take(plan: Plan) -> None:
@@ -246,13 +269,22 @@ def improve(network: Superposition, start: Plan, *, pairing: bool = True) -> Pro
     for _ in range(_MOST_SWEEPS):
         before = network.sum_rate(history[-1])
         take(best_ratios(network, history[-1]))
-        for plan in best_shares(network, history[-1]):
+        for plan in best_shares(network, history[-1], gain):
             take(plan)
+        take(best_splits(network, history[-1]))
         if pairing:
             take(best_pairs(network, history[-1]))
-        if network.sum_rate(history[-1]) < before * (1 + _SMALLER):
+        if network.sum_rate(history[-1]) < before * (1 + _SWEEPS_GAIN * gain):
             break
     return Progress(history[-1], network.sum_rate(history[-1]), tuple(history))
+
+
+def improve_both(network: Superposition, start: Plan, *, pairing: bool = True) -> Progress:
+    """The better end of :func:`improve` from a feasible plan, and from the same with its pairs' powers split anew."""
+    split = best_splits(network, start)
+    both = [start] if network.sum_rate(split) <= network.sum_rate(start) else [start, split]
+    ends = (improve(network, plan, pairing=pairing, gain=_COARSE) for plan in both if network.feasible(plan))
+    return max(ends, key=lambda end: end.sum_rate)
 
 
 def starts(network: Superposition, seed: int = 0) -> Iterable[Pairs]:
@@ -266,7 +298,7 @@ def starts(network: Superposition, seed: int = 0) -> Iterable[Pairs]:
 
 
 def maximise_sum_rate(network: Superposition, seed: int = 0) -> Progress:
-    """The best end over several starts of equal shares, each made feasible first.
+    """The best end over several starts of equal shares, each made feasible first, as it is and with powers split anew.
 
     Where not all pairings are starts, each start may change its pairs; the best end may in any case.
 
@@ -283,9 +315,26 @@ def maximise_sum_rate(network: Superposition, seed: int = 0) -> Progress:
         if not network.feasible(start):
             start = made_feasible(network, start)
         if start is not None:
-            ends.append(improve(network, start, pairing=some))
+            ends.append(improve_both(network, start, pairing=some))
     if not ends:
-        raise NoFeasiblePairing("no pairs were found that keep all limits, from any start")
+        raise NoFeasiblePairing(f"no pairs were found that keep all limits, from any start{_who_cannot(network)}")
     best = max(ends, key=lambda end: end.sum_rate)
     last = improve(network, best.plan)
     return last._replace(history=best.history + last.history[1:])
+
+
+def _who_cannot(network: Superposition) -> str:
+    """The first user who meets a limit, or all of them, with no partner and no ratio at equal shares, for a message."""
+    users = len(network.gain)
+    power, band = network.power / users, 2 * network.bandwidth / users
+    user, partner = np.arange(users)[:, None, None], np.arange(users)[None, :, None]
+    room = network.limits(network.rate(user, partner, power, power, band, RATIOS), power, band, RATIOS)
+    room[np.arange(users), np.arange(users)] = -np.inf
+    for name, met in (
+        *((f"max_{limit}", room[..., i]) for i, limit in enumerate(("latency", "energy", "distortion"))),
+        ("all limits", room.min(-1)),
+    ):
+        alone = np.flatnonzero((met < -SLACK).all((1, 2)))
+        if len(alone):
+            return f": at equal shares user {alone[0]} meets {name} with nobody"
+    return ""

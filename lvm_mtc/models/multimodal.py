@@ -7,6 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from lvm_mtc.models.transformer import Block, sincos_positions
+from lvm_mtc.phy.numerics import known
 
 MODALITIES = ("picture", "words")
 _RMS_FLOOR = 1e-6
@@ -18,12 +19,17 @@ def pool_windows(tokens: jax.Array, valid: jax.Array, window: ArrayLike) -> tupl
     Args:
         tokens: ``[..., num_tokens, width]``.
         valid: Which of them there are, ``[..., num_tokens]`` bool.
-        window: Tokens of a window, and from window to window, >= 1, ``[...]`` or a number; traced.
+        window: Tokens of a window, and from window to window, whole and >= 1, ``[...]`` or a number; traced.
 
     Returns:
         ``ceil(n / window)`` means of n valid tokens that stand first, the others 0, in the shape of ``tokens``; and
         which there are, ``[..., num_tokens]`` bool.
+
+    Raises:
+        ValueError: for a window that is known and no whole number of at least 1.
     """
+    if (sizes := known(window)) is not None and not np.all((sizes >= 1) & (sizes == np.floor(sizes))):
+        raise ValueError(f"window {window}: must be an integer >= 1")
     window = jnp.broadcast_to(jnp.asarray(window, jnp.int32), valid.shape[:-1])[..., None, None]
     at = jnp.arange(valid.shape[-1]).reshape((1,) * (valid.ndim - 1) + (1, -1))
     member = (at // window == jnp.swapaxes(at, -1, -2)) & valid[..., None, :]

@@ -46,7 +46,7 @@ def test_optimisers_are_as_good_as_the_page_says():
     assert len(pairs) == 20 and of["users"] == 6
     assert all(row["monotone"] and row["feasible"] for row in pairs)
     assert sum(row["over_best_pairing"] > -0.01 for row in pairs) >= 18
-    assert all(row["over_equal"] is None or row["over_equal"] > 0 for row in pairs)
+    assert all(row["over_equal"] > 0 for row in pairs)
 
 
 def test_the_store_repeats_itself():
@@ -82,8 +82,11 @@ def test_water_filling_is_the_optimum_of_a_general_solver():
     assert measure.water_filling(gain, power, bandwidth) == pytest.approx(-found.fun, rel=1e-6)
 
 
-def test_the_optimiser_is_above_given_pairs_and_equal_shares_at_every_power():
-    for row in (row for of in results("allocation")["over_power"] for row in of):
+@pytest.mark.parametrize("part", allocation_page.AXES)
+def test_the_optimiser_is_above_given_pairs_and_equal_shares_everywhere(part):
+    networks, axis = results("allocation")[part], part.removeprefix("over_")
+    assert len(networks) == 5 and len({tuple(row[axis] for row in of) for of in networks}) == 1
+    for row in (row for of in networks for row in of):
         for name in ("random pairs", "most alike pairs", "equal shares"):
             assert row[name] is None or row["optimised"] >= row[name] * (1 - 1e-9)
 

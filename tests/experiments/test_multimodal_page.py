@@ -8,8 +8,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
-from experiments.multimodal import measure, realise
+from experiments.multimodal import budgets, measure, realise
 from experiments.multimodal.page import CONTROLS, CONTROLS_AT, tables
 from lvm_mtc.data import presence
 from lvm_mtc.link import LinkConfig
@@ -64,6 +65,44 @@ def test_allocations_are_never_above_equal_shares():
     again = measure.allocation(measure.uplink_of(RESULTS["losses"], RESULTS["token_bits"], 6, 3, 0.1))
     (stored,) = [row for row in rows if row["weight"] == 0.1][3:4]
     assert again["allocated"]["objective"] == pytest.approx(stored["allocated"]["objective"], rel=1e-5)
+
+
+def test_no_rule_is_better_at_any_budget_or_weight():
+    rows = RESULTS["budgets"]
+    assert [(row["axis"], row["value"]) for row in rows] == [
+        *(("bandwidth", value) for value in budgets.FACTORS), *(("power", value) for value in budgets.FACTORS),
+        *(("weight", value) for value in budgets.WEIGHTS),
+    ]  # fmt: skip
+    above = {name: max(row["objective"][name] / row["objective"]["optimised"] - 1 for row in rows)
+             for name in rows[0]["objective"]}  # fmt: skip
+    assert max(row["worst"] for row in rows) < 1e-9
+    said = ("longest, best shares", 57), ("equal shares, common length", 2), ("equal shares, own lengths", 0.6)
+    for name, percent in said:
+        assert 100 * above[name] == pytest.approx(percent, rel=0.1)
+    for axis in ("bandwidth", "power"):  # more of either never harms
+        own = [row["objective"]["optimised"] for row in rows if row["axis"] == axis]
+        assert (np.diff(own) < 0).all()
+    again = measure.uplink_of(RESULTS["losses"], RESULTS["token_bits"], 6, 0, 0.1)
+    found = budgets.rules(again)
+    assert min(found.values()) == pytest.approx(found["optimised"], rel=1e-9)
+
+
+@pytest.mark.parametrize("what", ["bandwidth", "power"])
+def test_one_resource_is_shared_as_a_general_solver_does(what):
+    uplink, choice = (
+        measure.uplink_of(RESULTS["losses"], RESULTS["token_bits"], 6, 1, 0.1),
+        np.array([2, 3, 0, 1, 2, 4]),
+    )
+    band, power = budgets.one_share(uplink, choice, what)
+
+    def latency(z):
+        part = np.exp(z) / np.exp(z).sum()
+        shares = (part * uplink.bandwidth, power) if what == "bandwidth" else (band, part * uplink.power)
+        return 1e3 * uplink.latencies(*shares, choice).sum()
+
+    found = minimize(latency, np.zeros(6), tol=1e-10).fun
+    assert 1e3 * uplink.latencies(band, power, choice).sum() == pytest.approx(found, rel=1e-8)
+    assert 1e3 * uplink.latencies(*uplink.share(choice), choice).sum() < found < latency(np.zeros(6))
 
 
 def test_codes_are_slower_than_shannon_and_bring_the_answers():

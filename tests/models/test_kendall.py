@@ -18,6 +18,14 @@ def test_tau_is_scipys_with_and_without_ties():
         np.testing.assert_allclose(kendall_tau(a, b), expected, atol=1e-12)  # NaN where one is all ties
 
 
+def test_tau_of_what_is_sorted_is_one_and_changes_sign_with_either():
+    rng = np.random.default_rng(2)
+    for i in range(20):
+        a, b = (rng.integers(0, 4, 8) if i % 2 else rng.normal(size=8) for _ in range(2))
+        assert kendall_tau(np.sort(rng.normal(size=8)), np.arange(8)) == 1
+        assert kendall_tau(-a, b) == kendall_tau(a, -b) == -kendall_tau(a, b)
+
+
 def test_soft_tau_goes_to_tau_and_points_uphill():
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=(2, 50, 5))

@@ -21,6 +21,20 @@ def test_pooling_is_the_mean_of_each_window_and_of_what_is_left():
         assert not np.any(means[row, len(expected) :])
 
 
+def test_windows_of_one_change_nothing_and_the_order_within_one_neither():
+    rng = np.random.default_rng(2)
+    tokens = np.float32(rng.normal(size=(12, 3)))
+    valid = jnp.ones(12, bool)
+    np.testing.assert_array_equal(pool_windows(jnp.asarray(tokens), valid, 1)[0], tokens)
+    mixed = tokens.reshape(3, 4, 3)[:, rng.permutation(4)].reshape(12, 3)
+    (first, there), (other, _) = (pool_windows(jnp.asarray(of), valid, 4) for of in (tokens, mixed))
+    np.testing.assert_allclose(first, other, atol=1e-6)
+    np.testing.assert_allclose(first[there].mean(0), tokens.mean(0), atol=1e-6)  # 12 is divisible by 4
+    for window in (0, -1, 1.5, np.array([1, 0])):
+        with pytest.raises(ValueError, match=r"window .*: must be an integer >= 1"):
+            pool_windows(jnp.zeros((2, 12, 3)), jnp.ones((2, 12), bool), window)
+
+
 def test_unit_tokens_have_mean_square_one_and_nothing_stays_nothing():
     rng = np.random.default_rng(0)
     tokens = np.float32(10 ** rng.uniform(-1, 2, (9, 1)) * rng.normal(size=(9, 64)))

@@ -47,8 +47,8 @@ def sent(params, source, share=0.5, gate=1.0, snr_db=10.0):
 def test_the_sum_has_power_one_for_alike_pictures_too_and_is_booked_once():
     _, params, source = made()
     out = sent(params, source, share=0.3)
-    power = jnp.mean(jnp.abs(out.sent.signal.public.symbols) ** 2, axis=(1, 2))
-    np.testing.assert_allclose(power, 1.0, rtol=1e-5)
+    power = np.mean(np.abs(np.complex128(out.sent.signal.public.symbols)) ** 2, axis=(1, 2))
+    np.testing.assert_allclose(power, 1.0, rtol=1e-6)
     np.testing.assert_array_equal(out.ledger.public_uses, 16 * 8)
     np.testing.assert_array_equal(out.ledger.private_uses, 0)
     np.testing.assert_array_equal(out.ledger.side_information_bits, 40)
@@ -124,6 +124,46 @@ def test_all_the_power_to_one_user_is_that_user_alone(user):
     np.testing.assert_allclose(out.estimate.data[:, 1 - user], 0.5, atol=1e-5)  # of the other nothing is known
 
 
+def test_users_that_change_places_change_outputs():
+    """Users swapped with their shares, one picture's features negated, as the mirror twice is a change of sign."""
+    plain, _, source = made()
+    swapped = Source(jnp.stack([1 - source.data[:, 1], source.data[:, 0]], 1))
+    found, other = (sent(plain, *of, snr_db=80.0).estimate.data for of in ((source, 0.3), (swapped, 0.7)))
+    np.testing.assert_allclose(other[:, 1], found[:, 0], atol=3e-3)
+    np.testing.assert_allclose(1 - other[:, 0], found[:, 1], atol=3e-3)
+    assert jnp.abs(found[:, 0] - found[:, 1]).max() > 0.1
+    equal = Source(jnp.stack([source.data[:, 0]] * 2, 1))
+    assert (sent(plain, equal).sent.side.similarity == 1).all()
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.6, 1.0])
+def test_error_of_correlated_users_has_its_closed_form(correlation):
+    """Of a receiver that takes them for independent it is the same for all correlations, as components meet others of
+    the partner; of one that knows the correlation it falls to that of one user alone."""
+    rng, width, no = np.random.default_rng(1), 6, 0.3
+    power, amplitude = 0.7 ** np.arange(width), np.array([0.8, 0.6])
+    own, new = rng.normal(size=(2, 20_000, width)) * np.sqrt(power)
+    f = np.stack([own, correlation * own + np.sqrt(1 - correlation**2) * new], 1)
+    total = np.float64((placed(jnp.float32(f)[:, :, None]) * amplitude.reshape(1, 2, 1, 1)).sum(1))[:, 0]
+    y = jnp.float32((total + rng.normal(size=total.shape) * np.sqrt(no))[None, None])
+    found = separate(y, jnp.full_like(y, no), jnp.float32(amplitude[None]), jnp.float32(power))[0, 0]
+    error = (np.swapaxes(np.float64(found), 0, 1) - f) ** 2
+    placed_power = np.stack([power, power[::-1]]) * amplitude[:, None] ** 2
+    share = placed_power / (placed_power.sum(0) + no)
+    expected = np.stack([power * (1 - share[0]), power * (1 - share[1][::-1])])
+    assert (np.abs(error.mean(0) - expected) < 5 * error.std(0) / np.sqrt(len(f))).all()
+    mix = np.hstack([amplitude[0] * np.eye(width), amplitude[1] * np.float64(mirrored(jnp.eye(width))).T])
+    prior = np.kron([[1, correlation], [correlation, 1]], np.diag(power))
+    seen = prior @ mix.T
+    least = np.diag(prior - seen @ np.linalg.solve(mix @ prior @ mix.T + no * np.eye(width), seen.T)).reshape(2, width)
+    if correlation == 0:
+        np.testing.assert_allclose(least, expected, rtol=1e-9)
+    elif correlation == 1:
+        np.testing.assert_allclose(least, np.tile(power * no / (power + no), (2, 1)), rtol=1e-9)
+    else:
+        assert (least < expected).all()
+
+
 def test_mirrored_features_are_orthogonal_to_themselves_and_come_back():
     x = jax.random.normal(jax.random.key(0), (5, 16))
     np.testing.assert_array_equal(-mirrored(mirrored(x)), x)
@@ -188,7 +228,9 @@ def test_wrong_shapes(config, message):
         SfmaConfig(**config)
 
 
-def test_it_is_for_two_users():
+def test_it_is_for_two_users_whose_shares_add_up():
     plain, _, source = made()
+    with pytest.raises(ValueError, match="knob 'share' must lie in .*1.4"):
+        forward(SCHEME, plain, source, jax.random.key(1), LINK, OperatingPoint(snr_db=10.0, knobs={"share": 1.4}))
     with pytest.raises(ValueError, match=r"must be \[batch, 2, 16, 16, 3\], got \(6, 1, 16, 16, 3\)"):
         SCHEME.encode(plain, Source(source.data[:, :1]), None, {})
