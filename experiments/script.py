@@ -4,6 +4,7 @@ import argparse
 import inspect
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -87,10 +88,16 @@ def study(
         results = measure()
         out.mkdir(parents=True, exist_ok=True)
         with atomic_file(file) as temporary:
-            temporary.write_text(json.dumps(results, indent=1) + "\n")
+            temporary.write_text(as_json(results))
     results = json.loads(file.read_text())
     draw(results, out)
     fill_page(out, tables(results))
+
+
+def as_json(results: Any) -> str:
+    """Indented, but with each list of numbers in one line."""
+    text = json.dumps(results, indent=1)
+    return re.sub(r"\[\n([\s\d.eE+\-,]*)\]", lambda of: f"[{' '.join(of[1].split())}]", text) + "\n"
 
 
 def fill_page(out: Path, tables: Mapping[str, str]) -> None:

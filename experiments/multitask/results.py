@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments.script import as_json
 from lvm_mtc.results.files import atomic_file
 
 FOLDER = Path("docs/multitask")
@@ -16,9 +17,8 @@ def add(folder: Path, part: str, key: str, numbers: Mapping[str, Any] | list[Any
     results.setdefault(part, {})[key] = numbers
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / "results.json") as temporary:
-        text = json.dumps(results, indent=1)
-        rounded = json.dumps(json.loads(text, parse_float=lambda t: float(f"{float(t):.6g}")), indent=1)
-        temporary.write_text(rounded + "\n", encoding="utf-8")
+        rounded = json.loads(json.dumps(results), parse_float=lambda t: float(f"{float(t):.6g}"))
+        temporary.write_text(as_json(rounded), encoding="utf-8")
 
 
 def read(folder: Path) -> dict[str, Any]:
