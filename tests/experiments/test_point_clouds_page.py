@@ -139,6 +139,7 @@ def test_the_best_scale_of_rounding_is_taken_and_costs_are_pairs():
     assert line[0] == "| 0" and line[2] == "31.00 ± 0.00" and line[4] == f"{best:g}" and len(line) == 8
 
 
+@pytest.mark.slow
 def test_rounded_symbols_are_points_of_the_qam_at_their_scale():
     config = PointCloudsConfig(num_points=64, num_tokens=8, num_symbols=40, neighbours=4, width=8, attention=4,
                                bits_per_symbol=4, modulator="analog")  # fmt: skip

@@ -68,6 +68,7 @@ def test_a_curve_is_not_left_at_its_ends():
     assert perceptual_page.uses_at(curve, 0.01) == (pytest.approx(400), False)
 
 
+@pytest.mark.slow
 def test_networks_differ_in_the_network_alone():
     clips = {name: np.zeros((measure.FRAMES, *measure.SIZE, 3), np.uint8) for name in measure.CLIPS}
     full = measure.contenders(CLIP_WEIGHTS, clips)[0]
