@@ -1,11 +1,12 @@
-r"""Ships codecs of the training queue and measures all codecs that the package brings, side by side.
+r"""Ships codecs of the training queue and measures them beside those that are through and do not ship.
 
     python -m experiments.queue.serve                                # hours; see there
     python -m experiments.queue.measure --queue ~/.cache/lvm_mtc/queue --data ../shared/data
     python -m experiments.queue.measure --page-only
 
 Writes weights and the table ``lvm_mtc/weights/zoo.json``, ``docs/zoo/results.json`` with its figure, and the tables of
-``docs/zoo.md``. Of the queue's entries it takes those that are through.
+``docs/zoo.md``. Of the queue's entries it takes those that are through; of those that do not ship and are not in this
+queue, what ``results.json`` says of them stays.
 """
 
 import hashlib
@@ -18,10 +19,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.queue.entries import ENTRIES, RATIOS, SHIPPED_ENTRIES
+from experiments.queue.entries import ENTRIES, FIRST_ENTRIES, RATIOS, SHIPPED_ENTRIES
 from experiments.queue.objectives import CONVENTION, LINKS, SNR_DB, make_psnr
 from experiments.queue.page import draw, tables
-from experiments.queue.serve import HOME
+from experiments.queue.serve import HOME, weights_of
 from experiments.script import DATA, PAGE_ONLY, script, study
 from lvm_mtc import zoo
 from lvm_mtc.data.cifar10 import load_cifar10_sheets
@@ -29,6 +30,7 @@ from lvm_mtc.models.weights import SHIPPED, flatten_params, load_weights, save_w
 from lvm_mtc.results.files import atomic_file
 from lvm_mtc.results.intervals import student_interval
 from lvm_mtc.schemes import make_scheme
+from lvm_mtc.schemes.loading import load_scheme
 from lvm_mtc.training import read_log
 
 MENUS = {f"menu_cbr_{ratio}": dict(image_size=32, num_symbols=symbols)
@@ -44,6 +46,16 @@ def _card(scheme: str, config: Mapping[str, Any], params: Any, **fields: Any) ->
     return empty | dict(scheme=scheme, config=dict(config), num_parameters=count) | fields
 
 
+def _trained(weights: Path, entry: str) -> dict[str, Any]:
+    """Card of an entry's weights, which are no file of the package."""
+    params, about = load_weights(weights)
+    return _card(
+        about["scheme"], about["config"], params, data=MIXTURE, versions=about["versions"],
+        sha256=hashlib.sha256(weights.read_bytes()).hexdigest(), seed=about["entry"]["seed"],
+        pictures=ENTRIES[entry].pictures,
+    )  # fmt: skip
+
+
 def ship(queue: Path) -> dict[str, dict[str, Any]]:
     """Writes the weights of finished entries into the package, in half precision; cards without scores."""
     cards = {}
@@ -54,17 +66,21 @@ def ship(queue: Path) -> dict[str, dict[str, Any]]:
         if not target.exists():
             print(f"left out: {source} is not trained", flush=True)
             continue
-        params, about = load_weights(target)
-        cards[name] = _card(
-            about["scheme"], about["config"], params, file=target.name, data=MIXTURE, versions=about["versions"],
-            sha256=hashlib.sha256(target.read_bytes()).hexdigest(), seed=about["entry"]["seed"],
-            pictures=ENTRIES[entry].pictures,
-        )  # fmt: skip
+        cards[name] = _trained(target, entry) | {"file": target.name}
     for name, config in MENUS.items():
         scheme = make_scheme("menu", config)
         about = "patches of photographs, experiments/queue/menu.py"
         cards[name] = _card("menu", config, scheme.init(jax.random.key(0)), data=about)
     return cards
+
+
+def built(queue: Path) -> dict[str, dict[str, Any]]:
+    """Cards of finished entries whose weights stay in the queue's folder, without scores."""
+    return {
+        name: _trained(weights_of(queue, entry), entry)
+        for name, entry in FIRST_ENTRIES.items()
+        if name not in SHIPPED_ENTRIES and weights_of(queue, entry).exists()
+    }
 
 
 def load_holdout(data: Path) -> np.ndarray:
@@ -94,44 +110,49 @@ def measure_all(queue: Path, data: Path, before: Mapping[str, Any]) -> dict[str,
     Args:
         queue: Folder of the queue's runs.
         data: Folder of pictures.
-        before: What it held, for the learning curves of weights that were trained in another folder.
+        before: What it held, for what was trained in another folder: learning curves, and codecs that do not ship.
     """
-    cards = ship(queue)
-    write_table(cards)
+    brought, here = ship(queue), built(queue)
+    write_table(brought)
     pictures, psnr = load_holdout(data), {}
-    for name in cards:
-        scheme, params = zoo.load_codec(name)
+    for name, card in (brought | here).items():
+        scheme, params = load_scheme(weights_of(queue, FIRST_ENTRIES[name])) if name in here else zoo.load_codec(name)
         measure = make_psnr(scheme, pictures)
         for channel in LINKS:
             for snr_db in SNR_DB:
                 psnr[name, channel, snr_db] = np.float64(measure(params, channel, snr_db))
             told = {f"{snr_db:g}": round(float(psnr[name, channel, snr_db].mean()), 4) for snr_db in SNR_DB}
-            cards[name]["psnr_db"][channel] = told
+            card["psnr_db"][channel] = told
             print(name, channel, told, flush=True)
-    write_table(cards)
+    write_table(brought)
     rivals = {
         name: f"token2_cifar10_cbr_{ratio}"
         for ratio in RATIOS
-        for name in cards
+        for name in brought | here
         if name.endswith(f"_{ratio}") and not name.startswith("token2")
-    }
-    curves = {
-        name: learning_curve(queue / entry, ENTRIES[entry].training.batch_size)
-        for name, entry in SHIPPED_ENTRIES.items()
-        if (queue / entry / "log.jsonl").exists()
     }
 
     def over_snr(value: Callable[[str, float], Any]) -> dict[str, list]:
         return {channel: [value(channel, snr_db) for snr_db in SNR_DB] for channel in LINKS}
 
-    return {
-        "convention": CONVENTION, "holdout": HOLDOUT, "snr_db": list(SNR_DB), "channels": list(LINKS),
-        "curves": {name: curve for name, curve in (before.get("curves", {}) | curves).items() if name in cards},
-        "levels": {name: over_snr(lambda *at, name=name: _pair(psnr[name, *at])) for name in cards},
-        "of_mean_mse": {name: over_snr(lambda *at, name=name: psnr_of_mean_mse(psnr[name, *at])) for name in cards},
+    parts = {
+        "built": here,
+        "curves": {
+            name: learning_curve(queue / entry, ENTRIES[entry].training.batch_size)
+            for name, entry in FIRST_ENTRIES.items()
+            if name in brought | here and (queue / entry / "log.jsonl").exists()
+        },
+        "levels": {name: over_snr(lambda *at, name=name: _pair(psnr[name, *at])) for name in brought | here},
+        "of_mean_mse": {
+            name: over_snr(lambda *at, name=name: psnr_of_mean_mse(psnr[name, *at])) for name in brought | here
+        },
         "gains": {name: over_snr(lambda *at, pair=(best, name): _pair(psnr[pair[0], *at] - psnr[pair[1], *at]))
-                  for name, best in rivals.items() if best in cards},
+                  for name, best in rivals.items() if best in brought | here},
     }  # fmt: skip
+    names = [*brought, *(name for name in FIRST_ENTRIES if name in before.get("built", {}) | here)]
+    kept = {part: before.get(part, {}) | new for part, new in parts.items()}
+    about = {"convention": CONVENTION, "holdout": HOLDOUT, "snr_db": list(SNR_DB), "channels": list(LINKS)}
+    return about | {part: {name: of[name] for name in names if name in of} for part, of in kept.items()}
 
 
 def psnr_of_mean_mse(psnr: np.ndarray) -> float:

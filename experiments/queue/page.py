@@ -9,7 +9,7 @@ from lvm_mtc import zoo
 from lvm_mtc.report.figures import Curve, Panel, save_curves
 from lvm_mtc.report.pages import channel_name, number, table, with_interval
 
-COLORS = {"token2": "C0", "deepjscc": "C1", "menu": "C2"}
+COLORS = {"token2": "C0", "deepjscc": "C1", "menu": "C2", "witt": "C3"}
 PUBLISHED = {
     ("WITT", "AWGN"): (29.55, 32.6, 35.35, 37.75, 39.7),
     ("DeepJSCC, retrained by WITT's authors", "AWGN"): (29.1, 31.3, 34.15, 36.45, 38.75),
@@ -21,7 +21,7 @@ PUBLISHED = {
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Markdown tables by the name of their place."""
     return {
-        "codecs": _codecs(),
+        "codecs": _codecs(results["built"]),
         "levels": _rows(results, "levels"),
         "curves": _curves(results),
         "gains": _rows(results, "gains"),
@@ -29,14 +29,15 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _codecs() -> str:
+def _codecs(built: Mapping[str, Any]) -> str:
     rows = []
-    for name, card in zoo.list_codecs().items():
+    for name, card in (zoo.list_codecs() | {name: zoo.Card(**card) for name, card in built.items()}).items():
         versions = ", ".join(f"{package} {of}" for package, of in sorted(card.versions.items()))
         rows.append((f"`{name}`", card.scheme, f"{card.num_parameters:,}", f"{card.pictures:,}",
                      "-" if card.seed is None else card.seed, card.data, versions or "-",
-                     f"`{card.sha256[:12]}`" if card.sha256 else "-"))  # fmt: skip
-    return table(("name", "scheme", "parameters", "pictures seen", "seed", "data", "versions", "SHA-256"), rows)
+                     f"`{card.sha256[:12]}`" if card.sha256 else "-", "no" if name in built else "yes"))  # fmt: skip
+    heads = ("name", "scheme", "parameters", "pictures seen", "seed", "data", "versions", "SHA-256", "ships")
+    return table(heads, rows)
 
 
 def _curves(results: Mapping[str, Any]) -> str:
