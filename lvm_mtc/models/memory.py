@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from lvm_mtc.models.conditioned import normalize
-from lvm_mtc.models.transformer import sincos_positions
+from lvm_mtc.models.transformer import CrossAttention, sincos_positions
 
 _XAVIER = nn.initializers.xavier_uniform()
 
@@ -44,15 +44,7 @@ class Memory(nn.Module):
         heard = jnp.concatenate([valid, held.reshape(n, -1)], axis=1)
         for i in range(self.depth):
             tokens = jnp.concatenate([normalize(x), entries], axis=1)
-            x = x + self._attend(normalize(x), tokens, heard, f"layer{i}")
+            x = CrossAttention(self.num_heads, zero_residual=True, name=f"layer{i}_cross")(x, tokens, heard)
             y = nn.gelu(nn.Dense(int(width * self.mlp_ratio), kernel_init=_XAVIER, name=f"layer{i}_fc1")(normalize(x)))
             x = x + nn.Dense(width, kernel_init=nn.initializers.zeros, name=f"layer{i}_fc2")(y)
         return x
-
-    def _attend(self, x: jax.Array, tokens: jax.Array, heard: jax.Array, name: str) -> jax.Array:
-        width = x.shape[-1]
-        split = lambda y: y.reshape(*y.shape[:2], self.num_heads, -1)  # noqa: E731
-        query = nn.Dense(width, kernel_init=_XAVIER, name=f"{name}_query")(x)
-        key, value = (nn.Dense(width, kernel_init=_XAVIER, name=f"{name}_{of}")(tokens) for of in ("key", "value"))
-        found = jax.nn.dot_product_attention(split(query), split(key), split(value), mask=heard[:, None, None])
-        return nn.Dense(width, kernel_init=nn.initializers.zeros, name=f"{name}_proj")(found.reshape(x.shape))

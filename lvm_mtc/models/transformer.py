@@ -214,3 +214,32 @@ def unstack_layers(params: Mapping[str, Any], axis: int = 0) -> dict[str, Any]:
     stacked = params.get(STACKED, {})
     depth = jax.tree.leaves(stacked)[0].shape[axis] if stacked else 0
     return rest | {f"block{i}": jax.tree.map(lambda leaf, i=i: leaf.take(i, axis), stacked) for i in range(depth)}
+
+
+class CrossAttention(nn.Module):
+    """Tokens ask others, and what they learn is added to them.
+
+    Attributes:
+        num_heads: Attention heads; divides the width.
+        zero_residual: Start as the identity.
+    """
+
+    num_heads: int
+    zero_residual: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array, memory: jax.Array, valid: jax.Array) -> jax.Array:
+        """Maps ``x [n, num_tokens, width]`` to its own shape.
+
+        Args:
+            x: Who asks, behind a LayerNorm.
+            memory: Who is asked, ``[n, num_asked, width]``.
+            valid: Which of them there are, ``[n, num_asked]`` bool; one for each of ``n`` at least.
+        """
+        init, width = nn.initializers.xavier_uniform(), x.shape[-1]
+        last = nn.initializers.zeros if self.zero_residual else init
+        query = nn.Dense(width, kernel_init=init, name="query")(nn.LayerNorm(name="norm")(x))
+        key, value = (nn.Dense(width, kernel_init=init, name=of)(memory) for of in ("key", "value"))
+        query, key, value = (a.reshape(*a.shape[:2], self.num_heads, -1) for a in (query, key, value))
+        heard = jax.nn.dot_product_attention(query, key, value, mask=valid[:, None, None])
+        return x + nn.Dense(width, kernel_init=last, name="proj")(heard.reshape(x.shape))

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from lvm_mtc.models.transformer import Block
+from lvm_mtc.models.transformer import Block, CrossAttention
 
 GAINS = {"gain": 2.0, "literal": 1.0, "none": 0.0}
 """Largest gate of the noise attention by its name; 0: there is none."""
@@ -41,22 +41,6 @@ class NoiseAttention(nn.Module):
 def attend_to_noise(x: jax.Array, snr_db: jax.Array, gain: float, name: str) -> jax.Array:
     """Noise attention as a submodule of the calling one; ``x`` itself where ``gain`` is 0."""
     return NoiseAttention(gain, name=name)(x, snr_db) if gain else x
-
-
-class CrossAttention(nn.Module):
-    """Each word asks what was received, and what it learns is added to it."""
-
-    num_heads: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array, memory: jax.Array, valid: jax.Array) -> jax.Array:
-        """Maps ``x [n, num_words, width]`` to its own shape; ``memory``, of that too, is heard where ``valid``."""
-        lead, width = x.shape[:2], x.shape[-1]
-        heads = (*lead, self.num_heads, width // self.num_heads)
-        query = nn.Dense(width, kernel_init=_XAVIER, name="query")(nn.LayerNorm(name="norm")(x)).reshape(heads)
-        key, value = (nn.Dense(width, kernel_init=_XAVIER, name=of)(memory).reshape(heads) for of in ("key", "value"))
-        heard = jax.nn.dot_product_attention(query, key, value, mask=valid[:, None, None])
-        return x + nn.Dense(width, kernel_init=_XAVIER, name="proj")(heard.reshape(x.shape))
 
 
 class Layers(nn.Module):
