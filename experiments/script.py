@@ -100,6 +100,11 @@ def as_json(results: Any) -> str:
     return re.sub(r"\[\n([\s\d.eE+\-,]*)\]", lambda of: f"[{' '.join(of[1].split())}]", text) + "\n"
 
 
+def rounded(results: Any, digits: int = 6) -> Any:
+    """Plain values for JSON, with so many digits of every number that is not whole."""
+    return json.loads(json.dumps(results), parse_float=lambda text: float(f"{float(text):.{digits}g}"))
+
+
 def fill_page(out: Path, tables: Mapping[str, str]) -> None:
     """Fills the page beside a study's folder, ``out``.md, which need not be there, and prints the tables.
 

@@ -12,7 +12,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ from lvm_mtc.allocation.superposition import Plan, Superposition, improve_both, 
 from lvm_mtc.allocation.token_length import TokenUplink, allocate_tokens, equal_allocation
 from lvm_mtc.allocation.uep import Groups, allocate_groups, brute_force, ordered_search
 
-POWERS = BANDWIDTHS = (1.0, 2.0, 4.0, 8.0)
-"""Of the superposed network over a budget, over the first one."""
+FACTORS = (1.0, 2.0, 4.0, 8.0)
+"""Of the superposed network over power or bandwidth, over the first one."""
 USERS = (2, 4, 6, 8)
 LENGTHS, MANY_LENGTHS = (4, 12, 36), (2, 4, 8, 16, 32, 64)
 SUPERPOSED = Path("docs/sfma/results.json")
@@ -153,10 +153,10 @@ def beside_rules(network: Superposition, seed: int) -> dict[str, float | None]:
     }  # fmt: skip
 
 
-def over_budget(name: str, factors: Iterable[float], seed: int, measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+def over_budget(name: str, seed: int, measured: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Four users at several powers, or bandwidths."""
     base = network_of(seed, 4, measured)
-    networks = (dataclasses.replace(base, **{name: factor * getattr(base, name)}) for factor in factors)
+    networks = (dataclasses.replace(base, **{name: factor * getattr(base, name)}) for factor in FACTORS)
     return [{name: getattr(network, name), **beside_rules(network, seed)} for network in networks]
 
 
@@ -205,8 +205,8 @@ def main(
             "protection": lambda: [protection(seed) for seed in range(100)],
             "large_protection": lambda: [large_protection(seed) for seed in range(10)],
             "superposition": lambda: [superposition(seed, users, measured) for seed in range(seeds)],
-            "over_power": lambda: [over_budget("power", POWERS, seed, measured) for seed in range(5)],
-            "over_bandwidth": lambda: [over_budget("bandwidth", BANDWIDTHS, seed, measured) for seed in range(5)],
+            "over_power": lambda: [over_budget("power", seed, measured) for seed in range(5)],
+            "over_bandwidth": lambda: [over_budget("bandwidth", seed, measured) for seed in range(5)],
             "over_users": lambda: [over_users(seed, measured) for seed in range(5)],
         }
         new = {"users": users, "leak": measured["leak"]} | {name: every[name]() for name in parts}

@@ -29,7 +29,7 @@ import jax
 
 from experiments.clusters.page import tables
 from experiments.clusters.simulate import Costs, Plan, simulate
-from experiments.script import PAGE_ONLY, script, study
+from experiments.script import PAGE_ONLY, rounded, script, study
 from lvm_mtc.cli.huge_pages import restart_with_huge_pages
 from lvm_mtc.cli.sweep_config import SweepConfig, make_spec
 from lvm_mtc.results.store import ResultStore
@@ -240,7 +240,7 @@ def main(out: Path = Path("docs/clusters"), parts: tuple[str, ...] = (), page_on
         if PARTS.keys() <= found.keys():
             costs = costs_of(found)
             found |= {"costs": costs._asdict(), "plans": list(plans(costs))}
-        return json.loads(json.dumps(found), parse_float=lambda text: float(f"{float(text):.8g}"))
+        return rounded(found, 8)
 
     study(out, page_only, results, tables)
 

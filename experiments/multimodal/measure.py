@@ -25,7 +25,7 @@ from scipy.optimize import isotonic_regression
 from experiments.multimodal.budgets import over_budgets
 from experiments.multimodal.page import CONTROLS, CONTROLS_AT, draw, tables
 from experiments.multimodal.realise import realised
-from experiments.script import PAGE_ONLY, script, study
+from experiments.script import PAGE_ONLY, rounded, script, study
 from lvm_mtc.allocation.token_length import TokenUplink, allocate_tokens, equal_allocation
 from lvm_mtc.data.presence import NAMES, PackedPresence, load_presence, question_of
 from lvm_mtc.link import LinkConfig, OperatingPoint
@@ -152,11 +152,6 @@ def allocated(rows: list[dict[str, Any]], token_bits: int, users: int, seeds: in
     made = functools.partial(uplink_of, rows, token_bits, users)
     return {"allocations": [allocation(made(number, weight)) for weight in WEIGHTS for number in range(seeds)],
             "budgets": over_budgets(made, REALISED_WEIGHT, min(seeds, BUDGET_SEEDS))}  # fmt: skip
-
-
-def rounded(found: dict[str, Any]) -> dict[str, Any]:
-    """Six digits of every number."""
-    return json.loads(json.dumps(found), parse_float=lambda text: float(f"{float(text):.6g}"))
 
 
 def sent(trained: tuple, packed: PackedPresence, uplink: TokenUplink, key: jax.Array) -> list[dict[str, Any]]:

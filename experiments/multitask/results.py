@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.script import as_json
+from experiments.script import as_json, rounded
 from lvm_mtc.results.files import atomic_file
 
 FOLDER = Path("docs/multitask")
@@ -17,8 +17,7 @@ def add(folder: Path, part: str, key: str, numbers: Mapping[str, Any] | list[Any
     results.setdefault(part, {})[key] = numbers
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / "results.json") as temporary:
-        rounded = json.loads(json.dumps(results), parse_float=lambda t: float(f"{float(t):.6g}"))
-        temporary.write_text(as_json(rounded), encoding="utf-8")
+        temporary.write_text(as_json(rounded(results)), encoding="utf-8")
 
 
 def read(folder: Path) -> dict[str, Any]:

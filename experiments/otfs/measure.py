@@ -20,7 +20,7 @@ from experiments.otfs.grid import AT_ONCE, SNRS_DB, SPEEDS_KMH, SetOut, setup
 from experiments.otfs.page import draw, tables
 from experiments.otfs.pictures import CODECS, measure_pictures, measure_words
 from experiments.otfs.symbols import measure_estimates, measure_symbols
-from experiments.script import DATA, PAGE_ONLY, script, study
+from experiments.script import DATA, PAGE_ONLY, rounded, script, study
 
 PARTS = ("symbols", "estimates", "words", *CODECS)
 
@@ -56,7 +56,7 @@ def main(
     def results() -> dict[str, Any]:
         new = {"setup": setup(speed, snr_db, num_frames, num_pictures, seed)}
         new |= {name: list(tqdm(every[name](), desc=name)) for name in parts}
-        return old | json.loads(json.dumps(new), parse_float=lambda t: float(f"{float(t):.8g}"))
+        return old | rounded(new, 8)
 
     study(out, page_only, results, tables, draw)
 

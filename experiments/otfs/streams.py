@@ -10,7 +10,6 @@ Minutes on one core. Writes ``results.json`` and ``figure.png`` into ``--out`` a
 
 import dataclasses
 import functools
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments.otfs.streams_page import draw, tables
-from experiments.script import DATA, PAGE_ONLY, script, study
+from experiments.script import DATA, PAGE_ONLY, rounded, script, study
 from lvm_mtc.interop.classifier_weights import load_cifar_resnet
 from lvm_mtc.link import LinkConfig, OperatingPoint, Otfs, RankedStreams
 from lvm_mtc.metrics.pictures import psnr
@@ -152,7 +151,7 @@ def main(
         rows = list(tqdm(measure(data, runs, weights, antennas, num_pictures, seed), total=total))
         setup = {"pictures": num_pictures, "seed": seed, "delays": DELAYS, "symbols": SYMBOLS,
                  "delay_spread_s": DELAY_SPREAD, "carrier_frequency_hz": CARRIER_FREQUENCY}  # fmt: skip
-        return json.loads(json.dumps({"setup": setup, "rows": rows}), parse_float=lambda t: float(f"{float(t):.6g}"))
+        return rounded({"setup": setup, "rows": rows})
 
     study(out, page_only, results, tables, draw)
 

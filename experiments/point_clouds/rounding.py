@@ -11,7 +11,6 @@ Both begin with the moments as values and learn in as many steps. The rounded on
 """
 
 import dataclasses
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 
 from experiments.point_clouds.judge import CLOUDS, load_labelled
 from experiments.point_clouds.names import SNR_DB
-from experiments.script import script
+from experiments.script import as_json, script
 from lvm_mtc.cli.clouds import load_cloud_contender
 from lvm_mtc.link import LinkConfig
 from lvm_mtc.phy.numerics import lift
@@ -83,7 +82,7 @@ def main(
     test = test[np.linspace(0, len(test) - 1, count).round().astype(int)]
     learned, free = load_cloud_contender(qam16), load_cloud_contender(analogue)
     rows = costs(arrived(test, learned, free, units))
-    out.write_text(json.dumps({"clouds": count, "units": units, "rows": rows}, indent=1) + "\n")
+    out.write_text(as_json({"clouds": count, "units": units, "rows": rows}))
     print(f"{out}: {len(rows)} SNRs")
 
 

@@ -8,7 +8,6 @@ again from ``results.json``.
 """
 
 import functools
-import json
 import math
 import sys
 from collections.abc import Callable
@@ -20,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.questions.page import PLACES, tables
-from experiments.script import PAGE_ONLY, script, study
+from experiments.script import PAGE_ONLY, rounded, script, study
 from lvm_mtc.data import demo_views
 from lvm_mtc.link import LinkConfig, OperatingPoint
 from lvm_mtc.results.intervals import paired_difference
@@ -176,7 +175,7 @@ def main(out: Path = Path("docs/questions"), units: int = 32, seed: int = 0, pag
     """Answer questions beyond curves."""
 
     def measure() -> dict[str, Any]:
-        return json.loads(json.dumps(answer(units, seed)), parse_float=lambda text: float(f"{float(text):.5g}"))
+        return rounded(answer(units, seed), 5)
 
     study(out, page_only, measure, tables)
 

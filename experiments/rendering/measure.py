@@ -7,7 +7,6 @@ Minutes on one core, most of them for the fit, which goes on where it was stoppe
 ``results.json``.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 from experiments.rendering.lego import fit
 from experiments.rendering.lift import copies, rows_of
 from experiments.rendering.page import tables
-from experiments.script import DATA, PAGE_ONLY, script, study
+from experiments.script import DATA, PAGE_ONLY, rounded, script, study
 from lvm_mtc.data.images import list_images, load_image
 from lvm_mtc.data.stereo import load_stereo
 from lvm_mtc.data.synthetic_stereo import synthetic_stereo
@@ -48,7 +47,7 @@ def main(
         state.parent.mkdir(parents=True, exist_ok=True)
         setup = {"side": SIDE, "real_size": REAL_SIZE, "seed": seed}
         results = {"setup": setup, "lifted": lifted, "copied": copied, "lego": fit(data / "multiview" / "lego", state)}
-        return json.loads(json.dumps(results), parse_float=lambda t: float(f"{float(t):.6g}"))
+        return rounded(results)
 
     study(out, page_only, measure, tables)
 
